@@ -1,0 +1,55 @@
+# Everything a clone needs: `make quickstart` answers the first question, `make test` checks the house.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+quickstart: $(VENV)/run.done  ## a load test against real Airflow on this machine, and its answer
+	@$(BIN)/headroom run scenarios/quickstart.toml
+
+test: $(VENV)/dev.done  ## all checks and tests, real Airflow included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-fast: $(VENV)/dev.done  ## the tests that take seconds
+	$(BIN)/pytest -m 'not slow and not airflow' -n 2
+
+format: $(VENV)/dev.done  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+requirements: $(VENV)/run.done  ## compile the pinned requirement files anew
+	@for name in bootstrap run dev; do \
+	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	        --no-emit-index-url --no-emit-find-links --no-header \
+	        requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
+	done
+
+$(VENV)/bootstrap.done: requirements/bootstrap.txt
+	@echo "Making the virtual environment in $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "headroom needs Python 3.11 or newer: call make with PYTHON=python3.11 (or newer)."; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/bootstrap.txt
+	@touch $@
+
+$(VENV)/run.done: $(VENV)/bootstrap.done requirements/run.txt pyproject.toml
+	@echo "Installing the pinned dependencies ..."
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/run.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/run.done requirements/dev.txt
+	@echo "Installing the test tools ..."
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.txt
+	@touch $@
+
+.PHONY: help quickstart test test-fast format requirements

@@ -1,0 +1,111 @@
+"""Names, columns and words of a record, version 1.
+
+A run directory holds:
+
+    manifest.json      what ran, on what, and whether it is complete (`Manifest` below)
+    requests.arrows    Arrow IPC stream, appended while running; replaced by
+    requests.parquet   once the run is finished: one row per arrival, unsent ones included
+    metrics.arrows     the same two forms for
+    metrics.parquet    every CloudWatch sample, with the moment it was read
+    events.jsonl       stages, scaling, aborts, faults, expectations: one JSON object a line
+
+All times are seconds since the Unix epoch (UTC) as float64, all durations seconds.
+
+Outcome -> layer is the one place where blame is assigned: see `LAYER_OF_OUTCOME`.
+
+History: 1 (2026-11) first version.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+
+MANIFEST_FILE: Final = "manifest.json"
+EVENTS_FILE: Final = "events.jsonl"
+REQUESTS_STREAM: Final = "requests.arrows"
+REQUESTS_TABLE: Final = "requests.parquet"
+METRICS_STREAM: Final = "metrics.arrows"
+METRICS_TABLE: Final = "metrics.parquet"
+
+# One row per arrival. latency = lag_s + service_time_s, counted from the intended start.
+REQUESTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("arrival", pa.int64(), nullable=False),  # index in the whole run's schedule
+        pa.field("stage", pa.int32(), nullable=False),  # index in the scenario's stages
+        pa.field("operation", pa.string(), nullable=False),  # label in the mix
+        pa.field("intended_start_s", pa.float64(), nullable=False),
+        pa.field("lag_s", pa.float64()),  # actual start - intended start; null: unsent
+        pa.field("service_time_s", pa.float64()),  # end - actual start; null: unsent
+        pa.field("outcome", pa.string(), nullable=False),  # a key of LAYER_OF_OUTCOME
+        pa.field("http_status", pa.int32()),  # of the outer answer; null: none came
+        pa.field("airflow_status", pa.int32()),  # RestApiStatusCode; null: Airflow did not answer
+        pa.field("error_code", pa.string()),  # AWS error code or exception class; never a payload
+        pa.field("response_bytes", pa.int64()),
+        pa.field("attempts", pa.int32(), nullable=False),  # 0: unsent
+        pa.field("worker", pa.int32(), nullable=False),  # which load process sent it
+    ]
+)
+
+# One row per sample and reading. A sample read again with another value is another row: the
+# latest `read_at_s` counts.
+METRICS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("metric", pa.string(), nullable=False),  # CPUUtilization, ...
+        pa.field("cluster", pa.string(), nullable=False),  # WebServer, AdditionalWebservers, or ""
+        pa.field("dimensions", pa.string(), nullable=False),  # JSON object of all dimensions
+        pa.field("statistic", pa.string(), nullable=False),  # Average, Maximum, SampleCount, ...
+        pa.field("unit", pa.string()),
+        pa.field("period_s", pa.float64(), nullable=False),
+        pa.field("period_start_s", pa.float64(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("read_at_s", pa.float64(), nullable=False),
+    ]
+)
+
+LAYER_OF_OUTCOME: Final[dict[str, str | None]] = {
+    "ok": None,
+    "throttled": "service",
+    "denied": "caller",
+    "invalid": "caller",
+    "not_found": "caller",
+    "service_timeout": "service",
+    "service_error": "service",
+    "response_too_large": "service",
+    "airflow_client_error": "airflow",
+    "airflow_server_error": "airflow",
+    "client_timeout": "network",
+    "connection_error": "network",
+    "unsent": "generator",
+}
+LAYERS: Final = ("caller", "service", "airflow", "network", "generator")
+
+# Outcomes of calls that never reached a webserver and so cost it nothing.
+OUTCOMES_BEFORE_WEBSERVER: Final = frozenset(
+    {"throttled", "denied", "invalid", "not_found", "unsent"}
+)
+
+RUN_STATUSES: Final = ("running", "finished", "interrupted", "aborted", "failed")
+
+# Events: {"time_s": float, "kind": str, "source": str, ...}. Kinds and their further keys:
+EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "stage_started": ("stage", "name"),
+    "stage_ended": ("stage", "name"),
+    "drained": ("stage", "in_flight_left", "took_s"),
+    "expectation": ("name", "met", "detail"),  # a post-deployment check and its result
+    "metrics_gap": ("from_s", "to_s", "reason"),
+    "scaling_decision": ("from_count", "to_count", "reason"),
+    "webserver_starting": ("webserver",),
+    "webserver_ready": ("webserver",),
+    "webserver_draining": ("webserver",),
+    "webserver_stopped": ("webserver",),
+    "webserver_died": ("webserver", "detail"),
+    "webserver_restarted": ("webserver",),
+    "generator_load": ("cpu_fraction", "in_flight"),
+    "note": ("message",),
+    "aborted": ("reason",),
+    "interrupted": (),
+    "cleaned_up": ("what", "count", "failed"),
+}
+EVENT_SOURCES: Final = ("harness", "generator", "collector", "environment")

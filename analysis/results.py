@@ -1,0 +1,214 @@
+"""What an analysis says, as plain frozen values: the only thing the report renders.
+
+Every estimate carries its interval, its n and its warnings; rendering decides what to show.
+A `value` of None means refused: `warnings` then says why and what would be needed.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its confidence interval, or a refusal (value None, reason in warnings)."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    confidence: float = 0.95
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SloResult:
+    """One SLO line, judged over some window."""
+
+    slo: str  # as written in the scenario
+    observed: float | None  # in base units: s, fraction, count
+    observed_text: str  # "612 ms", "0.4 %"
+    met: bool | None  # None: cannot be judged; `reason` says why
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationStats:
+    """One operation within one stage."""
+
+    operation: str
+    arrivals: int
+    ok: int
+    latency_p50_s: Estimate
+    latency_p95_s: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class StageStats:
+    """One stage, measured from `measured_from_s` (its start plus warm-up) to `ended_at_s`."""
+
+    index: int
+    name: str
+    rate_per_s: float  # as configured (a ramp: its mean)
+    started_at_s: float
+    measured_from_s: float
+    ended_at_s: float
+    complete: bool
+    arrivals: int
+    sent: int
+    unsent: int
+    offered_per_s: float
+    achieved_per_s: float
+    goodput_per_s: float
+    latency_s: dict[str, Estimate]  # "p50", "p95", "p99"
+    service_time_s: dict[str, Estimate]
+    lag_p99_s: float | None
+    error_rate: Estimate
+    error_rate_by_layer: dict[str, Estimate]
+    outcomes: dict[str, int]
+    operations: tuple[OperationStats, ...]
+    webservers_min: int | None
+    webservers_max: int | None
+    webserver_cpu_percent: float | None  # mean over webservers and periods inside the stage
+    webserver_cpu_max_percent: float | None
+    connections_max: float | None
+    slo: tuple[SloResult, ...]
+    met_slo: bool | None
+    generator_ok: bool  # False: lag or unsent arrivals past the stated limits
+    generator_reason: str = ""
+    censored: int = 0  # calls cut at the service's time limit
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodPoint:
+    """One metric period over all webservers, beside the calls of the same seconds."""
+
+    start_s: float
+    period_s: float
+    webservers: int | None
+    cpu_percent: float | None  # mean over webservers
+    cpu_max_percent: float | None
+    memory_percent: float | None
+    connections: float | None  # total over webservers
+    offered_per_s: float
+    achieved_per_s: float
+    goodput_per_s: float
+    errors_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingEvent:
+    """One change of the webserver count, with what led to it.
+
+    Times are epoch seconds, None where the record does not show them: `breach_s` is the end of the first
+    period past a scale-out threshold, `decision_s` and `ready_s` are known only where the
+    environment tells (local kinds), `count_changed_s` is read from SampleCount.
+    """
+
+    from_count: int
+    to_count: int
+    load_step_s: float | None
+    breach_s: float | None
+    decision_s: float | None
+    count_changed_s: float | None
+    ready_s: float | None
+    slo_restored_s: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DemandResult:
+    """Service demand: CPU-seconds of the webservers one call costs."""
+
+    mix_s: Estimate  # of the mix as it was sent
+    per_operation_s: dict[str, Estimate]  # empty when refused
+    refusal: str  # "" or one sentence: why there are no per-operation demands
+    condition_number: float | None
+    background_cpu_per_webserver: Estimate  # CPUs used without calls
+    periods: int
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityResult:
+    """The highest stage that met the SLO and what stopped the next one."""
+
+    highest_stage: int | None  # index in stages
+    highest_rate_per_s: float | None  # achieved there
+    webservers: int | None  # in force there
+    stopped_by_stage: int | None
+    bottleneck: (
+        str  # throttle | webserver_cpu | connections | airflow | generator | unknown | not_reached
+    )
+    explanation: str  # one sentence with the evidence
+
+
+@dataclass(frozen=True, slots=True)
+class SizingRow:
+    """Webservers needed for one rate of this mix."""
+
+    rate_per_s: float
+    webservers: int | None
+    webservers_low: int | None
+    webservers_high: int | None
+    within_limits: bool  # not above what the service allows (5)
+
+
+@dataclass(frozen=True, slots=True)
+class SizingResult:
+    """A first recommendation by the utilisation law."""
+
+    target_rate_per_s: float | None
+    target: SizingRow | None
+    rows: tuple[SizingRow, ...]
+    utilisation_target: float  # fraction of a webserver's CPU
+    webserver_cpu: float | None  # CPUs per webserver
+    explanation: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A post-deployment check and its result."""
+
+    name: str
+    met: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to the scenario's question."""
+
+    question: str  # capacity | check
+    answered: bool
+    passed: bool | None  # check: SLO and expectations hold; capacity: None
+    exit_code: int  # 0, 3, 5 or 130
+    sentence: str  # the last line of the summary
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnalysis:
+    """Everything that is known about one run."""
+
+    run_id: str
+    directory: str
+    scenario_name: str
+    question: str
+    status: str
+    complete: bool
+    started_at_s: float
+    ended_at_s: float
+    environment: dict[str, object]  # name, kind, airflow_version, class, min/max webservers, facts
+    versions: dict[str, str]
+    mix: dict[str, float]  # label -> fraction
+    slo: tuple[SloResult, ...]  # whole run (check) or of the highest stage that met it (capacity)
+    stages: tuple[StageStats, ...]
+    periods: tuple[PeriodPoint, ...]
+    scaling: tuple[ScalingEvent, ...]
+    demand: DemandResult | None
+    capacity: CapacityResult | None
+    sizing: SizingResult | None
+    expectations: tuple[Expectation, ...]
+    verdict: Verdict
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    events: tuple[dict[str, object], ...] = field(default=(), repr=False)

@@ -1,0 +1,53 @@
+"""What stands behind the gateway: the seam between real Airflow and simulated webservers."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one webserver has used so far."""
+
+    cpu_s: float  # CPU-seconds since it started, children included
+    memory_fraction: float  # of the webserver's configured memory
+
+
+class Webserver(Protocol):
+    """One running (or starting) webserver."""
+
+    name: str  # "webserver-1"; never used twice within one environment
+    base_url: str  # "http://127.0.0.1:PORT"
+
+    async def wait_until_ready(self) -> None:
+        """Return once it answers; raise EnvironmentStartError naming its log if it does not."""
+
+    def is_alive(self) -> bool:
+        """False once the process has ended."""
+
+    def usage(self) -> Usage:
+        """What it has used so far; the last known values once it has ended."""
+
+    async def stop(self) -> None:
+        """Stop it and wait until it is gone. The caller has drained it."""
+
+
+class Backend(Protocol):
+    """Where webservers come from."""
+
+    airflow_version: str  # "3.3.1": routes to /api/v2; "2.x": to /api/v1
+    webserver_cpu: float  # CPUs per webserver: 100 % CPUUtilization
+
+    async def start(self) -> None:
+        """Bring up everything but the webservers (database, scheduler, ...)."""
+
+    def new_webserver(self, name: str) -> Webserver:
+        """Start one more webserver and return at once."""
+
+    async def authorization(self, airflow_role: str) -> str | None:
+        """The Authorization header for this Airflow role; None: none is needed (or role Public)."""
+
+    def facts(self) -> dict[str, object]:
+        """What the manifest should know: cpu_limited, cpu_limit_reason, database, ..."""
+
+    async def stop(self) -> None:
+        """Stop everything that `start` brought up."""

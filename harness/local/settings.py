@@ -1,0 +1,158 @@
+"""Settings of the local stand-in: what is behind the gateway, and how the gateway behaves.
+
+Behaviour of AWS that nobody could verify is a named setting here, with a comment, never a silent
+choice in code. Defaults are the most plausible reading of the public documentation.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ThrottleSettings(Settings):
+    """Token bucket in front of InvokeRestApi.
+
+    AWS documents only "more than 10 transactions per second" as the point to leave InvokeRestApi.
+    Scope, burst, code and status are unverified, hence settings. The local default lets everything
+    through (rate_per_s = None) because the question there is about webservers.
+    """
+
+    rate_per_s: Positive | None = None
+    burst: Annotated[int, Field(ge=1)] = 20
+    error_code: str = "ThrottlingException"  # unverified: could be TooManyRequestsException
+    http_status: Literal[400, 429] = 429  # unverified
+
+
+class GatewaySettings(Settings):
+    """How the gateway answers where AWS's behaviour is documented only in part."""
+
+    throttle: ThrottleSettings = ThrottleSettings()
+    timeout_s: Positive = 10.0  # documented
+    timeout_exception: Literal["InternalServerException", "RestApiServerException"] = (
+        "InternalServerException"  # unverified: documented is only that an error is raised
+    )
+    max_response_bytes: Annotated[int, Field(ge=1)] = 6 * 1024 * 1024  # documented
+    too_large_exception: Literal["ValidationException", "InternalServerException"] = (
+        "ValidationException"  # unverified: documented is only that the call fails
+    )
+    enforce_path_limit: bool = (
+        False  # unverified: the model says 64 characters, botocore sends more
+    )
+    unwrap_string_body: bool = True  # unverified: Body=json.dumps(...) shown working in a talk
+    drop_nulls: bool = False  # third party: nulls are dropped from RestApiResponse
+    max_clock_skew_s: Positive = 300.0  # AWS's general SigV4 rule
+
+
+class AutoscalerSettings(Settings):
+    """The documented rule and its undocumented rest.
+
+    Documented: CPUUtilization > 70 or ActiveConnectionCount > 15 adds webservers up to the maximum,
+    and less traffic removes them down to the minimum. Everything else is unverified.
+    """
+
+    enabled: bool = True
+    cpu_above_percent: Positive = 70.0  # documented
+    connections_above: Positive = 15.0  # documented
+    connections_scope: Literal["per_webserver", "total"] = "per_webserver"  # unverified
+    statistic: Literal["Average", "Maximum"] = "Average"  # unverified, over the webservers
+    datapoints_to_alarm: Annotated[int, Field(ge=1)] = 2  # unverified: M ...
+    evaluation_periods: Annotated[int, Field(ge=1)] = 2  # unverified: ... of N
+    scale_out_step: Annotated[int, Field(ge=1)] = 1  # unverified
+    scale_in_step: Annotated[int, Field(ge=1)] = 1  # unverified
+    scale_out_cooldown_s: Annotated[float, Field(ge=0)] = 10.0  # unverified
+    scale_in_cooldown_s: Annotated[float, Field(ge=0)] = 60.0  # unverified
+    scale_in_cpu_below_percent: Annotated[float, Field(ge=0)] = 30.0  # unverified
+    scale_in_connections_below: Annotated[float, Field(ge=0)] = 5.0  # unverified
+    scale_in_periods: Annotated[int, Field(ge=1)] = 6  # unverified
+
+    @model_validator(mode="after")
+    def _datapoints_fit(self) -> "AutoscalerSettings":
+        if self.datapoints_to_alarm > self.evaluation_periods:
+            raise ValueError("datapoints_to_alarm must not exceed evaluation_periods")
+        return self
+
+
+class MetricsSettings(Settings):
+    """What is published to CloudWatch under AWS/MWAA."""
+
+    period_s: Literal[1, 5, 10, 30, 60] = 5  # AWS publishes every 60 s; local runs are short
+    connections_per_call: Annotated[int, Field(ge=1)] = 1
+    # ^ unverified: ELB's definition counts client->LB and LB->target connections, that is 2
+    while_starting: bool = False  # unverified: does a webserver count before it is healthy?
+
+
+class StandInSettings(Settings):
+    """What both stand-ins have in common."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z][0-9a-zA-Z\-_]{0,79}$")] = "headroom-local"
+    region: str = "us-east-1"
+    account: Annotated[str, Field(pattern=r"^\d{12}$")] = "123456789012"
+    airflow_role: Literal["Admin", "Op", "User", "Viewer", "Public"] = "Admin"
+    min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
+    max_webservers: Annotated[int, Field(ge=1, le=5)] = 4
+    gateway_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
+    gateway: GatewaySettings = GatewaySettings()
+    autoscaler: AutoscalerSettings = AutoscalerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> "StandInSettings":
+        if self.max_webservers < self.min_webservers:
+            raise ValueError("max_webservers must not be below min_webservers")
+        return self
+
+
+class LocalSettings(StandInSettings):
+    """Real Airflow on this machine."""
+
+    kind: Literal["local"] = "local"
+    airflow_version: str = "3.3.1"
+    webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25  # CPUs per webserver
+    webserver_memory_mib: Annotated[int, Field(ge=256)] = (
+        2048  # what MemoryUtilization is relative to
+    )
+    database_pool_size: Annotated[int, Field(ge=1)] = 64
+    # ^ with Airflow's own default (5, overflow 10) a webserver with more calls in flight hangs for
+    #   tens of seconds after the load has stopped (apache/airflow issue 66493): set 5 to see it.
+    database_max_overflow: Annotated[int, Field(ge=0)] = 10
+
+
+class SimulatedSettings(StandInSettings):
+    """Webservers whose service demands are known, because they are set here."""
+
+    kind: Literal["simulated"] = "simulated"
+    airflow_version: str = "3.3.1"
+    cores: Positive = 1.0  # CPUs per webserver
+    demand_s: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=lambda: {
+            "health": 0.010,
+            "list_dags": 0.030,
+            "list_dag_runs": 0.060,
+            "get_dag_run": 0.015,
+            "list_task_instances": 0.030,
+            "trigger_dag_run": 0.035,
+            "pause_dag": 0.016,
+            "unpause_dag": 0.016,
+            "list_variables": 0.011,
+            "list_connections": 0.015,
+            "list_pools": 0.025,
+            "set_variable": 0.020,
+        }
+    )  # CPU-seconds per call; the defaults are near Airflow 3.3.1 on one 2026 server core
+    demand_cv: Annotated[float, Field(ge=0)] = 0.0  # 0: every call costs exactly its demand
+    contention: Annotated[float, Field(ge=0)] = 0.0
+    # ^ each call in service beyond the first makes every call's demand larger by this fraction
+    latency_s: Annotated[float, Field(ge=0)] = 0.002  # added to each call, costs no CPU
+    start_s: Annotated[float, Field(ge=0)] = 1.0  # from decision to ready
+    seed: int = 1
+
+
+AnyStandIn = Annotated[LocalSettings | SimulatedSettings, Field(discriminator="kind")]
