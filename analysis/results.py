@@ -98,8 +98,8 @@ class PeriodPoint:
 class ScalingEvent:
     """One change of the webserver count, with what led to it.
 
-    Times are epoch seconds, None where the record does not show them: `breach_s` is the end of the first
-    period past a scale-out threshold, `decision_s` and `ready_s` are known only where the
+    Times are epoch seconds, None where the record does not show them: `breach_s` is the end of the
+    first period past a scale-out threshold, `decision_s` and `ready_s` are known only where the
     environment tells (local kinds), `count_changed_s` is read from SampleCount.
     """
 

@@ -40,6 +40,9 @@ class Backend(Protocol):
     async def start(self) -> None:
         """Bring up everything but the webservers (database, scheduler, ...)."""
 
+    async def wait_for_dags(self) -> None:
+        """Return once the webservers know all DAGs; called when the first ones are ready."""
+
     def new_webserver(self, name: str) -> Webserver:
         """Start one more webserver and return at once."""
 

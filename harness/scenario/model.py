@@ -119,6 +119,7 @@ class Stage(Settings):
 
     @property
     def highest_rate_per_s(self) -> float:
+        """The highest rate the stage reaches."""
         return max(self.rate_per_s, self.ramp_to_rate_per_s or 0.0)
 
 
@@ -155,6 +156,14 @@ class Scenario(Settings):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     expect: Expectations = Expectations()
     limits: Limits = Limits()
+
+    @field_validator("stages", mode="after")
+    @classmethod
+    def _named(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        return tuple(
+            stage if stage.name else stage.model_copy(update={"name": f"stage {number}"})
+            for number, stage in enumerate(stages, start=1)
+        )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":

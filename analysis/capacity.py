@@ -1,0 +1,160 @@
+"""The highest stage that met the SLO, and what stopped the next higher one.
+
+    capacity = max { stage rate : every line of the SLO was met, over the whole stage }
+
+(Theodolite's capacity metric with the stages as load levels: Henning and Hasselbring, Empir. Softw.
+Eng. 27 (2022) 143.) A stage whose generator was past its limits is neither a pass nor a fail; an
+incomplete stage can be a fail but not a pass.
+"""
+
+from collections.abc import Sequence
+
+from analysis.results import CapacityResult, Estimate, StageStats
+from analysis.setting import Setting
+from analysis.slo import parse_slo
+
+THROTTLED_SHARE = 0.01  # of the calls sent
+BUSY_CPU_PERCENT = 80.0  # mean of a stage
+BUSIEST_CPU_PERCENT = 90.0  # one webserver in one period
+MOST_ERRORS = 0.5
+
+
+def find_capacity(setting: Setting, stages: Sequence[StageStats]) -> CapacityResult:
+    """Compare the stages in the order of their rates."""
+    by_rate = sorted(stages, key=lambda stage: (stage.rate_per_s, stage.index))
+    passed = [stage for stage in by_rate if _passed(stage)]
+    highest = passed[-1] if passed else None
+    above = [s for s in by_rate if highest is None or s.rate_per_s > highest.rate_per_s]
+    failed = next((stage for stage in above if _failed(stage)), None)
+    if failed is not None:
+        bottleneck, evidence = _bottleneck(setting, failed)
+        explanation = _stopped(failed, evidence)
+    else:
+        failed, bottleneck, explanation = _not_stopped(highest, above)
+    return CapacityResult(
+        highest_stage=highest.index if highest else None,
+        highest_rate_per_s=highest.achieved_per_s if highest else None,
+        webservers=highest.webservers_max if highest else None,
+        stopped_by_stage=failed.index if failed else None,
+        bottleneck=bottleneck,
+        explanation=explanation,
+    )
+
+
+def inversions(stages: Sequence[StageStats], capacity: CapacityResult) -> tuple[str, ...]:
+    """Warnings about stages that failed below the highest rate that passed."""
+    highest = next((s for s in stages if s.index == capacity.highest_stage), None)
+    if highest is None:
+        return ()
+    return tuple(
+        f"{_named(stage)} broke the SLO although {_named(highest)} met it: the environment did not "
+        "behave the same all the time."
+        for stage in stages
+        if _failed(stage) and stage.rate_per_s < highest.rate_per_s
+    )
+
+
+def _passed(stage: StageStats) -> bool:
+    return stage.complete and stage.generator_ok and stage.met_slo is True
+
+
+def _failed(stage: StageStats) -> bool:
+    return stage.generator_ok and stage.met_slo is False
+
+
+def _stopped(stage: StageStats, evidence: str) -> str:
+    broken = "; ".join(
+        f"{line.slo} was {line.observed_text}" if line.observed is not None else line.reason
+        for line in stage.slo
+        if line.met is False
+    )
+    return f"{_named(stage)} broke the SLO ({broken.rstrip('.')}): {evidence}."
+
+
+def _not_stopped(
+    highest: StageStats | None, above: Sequence[StageStats]
+) -> tuple[StageStats | None, str, str]:
+    late = next((stage for stage in above if not stage.generator_ok), None)
+    if late is not None:
+        reason = f"In {_named(late)} the load generator was the limit: {late.generator_reason}"
+        return late, "generator", reason
+    undecided = next((stage for stage in above if not _passed(stage)), None)
+    if undecided is not None:
+        reasons = [line.reason for line in undecided.slo if line.met is None and line.reason]
+        if not undecided.complete:
+            reasons.append("The stage did not run to its end.")
+        why = reasons[0] if reasons else "The SLO has no lines."
+        return None, "unknown", f"{_named(undecided)} could not be judged: {why}"
+    if highest is None:
+        return None, "unknown", "No stage was measured."
+    return None, "not_reached", f"{_named(highest)} was the highest and met the SLO."
+
+
+def _bottleneck(setting: Setting, stage: StageStats) -> tuple[str, str]:
+    throttled = stage.outcomes.get("throttled", 0)
+    errors = stage.sent - stage.outcomes.get("ok", 0)
+    if throttled >= THROTTLED_SHARE * stage.sent and throttled > MOST_ERRORS * errors:
+        return "throttle", f"the service refused {throttled} of {stage.sent} calls (throttled)"
+    if _only_errors_broke(stage) and _airflow_errors(stage) > MOST_ERRORS * errors:
+        return "airflow", _airflow_evidence(stage, errors)
+    if _cpu_was_busy(stage):
+        return "webserver_cpu", _cpu_evidence(stage)
+    if _airflow_errors(stage) > MOST_ERRORS * errors:
+        return "airflow", _airflow_evidence(stage, errors)
+    if _connections_were_many(setting, stage):
+        return "connections", (
+            f"{stage.connections_max:.0f} connections at {_cpu_words(stage)}, so calls waited for "
+            "something other than CPU, such as the database or a connection pool"
+        )
+    if stage.webserver_cpu_percent is None:
+        return "unknown", "no webserver metrics were recorded to tell why"
+    return "unknown", f"webservers were at {_cpu_words(stage)} and nothing else stands out"
+
+
+def _only_errors_broke(stage: StageStats) -> bool:
+    broken = {parse_slo(line.slo).metric for line in stage.slo if line.met is False}
+    return broken <= {"errors", "goodput"}
+
+
+def _airflow_errors(stage: StageStats) -> float:
+    rate: Estimate | None = stage.error_rate_by_layer.get("airflow")
+    return (rate.value or 0.0) * stage.sent if rate else 0.0
+
+
+def _airflow_evidence(stage: StageStats, errors: int) -> str:
+    return f"Airflow itself answered {_airflow_errors(stage):.0f} of {errors} failed calls"
+
+
+def _cpu_was_busy(stage: StageStats) -> bool:
+    mean, busiest = stage.webserver_cpu_percent, stage.webserver_cpu_max_percent
+    broken = [line.slo for line in stage.slo if line.met is False]
+    return (
+        (mean is not None and mean >= BUSY_CPU_PERCENT)
+        or (busiest is not None and busiest >= BUSIEST_CPU_PERCENT)
+        or any(parse_slo(text).metric == "webserver.cpu" for text in broken)
+    )
+
+
+def _cpu_evidence(stage: StageStats) -> str:
+    counts = {stage.webservers_min, stage.webservers_max} - {None}
+    of = f" of {' to '.join(str(count) for count in sorted(c for c in counts if c))}" if counts else ""
+    return f"the CPU{of} webservers was at {_cpu_words(stage)}"
+
+
+def _cpu_words(stage: StageStats) -> str:
+    mean, busiest = stage.webserver_cpu_percent, stage.webserver_cpu_max_percent
+    if mean is None:
+        return "unknown CPU"
+    at_most = f" (at most {busiest:.0f} %)" if busiest is not None else ""
+    return f"{mean:.0f} % CPU{at_most}"
+
+
+def _connections_were_many(setting: Setting, stage: StageStats) -> bool:
+    if stage.connections_max is None:
+        return False
+    sharing = (stage.webservers_max or 1) if setting.connections_are_per_webserver else 1
+    return stage.connections_max / sharing > setting.connections_above
+
+
+def _named(stage: StageStats) -> str:
+    return f"Stage {stage.index + 1} '{stage.name}' ({stage.rate_per_s:g} calls/s)"

@@ -1,0 +1,176 @@
+"""Reads a run directory, whole or cut off at any byte by a kill.
+
+A finished run has Parquet tables. A run that was killed has Arrow IPC streams, of which every whole
+batch before the cut is recovered, and an events file whose last line may be half written.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.errors import RecordFormatError
+from analysis.records import schema
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The files of one run, read.
+
+    `requests` and `metrics` have exactly the columns of the schema; columns of later versions of
+    the writer are left out. `complete` is False when something was cut or never finished.
+    """
+
+    directory: Path
+    manifest: dict[str, Any]
+    requests: pa.Table
+    metrics: pa.Table
+    events: tuple[dict[str, Any], ...]
+    complete: bool
+    warnings: tuple[str, ...]
+
+
+def read_run(directory: Path) -> RunRecord:
+    """Read a run directory.
+
+    Raises:
+        RecordFormatError: it is missing, has no readable manifest, was written by a newer
+            version, or a finished table is damaged.
+    """
+    manifest = _read_manifest(directory)
+    warnings: list[str] = []
+    requests = _read_table(
+        directory, schema.REQUESTS_TABLE, schema.REQUESTS_STREAM, schema.REQUESTS_SCHEMA, warnings
+    )
+    metrics = _read_table(
+        directory, schema.METRICS_TABLE, schema.METRICS_STREAM, schema.METRICS_SCHEMA, warnings
+    )
+    events = _read_events(directory / schema.EVENTS_FILE, warnings)
+    if manifest.get("status", "running") == "running":
+        warnings.append("The run never ended in order: its record stops where it was cut off.")
+    return RunRecord(
+        directory=directory,
+        manifest=manifest,
+        requests=requests,
+        metrics=metrics,
+        events=events,
+        complete=not warnings and manifest.get("complete", True) is not False,
+        warnings=tuple(warnings),
+    )
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    if not directory.is_dir():
+        raise RecordFormatError(f"There is no run directory '{directory}'.")
+    path = directory / schema.MANIFEST_FILE
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise RecordFormatError(
+            f"'{directory}' is not a run directory: it has no {schema.MANIFEST_FILE}."
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise RecordFormatError(f"The manifest '{path}' cannot be read: {exc}.") from exc
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int):
+        raise RecordFormatError(f"The manifest '{path}' does not say its schema_version.")
+    if version > schema.SCHEMA_VERSION:
+        raise RecordFormatError(
+            f"'{directory}' was written with record version {version}, but this headroom reads up "
+            f"to version {schema.SCHEMA_VERSION}: use a newer headroom."
+        )
+    return dict(manifest)
+
+
+def _read_table(
+    directory: Path, table_file: str, stream_file: str, wanted: pa.Schema, warnings: list[str]
+) -> pa.Table:
+    table_path, stream_path = directory / table_file, directory / stream_file
+    if table_path.exists():
+        try:
+            return _conformed(pq.read_table(table_path), wanted, table_path)
+        except (pa.ArrowException, OSError) as exc:
+            # A kill while finishing leaves half a Parquet file beside the whole stream.
+            if not stream_path.exists():
+                raise RecordFormatError(f"'{table_path}' is damaged: {_first_line(exc)}.") from exc
+    if not stream_path.exists():
+        warnings.append(f"The record has neither {table_file} nor {stream_file}.")
+        return wanted.empty_table()
+    table, cut = _read_stream(stream_path, wanted)
+    extent = "its last rows are lost" if cut else "nothing of it is known to be lost"
+    warnings.append(f"The run was not finished: {stream_file} was read instead, {extent}.")
+    return table
+
+
+def _read_stream(path: Path, wanted: pa.Schema) -> tuple[pa.Table, bool]:
+    """Every whole batch of an Arrow IPC stream, and whether more had begun."""
+    batches: list[pa.RecordBatch] = []
+    written = wanted
+    with pa.OSFile(str(path)) as source:
+        try:
+            stream = pa.ipc.open_stream(source)
+            written = stream.schema
+            while True:
+                batches.append(stream.read_next_batch())
+        except StopIteration:
+            cut = False
+        except (pa.ArrowException, OSError):
+            cut = True
+    return _conformed(pa.Table.from_batches(batches, schema=written), wanted, path), cut
+
+
+def _conformed(table: pa.Table, wanted: pa.Schema, path: Path) -> pa.Table:
+    columns = []
+    for field in wanted:
+        if field.name in table.column_names:
+            columns.append(_cast(table.column(field.name), field, path))
+        elif field.nullable:
+            columns.append(pa.nulls(table.num_rows, field.type))
+        else:
+            raise RecordFormatError(f"'{path}' has no column '{field.name}'.")
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArray:
+    if column.null_count and not field.nullable:
+        raise RecordFormatError(f"'{path}' has empty values in its column '{field.name}'.")
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as exc:
+        raise RecordFormatError(
+            f"'{path}' has {column.type} in its column '{field.name}' instead of {field.type}."
+        ) from exc
+
+
+def _read_events(path: Path, warnings: list[str]) -> tuple[dict[str, Any], ...]:
+    if not path.exists():
+        warnings.append(f"The record has no {schema.EVENTS_FILE}.")
+        return ()
+    events, unreadable = [], 0
+    for line in path.read_bytes().splitlines():
+        event = _event(line)
+        if event is not None:
+            events.append(event)
+        elif line.strip():
+            unreadable += 1
+    if unreadable:
+        warnings.append(f"{unreadable} lines of {schema.EVENTS_FILE} were cut and are left out.")
+    return tuple(sorted(events, key=lambda event: float(event["time_s"])))
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """One event, or None for a line that is not one."""
+    try:
+        event = json.loads(line)
+        float(event["time_s"])
+        str(event["kind"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return dict(event)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -1,0 +1,233 @@
+"""What all pictures share: colours, figures, coloured headings, labels that do not collide."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+INK: Final = "#1f2328"
+FAINT: Final = "#6e7781"
+GRID: Final = "#d8dee4"
+SHADE: Final = "#eef1f4"
+PAPER: Final = "#fefefe"
+# Colours that colour-blind readers can tell apart, after Okabe and Ito (purple: Paul Tol).
+BLUE: Final = "#0072b2"
+SKY: Final = "#56b4e9"
+GREEN: Final = "#009e73"
+ORANGE: Final = "#e69f00"
+VERMILLION: Final = "#d55e00"
+PURPLE: Final = "#aa4499"
+PALETTE: Final = {
+    "ink": INK,
+    "faint": FAINT,
+    "grid": GRID,
+    "shade": SHADE,
+    "paper": PAPER,
+    "blue": BLUE,
+    "sky": SKY,
+    "green": GREEN,
+    "orange": ORANGE,
+    "vermillion": VERMILLION,
+    "purple": PURPLE,
+}
+
+COLOUR_OF_LAYER: Final = {
+    "caller": PURPLE,
+    "service": ORANGE,
+    "airflow": VERMILLION,
+    "network": SKY,
+    "generator": FAINT,
+}
+
+_SETTINGS: Final[dict[Any, Any]] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.parse_math": False,  # a "$" in a stage name is a dollar
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",  # text stays text: searchable, and small
+    "svg.hashsalt": "headroom",
+}
+
+_BACKING: Final = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The settings under which every picture is drawn and saved."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure on the Agg canvas."""
+    figure = Figure(figsize=(width_in, height_in), facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def single_axes(width_in: float, height_in: float, *, left_in: float = 0.9) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, with room for a title and a heading above."""
+    figure = new_figure(width_in, height_in)
+    bottom_in, top_in, right_in = 0.65, 0.95, 0.35
+    axes = figure.add_axes(
+        (
+            left_in / width_in,
+            bottom_in / height_in,
+            1 - (left_in + right_in) / width_in,
+            1 - (bottom_in + top_in) / height_in,
+        ),
+        facecolor="none",
+    )
+    return figure, axes
+
+
+def title(figure: Figure, text: str) -> None:
+    """The finding, wrapped, at the top left."""
+    width_in, height_in = figure.get_size_inches()
+    figure.text(
+        0.12 / width_in,
+        1 - 0.12 / height_in,
+        printable(_wrapped(text, characters=int(width_in * 9.2))),
+        fontsize=12.5,
+        fontweight="bold",
+        va="top",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one colour means: a coloured symbol, then words in ink."""
+
+    text: str
+    symbol: str = ""
+    colour: str = INK
+
+
+def heading(axes: Axes, name: str, *keys: Key) -> None:
+    """The name of the axes and its keys in one line above them: a legend that reads as text."""
+    x_points = _write(axes, name, 0.0, color=INK, fontweight="bold") + 12
+    for key in keys:
+        if key.symbol:
+            x_points += _write(axes, key.symbol, x_points, color=key.colour) + 3
+        colour = INK if key.symbol else key.colour
+        x_points += _write(axes, key.text, x_points, color=colour) + 11
+
+
+def _write(axes: Axes, text: str, x_points: float, **properties: Any) -> float:
+    label = axes.annotate(
+        printable(text),
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(x_points, 5),
+        textcoords="offset points",
+        va="bottom",
+        annotation_clip=False,
+        **properties,
+    )
+    return float(label.get_window_extent().width) * 72 / _dpi(axes)
+
+
+def say(axes: Axes, text: str) -> None:
+    """A sentence in the place of a picture that has nothing to show."""
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.text(
+        0.5,
+        0.5,
+        printable(text),
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        color=FAINT,
+        fontsize=10.5,
+    )
+
+
+def printable(text: str) -> str:
+    """Characters that the font of the pictures lacks become "?"."""
+    return "".join(c if ord(c) < 0x250 or c in "✓✗≥…■●○━╌◆" else "?" for c in text)
+
+
+class Labels:
+    """Writes labels beside points so that no two overlap and none leaves the axes."""
+
+    def __init__(self, axes: Axes, taken: Iterable[Bbox] = ()) -> None:
+        self._axes = axes
+        self._taken = list(taken)
+
+    def keep_clear(self, points: Iterable[tuple[float, float]], radius_px: float = 6.0) -> None:
+        """No label may cover these points (in data coordinates)."""
+        for x, y in points:
+            px, py = self._axes.transData.transform((x, y))
+            self._taken.append(
+                Bbox.from_extents(px - radius_px, py - radius_px, px + radius_px, py + radius_px)
+            )
+
+    def add(
+        self,
+        text: str,
+        point: tuple[float, float],
+        colour: str,
+        offsets: Sequence[tuple[float, float]],
+    ) -> bool:
+        """Write `text` at the first free offset (in points); False when there is no room.
+
+        Text stands right of the point for a positive x offset, left of it for a negative one.
+        """
+        label = self._axes.annotate(printable(text), point, xytext=(0, 0), color=colour)
+        label.set(fontsize=8.5, va="center", annotation_clip=False, bbox=_BACKING)
+        label.anncoords = "offset points"
+        for x, y in offsets:
+            label.set_horizontalalignment("left" if x > 0 else "right" if x < 0 else "center")
+            label.xyann = (x, y)
+            if self._is_free(label):
+                self._taken.append(label.get_window_extent().padded(1.5))
+                return True
+        label.remove()
+        return False
+
+    def _is_free(self, label: Annotation) -> bool:
+        box = label.get_window_extent()
+        frame = self._axes.get_window_extent().padded(3)
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 20 and frame.y0 <= box.y0
+        inside = inside and box.y1 <= frame.y1
+        return inside and not any(box.overlaps(other) for other in self._taken)
+
+
+def text_width_px(axes: Axes, text: str, **properties: Any) -> float:
+    """How wide `text` would be on these axes."""
+    label = axes.text(0, 0, printable(text), **properties)
+    width = label.get_window_extent().width
+    label.remove()
+    return float(width)
+
+
+def _dpi(axes: Axes) -> float:
+    return float(axes.get_figure(root=True).dpi)  # type: ignore[union-attr]
+
+
+def _wrapped(text: str, characters: int) -> str:
+    return textwrap.fill(text, characters)

@@ -1,0 +1,164 @@
+"""Pictures of what a call costs and how many webservers a load needs."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.report import words
+from analysis.report.plots.drawing import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    SKY,
+    VERMILLION,
+    Key,
+    Labels,
+    heading,
+    single_axes,
+    title,
+)
+from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult, SizingRow
+
+SERVICE_LIMIT_WEBSERVERS = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)
+
+
+def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
+    """Webservers needed against rate, as steps with their interval; None without any row."""
+    rows = sorted(
+        (row for row in sizing.rows if words.is_known(row.webservers)),
+        key=lambda row: row.rate_per_s,
+    )
+    if not rows:
+        return None
+    figure, axes = single_axes(8.6, 4.2)
+    title(figure, _sizing_title(sizing))
+    rates = [0.0, *(row.rate_per_s for row in rows)]
+    # Between two rates the need of the higher one is drawn: never too few webservers.
+    needed = [float(row.webservers or 0) for row in rows]
+    low = [_known_or(row.webservers_low, row) for row in rows]
+    high = [_known_or(row.webservers_high, row) for row in rows]
+    axes.fill_between(
+        rates, [low[0], *low], [high[0], *high], step="pre", color=SKY, alpha=0.35, linewidth=0
+    )
+    axes.stairs(needed, rates, color=BLUE, linewidth=2.2, baseline=None)
+    most = max(*high, float(SERVICE_LIMIT_WEBSERVERS))
+    axes.axhline(SERVICE_LIMIT_WEBSERVERS, color=INK, linewidth=1, linestyle=(0, (5, 3)))
+    axes.set_xlim(0, rates[-1] * 1.03)
+    axes.set_ylim(0, most + 0.8)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.set_xlabel("rate of this mix (calls/s)")
+    axes.set_ylabel("webservers")
+    _mark_target(axes, sizing)
+    keys = [Key("needed", "━", BLUE), Key("interval", "■", SKY)]
+    keys.append(Key(f"most the service allows ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
+    heading(axes, "Webservers", *keys, *_draw_measured(axes, analysis))
+    return figure
+
+
+def draw_demand(demand: DemandResult) -> Figure | None:
+    """CPU time per call with intervals, the dearest operation on top; None when all is refused."""
+    known = [
+        (name, estimate)
+        for name, estimate in demand.per_operation_s.items()
+        if words.is_known(estimate.value)
+    ]
+    known.sort(key=lambda item: item[1].value or 0.0)
+    lines = [*known]
+    if words.is_known(demand.mix_s.value):
+        lines.insert(0, ("the mix as sent", demand.mix_s))
+    if not lines:
+        return None
+    longest = max(len(name) for name, _ in lines)
+    figure, axes = single_axes(8.6, 1.75 + 0.38 * len(lines), left_in=min(0.5 + longest / 13, 3.2))
+    title(figure, _demand_title(known, demand))
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    rightmost = max(_ends_ms(estimate)[1] for _, estimate in lines)
+    for y, (name, estimate) in enumerate(lines):
+        colour = FAINT if name == "the mix as sent" else BLUE
+        low, high = _ends_ms(estimate)
+        axes.hlines(y, low, high, color=colour, linewidth=2.2)
+        axes.plot((estimate.value or 0.0) * 1000, y, "o", color=colour, markersize=7)
+        axes.annotate(
+            words.duration_estimate(estimate),
+            (high, y),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+    axes.set_yticks(range(len(lines)), [_short(name) for name, _ in lines])
+    axes.set_ylim(-0.6, len(lines) - 0.4)
+    axes.set_xlim(0, rightmost * 1.35)
+    axes.set_xlabel("webserver CPU time per call (ms)")
+    heading(axes, "Service demand", Key("estimate and interval", "●", BLUE))
+    return figure
+
+
+def _sizing_title(sizing: SizingResult) -> str:
+    target = sizing.target
+    if target is None or not words.is_known(target.webservers):
+        return "Webservers needed for this mix"
+    interval = words.span(target.webservers_low, target.webservers_high)
+    between = (
+        "" if interval in (words.UNKNOWN, words.count(target.webservers)) else f" ({interval})"
+    )
+    verb = "needs" if target.rate_per_s == 1 else "need"
+    needed = words.webservers(target.webservers)
+    return f"{words.calls_per_s(target.rate_per_s)} {verb} {needed}{between}"
+
+
+def _mark_target(axes: Axes, sizing: SizingResult) -> None:
+    target = sizing.target
+    if target is None or not words.is_known(target.webservers):
+        return
+    point = (target.rate_per_s, float(target.webservers))
+    axes.vlines(target.rate_per_s, 0, target.webservers, color=GREEN, linewidth=1.4, zorder=2)
+    axes.plot(*point, "o", color=GREEN, markersize=10, zorder=3)
+    text = f"target: {words.webservers(target.webservers)}"
+    Labels(axes).add(text, point, INK, ((-10, 12), (10, -12), (-10, -12), (10, 12)))
+
+
+def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
+    keys = []
+    for met, marker, colour, key in (
+        (True, "o", INK, Key("measured: SLO met", "○", INK)),
+        (False, "X", VERMILLION, Key("not met", "✗", VERMILLION)),
+    ):
+        points = [
+            (stage.achieved_per_s, float(stage.webservers_max))
+            for stage in analysis.stages
+            if stage.met_slo is met and words.is_known(stage.webservers_max)
+        ]
+        inside = [point for point in points if point[0] <= axes.get_xlim()[1]]
+        if inside:
+            x, y = zip(*inside, strict=True)
+            face = "none" if met else colour
+            axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=7, zorder=2.6)
+            keys.append(key)
+    return keys
+
+
+def _demand_title(known: list[tuple[str, Estimate]], demand: DemandResult) -> str:
+    if len(known) > 1:
+        (cheapest, least), (dearest, most) = known[0], known[-1]
+        if least.value and most.value:
+            times = words.significant(most.value / least.value, 2)
+            return f"{_short(dearest)} costs {times} times the CPU of {_short(cheapest)}"
+    if known:
+        return f"One {_short(known[0][0])} costs {words.duration(known[0][1].value)} of CPU"
+    return f"One call of this mix costs {words.duration(demand.mix_s.value)} of CPU"
+
+
+def _ends_ms(estimate: Estimate) -> tuple[float, float]:
+    ends = [v for v in (estimate.low, estimate.value, estimate.high) if words.is_known(v)]
+    return min(ends) * 1000, max(ends) * 1000
+
+
+def _known_or(number: int | None, row: SizingRow) -> float:
+    return float(number if words.is_known(number) else row.webservers or 0)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 32 else f"{name[:31]}…"

@@ -1,0 +1,186 @@
+"""Pictures with one point or bar per stage: latency against throughput, and errors."""
+
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.records.schema import LAYERS
+from analysis.report import words
+from analysis.report.plots import scales
+from analysis.report.plots.drawing import (
+    BLUE,
+    COLOUR_OF_LAYER,
+    FAINT,
+    INK,
+    VERMILLION,
+    Key,
+    Labels,
+    heading,
+    say,
+    single_axes,
+    title,
+)
+from analysis.report.tables import stage_name
+from analysis.results import Estimate, RunAnalysis, StageStats
+
+_LABEL_OFFSETS: Final = tuple(
+    (side, dy) for dy in (10, -10, 0, 22, -22, 34, -34, 46, -46, 60, -60) for side in (8, -8)
+)
+_MARKER_OF_VERDICT: Final = {True: "o", False: "X", None: "D"}
+_COLOUR_OF_VERDICT: Final = {True: BLUE, False: VERMILLION, None: FAINT}
+_KEYS_OF_VERDICT: Final = {
+    True: Key("SLO met", "●", BLUE),
+    False: Key("SLO not met", "✗", VERMILLION),
+    None: Key("not judged", "◆", FAINT),
+}
+
+
+def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
+    """Latency (p95 with interval, and p50) of every stage against the rate achieved in it."""
+    figure, axes = single_axes(8.6, 5.0)
+    title(figure, _capacity_title(analysis))
+    axes.set_xlabel("achieved rate (calls/s)")
+    axes.set_ylabel("latency, from the intended start")
+    shown = [stage for stage in analysis.stages if _known(stage, "p95") or _known(stage, "p50")]
+    if not shown:
+        say(axes, "no latency could be estimated: too few calls were sent")
+        return figure
+    slo = scales.latency_slo(analysis)
+    fastest = max(stage.achieved_per_s for stage in shown)
+    axes.set_xlim(0, fastest * 1.12)
+    ends = [end for s in shown for n in ("p50", "p95") for end in _ends(s.latency_s.get(n))]
+    scales.latency_axis(axes, [*ends, slo.threshold if slo else None])
+    scales.draw_slo_line(axes, slo)
+    axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.8)
+    axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.8, zorder=1.5)
+    for stage in shown:
+        _draw_interval(axes, stage)
+    _label_stages(axes, shown)
+    verdicts = {stage.met_slo for stage in shown}
+    keys = [key for met, key in _KEYS_OF_VERDICT.items() if met in verdicts]
+    keys.append(Key("p50", "○", FAINT))
+    if slo:
+        keys.append(Key(f"SLO {slo.text}", "╌╌", INK))
+    heading(axes, "p95 latency with interval", *keys)
+    return figure
+
+
+def draw_errors(analysis: RunAnalysis) -> Figure:
+    """The share of calls that failed in every stage, stacked by who is to blame."""
+    number = len(analysis.stages)
+    figure, axes = single_axes(8.6, 3.6)
+    shares = {layer: np.array([_share(s, layer) for s in analysis.stages]) for layer in LAYERS}
+    present = {layer: values for layer, values in shares.items() if values.any()}
+    if not present:
+        title(figure, "No errors")
+        axes.set_xticks([])
+        sent = sum(stage.sent for stage in analysis.stages)
+        say(axes, f"no errors: all {sent} calls ended well" if sent else "no call was sent")
+        return figure
+    title(figure, _errors_title(analysis, present))
+    below = np.zeros(number)
+    for layer, values in present.items():
+        axes.bar(range(number), values, 0.6, bottom=below, color=COLOUR_OF_LAYER[layer])
+        below = below + values
+    for x, total in enumerate(below):
+        text = words.percent(total) if total else "0"
+        axes.annotate(text, (x, total), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_xlim(-0.6, number - 0.4)
+    axes.set_ylim(0, float(below.max()) * 1.15)
+    axes.set_xticks(range(number), [_tick_name(stage, number) for stage in analysis.stages])
+    axes.set_xlabel("stage, and its rate (calls/s)")
+    axes.set_ylabel("share of the calls (%)")
+    keys = [Key(layer, "■", COLOUR_OF_LAYER[layer]) for layer in present]
+    heading(axes, "Failed calls by layer", *keys)
+    return figure
+
+
+def _capacity_title(analysis: RunAnalysis) -> str:
+    broken = [stage for stage in analysis.stages if stage.met_slo is False]
+    met = [stage for stage in analysis.stages if stage.met_slo]
+    if not met:
+        return "No stage met the SLO" if broken else "No stage could be judged"
+    best = max(met, key=lambda stage: stage.achieved_per_s)
+    servers = words.span(best.webservers_min, best.webservers_max)
+    with_servers = "" if servers == words.UNKNOWN else f" with {_webserver_words(servers)}"
+    held = f"The SLO held at {words.calls_per_s(best.achieved_per_s)}{with_servers}"
+    if not broken:
+        return f"{held}, the highest load tried"
+    worst = min(broken, key=lambda stage: stage.achieved_per_s)
+    return f"{held} and broke at {words.calls_per_s(worst.achieved_per_s)}"
+
+
+def _errors_title(
+    analysis: RunAnalysis, present: dict[str, "np.ndarray[tuple[int], np.dtype[np.float64]]"]
+) -> str:
+    counts: dict[str, int] = {}
+    for stage in analysis.stages:
+        for outcome, calls in stage.outcomes.items():
+            if outcome != "ok":
+                counts[outcome] = counts.get(outcome, 0) + calls
+    if not counts:
+        return f"Errors came from: {', '.join(present)}"
+    commonest = max(counts, key=lambda outcome: counts[outcome])
+    total = sum(counts.values())
+    if len(counts) == 1:
+        return f"All {total} failed calls ended as {commonest}"
+    return f"{counts[commonest]} of {total} failed calls ended as {commonest}"
+
+
+def _draw_interval(axes: Axes, stage: StageStats) -> None:
+    estimate = stage.latency_s.get("p95")
+    if estimate is None or not words.is_known(estimate.value):
+        return
+    colour = _COLOUR_OF_VERDICT[stage.met_slo]
+    ends = _ends(estimate)
+    axes.vlines(stage.achieved_per_s, min(ends), max(ends), color=colour, lw=1.6, zorder=2.2)
+    marker = _MARKER_OF_VERDICT[stage.met_slo]
+    axes.plot(stage.achieved_per_s, estimate.value, marker, color=colour, ms=8, zorder=2.5)
+
+
+def _label_stages(axes: Axes, stages: list[StageStats]) -> None:
+    labels = Labels(axes)
+    for name in ("p50", "p95"):
+        labels.keep_clear(zip(*_points(stages, name), strict=True))
+    for stage in stages:
+        name = "p95" if _known(stage, "p95") else "p50"
+        height = stage.latency_s[name].value or 0.0
+        servers = words.span(stage.webservers_min, stage.webservers_max)
+        beside = "" if servers == words.UNKNOWN else f": {_webserver_words(servers)}"
+        for text in (f"stage {stage_name(stage)}{beside}", f"{stage.index + 1}"):
+            colour = VERMILLION if stage.met_slo is False else INK
+            if labels.add(text, (stage.achieved_per_s, height), colour, _LABEL_OFFSETS):
+                break
+
+
+def _webserver_words(servers: str) -> str:
+    return f"{servers} webserver{'' if servers == '1' else 's'}"
+
+
+def _points(stages: list[StageStats], name: str) -> tuple[list[float], list[float]]:
+    known = [stage for stage in stages if _known(stage, name)]
+    return [s.achieved_per_s for s in known], [s.latency_s[name].value or 0.0 for s in known]
+
+
+def _known(stage: StageStats, name: str) -> bool:
+    return name in stage.latency_s and words.is_known(stage.latency_s[name].value)
+
+
+def _ends(estimate: Estimate | None) -> list[float]:
+    if estimate is None or not words.is_known(estimate.value):
+        return []
+    return [v for v in (estimate.low, estimate.value, estimate.high) if words.is_known(v)]
+
+
+def _share(stage: StageStats, layer: str) -> float:
+    if layer == "generator":
+        return stage.unsent / stage.arrivals * 100 if stage.arrivals else 0.0
+    estimate = stage.error_rate_by_layer.get(layer)
+    return estimate.value * 100 if estimate and words.is_known(estimate.value) else 0.0
+
+
+def _tick_name(stage: StageStats, stages: int) -> str:
+    first = stage_name(stage) if stages <= 8 and len(stage.name) <= 8 else str(stage.index + 1)
+    return f"{first}\n{words.trimmed(stage.rate_per_s)}/s"

@@ -1,0 +1,101 @@
+"""What is written over the timeline's panels: stages and scaling."""
+
+from collections.abc import Iterator, Sequence
+
+from matplotlib.axes import Axes
+
+from analysis.report import words
+from analysis.report.plots.drawing import (
+    FAINT,
+    GREEN,
+    INK,
+    PURPLE,
+    SHADE,
+    VERMILLION,
+    Labels,
+    printable,
+    text_width_px,
+)
+from analysis.report.tables import stage_name
+from analysis.results import RunAnalysis, ScalingEvent, StageStats
+
+_LABEL_FONT = 8.5
+_ABOVE_HEADING_POINTS = 22
+_ROW_POINTS = 13
+_MOST_ROWS = 4
+
+
+def draw_stages(panels: Sequence[Axes], analysis: RunAnalysis) -> None:
+    """Boundaries through every panel, warm-up shaded, names and rates above the first."""
+    for stage in analysis.stages:
+        from_s = stage.started_at_s - analysis.started_at_s
+        judged_from_s = stage.measured_from_s - analysis.started_at_s
+        for axes in panels:
+            axes.axvspan(from_s, judged_from_s, color=SHADE, linewidth=0, zorder=0.5)
+            if stage.index:
+                axes.axvline(from_s, color=FAINT, linewidth=0.8, zorder=1)
+        _name_stage(panels[0], stage, from_s, stage.ended_at_s - analysis.started_at_s)
+
+
+def _name_stage(axes: Axes, stage: StageStats, from_s: float, to_s: float) -> None:
+    left, right = (axes.transData.transform((x, 0))[0] for x in (from_s, to_s))
+    mark = {True: " ✓", False: " ✗", None: ""}[stage.met_slo]
+    rate = words.trimmed(stage.rate_per_s)
+    number = str(stage.index + 1)
+    choices = (
+        f"{stage_name(stage)}\n{rate} calls/s{mark}",
+        f"{number}\n{rate} calls/s{mark}",
+        f"{number}\n{rate}/s{mark}",
+        f"{number}\n{mark.strip()}",
+    )
+    fitting = [t for t in choices if text_width_px(axes, t, fontsize=_LABEL_FONT) < right - left]
+    if fitting:
+        axes.annotate(
+            printable(fitting[0]),
+            ((from_s + to_s) / 2, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, _ABOVE_HEADING_POINTS),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=_LABEL_FONT,
+            color=VERMILLION if stage.met_slo is False else INK,
+            annotation_clip=False,
+        )
+
+
+def scaling_rows_in(analysis: RunAnalysis) -> float:
+    """Inches that the names of the scaling marks need."""
+    return _ROW_POINTS * min(len(_all_marks(analysis)), _MOST_ROWS) / 72
+
+
+def draw_scaling(panels: dict[str, Axes], analysis: RunAnalysis) -> None:
+    """Breach, decision, readiness and recovery as lines, named in the lowest panel."""
+    named_in = panels.get("webservers", panels["latency"])
+    labels = Labels(named_in)
+    top = named_in.get_ylim()[1]
+    for x, text, colour in _all_marks(analysis):
+        for name in panels.keys() & {"latency", "cpu", "webservers"}:
+            panels[name].axvline(x, color=colour, linewidth=1, linestyle=(0, (3, 2)), zorder=1.8)
+        rows = [-7 - _ROW_POINTS * row for row in range(_MOST_ROWS)]
+        offsets = [(side, row) for side in (4, -4) for row in rows]
+        labels.add(f"{text} {words.clock(x)}", (x, top), colour, offsets)
+
+
+def _all_marks(analysis: RunAnalysis) -> list[tuple[float, str, str]]:
+    return [
+        (time_s - analysis.started_at_s, text, colour)
+        for event in analysis.scaling
+        for time_s, text, colour in _marks(event)
+        if words.is_known(time_s)
+    ]
+
+
+def _marks(event: ScalingEvent) -> Iterator[tuple[float | None, str, str]]:
+    yield event.breach_s, event.reason or "threshold passed", VERMILLION
+    yield event.decision_s, f"decision: {event.from_count} to {event.to_count}", PURPLE
+    if event.ready_s is not None:
+        yield event.ready_s, f"{event.to_count} ready", GREEN
+    else:
+        yield event.count_changed_s, f"{event.to_count} in service", GREEN
+    yield event.slo_restored_s, "SLO restored", INK

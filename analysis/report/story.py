@@ -1,0 +1,178 @@
+"""The sentences of a report: the headline, the SLO lines, what scaling did, and the notes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from analysis.report import words
+from analysis.report.tables import stage_name
+from analysis.results import Estimate, RunAnalysis, ScalingEvent, SloResult, StageStats
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The SLO lines the answer rests on, and where they were judged."""
+
+    scope: str
+    lines: tuple[SloResult, ...]
+
+
+def headline(analysis: RunAnalysis) -> str:
+    """The answer in a few words, for the top of the page."""
+    verdict, capacity, sizing = analysis.verdict, analysis.capacity, analysis.sizing
+    if verdict.exit_code == 130:
+        return "Interrupted"
+    if not verdict.answered:
+        return "Inconclusive"
+    if analysis.question == "check":
+        return "SLO met" if verdict.passed else "SLO not met"
+    if sizing and sizing.target and words.is_known(sizing.target.webservers):
+        needed = words.webservers(sizing.target.webservers)
+        return f"{needed} for {words.calls_per_s(sizing.target.rate_per_s)}"
+    if capacity and words.is_known(capacity.highest_rate_per_s):
+        at_least = "At least " if capacity.bottleneck == "not_reached" else ""
+        with_servers = (
+            f" with {words.webservers(capacity.webservers)}" if capacity.webservers else ""
+        )
+        return f"{at_least}{words.calls_per_s(capacity.highest_rate_per_s)}{with_servers}"
+    return "No stage met the SLO"
+
+
+def identity(analysis: RunAnalysis) -> str:
+    """Which run of what: one line."""
+    facts = analysis.environment
+    airflow = f"Airflow {facts['airflow_version']}" if facts.get("airflow_version") else ""
+    parts = (analysis.run_id, *_environment_words(facts), airflow, _length(analysis))
+    return ", ".join(part for part in parts if part)
+
+
+def _environment_words(facts: dict[str, object]) -> Iterator[str]:
+    for key in ("name", "kind", "environment_class"):
+        if facts.get(key):
+            yield str(facts[key])
+
+
+def _length(analysis: RunAnalysis) -> str:
+    took = words.delay(analysis.ended_at_s - analysis.started_at_s)
+    return f"{analysis.status} after {took}" if took != words.UNKNOWN else analysis.status
+
+
+def decisive_stage(analysis: RunAnalysis) -> StageStats | None:
+    """The stage the answer rests on: the highest that met the SLO, or the one that broke it.
+
+    A check has no highest stage: the first that broke the SLO counts, else the one with most calls.
+    """
+    capacity = analysis.capacity
+    if capacity:
+        for index in (capacity.highest_stage, capacity.stopped_by_stage):
+            found = [stage for stage in analysis.stages if stage.index == index]
+            if found:
+                return found[0]
+    sent = [stage for stage in analysis.stages if stage.sent]
+    failed = [stage for stage in sent if stage.met_slo is False]
+    if failed:
+        return failed[0]
+    return max(sent, key=lambda stage: stage.achieved_per_s, default=None)
+
+
+def judgement(analysis: RunAnalysis) -> Judgement:
+    """The SLO lines to show first."""
+    stage = decisive_stage(analysis)
+    if analysis.question == "check" or stage is None:
+        return Judgement("whole run", analysis.slo)
+    met = analysis.capacity is not None and stage.index == analysis.capacity.highest_stage
+    why = "the highest that met it" if met else "where it broke"
+    lines = analysis.slo if met and analysis.slo else stage.slo
+    return Judgement(f"stage {stage_name(stage)}, {why}", lines)
+
+
+def observed(result: SloResult) -> str:
+    """What an SLO line saw, or why it could not be judged."""
+    if result.met is None:
+        return f"not judged: {result.reason or 'no reason was recorded'}"
+    text = result.observed_text or words.UNKNOWN
+    return f"{text} ({result.reason})" if result.reason else text
+
+
+def scaling_sentence(event: ScalingEvent, started_at_s: float) -> str:
+    """What one change of the webserver count was caused by, and how long it took.
+
+    "2 to 3 webservers: CPU above 70 % at 00:42, decision +5 s, third webserver ready +17 s."
+    Every delay is counted from the first moment of the sentence.
+    """
+    steps = [(text, time_s) for text, time_s in _scaling_steps(event) if words.is_known(time_s)]
+    change = f"{event.from_count} to {event.to_count} webservers"
+    if not steps:
+        return f"{change}: the record does not show when."
+    (first, anchor_s), *rest = steps
+    after = (
+        f" ({words.delay(anchor_s - event.load_step_s)} after the load rose)"
+        if words.is_known(event.load_step_s) and anchor_s >= event.load_step_s
+        else ""
+    )
+    delays = "".join(f", {text} +{words.delay(time_s - anchor_s)}" for text, time_s in rest)
+    return f"{change}: {first} at {words.clock(anchor_s - started_at_s)}{after}{delays}."
+
+
+def _scaling_steps(event: ScalingEvent) -> tuple[tuple[str, float | None], ...]:
+    threshold = event.reason.rstrip(".") or "threshold passed"
+    if event.to_count > event.from_count:
+        ready = f"{words.ordinal(event.to_count)} webserver ready"
+        seen = f"{event.to_count} webservers in the metrics"
+    else:
+        ready, seen = f"down to {event.to_count}", f"{event.to_count} webservers in the metrics"
+    return (
+        (threshold, event.breach_s),
+        ("decision", event.decision_s),
+        (ready, event.ready_s),
+        (seen, event.count_changed_s if event.ready_s is None else None),
+        ("SLO restored", event.slo_restored_s),
+    )
+
+
+def notes(analysis: RunAnalysis) -> tuple[str, ...]:
+    """Everything a careful reader must know: warnings, refusals with their reasons, remarks."""
+    every = [*analysis.warnings, *_stage_notes(analysis.stages), *_refusals(analysis)]
+    for part in (analysis.sizing.warnings if analysis.sizing else (), analysis.notes):
+        every.extend(part)
+    return tuple(dict.fromkeys(every))
+
+
+def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
+    for stage in stages:
+        name = f"Stage {stage_name(stage)}"
+        if not stage.generator_ok:
+            why = stage.generator_reason or "it fell behind its schedule"
+            yield f"{name}: the load generator was the limit ({why.rstrip('.')})."
+        if stage.unsent:
+            yield f"{name}: {stage.unsent} of {stage.arrivals} arrivals were not sent."
+        if stage.censored:
+            yield (
+                f"{name}: {stage.censored} calls were cut at the service's time limit, "
+                "so the true latencies may be longer."
+            )
+
+
+def _refusals(analysis: RunAnalysis) -> Iterator[str]:
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for stage in analysis.stages:
+        for what, estimate in _stage_estimates(stage):
+            for warning in estimate.warnings:
+                grouped.setdefault((what, warning), []).append(str(stage.index + 1))
+    for (what, warning), stages in grouped.items():
+        where = f"stage{'s' if len(stages) > 1 else ''} {', '.join(stages)}"
+        yield f"{what}, {where}: {warning}"
+    if analysis.demand:
+        for what, estimate in (
+            ("CPU time per call", analysis.demand.mix_s),
+            *analysis.demand.per_operation_s.items(),
+        ):
+            yield from (f"{what}: {warning}" for warning in estimate.warnings)
+
+
+def _stage_estimates(stage: StageStats) -> Iterator[tuple[str, Estimate]]:
+    for name, latency in stage.latency_s.items():
+        yield f"{name} latency", latency
+        service_time = stage.service_time_s.get(name)
+        if service_time and service_time.warnings != latency.warnings:
+            yield f"{name} service time", service_time
+    yield "error rate", stage.error_rate

@@ -1,0 +1,153 @@
+"""The summary at the end of a run, for a terminal and for a CI log."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+from analysis.report import story, tables, words
+from analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
+from analysis.results import RunAnalysis, SloResult
+
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_LEAST_WIDTH: Final = 72
+
+
+class _Pen:
+    """Writes styled text, or plain text when colour is off."""
+
+    def __init__(self, *, colour: bool, width: int) -> None:
+        self._colour = colour
+        self.width = max(width, _LEAST_WIDTH)
+
+    def style(self, text: str, *styles: str) -> str:
+        if not (self._colour and styles and text):
+            return text
+        return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
+
+    def wrapped(self, text: str, *, first: str = INDENT, rest: str = INDENT) -> Iterator[str]:
+        yield from textwrap.wrap(
+            text, self.width, initial_indent=first, subsequent_indent=rest
+        ) or [first.rstrip()]
+
+
+def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
+    """The whole summary, without a final newline.
+
+    Args:
+        analysis: What to tell.
+        colour: Whether to write ANSI colours; without them the text is plain.
+        width: Columns that may be used; fewer than 72 are treated as 72.
+    """
+    pen = _Pen(colour=colour, width=width)
+    lines = [pen.style(analysis.scenario_name, "bold")]
+    lines.extend(pen.wrapped(story.identity(analysis)))
+    for section in (_judgements, _stages, _latency, _errors, _webservers, _demand, _sizing, _notes):
+        body = list(section(analysis, pen))
+        if body:
+            lines.extend(("", *body))
+    lines.extend(("", *_verdict(analysis, pen)))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _judgements(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    judged = story.judgement(analysis)
+    if judged.lines:
+        yield pen.style(f"SLO ({judged.scope})", "bold")
+        yield from _ticks([_slo_tick(line) for line in judged.lines], pen)
+    if analysis.expectations:
+        yield pen.style("Expectations", "bold")
+        yield from _ticks(
+            [(words.MARKS[each.met], each.name, each.detail) for each in analysis.expectations], pen
+        )
+
+
+def _slo_tick(line: SloResult) -> tuple[str, str, str]:
+    return words.MARKS[line.met], line.slo, story.observed(line)
+
+
+def _ticks(ticks: list[tuple[str, str, str]], pen: _Pen) -> Iterator[str]:
+    longest = min(max(len(name) for _, name, _ in ticks), pen.width // 2)
+    for mark, name, detail in ticks:
+        start = f"{INDENT}{mark} {name.ljust(longest)}{INDENT}"
+        lines = list(pen.wrapped(detail, first=start, rest=" " * (6 + longest)))
+        yield lines[0].replace(mark, pen.style(mark, STYLE_OF_MARK[mark]), 1)
+        yield from lines[1:]
+
+
+def _stages(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    if not analysis.stages:
+        yield "No stage was measured."
+        return
+    yield pen.style("Stages (latency from the intended start)", "bold")
+    yield from laid_out(tables.stage_table(analysis, intervals=False), pen.width, pen.style)
+
+
+def _latency(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    stage = story.decisive_stage(analysis)
+    if stage is None:
+        return
+    confidence = (
+        words.share(next(iter(stage.latency_s.values())).confidence) if stage.latency_s else ""
+    )
+    interval = f" ({confidence} interval)" if confidence else ""
+    yield pen.style(f"Stage {tables.stage_name(stage)}{interval}", "bold")
+    yield from laid_out(tables.latency_table(stage), pen.width, pen.style)
+
+
+def _errors(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    table = tables.error_table(analysis)
+    if table:
+        yield pen.style("Errors by layer", "bold")
+        yield from laid_out(table, pen.width, pen.style)
+
+
+def _webservers(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    table = tables.webserver_table(analysis)
+    if table:
+        yield pen.style("Webservers", "bold")
+        yield from laid_out(table, pen.width, pen.style)
+    if analysis.scaling:
+        yield pen.style("Scaling", "bold")
+    for event in analysis.scaling:
+        sentence = story.scaling_sentence(event, analysis.started_at_s)
+        yield from pen.wrapped(sentence, rest=INDENT * 2)
+
+
+def _demand(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    demand = analysis.demand
+    if demand is None:
+        return
+    yield pen.style("Service demand (webserver CPU time one call costs)", "bold")
+    yield from laid_out(tables.demand_table(demand, analysis.mix), pen.width, pen.style)
+    if demand.refusal:
+        yield from pen.wrapped(demand.refusal)
+
+
+def _sizing(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    sizing = analysis.sizing
+    if sizing is None:
+        return
+    goal = words.share(sizing.utilisation_target)
+    yield pen.style(f"Webservers needed (at most {goal} of their CPU)", "bold")
+    if sizing.rows:
+        yield from laid_out(tables.sizing_table(sizing), pen.width, pen.style)
+    if sizing.explanation:
+        yield from pen.wrapped(sizing.explanation)
+
+
+def _notes(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    every = story.notes(analysis)
+    if every:
+        yield pen.style("Notes", "bold")
+    for note in every:
+        yield from pen.wrapped(note, first=f"{INDENT}- ", rest=INDENT * 2)
+
+
+def _verdict(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    for reason in analysis.verdict.reasons:
+        yield from pen.wrapped(reason, first="", rest=INDENT)
+    styles = {0: ("bold", "green"), 3: ("bold", "red")}.get(
+        analysis.verdict.exit_code, ("bold", "yellow")
+    )
+    for line in pen.wrapped(analysis.verdict.sentence, first="", rest=""):
+        yield pen.style(line, *styles)

@@ -1,0 +1,153 @@
+"""Numbers as people read them: few digits, a unit everywhere, "-" for what is not known.
+
+None, NaN and infinities never reach a reader; the reason is in the notes (`analysis.report.notes`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, TypeGuard
+
+from analysis.results import Estimate
+
+UNKNOWN: Final = "-"
+MARKS: Final = {True: "✓", False: "✗", None: "?"}
+
+_ORDINALS: Final = ("", "first", "second", "third", "fourth", "fifth")
+
+
+def is_known(value: float | None) -> TypeGuard[float]:
+    """Whether there is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """At least `digits` significant digits, never an exponent: 0.412, 24.9, 1612."""
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    decimals = min(max(digits - 1 - magnitude, 0), 6)
+    return f"{value:.{decimals}f}"
+
+
+def trimmed(value: float) -> str:
+    """Like `significant`, without trailing zeros: 25, 0.5, 24.9."""
+    text = significant(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def duration(seconds: float | None) -> str:
+    """A latency, service time or demand: "4.21 ms", "612 ms", "1.24 s"."""
+    if not is_known(seconds):
+        return UNKNOWN
+    scale, unit = _time_unit(seconds)
+    return f"{significant(seconds * scale)} {unit}"
+
+
+def delay(seconds: float | None) -> str:
+    """How long something took on a human scale: "0.4 s", "17 s", "2 min 5 s"."""
+    if not is_known(seconds):
+        return UNKNOWN
+    if abs(seconds) < 1:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if whole < 120:
+        return f"{whole} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def clock(seconds: float | None) -> str:
+    """Time since the start of the run: "00:42", "1:02:05"."""
+    if not is_known(seconds):
+        return UNKNOWN
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def share(fraction: float | None) -> str:
+    """A fraction as per cent: "0.4 %", "12 %", "100 %"."""
+    return percent(fraction * 100) if is_known(fraction) else UNKNOWN
+
+
+def percent(value: float | None) -> str:
+    """A number that already is per cent."""
+    if not is_known(value):
+        return UNKNOWN
+    if value == 0 or value == 100:
+        return f"{value:.0f} %"
+    if value > 99:
+        return f"{min(value, 99.9):.1f} %"  # nearly all is not all
+    return f"{value:.0f} %" if value >= 10 else f"{value:.1g} %"
+
+
+def rate(per_s: float | None) -> str:
+    """A rate of a column whose heading says the unit."""
+    return significant(per_s) if is_known(per_s) else UNKNOWN
+
+
+def calls_per_s(per_s: float | None) -> str:
+    """A rate inside a sentence: "25 calls/s"."""
+    return f"{trimmed(per_s)} calls/s" if is_known(per_s) else UNKNOWN
+
+
+def count(value: float | None) -> str:
+    """A whole number."""
+    return f"{value:.0f}" if is_known(value) else UNKNOWN
+
+
+def webservers(number: float | None) -> str:
+    """A number of webservers: "1 webserver", "3 webservers"."""
+    return f"{count(number)} webserver{'' if number == 1 else 's'}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """A range of whole numbers: "2-3", or "2" when both ends are equal or one is unknown."""
+    known = [end for end in (low, high) if is_known(end)]
+    if not known:
+        return UNKNOWN
+    return count(known[0]) if known[0] == known[-1] else f"{count(known[0])}-{count(known[-1])}"
+
+
+def ordinal(number: int) -> str:
+    """A place in a row: "third", "12th"."""
+    return _ORDINALS[number] if 0 < number < len(_ORDINALS) else f"{number}th"
+
+
+def duration_estimate(estimate: Estimate | None) -> str:
+    """A duration with its interval in the same unit: "612 ms (580-650)"."""
+    if estimate is None or not is_known(estimate.value):
+        return UNKNOWN
+    scale, unit = _time_unit(estimate.value)
+    interval = _interval(estimate, lambda end: significant(end * scale))
+    return f"{significant(estimate.value * scale)} {unit}{interval}"
+
+
+def share_estimate(estimate: Estimate | None) -> str:
+    """A fraction with its interval as per cent: "0.4 % (0.2-0.9)"."""
+    if estimate is None or not is_known(estimate.value):
+        return UNKNOWN
+    interval = _interval(estimate, lambda end: share(end).removesuffix(" %"))
+    return f"{share(estimate.value)}{interval}"
+
+
+def number_estimate(estimate: Estimate | None) -> str:
+    """Any other number with its interval: "0.031 (0.027-0.034)"."""
+    if estimate is None or not is_known(estimate.value):
+        return UNKNOWN
+    return f"{significant(estimate.value)}{_interval(estimate, significant)}"
+
+
+def _interval(estimate: Estimate, written: Callable[[float], str]) -> str:
+    low, high = estimate.low, estimate.high
+    if is_known(low) and is_known(high):
+        return f" ({written(low)}-{written(high)})"
+    if is_known(low):
+        return f" (at least {written(low)})"
+    if is_known(high):
+        return f" (at most {written(high)})"
+    return ""
+
+
+def _time_unit(seconds: float) -> tuple[float, str]:
+    return (1000.0, "ms") if abs(seconds) < 0.9995 else (1.0, "s")

@@ -1,0 +1,120 @@
+"""What was asked and of what: the manifest's scenario and environment as checked plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.errors import RecordFormatError, SloSyntaxError
+from analysis.slo import Slo, parse_slo
+
+CPU_ABOVE_PERCENT = 70.0  # the documented scale-out rule of Amazon MWAA
+CONNECTIONS_ABOVE = 15.0
+
+# A change of one of these during the run makes its parts incomparable.
+_MATTERING = ("AirflowVersion", "EnvironmentClass", "MinWebservers", "MaxWebservers", "Schedulers")
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage as configured; a ramp has the mean of its two rates."""
+
+    index: int
+    name: str
+    rate_per_s: float
+    duration_s: float
+    warmup_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The question, the load and the facts an analysis needs to know."""
+
+    scenario_name: str
+    question: str  # capacity | check
+    target_rate_per_s: float | None
+    utilisation_target: float
+    slos: tuple[Slo, ...]
+    mix: dict[str, float]  # label -> fraction
+    stages: tuple[StagePlan, ...]
+    environment: dict[str, Any]
+    webserver_cpu: float | None  # CPUs per webserver
+    cpu_above_percent: float
+    connections_above: float
+    connections_are_per_webserver: bool
+
+
+def read_setting(manifest: Mapping[str, Any]) -> Setting:
+    """Understand a manifest.
+
+    Raises:
+        RecordFormatError: the scenario in it is missing or unusable.
+    """
+    scenario = manifest.get("scenario")
+    if not isinstance(scenario, Mapping):
+        raise RecordFormatError("The manifest has no scenario, so nothing can be judged.")
+    try:
+        return _setting(scenario, _environment(manifest))
+    except SloSyntaxError as exc:
+        raise RecordFormatError(f"The manifest's scenario cannot be judged: {exc}") from exc
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise RecordFormatError(f"The manifest's scenario is incomplete: {exc!r}.") from exc
+
+
+def _setting(scenario: Mapping[str, Any], environment: dict[str, Any]) -> Setting:
+    question = scenario["question"]
+    facts = environment["facts"]
+    configured = dict(scenario.get("environment") or {})
+    rule = dict(configured.get("autoscaler") or {})
+    weights = {
+        str(label): float(choice["weight"]) for label, choice in scenario["traffic"]["mix"].items()
+    }
+    target = question.get("target_rate_per_s")
+    cpu = facts.get("webserver_cpu") or configured.get("webserver_cpu") or configured.get("cores")
+    return Setting(
+        scenario_name=str(scenario.get("name", "")),
+        question=str(question["ask"]),
+        target_rate_per_s=float(target) if target else None,
+        utilisation_target=float(question.get("utilisation_target", 0.7)),
+        slos=tuple(parse_slo(text) for text in scenario.get("slo", ())),
+        mix={label: weight / sum(weights.values()) for label, weight in weights.items()},
+        stages=tuple(_plan(index, stage) for index, stage in enumerate(scenario["stages"])),
+        environment=environment,
+        webserver_cpu=float(cpu) if cpu else None,
+        cpu_above_percent=float(facts.get("scale_out_cpu_percent", CPU_ABOVE_PERCENT)),
+        connections_above=float(facts.get("scale_out_connections", CONNECTIONS_ABOVE)),
+        connections_are_per_webserver=rule.get("connections_scope", "per_webserver") != "total",
+    )
+
+
+def _environment(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment by the names of `RunAnalysis.environment`; what is not known is left out."""
+    recorded = dict(manifest.get("environment") or {})
+    before = dict(recorded.get("before") or {})
+    after = dict(recorded.get("after") or {})
+    named = {
+        "name": recorded.get("name"),
+        "kind": recorded.get("kind"),
+        "arn": recorded.get("arn"),
+        "airflow_version": before.get("AirflowVersion")
+        or (manifest.get("versions") or {}).get("airflow"),
+        "environment_class": before.get("EnvironmentClass"),
+        "min_webservers": before.get("MinWebservers"),
+        "max_webservers": before.get("MaxWebservers"),
+        "changed": sorted(
+            key for key in _MATTERING if key in after and after[key] != before.get(key)
+        ),
+        "facts": dict(recorded.get("facts") or {}),
+    }
+    return {key: value for key, value in named.items() if value not in (None, "", [])}
+
+
+def _plan(index: int, stage: Mapping[str, Any]) -> StagePlan:
+    rate = float(stage["rate_per_s"])
+    ramp_to = stage.get("ramp_to_rate_per_s")
+    return StagePlan(
+        index=index,
+        name=str(stage.get("name") or f"stage {index + 1}"),
+        rate_per_s=rate if ramp_to is None else (rate + float(ramp_to)) / 2,
+        duration_s=float(stage["duration_s"]),
+        warmup_s=float(stage.get("warmup_s", 0.0)),
+    )

@@ -1,0 +1,171 @@
+"""How many webservers a rate of this mix needs, by the utilisation law.
+
+    n = ceil( rate D_mix / (u V - U0) )
+
+D_mix demand of the mix (CPU-s per call), U0 background CPUs of one webserver, V CPUs of one
+webserver, u the utilisation not to be exceeded. The interval puts the interval's ends of D_mix and
+U0 in, both high or both low; as the two are negatively correlated, it is on the wide side.
+
+It assumes that demand stays what it was in the utilisation range it was measured in, that load
+spreads evenly, and that nothing but CPU runs out first. `contradictions` holds it against the
+measured stages.
+"""
+
+import math
+from collections.abc import Sequence
+
+from analysis.results import (
+    CapacityResult,
+    DemandResult,
+    Estimate,
+    SizingResult,
+    SizingRow,
+    StageStats,
+)
+from analysis.setting import Setting
+
+MOST_WEBSERVERS = 5  # Amazon MWAA's limit
+FEWEST_WEBSERVERS = 2  # Amazon MWAA's smallest setting of every class but mw1.micro
+_ROUNDING = 1e-9
+
+
+def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
+    """Webservers for the target and for the rate of every stage."""
+    target_rate = setting.target_rate_per_s or max(
+        (stage.rate_per_s for stage in setting.stages), default=None
+    )
+    refusal = _refusal(setting, demand)
+    if refusal or demand is None or target_rate is None:
+        return SizingResult(
+            target_rate_per_s=target_rate,
+            target=None,
+            rows=(),
+            utilisation_target=setting.utilisation_target,
+            webserver_cpu=setting.webserver_cpu,
+            explanation=f"No webserver count can be given: {refusal}",
+        )
+    rates = sorted({stage.rate_per_s for stage in setting.stages} | {target_rate})
+    rows = {rate: _row(setting, demand, rate) for rate in rates}
+    target = rows[target_rate]
+    return SizingResult(
+        target_rate_per_s=target_rate,
+        target=target,
+        rows=tuple(rows.values()),
+        utilisation_target=setting.utilisation_target,
+        webserver_cpu=setting.webserver_cpu,
+        explanation=_explanation(setting, demand, target),
+        warnings=demand.mix_s.warnings,
+    )
+
+
+def contradictions(
+    setting: Setting,
+    demand: DemandResult | None,
+    capacity: CapacityResult | None,
+    stages: Sequence[StageStats],
+) -> tuple[str, ...]:
+    """Warnings where the law and a measured stage cannot both be right."""
+    if demand is None or capacity is None or demand.mix_s.value is None:
+        return ()
+    found = []
+    for stage in stages:
+        low, high = _expected_cpu(setting, demand, stage)
+        if low is None or high is None:
+            continue
+        if stage.index == capacity.highest_stage and low > 1.0:
+            found.append(
+                f"Stage {stage.index + 1} met the SLO although the estimated demand needs at least "
+                f"{low:.0%} of its webservers' CPU: the demand is estimated too high."
+            )
+        own_fault = capacity.bottleneck in ("unknown", "connections", "webserver_cpu")
+        if stage.index == capacity.stopped_by_stage and own_fault:
+            if high < setting.utilisation_target:
+                found.append(
+                    f"Stage {stage.index + 1} broke the SLO although the estimated demand needs at "
+                    f"most {high:.0%} of its webservers' CPU: something other than CPU limits it, "
+                    "and more webservers by this estimate may not help."
+                )
+    return tuple(found)
+
+
+def _expected_cpu(
+    setting: Setting, demand: DemandResult, stage: StageStats
+) -> tuple[float | None, float | None]:
+    """Utilisation (0..1) the law expects in a stage, by the low and the high end of the demand."""
+    if not stage.webservers_min or not stage.webservers_max or not setting.webserver_cpu:
+        return None, None
+    ends = []
+    for webservers, pick in ((stage.webservers_max, _low), (stage.webservers_min, _high)):
+        work = stage.achieved_per_s * pick(demand.mix_s) / webservers
+        ends.append((work + pick(demand.background_cpu_per_webserver)) / setting.webserver_cpu)
+    return ends[0], ends[1]
+
+
+def _refusal(setting: Setting, demand: DemandResult | None) -> str:
+    if setting.webserver_cpu is None:
+        return (
+            "the CPUs of one webserver are not known; set environment.webserver_cpu in the scenario."
+        )
+    if demand is None:
+        return "there are no webserver metrics beside the calls."
+    if demand.mix_s.value is None:
+        return demand.refusal[:1].lower() + demand.refusal[1:]
+    if not setting.stages:
+        return "the scenario has no stages."
+    return ""
+
+
+def _row(setting: Setting, demand: DemandResult, rate_per_s: float) -> SizingRow:
+    needed = [
+        _webservers(setting, rate_per_s, pick(demand.mix_s), pick(background))
+        for background in (demand.background_cpu_per_webserver,)
+        for pick in (_value, _low, _high)
+    ]
+    return SizingRow(
+        rate_per_s=rate_per_s,
+        webservers=needed[0],
+        webservers_low=needed[1],
+        webservers_high=needed[2],
+        within_limits=needed[0] is not None and needed[0] <= MOST_WEBSERVERS,
+    )
+
+
+def _webservers(
+    setting: Setting, rate_per_s: float, demand_s: float, background_cpu: float
+) -> int | None:
+    """None: the background alone uses a webserver up."""
+    for_calls = setting.utilisation_target * (setting.webserver_cpu or 0.0) - background_cpu
+    if for_calls <= 0:
+        return None
+    return max(1, math.ceil(rate_per_s * demand_s / for_calls - _ROUNDING))
+
+
+def _value(estimate: Estimate) -> float:
+    return estimate.value or 0.0
+
+
+def _low(estimate: Estimate) -> float:
+    return estimate.low if estimate.low is not None else _value(estimate)
+
+
+def _high(estimate: Estimate) -> float:
+    return estimate.high if estimate.high is not None else _value(estimate)
+
+
+def _explanation(setting: Setting, demand: DemandResult, target: SizingRow) -> str:
+    cpu = setting.webserver_cpu
+    if target.webservers is None:
+        return (
+            f"No number of webservers with {cpu:g} CPU is enough: what they use without calls is "
+            f"already above {setting.utilisation_target:.0%}."
+        )
+    beyond = ""
+    if not target.within_limits:
+        beyond = f" Amazon MWAA allows at most {MOST_WEBSERVERS}: use a larger environment class."
+    elif target.webservers < FEWEST_WEBSERVERS:
+        beyond = f" Amazon MWAA runs at least {FEWEST_WEBSERVERS}, except in mw1.micro."
+    return (
+        f"One call of this mix costs {_value(demand.mix_s) * 1000:.1f} ms of CPU, so "
+        f"{target.rate_per_s:g} calls/s need {target.webservers} webservers with {cpu:g} CPU at "
+        f"{setting.utilisation_target:.0%} utilisation.{beyond}"
+    )

@@ -1,0 +1,139 @@
+"""The answer to the scenario's question, its exit code and the sentence that ends the summary.
+
+    check     0 SLO and expectations hold, 3 they do not, 5 cannot be told
+    capacity  0 answered: a stage met the SLO, a higher one broke it for a reason that is the
+              environment's, and the target has a webserver count; else 5
+    both      130 when the run was interrupted
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from analysis.results import (
+    CapacityResult,
+    Expectation,
+    SizingResult,
+    SizingRow,
+    SloResult,
+    StageStats,
+    Verdict,
+)
+
+EXIT_OK, EXIT_SLO_NOT_MET, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 5, 130
+
+
+def interrupted(verdict: Verdict) -> Verdict:
+    """The same findings of a run that was cut short by the user."""
+    return replace(
+        verdict,
+        answered=False,
+        passed=None,
+        exit_code=EXIT_INTERRUPTED,
+        sentence=f"Interrupted; up to then: {verdict.sentence}",
+    )
+
+
+def judge_check(
+    slo: Sequence[SloResult],
+    stages: Sequence[StageStats],
+    expectations: Sequence[Expectation],
+    *,
+    finished: bool,
+) -> Verdict:
+    """Whether the SLO held over the run and in every stage, and the deployment is as expected."""
+    broken = [f"{e.name}: {e.detail}" for e in expectations if not e.met]
+    doubts = [
+        f"Stage {stage.index + 1}: {stage.generator_reason}"
+        for stage in stages
+        if not stage.generator_ok
+    ]
+    if not doubts:
+        broken += [_broken_line(line) for line in slo if line.met is False]
+        broken += [
+            f"{_broken_line(line)} in stage {stage.index + 1} '{stage.name}'"
+            for stage in stages
+            for line in stage.slo
+            if line.met is False and not _is_broken(line.slo, slo)
+        ]
+        doubts = [f"{line.slo} cannot be judged: {line.reason}" for line in slo if line.met is None]
+    if not finished:
+        doubts.append("The run did not come to its end.")
+    if not slo and not expectations:
+        doubts.append("There is neither an SLO nor an expectation to judge.")
+    if broken:
+        sentence = f"Not met: {broken[0].rstrip('.')}{_and_more(broken)}."
+        return Verdict("check", True, False, EXIT_SLO_NOT_MET, sentence, (*broken, *doubts))
+    if doubts:
+        sentence = f"Inconclusive: {_lowered(doubts[0]).rstrip('.')}{_and_more(doubts)}."
+        return Verdict("check", False, None, EXIT_INCONCLUSIVE, sentence, tuple(doubts))
+    return Verdict("check", True, True, EXIT_OK, _held(slo, expectations))
+
+
+def judge_capacity(capacity: CapacityResult, sizing: SizingResult) -> Verdict:
+    """Whether capacity and webserver count are both known, and what they are."""
+    reasons = []
+    if capacity.highest_stage is None:
+        reasons.append("No stage met the SLO; begin with a lower rate.")
+    if capacity.stopped_by_stage is None or capacity.bottleneck == "generator":
+        advice = " Add a stage with a higher rate." if capacity.bottleneck == "not_reached" else ""
+        reasons.append(f"{capacity.explanation}{advice}")
+    if sizing.target is None or sizing.target.webservers is None:
+        reasons.append(sizing.explanation)
+    if reasons or sizing.target is None:
+        sentence = f"Not answered: {_lowered(reasons[0]).rstrip('.')}{_and_more(reasons)}."
+        return Verdict("capacity", False, None, EXIT_INCONCLUSIVE, sentence, tuple(reasons))
+    sentence = f"{_need(sizing.target)}; {_measured(capacity)}."
+    return Verdict(
+        "capacity", True, None, EXIT_OK, sentence, (capacity.explanation, sizing.explanation)
+    )
+
+
+def _need(row: SizingRow) -> str:
+    interval = ""
+    if row.webservers_low is not None:
+        most = row.webservers_high if row.webservers_high is not None else "more than can be had"
+        interval = f" (95 % interval {row.webservers_low}-{most})"
+    noun = "webserver" if row.webservers == 1 else "webservers"
+    beyond = "" if row.within_limits else ", more than the service allows"
+    return f"{row.rate_per_s:g} calls/s of this mix need {row.webservers} {noun}{interval}{beyond}"
+
+
+def _measured(capacity: CapacityResult) -> str:
+    with_webservers = f" with {capacity.webservers}" if capacity.webservers else ""
+    stopped = {
+        "throttle": "the service's throttle",
+        "webserver_cpu": "webserver CPU",
+        "connections": "connections",
+        "airflow": "errors of Airflow",
+    }.get(capacity.bottleneck, "an unknown cause")
+    return (
+        f"measured: {capacity.highest_rate_per_s:.3g} calls/s met the SLO{with_webservers}, "
+        f"more was stopped by {stopped}"
+    )
+
+
+def _held(slo: Sequence[SloResult], expectations: Sequence[Expectation]) -> str:
+    parts = []
+    if slo:
+        parts.append("; ".join(f"{line.slo} ({line.observed_text})" for line in slo))
+    if expectations:
+        parts.append(f"{len(expectations)} of {len(expectations)} expectations")
+    return f"Met: {', and '.join(parts)}."
+
+
+def _broken_line(line: SloResult) -> str:
+    if line.observed is None:
+        return f"{line.slo}: {line.reason.rstrip('.')}"
+    return f"{line.slo}: {line.observed_text}"
+
+
+def _is_broken(text: str, slo: Sequence[SloResult]) -> bool:
+    return any(line.slo == text and line.met is False for line in slo)
+
+
+def _and_more(reasons: Sequence[str]) -> str:
+    return f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

@@ -1,0 +1,174 @@
+"""Metric periods of all webservers together, beside the calls of the same seconds.
+
+Amazon MWAA reports the webservers as two clusters (WebServer and the additional ones), each with
+averages over its containers. Over the clusters k with SampleCount c_k:
+
+    webservers  = sum c_k
+    CPU, memory = sum c_k Average_k / sum c_k       busiest CPU = max Maximum_k
+    connections = sum c_k Average_k                 (Sum where nothing else is known)
+
+A sample that was read twice counts as it was read last. A period's stamp is its start.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from analysis.calls import Calls, Floats, Mask
+from analysis.results import PeriodPoint
+
+CPU = "CPUUtilization"
+MEMORY = "MemoryUtilization"
+CONNECTIONS = "ActiveConnectionCount"
+
+_Group = tuple[str, str]  # cluster in lower case, dimensions
+_Statistics = dict[str, float]  # statistic -> value
+_Metrics = dict[str, dict[_Group, _Statistics]]  # by metric
+
+
+@dataclass(frozen=True, slots=True)
+class WebserverPeriod:
+    """One metric period over all webservers; None where a metric was not reported."""
+
+    start_s: float
+    period_s: float
+    webservers: int | None
+    cpu_percent: float | None
+    cpu_max_percent: float | None
+    memory_percent: float | None
+    connections: float | None
+
+    @property
+    def end_s(self) -> float:
+        """When the period ends."""
+        return self.start_s + self.period_s
+
+    @property
+    def connections_per_webserver(self) -> float | None:
+        """The mean over the webservers; None when the connections or the count are not known."""
+        if self.connections is None or not self.webservers:
+            return None
+        return self.connections / self.webservers
+
+
+def webserver_periods(metrics: pa.Table) -> tuple[WebserverPeriod, ...]:
+    """The webservers' metric periods of a record's metrics table, in the order of time.
+
+    When the table has periods of several lengths, the shortest are used.
+    """
+    latest = _latest_readings(metrics.to_pylist())
+    if not latest:
+        return ()
+    period_s = min(length for _, length in latest)
+    return tuple(
+        _combined(start_s, period_s, by_metric)
+        for (start_s, length), by_metric in sorted(latest.items())
+        if length == period_s
+    )
+
+
+def period_points(
+    periods: Sequence[WebserverPeriod], calls: Calls, good: Mask
+) -> tuple[PeriodPoint, ...]:
+    """Metric periods beside calls: offered by intended start, everything else by actual start."""
+    sent, ok = calls.sent, calls.ok
+    rates = {
+        "offered_per_s": _rate_per_period(periods, calls.intended_start_s),
+        "achieved_per_s": _rate_per_period(periods, calls.start_s[sent]),
+        "goodput_per_s": _rate_per_period(periods, calls.start_s[good]),
+        "errors_per_s": _rate_per_period(periods, calls.start_s[sent & ~ok]),
+    }
+    return tuple(
+        PeriodPoint(
+            start_s=period.start_s,
+            period_s=period.period_s,
+            webservers=period.webservers,
+            cpu_percent=period.cpu_percent,
+            cpu_max_percent=period.cpu_max_percent,
+            memory_percent=period.memory_percent,
+            connections=period.connections,
+            **{name: float(values[index]) for name, values in rates.items()},
+        )
+        for index, period in enumerate(periods)
+    )
+
+
+def periods_within(
+    periods: Iterable[WebserverPeriod], from_s: float, to_s: float
+) -> tuple[WebserverPeriod, ...]:
+    """The periods that lie wholly between two times."""
+    slack_s = 0.001  # stamps are whole seconds, stages begin anywhere
+    return tuple(
+        period
+        for period in periods
+        if period.start_s >= from_s - slack_s and period.end_s <= to_s + slack_s
+    )
+
+
+def _latest_readings(rows: list[dict[str, Any]]) -> dict[tuple[float, float], _Metrics]:
+    periods: dict[tuple[float, float], _Metrics] = {}
+    for row in sorted(rows, key=lambda row: float(row["read_at_s"])):
+        cluster = row["cluster"].lower()
+        if not _concerns_webservers(row["metric"], cluster) or not math.isfinite(row["value"]):
+            continue
+        by_metric = periods.setdefault((row["period_start_s"], row["period_s"]), {})
+        groups = by_metric.setdefault(row["metric"], {})
+        groups.setdefault((cluster, row["dimensions"]), {})[row["statistic"]] = row["value"]
+    return periods
+
+
+def _concerns_webservers(metric: str, cluster: str) -> bool:
+    # AWS does not document the dimensions of ActiveConnectionCount: it may come without a cluster.
+    if metric == CONNECTIONS and not cluster:
+        return True
+    is_webserver = cluster.startswith(("webserver", "additionalwebserver"))
+    return is_webserver and metric in (CPU, MEMORY, CONNECTIONS)
+
+
+def _combined(start_s: float, period_s: float, by_metric: _Metrics) -> WebserverPeriod:
+    cpu = list(by_metric.get(CPU, {}).values())
+    memory = list(by_metric.get(MEMORY, {}).values())
+    counts = [sample["SampleCount"] for sample in cpu or memory if "SampleCount" in sample]
+    busiest = [sample["Maximum"] for sample in cpu if "Maximum" in sample]
+    return WebserverPeriod(
+        start_s=start_s,
+        period_s=period_s,
+        webservers=round(sum(counts)) if counts else None,
+        cpu_percent=_weighted_mean(cpu),
+        cpu_max_percent=max(busiest, default=None),
+        memory_percent=_weighted_mean(memory),
+        connections=_total(by_metric.get(CONNECTIONS, {})),
+    )
+
+
+def _weighted_mean(samples: list[_Statistics]) -> float | None:
+    pairs = [
+        (sample["Average"], sample.get("SampleCount", 1.0))
+        for sample in samples
+        if "Average" in sample
+    ]
+    weight = sum(count for _, count in pairs)
+    return sum(value * count for value, count in pairs) / weight if weight else None
+
+
+def _total(groups: dict[_Group, _Statistics]) -> float | None:
+    of_clusters = {group: sample for group, sample in groups.items() if group[0]}
+    totals = []
+    for sample in (of_clusters or groups).values():
+        if "Average" in sample and "SampleCount" in sample:
+            totals.append(sample["Average"] * sample["SampleCount"])
+        elif "Sum" in sample:
+            totals.append(sample["Sum"])
+    return sum(totals) if totals else None
+
+
+def _rate_per_period(periods: Sequence[WebserverPeriod], times_s: Floats) -> Floats:
+    ordered = np.sort(times_s[np.isfinite(times_s)])
+    starts = np.array([period.start_s for period in periods], dtype=np.float64)
+    ends = np.array([period.end_s for period in periods], dtype=np.float64)
+    counts = np.searchsorted(ordered, ends) - np.searchsorted(ordered, starts)
+    return np.asarray(counts / np.maximum(ends - starts, 1e-9), dtype=np.float64)

@@ -1,0 +1,151 @@
+"""After the load: undo what the run created, and touch nothing else.
+
+Only DAG runs whose id begins with `headroom__{run_id}__`, the variables that preflight created, and
+the paused state of the DAGs that the mix pauses and unpauses.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from harness.aws.clients import AwsClients
+from harness.aws.created import Created, run_id_prefix
+from harness.aws.mix_needs import dag_uses
+from harness.aws.rest_api import Method, RestApi
+from harness.errors import EnvironmentAccessError
+from harness.scenario.model import Scenario
+
+PAGE = 100  # Airflow's largest page
+MOST_PAGES = 1000
+PASSES = 2  # what failed once, by a throttle or a moment's trouble, is tried once more
+
+DAG_RUNS = "dag_runs"
+VARIABLES = "variables"
+PAUSED_STATES = "paused_states"
+
+_GONE = 404
+_CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupResult:
+    """How many things were undone, and how many could not be, by what they are.
+
+    The keys are `DAG_RUNS`, `VARIABLES` and `PAUSED_STATES`. DAG runs that could not even be listed
+    count as one failure per DAG.
+    """
+
+    deleted: dict[str, int]
+    failed: dict[str, int]
+
+
+def clean_up(
+    clients: AwsClients,
+    scenario: Scenario,
+    created: Created,
+    run_id: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> CleanupResult:
+    """Undo what the run created; what cannot be undone is counted, never raised.
+
+    Args:
+        clients: see `make_clients`.
+        scenario: what ran. Kind aws is cleaned up only with `limits.clean_up`; never faster than
+            `limits.max_rate_per_s`.
+        created: by preflight.
+        run_id: of the run.
+        clock: seconds on any scale.
+        sleep: waits for the next turn.
+    """
+    if scenario.environment.kind == "aws" and not scenario.limits.clean_up:
+        return CleanupResult({}, {})
+    name, rate_per_s = scenario.environment.name, scenario.limits.max_rate_per_s
+    api = RestApi(clients, name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
+    triggered = [use.dag_id for use in dag_uses(scenario) if use.triggers]
+    return undo(api, created, run_id, triggered_dags=triggered)
+
+
+def undo(
+    api: RestApi, created: Created, run_id: str, *, triggered_dags: Iterable[str] = ()
+) -> CleanupResult:
+    """Undo what `created` holds, and all runs of this run in the DAGs that the load triggered."""
+    deleted: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for what, is_undone in _undo(api, created, run_id, {*triggered_dags, *created.dag_runs}):
+        (deleted if is_undone else failed)[what] += 1
+    return CleanupResult(dict(deleted), dict(failed))
+
+
+def _undo(
+    api: RestApi, created: Created, run_id: str, dags: set[str]
+) -> Iterator[tuple[str, bool]]:
+    for dag_id in sorted(dags):
+        for is_deleted in _delete_dag_runs(api, dag_id, run_id_prefix(run_id)):
+            yield DAG_RUNS, is_deleted
+    for key in created.variables:
+        yield VARIABLES, _is_done(_status(api, "DELETE", f"/variables/{key}"))
+    for dag_id, is_paused in created.paused.items():
+        status = _status(api, "PATCH", f"/dags/{dag_id}", {"is_paused": is_paused})
+        yield PAUSED_STATES, _is_done(status)
+
+
+def _delete_dag_runs(api: RestApi, dag_id: str, prefix: str) -> Iterator[bool]:
+    left = _runs_with(api, dag_id, prefix)
+    if left is None:
+        yield False
+        return
+    for _ in range(PASSES):
+        still_there = [run for run in left if not _delete_dag_run(api, dag_id, run)]
+        yield from (True for _ in range(len(left) - len(still_there)))
+        left = still_there
+    yield from (False for _ in left)
+
+
+def _runs_with(api: RestApi, dag_id: str, prefix: str) -> list[str] | None:
+    """Ids that begin with `prefix`; None: they cannot be listed.
+
+    Newest first, so that ours come first: the first page without any of ours ends the search.
+    """
+    found: dict[str, None] = {}
+    offset = 0
+    for _ in range(MOST_PAGES):
+        query = {"limit": PAGE, "offset": offset, "order_by": "-id"}
+        try:
+            answer = api.get(f"/dags/{dag_id}/dagRuns", query)
+        except EnvironmentAccessError:
+            return None
+        if not answer.ok:
+            return None
+        runs = [run["dag_run_id"] for run in answer.get("dag_runs") or ()]
+        ours = [run for run in runs if run.startswith(prefix)]
+        if not ours:
+            break
+        found.update(dict.fromkeys(ours))
+        offset += len(runs)
+    return list(found)
+
+
+def _delete_dag_run(api: RestApi, dag_id: str, run: str) -> bool:
+    path = f"/dags/{dag_id}/dagRuns/{run}"
+    status = _status(api, "DELETE", path)
+    if status == _CONFLICT:  # newer versions of Airflow do not delete a running DAG run: end it
+        _status(api, "PATCH", path, {"state": "failed"})
+        status = _status(api, "DELETE", path)
+    return _is_done(status)
+
+
+def _status(
+    api: RestApi, method: Method, path: str, body: Mapping[str, object] | None = None
+) -> int | None:
+    """What Airflow answered; None: it was not reached."""
+    try:
+        return api.send(method, path, body).status
+    except EnvironmentAccessError:
+        return None
+
+
+def _is_done(status: int | None) -> bool:
+    return status is not None and (200 <= status < 300 or status == _GONE)

@@ -1,0 +1,143 @@
+"""The boto3 clients of the harness: for AWS as the user configured it, or for the local stand-in.
+
+Retries are explicit, because botocore's defaults changed between versions and repeat a POST. Every
+call has a short time limit: a hanging control call must not hold up a run.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from harness.aws.translate import aws_call
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.client import CloudWatchClient
+    from mypy_boto3_mwaa.client import MWAAClient
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 15  # above the service's own 10 s, so that its answer is seen
+READ_ATTEMPTS = 3
+
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
+
+
+@dataclass(frozen=True, slots=True)
+class AwsClients:
+    """The clients of one environment; all of them may be used by several threads."""
+
+    mwaa: "MWAAClient"  # for reads: up to three attempts
+    mwaa_once: "MWAAClient"  # for writes: never sent twice
+    cloudwatch: "CloudWatchClient"
+
+    @property
+    def endpoint_is_loopback(self) -> bool:
+        """Whether every endpoint is on this machine."""
+        return all(is_loopback(client.meta.endpoint_url) for client in (self.mwaa, self.cloudwatch))
+
+
+def make_clients(
+    *,
+    environment: str,
+    region: str | None = None,
+    profile: str | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> AwsClients:
+    """Make the clients.
+
+    Args:
+        environment: its name, for error messages.
+        region: None: from botocore's standard configuration.
+        profile: None: from botocore's standard configuration.
+        variables: AWS_ENDPOINT_URL_MWAA, AWS_ENDPOINT_URL_CLOUDWATCH, AWS_ACCESS_KEY_ID,
+            AWS_SECRET_ACCESS_KEY and AWS_REGION (or AWS_DEFAULT_REGION) of the local stand-in. They
+            are passed on explicitly, and nothing of the user's own AWS configuration is read. None:
+            botocore's standard configuration.
+
+    Raises:
+        EnvironmentAccessError: no such profile, no region.
+    """
+    with aws_call("creating AWS clients", environment=environment):
+        if variables is not None:
+            return _stand_in_clients(variables)
+        session = boto3.Session(profile_name=profile, region_name=region)
+        return AwsClients(
+            mwaa=_client(session, "mwaa", _config(READ_ATTEMPTS)),
+            mwaa_once=_client(session, "mwaa", _config(1)),
+            cloudwatch=_client(session, "cloudwatch", _config(READ_ATTEMPTS)),
+        )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine by its very name, without asking a resolver."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _config(attempts: int) -> Config:
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        user_agent_extra="headroom",
+    )
+
+
+def _client(session: boto3.Session, service: str, config: Config) -> Any:
+    client = session.client(service, config=config)  # type: ignore[call-overload]
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if host.endswith(_AWS_DOMAINS):
+        return client
+    # "env." in front of an address or a name of the user's own does not resolve.
+    without_prefix = config.merge(Config(inject_host_prefix=False))
+    return session.client(service, config=without_prefix)  # type: ignore[call-overload]
+
+
+def _stand_in_clients(variables: Mapping[str, str]) -> AwsClients:
+    session = _isolated_session()
+    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION")
+
+    def client(service: str, attempts: int) -> Any:
+        local = Config(
+            inject_host_prefix=False,
+            proxies={},
+            use_fips_endpoint=False,
+            use_dualstack_endpoint=False,
+        )
+        return session.client(  # type: ignore[call-overload]
+            service,
+            region_name=region,
+            endpoint_url=variables[f"AWS_ENDPOINT_URL_{service.upper()}"],
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            config=_config(attempts).merge(local),
+        )
+
+    return AwsClients(
+        mwaa=client("mwaa", READ_ATTEMPTS),
+        mwaa_once=client("mwaa", 1),
+        cloudwatch=client("cloudwatch", READ_ATTEMPTS),
+    )
+
+
+def _isolated_session() -> boto3.Session:
+    """A session that a profile or a file of the user's cannot change or break."""
+    nowhere = (None, None, os.devnull, None)
+    return boto3.Session(
+        botocore_session=botocore.session.Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": nowhere,
+                "credentials_file": nowhere,
+            }
+        )
+    )

@@ -1,0 +1,136 @@
+"""What GetEnvironment says about the environment under test, without what is nobody's business."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from harness.aws.clients import AwsClients
+from harness.aws.translate import aws_call
+
+# vCPU of one webserver by class (AWS user guide, "environment class").
+WEBSERVER_VCPU: Mapping[str, float] = {
+    "mw1.micro": 1.0,
+    "mw1.small": 1.0,
+    "mw1.medium": 1.0,
+    "mw1.large": 2.0,
+    "mw1.xlarge": 4.0,
+    "mw1.2xlarge": 8.0,
+}
+
+# What may be recorded. Everything else (roles, keys, buckets, networks, tags, URLs) is left out.
+_RECORDED = (
+    "Name",
+    "Arn",
+    "Status",
+    "CreatedAt",
+    "AirflowVersion",
+    "EnvironmentClass",
+    "MinWebservers",
+    "MaxWebservers",
+    "MinWorkers",
+    "MaxWorkers",
+    "Schedulers",
+    "WebserverAccessMode",
+    "WeeklyMaintenanceWindowStart",
+    "EndpointManagement",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFacts:
+    """The environment at one moment.
+
+    Attributes:
+        webserver_vcpu: of one webserver, from the class table; None: a class it does not know.
+        clock_offset_s: the environment's clock minus this host's, within about half a second plus
+            half the round trip, because the Date header has whole seconds; None: no Date header.
+        recorded: the non-sensitive part of the answer as JSON values.
+    """
+
+    name: str
+    arn: str
+    status: str
+    airflow_version: str
+    environment_class: str
+    min_webservers: int | None
+    max_webservers: int | None
+    webserver_vcpu: float | None
+    clock_offset_s: float | None
+    recorded: dict[str, object]
+
+
+def describe_environment(
+    clients: AwsClients, name: str, *, clock: Callable[[], float] = time.time
+) -> EnvironmentFacts:
+    """Ask for the environment's facts.
+
+    Args:
+        clients: see `make_clients`.
+        name: of the environment.
+        clock: seconds since the epoch on this host.
+
+    Raises:
+        EnvironmentAccessError: denied, unreachable, or there is no such environment.
+    """
+    asked_at_s = clock()
+    with aws_call("airflow:GetEnvironment", environment=name):
+        answer = clients.mwaa.get_environment(Name=name)
+    answered_at_s = clock()
+    environment: Mapping[str, object] = {**answer["Environment"]}
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    environment_class = str(environment.get("EnvironmentClass", ""))
+    return EnvironmentFacts(
+        name=name,
+        arn=str(environment.get("Arn", "")),
+        status=str(environment.get("Status", "")),
+        airflow_version=str(environment.get("AirflowVersion", "")),
+        environment_class=environment_class,
+        min_webservers=_whole(environment.get("MinWebservers")),
+        max_webservers=_whole(environment.get("MaxWebservers")),
+        webserver_vcpu=WEBSERVER_VCPU.get(environment_class),
+        clock_offset_s=_clock_offset_s(headers.get("date"), asked_at_s, answered_at_s),
+        recorded=reduce_environment(environment),
+    )
+
+
+def reduce_environment(environment: Mapping[str, object]) -> dict[str, object]:
+    """The members of a GetEnvironment answer that a record may hold, as JSON values.
+
+    Of the Airflow configuration only the names of its options are kept, never their values.
+    """
+    reduced = {key: _json(environment[key]) for key in _RECORDED if key in environment}
+    options = environment.get("AirflowConfigurationOptions")
+    if isinstance(options, Mapping):
+        reduced["AirflowConfigurationOptions"] = sorted(options)
+    update = environment.get("LastUpdate")
+    if isinstance(update, Mapping):
+        reduced["LastUpdate"] = {
+            key: _json(update[key]) for key in ("Status", "CreatedAt", "Source") if key in update
+        }
+    logging = environment.get("LoggingConfiguration")
+    if isinstance(logging, Mapping):
+        reduced["LoggingConfiguration"] = {
+            name: {key: log[key] for key in ("Enabled", "LogLevel") if key in log}
+            for name, log in logging.items()
+        }
+    return reduced
+
+
+def _clock_offset_s(date: str | None, asked_at_s: float, answered_at_s: float) -> float | None:
+    if date is None:
+        return None
+    try:
+        whole_s = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+    return whole_s + 0.5 - (asked_at_s + answered_at_s) / 2  # the header cuts the fraction off
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _json(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value

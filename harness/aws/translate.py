@@ -1,0 +1,126 @@
+"""From botocore's exceptions to one sentence that says what to do.
+
+AWS's own messages name principals and accounts, so a known error is told in our words only.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's name
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.parsers import ResponseParserError
+
+from harness.errors import EnvironmentAccessError
+
+_RESOURCES = {
+    "airflow:InvokeRestApi": (
+        "arn:aws:airflow:<region>:<account>:role/{environment}/<Airflow role> "
+        "(a role/ ARN, not an environment/ one)"
+    ),
+    "airflow:GetEnvironment": "arn:aws:airflow:<region>:<account>:environment/{environment}",
+}
+_THROTTLED = ("Throttl", "TooManyRequests", "LimitExceeded", "RequestLimitExceeded", "429")
+
+_CLIENT_ERRORS: Mapping[str, str] = {
+    "ExpiredToken": "the AWS credentials have expired; renew them",
+    "ExpiredTokenException": "the AWS credentials have expired; renew them",
+    "UnrecognizedClientException": "AWS does not know these credentials; check them",
+    "InvalidClientTokenId": "AWS does not know these credentials; check them",
+    "SignatureDoesNotMatch": "the signature was refused; check the secret key and this clock",
+    "InvalidSignatureException": "the signature was refused; check the secret key and this clock",
+    "RequestTimeTooSkewed": "this machine's clock is wrong; synchronise it",
+    "InternalServerException": "the service failed inside; try again in a minute",
+    "ServiceUnavailableException": "the service is not available; try again in a minute",
+}
+
+_LOCAL_ERRORS: tuple[tuple[type[Exception], Callable[[Exception], str]], ...] = (
+    (
+        ProfileNotFound,
+        lambda exc: f"{exc}; correct environment.profile or AWS_PROFILE",
+    ),
+    (NoRegionError, lambda _: "no AWS region is set; set environment.region or AWS_REGION"),
+    (NoCredentialsError, lambda _: "there are no AWS credentials; set AWS_PROFILE or log in"),
+    (PartialCredentialsError, lambda _: "the AWS credentials are incomplete; set all their parts"),
+    (SSOError, lambda _: "the AWS login has expired; run `aws sso login`"),
+    (TokenRetrievalError, lambda _: "the AWS login has expired; run `aws sso login`"),
+    (CredentialRetrievalError, lambda _: "the AWS credentials could not be fetched; log in again"),
+    (
+        ConnectionError,
+        lambda exc: (
+            f"{_endpoint(exc)} cannot be reached; check the network, the region and proxies"
+        ),
+    ),
+    (
+        HTTPClientError,
+        lambda exc: f"{_endpoint(exc)} does not answer; check the network, the region and proxies",
+    ),
+)
+
+
+@contextmanager
+def aws_call(action: str, *, environment: str) -> Iterator[None]:
+    """Translate whatever botocore raises within the block.
+
+    Args:
+        action: the IAM action, such as "airflow:GetEnvironment".
+        environment: name of the environment under test.
+
+    Raises:
+        EnvironmentAccessError: one sentence that says what to do.
+    """
+    try:
+        yield
+    except ClientError as exc:
+        raise EnvironmentAccessError(
+            f"{action} on environment '{environment}': {_refusal(exc, action, environment)}."
+        ) from exc
+    except (BotoCoreError, ResponseParserError) as exc:
+        raise EnvironmentAccessError(
+            f"{action} on environment '{environment}': {_local_problem(exc)}."
+        ) from exc
+
+
+def is_throttle(code: str) -> bool:
+    """Whether an AWS error code means "too fast"; `mwaa` models none, so it is told by the name."""
+    return code.startswith(_THROTTLED)
+
+
+def _refusal(exc: ClientError, action: str, environment: str) -> str:
+    code = exc.response.get("Error", {}).get("Code", "")
+    message = exc.response.get("Error", {}).get("Message", "")
+    if "private webserver" in message.lower():
+        return "the webserver is private; run headroom from inside the environment's VPC"
+    if "update your environment" in message.lower():
+        return "the environment is too old for InvokeRestApi; update it once"
+    if code.startswith("AccessDenied"):
+        resource = _RESOURCES.get(action, "*").format(environment=environment)
+        return f"access is denied; allow {action} on {resource} for these credentials"
+    if code.startswith("ResourceNotFound"):
+        return "there is no such environment; check the name, the region and the account"
+    if is_throttle(code):
+        return "AWS throttles these calls; wait a minute or send fewer calls"
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
+    return _CLIENT_ERRORS.get(code, f"AWS answered {status} {code} {message}".strip().rstrip("."))
+
+
+def _local_problem(exc: Exception) -> str:
+    for kind, sentence in _LOCAL_ERRORS:
+        if isinstance(exc, kind):
+            return sentence(exc)
+    return f"{type(exc).__name__}: {exc}".rstrip(".")
+
+
+def _endpoint(exc: Exception) -> str:
+    fields = getattr(exc, "kwargs", {})
+    return str(fields.get("endpoint_url") or fields.get("proxy_url") or "AWS")

@@ -1,0 +1,176 @@
+"""`headroom local`: an environment on this machine that any boto3 program can call."""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import as_json
+from harness.errors import EnvironmentStartError, UsageError
+
+if TYPE_CHECKING:
+    from harness.local.instance import Instance
+    from harness.local.settings import LocalSettings, SimulatedSettings
+
+SCHEMA_VERSION = 1
+NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z\-_]{0,79}"
+
+name_option = click.option(
+    "--name", default="default", show_default=True, help="Which environment; also its MWAA name."
+)
+
+
+@click.group("local")
+def local_group() -> None:
+    """Keep an environment on this machine, for boto3, the AWS CLI and `headroom run`.
+
+    `eval "$(headroom local up)"` points the current shell to it.
+    """
+
+
+@local_group.command("up")
+@name_option
+@click.option(
+    "--kind",
+    type=click.Choice(["local", "simulated"]),
+    default="local",
+    show_default=True,
+    help="Real Airflow, or webservers whose service demands are known.",
+)
+@click.option("--min-webservers", type=int, metavar="N", help="Webservers to start with (1-5).")
+@click.option("--max-webservers", type=int, metavar="N", help="Most the autoscaler may start.")
+@click.option("--webserver-cpu", type=float, metavar="CPUS", help="CPUs of each webserver.")
+@click.option("--port", type=int, metavar="PORT", help="Port of the MWAA API; any free one if 0.")
+@click.option("--airflow-version", metavar="VERSION", help="Such as 3.3.1 or 2.11.2.")
+@as_json
+def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
+    """Start an environment; it stays up until `headroom local down`."""
+    from harness.cli.progress import make_narrator
+    from harness.local.endpoints import Endpoints, shell_lines
+    from harness.local.handle import start_daemon
+    from harness.local.instance import read_json
+
+    instance = _instance(name)
+    was_up = instance.is_running()
+    if not was_up:
+        settings = _settings(name, kind, options)
+        with make_narrator(quiet=json_output) as narrator:
+            start_daemon(settings, instance, narrator.step, ends_with_us=False)
+    ready = read_json(instance.ready_path)
+    if ready is None:
+        raise EnvironmentStartError(
+            f"The environment '{name}' is still starting or stopping; try again in a moment."
+        )
+    if json_output:
+        click.echo(json.dumps(_as_tree(name, ready, was_up=was_up), indent=2))
+        return
+    click.echo(f"The environment '{name}' is {'already ' if was_up else ''}up.", err=True)
+    click.echo(shell_lines(Endpoints.from_ready(ready)))
+
+
+@local_group.command("status")
+@name_option
+@as_json
+def status_command(name: str, json_output: bool) -> None:
+    """Show the webservers, the calls so far and the CPU they cost."""
+    from harness.local.instance import read_json
+
+    instance = _instance(name)
+    is_up = instance.is_running()
+    status = (read_json(instance.status_path) if is_up else None) or {}
+    if json_output:
+        tree = {"schema_version": SCHEMA_VERSION, "name": name, "is_up": is_up, **status}
+        click.echo(json.dumps(tree, indent=2))
+    elif not is_up:
+        click.echo(f"The environment '{name}' is not up; start it with `headroom local up`.")
+    elif not status:
+        click.echo(f"The environment '{name}' is starting.")
+    else:
+        _print_status(name, status)
+
+
+@local_group.command("down")
+@name_option
+@as_json
+def down_command(name: str, json_output: bool) -> None:
+    """Stop an environment, and clear away what is left of one that was killed."""
+    from harness.local.handle import stop_daemon
+
+    instance = _instance(name)
+    had_something = instance.directory.is_dir() and stop_daemon(instance)
+    if json_output:
+        tree = {"schema_version": SCHEMA_VERSION, "name": name, "stopped": had_something}
+        click.echo(json.dumps(tree, indent=2))
+    elif had_something:
+        click.echo(f"The environment '{name}' is down; none of its processes is left.")
+    else:
+        click.echo(f"The environment '{name}' was not up; none of its processes is left.")
+
+
+def _instance(name: str) -> "Instance":
+    from harness.local.instance import Instance, instance_root
+
+    # The name becomes a folder: nothing but what MWAA allows in a name may get there.
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(
+            "--name must start with a letter and hold only letters, digits, '-' and '_'."
+        )
+    return Instance(instance_root() / name)
+
+
+def _settings(name: str, kind: str, options: dict[str, Any]) -> "LocalSettings | SimulatedSettings":
+    from pydantic import ValidationError
+
+    from harness.local.settings import LocalSettings, SimulatedSettings
+
+    key_of_option = {
+        "webserver_cpu": "webserver_cpu" if kind == "local" else "cores",
+        "port": "gateway_port",
+    }
+    given = {
+        key_of_option.get(option, option): value
+        for option, value in options.items()
+        if value is not None
+    }
+    try:
+        return (LocalSettings if kind == "local" else SimulatedSettings)(name=name, **given)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        key = str(error["loc"][0]) if error["loc"] else "max_webservers"
+        option = {key: option for option, key in key_of_option.items()}.get(key, key)
+        problem = error["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--{option.replace('_', '-')} cannot be used: {problem}.") from exc
+
+
+def _as_tree(name: str, ready: dict[str, Any], *, was_up: bool) -> dict[str, Any]:
+    from harness.local.endpoints import VARIABLES_TO_UNSET, Endpoints
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "was_already_up": was_up,
+        **ready,
+        "variables": Endpoints.from_ready(ready).as_variables(),
+        "variables_to_unset": VARIABLES_TO_UNSET,
+    }
+
+
+def _print_status(name: str, status: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Environment '{name}', last whole metric period")
+    for column in ("webserver", "state", "CPU %", "memory %", "connections"):
+        table.add_column(column, justify="left" if column in ("webserver", "state") else "right")
+    for one in status["webservers"]:
+        numbers = (one["cpu_percent"], one["memory_percent"], one["connections"])
+        shown = ("-" if number is None else f"{number:.1f}" for number in numbers)
+        table.add_row(one["name"], one["state"], *shown)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{status['calls_handled']} calls handled, the gateway's process used"
+        f" {status['gateway_cpu_s']:.1f} s of CPU.",
+        highlight=False,
+    )

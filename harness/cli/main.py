@@ -1,0 +1,62 @@
+"""The entry point: the command group, and the one place where errors become exit codes."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from harness.cli.local import local_group
+from harness.cli.report import report_command
+from harness.cli.run import run_command
+from harness.cli.validate import validate_command
+from harness.errors import ExitCode, HeadroomError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mwaa-headroom", prog_name="headroom")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+def app(debug: bool) -> None:  # noqa: ARG001 - read by `main`, which sees it even when parsing fails
+    """Load tests and capacity planning for Amazon MWAA, called through InvokeRestApi.
+
+    Exit codes: 0 fine, 1 internal error, 2 usage or configuration, 3 SLO not met, 4 regression,
+    5 invalid or inconclusive, 130 interrupted.
+    """
+
+
+app.add_command(run_command)
+app.add_command(report_command)
+app.add_command(validate_command)
+app.add_command(local_group)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with one of `ExitCode`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app.main(args=given, prog_name="headroom", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("headroom: interrupted.", err=True)
+        sys.exit(ExitCode.INTERRUPTED)
+    except HeadroomError as exc:
+        _show(exc, str(exc), debug="--debug" in given)
+        sys.exit(exc.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (head, less) has gone: nothing to say, nobody to hear it
+        sys.exit(ExitCode.OK)
+    except Exception as exc:  # noqa: BLE001 - the last line of defence for the user's terminal
+        sentence = f"internal error: {type(exc).__name__}: {exc} (see it whole with --debug)."
+        _show(exc, sentence, debug="--debug" in given)
+        sys.exit(ExitCode.INTERNAL)
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _show(error: Exception, sentence: str, *, debug: bool) -> None:
+    if debug:
+        sys.excepthook(type(error), error, error.__traceback__)
+    click.echo(f"headroom: {sentence}", err=True)

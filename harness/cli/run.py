@@ -1,0 +1,53 @@
+"""`headroom run`: carry out a scenario, then analyse and report it."""
+
+import os
+from pathlib import Path
+
+import click
+
+from harness.cli.options import as_json, overrides
+from harness.cli.report import show_report
+
+
+@click.command("run")
+@click.argument("scenario_file", metavar="SCENARIO", type=click.Path(path_type=Path))
+@overrides
+@click.option(
+    "--runs",
+    "runs_directory",
+    metavar="DIR",
+    default="runs",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where run directories are made.",
+)
+@click.option("--no-progress", is_flag=True, help="Print only the result.")
+@as_json
+def run_command(
+    scenario_file: Path,
+    settings: tuple[str, ...],
+    runs_directory: Path,
+    no_progress: bool,
+    json_output: bool,
+) -> int:
+    """Carry out a SCENARIO file: start or find its environment, send its traffic, report.
+
+    The run is recorded in a directory of its own; `headroom report` makes its report again from there.
+    Ctrl-C ends the load, keeps the record and still makes the report.
+    """
+    from harness.cli.progress import make_narrator
+    from harness.run.reporting import report_run
+    from harness.run.session import run_scenario
+    from harness.scenario import load_scenario
+
+    scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
+    with make_narrator(quiet=no_progress) as narrator:
+        directory = run_scenario(
+            scenario,
+            scenario_file=scenario_file,
+            runs_directory=runs_directory,
+            narrator=narrator,
+        )
+        narrator.step("Analysing the record")
+        analysis, paths = report_run(directory)
+    return show_report(analysis, paths, json_output=json_output)

@@ -1,0 +1,213 @@
+"""Puts one environment together, keeps it going, and takes it apart again in reverse order."""
+
+import asyncio
+import secrets
+import string
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from harness.local.autoscaler import Autoscaler
+from harness.local.backend import Backend
+from harness.local.control import Control
+from harness.local.endpoints import Endpoints
+from harness.local.events import Emit, EventLog
+from harness.local.fleet import Fleet
+from harness.local.gateway.balancer import Balancer
+from harness.local.gateway.identities import ALL_ACTIONS, Credential, Identities, Permission
+from harness.local.gateway.server import Gateway
+from harness.local.instance import Instance, write_json
+from harness.local.meter import Meter
+from harness.local.metrics import MetricsPublisher
+from harness.local.metrics_process import start_metrics_server
+from harness.local.processes import Children
+from harness.local.settings import LocalSettings, SimulatedSettings
+from harness.local.together import together
+
+STATUS_INTERVAL_S: Final = 1.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An environment that takes calls."""
+
+    endpoints: Endpoints
+    facts: dict[str, object]
+    fleet: Fleet
+    control: Control
+    gateway: Gateway
+    instance: Instance
+
+    async def keep_going(self) -> None:
+        """Watch the webservers, measure, scale and report the status until cancelled."""
+        await together(self.fleet.watch(), self.control.run(), self._write_status())
+
+    async def _write_status(self) -> None:
+        while True:
+            write_json(self.instance.status_path, self._status())
+            await asyncio.sleep(STATUS_INTERVAL_S)
+
+    def _status(self) -> dict[str, object]:
+        samples = {sample.webserver: sample for sample in self.control.latest}
+        webservers = []
+        for member in self.fleet.members():
+            sample = samples.get(member.name)
+            webservers.append(
+                {
+                    "name": member.name,
+                    "state": member.state,
+                    "cluster": sample.cluster if sample else None,
+                    "cpu_percent": sample.cpu_percent if sample else None,
+                    "memory_percent": sample.memory_percent if sample else None,
+                    "connections": sample.connections if sample else None,
+                }
+            )
+        return {
+            "time_s": time.time(),
+            "count": self.fleet.count("ready"),
+            "webservers": webservers,
+            "calls_handled": self.gateway.calls_handled,
+            "gateway_cpu_s": time.process_time(),
+        }
+
+
+@asynccontextmanager
+async def running_environment(
+    settings: LocalSettings | SimulatedSettings, instance: Instance, progress: Progress
+) -> AsyncIterator[Running]:
+    """Everything of one environment, up on entering and gone on leaving.
+
+    Raises:
+        EnvironmentStartError: something did not come up; nothing is left running.
+    """
+    async with AsyncExitStack() as cleanup:
+        events = EventLog(instance.events_path)
+        cleanup.callback(events.close)
+        children = Children(instance.processes_path)
+        cleanup.push_async_callback(asyncio.to_thread, children.stop_all)
+        backend = _new_backend(settings, instance, children, progress)
+        cleanup.push_async_callback(backend.stop)
+        balancer = Balancer()
+        fleet = Fleet(backend=backend, balancer=balancer, emit=events.emit)
+        cleanup.push_async_callback(fleet.stop)
+        credential = _new_credential(settings)
+        gateway = Gateway(
+            settings=settings,
+            airflow_version=backend.airflow_version,
+            balancer=balancer,
+            identities=Identities([credential]),
+            authorization=backend.authorization,
+            trail_path=instance.trail_path,
+        )
+        cleanup.push_async_callback(gateway.stop)
+
+        metrics_server = start_metrics_server(instance, children)
+        await together(
+            metrics_server.wait_until_ready(),
+            _bring_up_webservers(settings.min_webservers, backend, fleet, progress),
+        )
+        addresses = await gateway.start()
+        endpoints = Endpoints(
+            mwaa_url=addresses.mwaa_url,
+            webserver_url=addresses.webserver_url,
+            cloudwatch_url=metrics_server.url(),
+            region=settings.region,
+            environment_name=settings.name,
+            access_key_id=credential.access_key_id,
+            secret_access_key=credential.secret,
+        )
+        publisher = MetricsPublisher(
+            cloudwatch_url=endpoints.cloudwatch_url,
+            region=endpoints.region,
+            access_key_id=endpoints.access_key_id,
+            secret_access_key=endpoints.secret_access_key,
+            environment=settings.name,
+            period_s=settings.metrics.period_s,
+            emit=events.emit,
+        )
+        cleanup.callback(publisher.close)
+        yield Running(
+            endpoints=endpoints,
+            facts=backend.facts(),
+            fleet=fleet,
+            control=_new_control(
+                settings, backend.webserver_cpu, balancer, fleet, publisher, events.emit
+            ),
+            gateway=gateway,
+            instance=instance,
+        )
+
+
+def _new_backend(
+    settings: LocalSettings | SimulatedSettings,
+    instance: Instance,
+    children: Children,
+    progress: Progress,
+) -> Backend:
+    # Imported as needed: a simulated environment must be there in two seconds.
+    if isinstance(settings, SimulatedSettings):
+        from harness.local.simulated import SimulatedBackend
+
+        return SimulatedBackend(settings)
+    from harness.local.airflow.backend import AirflowBackend
+
+    return AirflowBackend(
+        settings, directory=instance.directory / "airflow", children=children, progress=progress
+    )
+
+
+def _new_credential(settings: LocalSettings | SimulatedSettings) -> Credential:
+    alphabet = string.ascii_uppercase + "234567"
+    return Credential(
+        access_key_id="AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
+        secret=secrets.token_urlsafe(30),
+        user_name="headroom",
+        permission=Permission(
+            actions=ALL_ACTIONS,
+            region=settings.region,
+            account=settings.account,
+            environment=settings.name,
+            airflow_role=settings.airflow_role,
+        ),
+    )
+
+
+async def _bring_up_webservers(
+    count: int, backend: Backend, fleet: Fleet, progress: Progress
+) -> None:
+    await backend.start()
+    progress(f"Starting {count} webserver{'s' if count > 1 else ''}")
+    await fleet.start(count)
+    await backend.wait_for_dags()
+
+
+def _new_control(
+    settings: LocalSettings | SimulatedSettings,
+    webserver_cpu: float,
+    balancer: Balancer,
+    fleet: Fleet,
+    publisher: MetricsPublisher,
+    emit: Emit,
+) -> Control:
+    return Control(
+        fleet=fleet,
+        meter=Meter(
+            settings.metrics,
+            webserver_cpu=webserver_cpu,
+            min_webservers=settings.min_webservers,
+            mean_in_flight=balancer.take_mean_in_flight,
+            clock=time.monotonic,
+        ),
+        publisher=publisher,
+        autoscaler=Autoscaler(
+            settings.autoscaler,
+            min_webservers=settings.min_webservers,
+            max_webservers=settings.max_webservers,
+        ),
+        period_s=settings.metrics.period_s,
+        emit=emit,
+    )

@@ -1,0 +1,120 @@
+"""The process that is one environment: `python -m harness.local.daemon INSTANCE_DIR`.
+
+Standard output is JSON lines for whoever started it: {"progress": sentence}, then {"ready": true}
+or {"error": sentence, "kind": class}. It lives until SIGTERM or SIGINT or, with --stop-with-stdin,
+until its standard input ends, that is until its parent is gone, however it went.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Final
+
+from harness.errors import EnvironmentStartError, HeadroomError
+from harness.local.instance import Instance, write_json
+
+LOCK_ATTEMPTS: Final = 20  # somebody may hold the lock for a moment, to see whether it is taken
+LOCK_RETRY_S: Final = 0.1
+
+
+def main() -> None:
+    """Be an environment until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m harness.local.daemon")
+    parser.add_argument("instance_dir", type=Path)
+    parser.add_argument("--stop-with-stdin", action="store_true")
+    arguments = parser.parse_args()
+    sys.exit(asyncio.run(_serve(Instance(arguments.instance_dir), arguments.stop_with_stdin)))
+
+
+async def _serve(instance: Instance, stop_with_stdin: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if stop_with_stdin:
+        await _call_at_end_of_stdin(stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    life = asyncio.create_task(_live(instance))
+    await asyncio.wait([life, stopping], return_when=asyncio.FIRST_COMPLETED)
+    life.cancel()
+    try:
+        await life
+    except asyncio.CancelledError:
+        return 0
+    except HeadroomError as exc:
+        _say({"error": str(exc), "kind": type(exc).__name__})
+    except Exception as exc:  # the last line of defence: whoever waits for us must hear of it
+        traceback.print_exc()
+        _say({"error": f"The environment failed unexpectedly: {exc!r}.", "kind": "HeadroomError"})
+    return 1
+
+
+async def _live(instance: Instance) -> None:
+    lock = await _take_lock(instance)
+    try:
+        await _live_locked(instance)
+    finally:
+        lock.close()
+
+
+async def _live_locked(instance: Instance) -> None:
+    # Imported here so that a wrong instance or a taken lock is known at once.
+    from harness.local.assembly import running_environment
+    from harness.local.processes import reclaim
+
+    reclaim(instance.processes_path)
+    settings = instance.read_settings()
+    for path in (instance.ready_path, instance.status_path, instance.trail_path):
+        path.unlink(missing_ok=True)
+    try:
+        async with running_environment(settings, instance, _report_progress) as running:
+            ready = {**asdict(running.endpoints), "facts": running.facts, "pid": os.getpid()}
+            write_json(instance.ready_path, ready)
+            _say({"ready": True})
+            await running.keep_going()
+    finally:
+        instance.ready_path.unlink(missing_ok=True)
+
+
+async def _take_lock(instance: Instance) -> IO[bytes]:
+    for _ in range(LOCK_ATTEMPTS):
+        lock = instance.take_lock()
+        if lock is not None:
+            lock.truncate(0)
+            lock.write(str(os.getpid()).encode())
+            lock.flush()
+            return lock
+        await asyncio.sleep(LOCK_RETRY_S)
+    raise EnvironmentStartError(
+        f"An environment is already running in '{instance.directory}'; stop it with"
+        " `headroom local down` first."
+    )
+
+
+async def _call_at_end_of_stdin(callback: Callable[[], None]) -> None:
+    class UntilItEnds(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio has it
+            callback()
+
+    await asyncio.get_running_loop().connect_read_pipe(UntilItEnds, sys.stdin)
+
+
+def _report_progress(sentence: str) -> None:
+    _say({"progress": sentence})
+
+
+def _say(message: dict[str, object]) -> None:
+    with suppress(OSError):  # nobody may be listening any more
+        print(json.dumps(message), flush=True)  # noqa: T201 - the protocol with our parent
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""The gateway's two listeners on loopback, and the way of one call through it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from harness.errors import EnvironmentStartError
+from harness.local.gateway.answers import Answer, ApiError, internal_error
+from harness.local.gateway.balancer import Balancer
+from harness.local.gateway.identities import Action, Identities
+from harness.local.gateway.invocation import read_document
+from harness.local.gateway.operations import Operations, route
+from harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
+from harness.local.gateway.throttle import Throttle
+from harness.local.gateway.trail import DataEvent, Trail
+from harness.local.gateway.upstream import Upstream
+from harness.local.gateway.webaddress import WebserverAddress
+from harness.local.gateway.weblogin import WebLogins
+from harness.local.settings import StandInSettings
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+DATA_EVENTS = frozenset(("InvokeRestApi", "CreateWebLoginToken"))
+MAX_REQUEST_BYTES = 10 * 1024 * 1024  # unverified for MWAA; Amazon API Gateway's own limit
+BACKLOG = 1024  # an open workload may connect in bursts
+SHUTDOWN_GRACE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAddresses:
+    """Where a started gateway listens."""
+
+    mwaa_url: str  # endpoint_url for boto3's mwaa client
+    webserver_url: str  # the webserver address, for web login tokens
+
+
+class Gateway:
+    """The stand-in for the MWAA service in front of the balancer's webservers."""
+
+    def __init__(
+        self,
+        *,
+        settings: StandInSettings,
+        airflow_version: str,
+        balancer: Balancer,
+        identities: Identities,
+        authorization: Callable[[str], Awaitable[str | None]],
+        trail_path: Path,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Nothing listens before `start`.
+
+        Args:
+            settings: Names, limits and unverified choices.
+            airflow_version: Decides between /api/v1 and /api/v2.
+            balancer: Where the webservers are; the caller adds and removes them.
+            identities: Who may call.
+            authorization: The Authorization header for an Airflow role, or None; called for every
+                call, so it should remember.
+            trail_path: Where data events are appended.
+            wall_clock: Seconds since the epoch.
+        """
+        self._settings = settings
+        self._airflow_version = airflow_version
+        self._balancer = balancer
+        self._authorization = authorization
+        self._wall_clock = wall_clock
+        self._verifier = SignatureVerifier(
+            region=settings.region,
+            identities=identities,
+            max_clock_skew_s=settings.gateway.max_clock_skew_s,
+        )
+        self._trail = Trail(trail_path)
+        self._cleanup = contextlib.AsyncExitStack()
+        self.outcomes: Counter[str] = Counter()
+
+    @property
+    def calls_handled(self) -> int:
+        """Calls answered so far on the MWAA port; `outcomes` has them by error code or "ok"."""
+        return self.outcomes.total()
+
+    async def start(self) -> GatewayAddresses:
+        """Listen on loopback.
+
+        Raises EnvironmentStartError if the port is in use.
+        """
+        async with contextlib.AsyncExitStack() as cleanup:
+            upstream = Upstream(self._balancer)
+            cleanup.push_async_callback(upstream.close)
+            flushing = asyncio.create_task(self._trail.keep_flushing())
+            cleanup.push_async_callback(_cancel, flushing)
+            logins = WebLogins(self._wall_clock)
+            webserver_address = WebserverAddress(
+                airflow_version=self._airflow_version,
+                upstream=upstream,
+                logins=logins,
+                authorization=self._authorization,
+            )
+            web_port = await _listen(webserver_address.handle, 0, cleanup)
+            operations = Operations(
+                settings=self._settings,
+                airflow_version=self._airflow_version,
+                webserver_host=f"{LOOPBACK}:{web_port}",
+                created_at_s=self._wall_clock(),
+                upstream=upstream,
+                throttle=Throttle(self._settings.gateway.throttle),
+                logins=logins,
+                authorization=self._authorization,
+            )
+            mwaa_port = await _listen(
+                partial(self._handle, operations), self._settings.gateway_port, cleanup
+            )
+            self._cleanup = cleanup.pop_all()
+        return GatewayAddresses(
+            mwaa_url=f"http://{LOOPBACK}:{mwaa_port}", webserver_url=f"http://{LOOPBACK}:{web_port}"
+        )
+
+    async def stop(self) -> None:
+        """Stop listening, let calls in flight end for two seconds, and write the trail's rest."""
+        await self._cleanup.aclose()
+
+    async def _handle(self, operations: Operations, request: web.BaseRequest) -> web.StreamResponse:
+        request_id = str(uuid.uuid4())
+        try:
+            answer = await self._answer(operations, request, request_id)
+        except ApiError as error:
+            answer = error.answer()
+        except Exception:
+            logger.exception("call %s failed", request_id)
+            answer = internal_error("Internal error").answer()
+        self.outcomes[answer.error_code or "ok"] += 1
+        headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
+        if answer.error_code is not None:
+            headers["x-amzn-errortype"] = answer.error_code
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _answer(
+        self, operations: Operations, request: web.BaseRequest, request_id: str
+    ) -> Answer:
+        now_s = self._wall_clock()
+        raw_path, _, raw_query = request.raw_path.partition("?")
+        routed = route(request.method, raw_path)
+        if routed is None:
+            raise ApiError("UnknownOperationException", 404, "Unknown operation")
+        action, name = routed
+        body = await _read_body(request)
+        caller = self._verifier.verify(
+            ReceivedRequest(
+                request.method, raw_path, raw_query, list(request.headers.items()), body
+            ),
+            now_s,
+        )
+        document: Mapping[str, object] = {}
+        try:
+            document = read_document(body)
+            answer = await operations.perform(action, name, caller, document)
+        except ApiError as error:
+            answer = error.answer()
+        if action in DATA_EVENTS:
+            self._trail.add(
+                DataEvent(
+                    event_name=action,
+                    event_time_s=now_s,
+                    caller=caller,
+                    region=self._settings.region,
+                    environment=name,
+                    request_parameters=_trail_parameters(action, name, document),
+                    answer=answer,
+                    request_id=request_id,
+                    source_address=request.remote or "",
+                    user_agent=request.headers.get("User-Agent", ""),
+                )
+            )
+        return answer
+
+
+def _trail_parameters(action: Action, name: str, document: Mapping[str, object]) -> dict[str, str]:
+    parameters = {"Name": name}
+    if action == "InvokeRestApi":
+        for member in ("Path", "Method"):
+            value = document.get(member)
+            if isinstance(value, str):
+                parameters[member] = value
+    return parameters
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise ApiError(
+            "RequestEntityTooLargeException",
+            413,
+            f"The request is larger than {MAX_REQUEST_BYTES} bytes",
+        ) from None
+
+
+async def _listen(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    port: int,
+    cleanup: contextlib.AsyncExitStack,
+) -> int:
+    """Serve `handler` on loopback; the port it got (0 asks for a free one)."""
+    loop = asyncio.get_running_loop()
+
+    def new_request(
+        message: Any, payload: Any, protocol: Any, writer: Any, task: "asyncio.Task[None]"
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, loop, client_max_size=MAX_REQUEST_BYTES
+        )
+
+    # The low-level server: an Application's routes and middlewares cost more than the signature.
+    runner = web.ServerRunner(
+        web.Server(handler, request_factory=new_request, access_log=None),
+        shutdown_timeout=SHUTDOWN_GRACE_S,
+    )
+    await runner.setup()
+    cleanup.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, LOOPBACK, port, backlog=BACKLOG).start()
+    except OSError as exc:
+        raise EnvironmentStartError(
+            f"Port {port} on {LOOPBACK} cannot be used ({os.strerror(exc.errno or 0)}): "
+            "set gateway_port to a free port, or to 0 for any free one."
+        ) from exc
+    return int(runner.addresses[0][1])
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,279 @@
+"""Checking AWS Signature Version 4, written from AWS's public description of it.
+
+    signature = HMAC(HMAC(HMAC(HMAC(HMAC("AWS4" + secret, date), region), service),
+                     "aws4_request"), string to sign), in hex
+    string to sign = algorithm, time, scope, SHA-256(canonical request)
+    canonical request = method, path, query, headers, names of the signed headers, SHA-256(body)
+
+Source: "Create a signed AWS API request", AWS IAM User Guide. The body's hash is always taken from
+the body received, never from a header, so a changed body cannot pass.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from urllib.parse import quote
+
+from harness.local.gateway.answers import ApiError
+from harness.local.gateway.identities import Credential, Identities
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICE = "airflow"
+TERMINATOR = "aws4_request"
+TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+MOST_CACHED_KEYS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request exactly as it came over the wire."""
+
+    method: str
+    raw_path: str
+    raw_query: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What the Authorization header says."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+    terminator: str
+    signed_headers: str
+    signature: str
+
+    @property
+    def scope(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/{self.terminator}"
+
+
+class SignatureVerifier:
+    """Finds out whose credential signed a request."""
+
+    def __init__(self, *, region: str, identities: Identities, max_clock_skew_s: float) -> None:
+        self._region = region
+        self._identities = identities
+        self._max_clock_skew_s = max_clock_skew_s
+        self._keys: dict[tuple[str, str], bytes] = {}
+
+    def verify(self, request: ReceivedRequest, now_s: float) -> Credential:
+        """The credential that signed this request.
+
+        Args:
+            request: As received.
+            now_s: Seconds since the epoch.
+
+        Raises:
+            ApiError: MissingAuthenticationTokenException, IncompleteSignatureException,
+                UnrecognizedClientException or InvalidSignatureException.
+        """
+        headers = _joined(request.headers)
+        authorization = headers.get("authorization")
+        if authorization is None:
+            raise ApiError(
+                "MissingAuthenticationTokenException", 403, "Missing Authentication Token"
+            )
+        claim = _parse(authorization)
+        timestamp = _timestamp(headers)
+        credential = self._identities.find(claim.access_key_id)
+        if credential is None or not _same(
+            credential.session_token or "", headers.get("x-amz-security-token", "")
+        ):
+            raise ApiError(
+                "UnrecognizedClientException",
+                403,
+                "The security token included in the request is invalid.",
+            )
+        self._check_scope(claim, timestamp)
+        self._check_age(timestamp, now_s)
+        string_to_sign = "\n".join(
+            (
+                ALGORITHM,
+                timestamp,
+                claim.scope,
+                hashlib.sha256(_canonical_request(request, headers, claim)).hexdigest(),
+            )
+        )
+        expected = hmac.new(
+            self._signing_key(credential, claim.date), string_to_sign.encode(), hashlib.sha256
+        ).hexdigest()
+        if not _same(expected, claim.signature):
+            raise _invalid(
+                "The request signature we calculated does not match the signature you provided. "
+                "Check your AWS Secret Access Key and signing method. "
+                "Consult the service documentation for details."
+            )
+        return credential
+
+    def _check_scope(self, claim: _Claim, timestamp: str) -> None:
+        if claim.terminator != TERMINATOR:
+            raise _invalid(
+                f"Credential should be scoped with a valid terminator: '{TERMINATOR}', "
+                f"not '{claim.terminator}'."
+            )
+        if claim.region != self._region:
+            raise _invalid(f"Credential should be scoped to a valid region, not '{claim.region}'.")
+        if claim.service != SERVICE:
+            raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
+        if claim.date != timestamp[:8]:
+            raise _invalid(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
+                f"from HTTP: '{claim.date}' != '{timestamp[:8]}', from '{timestamp}'."
+            )
+        if "host" not in claim.signed_headers.split(";"):
+            raise _invalid(
+                "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization header."
+            )
+
+    def _check_age(self, timestamp: str, now_s: float) -> None:
+        signed_at_s = _epoch_s(timestamp)
+        skew_s = self._max_clock_skew_s
+        if now_s - signed_at_s > skew_s:
+            raise _invalid(
+                f"Signature expired: {timestamp} is now earlier than "
+                f"{_basic_format(now_s - skew_s)} ({_basic_format(now_s)} - {skew_s / 60:g} min.)"
+            )
+        if signed_at_s - now_s > skew_s:
+            raise _invalid(
+                f"Signature not yet current: {timestamp} is still later than "
+                f"{_basic_format(now_s + skew_s)} ({_basic_format(now_s)} + {skew_s / 60:g} min.)"
+            )
+
+    def _signing_key(self, credential: Credential, date: str) -> bytes:
+        key = self._keys.get((credential.access_key_id, date))
+        if key is None:
+            key = f"AWS4{credential.secret}".encode()
+            for part in (date, self._region, SERVICE, TERMINATOR):
+                key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+            if len(self._keys) >= MOST_CACHED_KEYS:
+                self._keys.clear()
+            self._keys[(credential.access_key_id, date)] = key
+        return key
+
+
+def _parse(authorization: str) -> _Claim:
+    """Read the Authorization header; raises IncompleteSignatureException if it cannot be read."""
+    algorithm, _, rest = authorization.partition(" ")
+    fields: dict[str, str] = {}
+    for part in rest.split(","):
+        name, _, value = part.strip().partition("=")
+        fields[name] = value
+    missing = [
+        f"Authorization header requires '{name}' parameter."
+        for name in ("Credential", "Signature", "SignedHeaders")
+        if not fields.get(name)
+    ]
+    if algorithm != ALGORITHM:
+        raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'.")
+    if missing:
+        raise _incomplete(" ".join(missing))
+    scope = fields["Credential"].split("/")
+    if len(scope) != 5:
+        raise _incomplete(
+            "Credential must have exactly 5 slash-delimited elements, "
+            f"e.g. keyid/date/region/service/term, got '{fields['Credential']}'."
+        )
+    access_key_id, date, region, service, terminator = scope
+    return _Claim(
+        access_key_id=access_key_id,
+        date=date,
+        region=region,
+        service=service,
+        terminator=terminator,
+        signed_headers=fields["SignedHeaders"],
+        signature=fields["Signature"],
+    )
+
+
+def _timestamp(headers: dict[str, str]) -> str:
+    """When the request was signed, as YYYYMMDDTHHMMSSZ; from X-Amz-Date, else from Date."""
+    given = headers.get("x-amz-date") or headers.get("date")
+    if given is None:
+        raise _incomplete(
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
+        )
+    try:
+        if "x-amz-date" not in headers:
+            # Always GMT (RFC 9110), even where the parser knows no zone, as in "-0000".
+            given = parsedate_to_datetime(given).replace(tzinfo=UTC).strftime(TIME_FORMAT)
+        _epoch_s(given)
+    except ValueError:
+        raise _incomplete(
+            f"Date must be in ISO-8601 'basic format'. Got '{given}'. "
+            "See http://en.wikipedia.org/wiki/ISO_8601"
+        ) from None
+    return given
+
+
+@lru_cache(maxsize=128)  # all calls of one second share a timestamp
+def _epoch_s(timestamp: str) -> float:
+    return datetime.strptime(timestamp, TIME_FORMAT).replace(tzinfo=UTC).timestamp()
+
+
+def _canonical_request(request: ReceivedRequest, headers: dict[str, str], claim: _Claim) -> bytes:
+    names = claim.signed_headers.split(";")
+    lines = [
+        request.method,
+        # Every service but S3 encodes the path a second time.
+        quote(_without_dot_segments(request.raw_path), safe="/~"),
+        _canonical_query(request.raw_query),
+        *(f"{name}:{headers.get(name, '')}" for name in names),
+        "",
+        claim.signed_headers,
+        hashlib.sha256(request.body).hexdigest(),
+    ]
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _canonical_query(raw_query: str) -> str:
+    if not raw_query:
+        return ""
+    pairs = sorted(pair.partition("=")[::2] for pair in raw_query.split("&"))
+    return "&".join(f"{key}={value}" for key, value in pairs)
+
+
+def _without_dot_segments(path: str) -> str:
+    """RFC 3986, section 5.2.4, with empty segments removed too, as AWS asks for."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    trailing = "/" if path.endswith("/") and kept else ""
+    return "/" + "/".join(kept) + trailing
+
+
+def _joined(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Lower-case names; runs of white space become one space, repeated headers one list."""
+    joined: dict[str, str] = {}
+    for name, raw_value in headers:
+        key, value = name.lower(), " ".join(raw_value.split())
+        joined[key] = f"{joined[key]},{value}" if key in joined else value
+    return joined
+
+
+def _same(expected: str, given: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape"))
+
+
+def _basic_format(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime(TIME_FORMAT)
+
+
+def _incomplete(message: str) -> ApiError:
+    return ApiError("IncompleteSignatureException", 400, message)
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError("InvalidSignatureException", 403, message)

@@ -1,0 +1,161 @@
+"""One call to a webserver through the balancer, as a load balancer would make it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from harness.local.gateway.balancer import Balancer, Lease, NoWebserverError
+
+KEEP_ALIVE_S = 4.0
+# Below uvicorn's 5 s: the webserver must never be the one to close an idle connection, because a
+# POST that meets the closing one is lost, and it must not be sent again.
+
+
+class UpstreamError(Exception):
+    """The webserver did not give a whole answer."""
+
+
+class NoAnswerError(UpstreamError):
+    """The connection was closed before any answer."""
+
+
+class RefusedError(NoAnswerError):
+    """The connection was refused: nobody listens there any more."""
+
+
+class TooLargeError(UpstreamError):
+    """The answer is larger than allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """What a webserver answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Upstream:
+    """Keeps connections to the webservers open and sends calls to the least busy one."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        """Must be made on the running event loop."""
+        self._balancer = balancer
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            middlewares=(_once,),
+        )
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        max_bytes: int | None,
+    ) -> UpstreamAnswer:
+        """Send one call, and hand back the answer whatever its status.
+
+        A GET that got no answer is sent once more, to another webserver; nothing else ever is.
+        Cancelling closes the connection.
+
+        Args:
+            method: HTTP method.
+            target: Path and query, percent-encoded.
+            headers: Sent as they are.
+            body: None sends no body.
+            max_bytes: The largest body to take; None is no limit.
+
+        Raises:
+            NoWebserverError: No webserver is ready.
+            NoAnswerError: Refused, or closed before any answer.
+            TooLargeError: The body is larger than `max_bytes`.
+            UpstreamError: The answer broke off.
+        """
+        first = self._balancer.lease()
+        try:
+            return await self._send(first, method, target, headers, body, max_bytes)
+        except NoAnswerError:
+            if method != "GET":
+                raise
+            try:
+                second = self._balancer.lease(but_not=first.name)
+            except NoWebserverError:
+                second = None
+            if second is None:
+                raise
+        return await self._send(second, method, target, headers, body, max_bytes)
+
+    async def _send(
+        self,
+        lease: Lease,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        max_bytes: int | None,
+    ) -> UpstreamAnswer:
+        with lease:
+            url = URL(lease.base_url + target, encoded=True)
+            try:
+                response = await self._session.request(
+                    method, url, headers=headers, data=body, allow_redirects=False
+                )
+            except RefusedError:
+                self._balancer.mark_down(lease.name)
+                raise
+            except aiohttp.ClientError as exc:
+                raise UpstreamError(f"{lease.name} did not answer in HTTP") from exc
+            try:
+                answer = await _read(response, max_bytes)
+            except aiohttp.ClientError as exc:
+                raise UpstreamError(f"{lease.name} broke off its answer") from exc
+            finally:
+                # A connection whose answer was read to the end is back in the pool by now, any
+                # other one is closed here.
+                response.close()
+            return answer
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending GET, PUT and DELETE again on its own: it knows not this error."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError as exc:
+        raise RefusedError("the connection was refused") from exc
+    except aiohttp.ClientConnectionError as exc:
+        raise NoAnswerError("the connection was closed") from exc
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int | None) -> UpstreamAnswer:
+    announced = response.content_length
+    if max_bytes is None or (announced is not None and announced <= max_bytes):
+        body = await response.read()
+    elif announced is not None:
+        raise TooLargeError
+    else:
+        body = await _read_at_most(response, max_bytes)
+    return UpstreamAnswer(response.status, response.headers.get("Content-Type", ""), body)
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            raise TooLargeError
+    return bytes(body)

@@ -1,0 +1,220 @@
+"""Starts and stops an environment from another program; the daemon does the work.
+
+    with StandIn.start(settings, instance_dir, print) as environment:
+        os.environ.update(environment.endpoints.as_variables())
+
+The daemon ends with us: its standard input is a pipe of ours, which the kernel closes however we
+end. It has a session of its own, so that Ctrl-C reaches us first and we decide what it means.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from harness.errors import EnvironmentStartError, InstallError
+from harness.local.endpoints import Endpoints
+from harness.local.instance import Instance, instance_root, read_json
+from harness.local.processes import reclaim
+from harness.local.processes.reaper import LEDGER_PATTERN
+from harness.local.settings import LocalSettings, SimulatedSettings
+
+__all__ = ["Endpoints", "StandIn", "instance_root", "start_daemon", "stop_daemon"]
+
+STOP_TIMEOUT_S: Final = 60.0  # PostgreSQL and Airflow may take their time
+KILL_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 0.1
+
+
+class StandIn:
+    """A running environment that ends with this process, or when told to."""
+
+    def __init__(self, instance: Instance, daemon: "subprocess.Popen[str]") -> None:
+        ready = read_json(instance.ready_path) or {}
+        self.endpoints = Endpoints.from_ready(ready)
+        self.facts: dict[str, object] = ready["facts"]
+        self.pid = daemon.pid
+        self._instance = instance
+        self._daemon = daemon
+        self._events_read = 0
+
+    @classmethod
+    def start(
+        cls,
+        settings: LocalSettings | SimulatedSettings,
+        instance_dir: Path,
+        on_progress: Callable[[str], None],
+    ) -> "StandIn":
+        """Start an environment and wait until it takes calls.
+
+        Raises:
+            EnvironmentStartError: it did not come up, or one is already running in this folder.
+            InstallError: Airflow could not be installed.
+        """
+        instance = Instance(instance_dir)
+        daemon = start_daemon(settings, instance, on_progress, ends_with_us=True)
+        return cls(instance, daemon)
+
+    def new_events(self) -> list[dict[str, object]]:
+        """What happened since the last call, as events of the environment."""
+        with self._instance.events_path.open("rb") as file:
+            file.seek(self._events_read)
+            whole_lines = file.read().rpartition(b"\n")[0]
+        if not whole_lines:
+            return []
+        self._events_read += len(whole_lines) + 1
+        return [json.loads(line) for line in whole_lines.splitlines()]
+
+    def status(self) -> dict[str, Any]:
+        """Webservers, calls and CPU as of about a second ago; empty before the first time."""
+        return read_json(self._instance.status_path) or {}
+
+    def is_running(self) -> bool:
+        """False once the daemon has ended, for whatever reason."""
+        return self._daemon.poll() is None
+
+    def stop(self) -> None:
+        """Stop everything and wait until it is gone; may be called again."""
+        _end(self._daemon, self._instance)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_daemon(
+    settings: LocalSettings | SimulatedSettings,
+    instance: Instance,
+    on_progress: Callable[[str], None],
+    *,
+    ends_with_us: bool,
+) -> "subprocess.Popen[str]":
+    """Start an environment's daemon and wait until it is ready.
+
+    Raises:
+        EnvironmentStartError: it did not come up, or one is already running in this folder.
+        InstallError: Airflow could not be installed.
+    """
+    if instance.is_running():
+        raise EnvironmentStartError(
+            f"An environment is already running in '{instance.directory}'; stop it with"
+            " `headroom local down` first."
+        )
+    instance.write_settings(settings)
+    options = ["--stop-with-stdin"] if ends_with_us else []
+    with instance.log_path.open("ab") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "harness.local.daemon", str(instance.directory), *options],
+            stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_without_aws(os.environ),
+            start_new_session=True,
+            text=True,
+        )
+    try:
+        _wait_until_ready(daemon, instance, on_progress)
+    except BaseException:  # Ctrl-C included: nothing may stay behind
+        _end(daemon, instance)
+        raise
+    return daemon
+
+
+def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic) -> bool:
+    """Stop whatever runs in this folder, and clear away what a killed daemon left.
+
+    Returns:
+        Whether there was something to stop.
+
+    Raises:
+        EnvironmentStartError: something could not be ended.
+    """
+    had_leftovers = any(instance.processes_path.glob(LEDGER_PATTERN))
+    was_running = instance.is_running()
+    deadline_s = clock() + STOP_TIMEOUT_S
+    while instance.is_running() and clock() < deadline_s + KILL_TIMEOUT_S:
+        pid = instance.daemon_pid()
+        if pid is not None:
+            _signal(pid, signal.SIGTERM if clock() < deadline_s else signal.SIGKILL)
+        time.sleep(POLL_S)
+    reclaim(instance.processes_path)
+    instance.ready_path.unlink(missing_ok=True)
+    if instance.is_running() or any(instance.processes_path.glob(LEDGER_PATTERN)):
+        raise EnvironmentStartError(
+            f"Some processes of '{instance.directory}' could not be ended; see"
+            f" '{instance.log_path}' and end them by hand."
+        )
+    return was_running or had_leftovers
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _wait_until_ready(
+    daemon: "subprocess.Popen[str]", instance: Instance, on_progress: Callable[[str], None]
+) -> None:
+    assert daemon.stdout is not None  # noqa: S101 - it is a pipe
+    for line in daemon.stdout:
+        message = _message(line)
+        if "progress" in message:
+            on_progress(message["progress"])
+        if "error" in message:
+            kind = (
+                InstallError if message["kind"] == InstallError.__name__ else EnvironmentStartError
+            )
+            raise kind(_naming_the_log(message["error"], instance))
+        if "ready" in message:
+            return
+    raise EnvironmentStartError(
+        _naming_the_log("The environment ended while it was starting.", instance)
+    )
+
+
+def _message(line: str) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}  # a library printed something
+    return message if isinstance(message, dict) else {}
+
+
+def _naming_the_log(sentence: str, instance: Instance) -> str:
+    if str(instance.directory) in sentence:
+        return sentence
+    return f"{sentence.rstrip('.')} (log: '{instance.log_path}')."
+
+
+def _end(daemon: "subprocess.Popen[str]", instance: Instance) -> None:
+    if daemon.stdin is not None:
+        daemon.stdin.close()
+    if daemon.poll() is None:
+        daemon.send_signal(signal.SIGTERM)
+    try:
+        daemon.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait(KILL_TIMEOUT_S)
+    if daemon.stdout is not None:
+        daemon.stdout.close()
+    reclaim(instance.processes_path)
+
+
+def _without_aws(variables: Mapping[str, str]) -> dict[str, str]:
+    """The user's AWS settings are for the caller's account, not for what runs inside."""
+    return {name: value for name, value in variables.items() if not name.startswith("AWS_")}

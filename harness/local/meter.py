@@ -1,0 +1,78 @@
+"""What each webserver used in each period, out of counters that only ever grow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.local.backend import Usage
+from harness.local.fleet import Member
+from harness.local.settings import MetricsSettings
+
+Cluster = Literal["WebServer", "AdditionalWebservers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One webserver in one period."""
+
+    webserver: str
+    cluster: Cluster
+    takes_calls: bool  # false while it starts or drains
+    cpu_percent: float  # of the webserver's CPUs
+    memory_percent: float
+    connections: float  # mean over the time it took calls
+
+
+class Meter:
+    """Differences between readings.
+
+    CPU is spread over the whole period even if a webserver became ready in the middle of it, so
+    that percent x period x CPUs adds up to the CPU-seconds used. Starting a webserver costs CPU
+    which counts only if the setting `while_starting` says so.
+    """
+
+    def __init__(
+        self,
+        settings: MetricsSettings,
+        *,
+        webserver_cpu: float,
+        min_webservers: int,
+        mean_in_flight: Callable[[str], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._webserver_cpu = webserver_cpu
+        self._min_webservers = min_webservers
+        self._mean_in_flight = mean_in_flight
+        self._clock = clock
+        self._read_at_s = clock()
+        self._before: dict[str, Usage] = {}
+
+    def read(self, members: Sequence[Member]) -> list[Sample]:
+        """One sample per running webserver since the last reading; `members` oldest first."""
+        now_s = self._clock()
+        elapsed_s = now_s - self._read_at_s
+        self._read_at_s = now_s
+        while_starting = self._settings.while_starting
+        running = [one for one in members if one.state != "starting" or while_starting]
+        usages = {one.name: one.webserver.usage() for one in running}
+        samples = [
+            self._sample(rank, member, usages[member.name], elapsed_s)
+            for rank, member in enumerate(running)
+        ]
+        self._before = usages
+        return samples
+
+    def _sample(self, rank: int, member: Member, usage: Usage, elapsed_s: float) -> Sample:
+        nothing = Usage(cpu_s=0.0, memory_fraction=0.0)
+        first = nothing if self._settings.while_starting else member.usage_when_ready
+        used_s = usage.cpu_s - self._before.get(member.name, first).cpu_s
+        in_flight = 0.0 if member.state == "starting" else self._mean_in_flight(member.name)
+        return Sample(
+            webserver=member.name,
+            cluster="WebServer" if rank < self._min_webservers else "AdditionalWebservers",
+            takes_calls=member.state == "ready",
+            cpu_percent=100.0 * max(0.0, used_s) / elapsed_s / self._webserver_cpu,
+            memory_percent=100.0 * usage.memory_fraction,
+            connections=in_flight * self._settings.connections_per_call,
+        )

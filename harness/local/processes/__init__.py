@@ -1,0 +1,11 @@
+"""Child processes that never outlive their parent, however it ends.
+
+Starting, watching and ending processes lives here, with the ledger of what was started and the
+reaper that reads it once the parent is gone. Nothing here knows what the processes are for. The
+way of finding them is Linux's (/proc).
+"""
+
+from harness.local.processes.children import Child, Children
+from harness.local.processes.reaper import MARKER, reclaim
+
+__all__ = ["MARKER", "Child", "Children", "reclaim"]

@@ -1,0 +1,242 @@
+"""Starts child processes and ends them, and leaves word for the reaper should it die first."""
+
+import json
+import os
+import pwd
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from harness.local.processes import reaper
+
+_REAPER_END_S = 5.0
+
+
+class Child:
+    """One started process, leader of its own session, with its descendants."""
+
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], family: reaper.Family, log_path: Path
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._process = process
+        self._family = family
+        self._cpu_s = 0.0
+        self._memory_bytes = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id, also after it has ended."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """False once the process has ended (its descendants may still run)."""
+        return self._process.poll() is None
+
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: ended by that signal."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the process to end; False if it still runs after `timeout_s`."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def tree(self) -> list[psutil.Process]:
+        """The process and its living descendants; empty once it has ended."""
+        if not self.is_alive():
+            return []
+        try:
+            leader = psutil.Process(self.pid)
+            return [leader, *leader.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def cpu_s(self) -> float:
+        """CPU-seconds used so far, ended descendants included; never less than said before."""
+        used_s = 0.0
+        for process in self.tree():
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            # A parent's children times hold its descendants once they have ended and been waited
+            # for, and never before: nobody is counted twice.
+            used_s += times.user + times.system + times.children_user + times.children_system
+        # A descendant that nobody waits for would take its time with it.
+        self._cpu_s = max(self._cpu_s, used_s)
+        return self._cpu_s
+
+    def memory_bytes(self) -> int:
+        """Resident memory of process and descendants; the last known once it has ended."""
+        resident = 0
+        for process in self.tree():
+            try:
+                resident += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        self._memory_bytes = resident or self._memory_bytes
+        return self._memory_bytes
+
+    def end(self, timeout_s: float) -> bool:
+        """Ask it and its descendants to end, after `timeout_s` make them; use `Children.stop`."""
+        ended = reaper.end(self._family, grace_s=timeout_s)
+        return self.wait(1.0) and ended
+
+
+class Children:
+    """All child processes of one parent, which end with it, even if it is killed.
+
+    Args:
+        state_dir: where the ledger of this instance is kept while something is running; give the
+            same folder to `reclaim` when everything, the reaper included, was killed.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.instance = secrets.token_hex(6)
+        self._ledger = state_dir / reaper.LEDGER_PATTERN.replace("*", self.instance)
+        self._started = 0
+        self._lock = threading.Lock()
+        self._children: list[Child] = []
+        self._reaper: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Children":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop_all()
+
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log_path: Path,
+        cwd: Path | None = None,
+        user: str | None = None,
+    ) -> Child:
+        """Start a process in its own session.
+
+        Args:
+            name: for people; need not be unique.
+            argv: the command.
+            env: its whole environment; the marker by which its descendants are found is added.
+            log_path: standard output and error are appended to it.
+            cwd: working directory; ours by default.
+            user: run as this user (needs root).
+
+        Raises:
+            OSError: the command cannot be started.
+        """
+        with self._lock:
+            self._ensure_reaper()
+            self._started += 1
+            marker = f"{self.instance}.{self._started}."  # the last dot tells 1 from 10
+            account = pwd.getpwnam(user) if user else None
+            with log_path.open("ab") as log:
+                process = subprocess.Popen(
+                    argv,
+                    env={**env, reaper.MARKER: marker},
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    user=account.pw_uid if account else None,
+                    group=account.pw_gid if account else None,
+                    extra_groups=[] if account else None,
+                )
+            leader = reaper.identify(process.pid)
+            if leader:
+                self._record(name=name, process=leader.pid, started=leader.started)
+            family = reaper.Family(marker, (leader,) if leader else ())
+            child = Child(name, process, family, log_path)
+            self._children.append(child)
+            return child
+
+    def own_cgroup(self, group: Path) -> None:
+        """Have this cgroup removed at the end, and whoever is in it ended."""
+        with self._lock:
+            self._ensure_reaper()
+            self._record(cgroup=str(group))
+
+    def own_directory(self, directory: Path) -> None:
+        """Have this directory removed at the end; best said before it is made."""
+        with self._lock:
+            self._ensure_reaper()
+            self._record(directory=str(directory))
+
+    def stop(self, child: Child, timeout_s: float = 10.0) -> bool:
+        """SIGTERM, and SIGKILL after `timeout_s`, for the child and all its descendants.
+
+        Returns:
+            False if a process could not be ended at all.
+        """
+        ended = child.end(timeout_s)
+        with self._lock:
+            self._children = [other for other in self._children if other is not child]
+        return ended
+
+    def stop_all(self, timeout_s: float = 10.0) -> bool:
+        """End every child, remove owned cgroups and directories, and let the reaper go.
+
+        Returns:
+            False if a process could not be ended at all; its ledger is kept for `reclaim`.
+        """
+        with self._lock:
+            ended = reaper.end_everything(self._ledger, grace_s=timeout_s)
+            for child in self._children:
+                child.wait(1.0)
+            self._children = []
+            self._dismiss_reaper()
+            return ended
+
+    def _ensure_reaper(self) -> None:
+        if self._reaper and self._reaper.poll() is None:
+            return
+        self._dismiss_reaper()
+        self._ledger.parent.mkdir(parents=True, exist_ok=True)
+        if not self._ledger.exists():
+            ours = reaper.identify(os.getpid())
+            started = ours.started if ours else ""
+            self._record(instance=self.instance, parent=os.getpid(), started=started)
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", "-S", reaper.__file__, str(self._ledger.absolute())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def _dismiss_reaper(self) -> None:
+        if self._reaper is None:
+            return
+        if self._reaper.stdin:
+            self._reaper.stdin.close()
+        try:
+            self._reaper.wait(_REAPER_END_S)
+        except subprocess.TimeoutExpired:
+            self._reaper.kill()
+            self._reaper.wait()
+        self._reaper = None
+
+    def _record(self, **line: str | int) -> None:
+        with self._ledger.open("a", encoding="utf-8") as ledger:
+            ledger.write(json.dumps(line) + "\n")

@@ -1,0 +1,154 @@
+"""A run directory: created, its manifest replaced atomically, its streams turned into tables."""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.records.schema import (
+    MANIFEST_FILE,
+    METRICS_SCHEMA,
+    METRICS_STREAM,
+    METRICS_TABLE,
+    REQUESTS_SCHEMA,
+    REQUESTS_STREAM,
+    REQUESTS_TABLE,
+)
+from harness.record.disk import writing
+from harness.record.secrets import refuse_secrets
+
+LATEST_LINK = "latest"
+ROWS_PER_GROUP = 65_536  # bounds the memory of finishing a table
+_ATTEMPTS_AT_A_FREE_NAME = 10
+
+_TABLES = (
+    ("requests", REQUESTS_STREAM, REQUESTS_TABLE, REQUESTS_SCHEMA),
+    ("metrics", METRICS_STREAM, METRICS_TABLE, METRICS_SCHEMA),
+)
+
+
+def create_run_directory(base: Path, scenario_name: str, now: datetime) -> Path:
+    """Create `base/20261122T073000-quickstart-ab12` and point `base/latest` at it.
+
+    Args:
+        base: where runs are kept; created if it is not there.
+        scenario_name: anything; what does not fit a file name is replaced by dashes.
+        now: an aware time; the id is in UTC, so names sort by start.
+
+    Raises:
+        HeadroomError: the directory cannot be created.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", scenario_name.lower()).strip("-")[:40] or "run"
+    stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{slug}"
+    with writing(base):
+        base.mkdir(parents=True, exist_ok=True)
+        directory = _make_unused(base, stem)
+    _point_latest_at(directory)
+    return directory
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, object]) -> None:
+    """Replace the manifest in one step: a reader sees the old one or the new one, whole.
+
+    Raises:
+        UsageError: a key looks like a secret.
+        HeadroomError: the disk is full or read-only.
+    """
+    refuse_secrets(manifest, where="the manifest")
+    text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+    _replace(directory / MANIFEST_FILE, lambda part: _write_text(part, text))
+
+
+def finish_tables(directory: Path) -> dict[str, int]:
+    """Turn each stream into a table and remove the stream.
+
+    A stream whose writer was killed is read up to its last whole message. Doing it again, or after
+    having been interrupted halfway, is safe. Memory stays bounded by `ROWS_PER_GROUP` rows.
+
+    Returns:
+        Rows of each table by name: `{"requests": ..., "metrics": ...}`; 0 where there is no file.
+
+    Raises:
+        HeadroomError: the disk is full or read-only; the streams are still there then.
+    """
+    rows = {}
+    for name, stream_name, table_name, schema in _TABLES:
+        stream, table = directory / stream_name, directory / table_name
+        if stream.exists():
+            _stream_to_table(stream, table, schema)
+        rows[name] = pq.read_metadata(table).num_rows if table.exists() else 0
+    return rows
+
+
+def _make_unused(base: Path, stem: str) -> Path:
+    for _ in range(_ATTEMPTS_AT_A_FREE_NAME):
+        directory = base / f"{stem}-{secrets.token_hex(2)}"
+        with suppress(FileExistsError):
+            directory.mkdir()
+            return directory
+    raise FileExistsError(None, f"no free name beginning with {stem}")
+
+
+def _point_latest_at(directory: Path) -> None:
+    part = directory.with_name(f".{LATEST_LINK}-{directory.name}")
+    # The link is a convenience: a file system without links must not stop a run.
+    with suppress(OSError):
+        part.symlink_to(directory.name, target_is_directory=True)
+        part.replace(directory.with_name(LATEST_LINK))
+
+
+def _stream_to_table(stream: Path, table: Path, schema: pa.Schema) -> None:
+    def write_table(part: Path) -> None:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for group in _in_groups(_whole_batches(stream)):
+                writer.write_table(pa.Table.from_batches(group, schema))
+
+    _replace(table, write_table)
+    with writing(stream):
+        stream.unlink()
+
+
+def _whole_batches(stream: Path) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(str(stream)) as source:
+        try:
+            reader = pa.ipc.open_stream(source)
+            yield from reader
+        except (pa.ArrowInvalid, OSError):  # torn by a kill: the last message is not whole
+            return
+
+
+def _in_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        group.append(batch)
+        rows += batch.num_rows
+        if rows >= ROWS_PER_GROUP:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write beside `path`, make it durable, then rename: `path` is never half written."""
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        try:
+            write(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)

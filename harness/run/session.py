@@ -1,0 +1,173 @@
+"""One run, in order: environment, preflight, load beside collection, winding up.
+
+    environment up -> allowed? -> preflight -> [generator | collector | environment's events]
+                   -> late metrics -> cleaning up -> environment down -> tables and manifest
+
+Whatever happens once the run directory exists, the record is finished and says what happened.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+from analysis.records.schema import METRICS_SCHEMA, METRICS_STREAM
+from harness.aws.access import require_allowed
+from harness.aws.cleanup import clean_up
+from harness.aws.cloudwatch import MetricsReader
+from harness.aws.collector import Collector
+from harness.aws.environment import EnvironmentFacts, describe_environment
+from harness.aws.preflight import PreflightResult, preflight
+from harness.errors import EnvironmentAccessError
+from harness.generator import Generator
+from harness.record.stream import StreamWriter
+from harness.run.environments import RunEnvironment, open_environment
+from harness.run.load import Ending, Watch, carry_load, record_environment_events
+from harness.run.narrator import Narrator
+from harness.run.phases import Phases
+from harness.run.recording import Recording, start_recording
+from harness.scenario.model import Scenario
+from harness.traffic.targets import save_targets
+
+
+def run_scenario(
+    scenario: Scenario, *, scenario_file: Path, runs_directory: Path, narrator: Narrator
+) -> Path:
+    """Carry out a scenario and return its run directory.
+
+    Ctrl-C during the load ends it in order; the directory then has the status "interrupted".
+
+    Raises:
+        HeadroomError: nothing was loaded (environment, permission, preflight), or the record could
+            not be written.
+    """
+    phases = Phases()
+    ending: Ending = "failed"
+    with open_environment(scenario, narrator, phases) as environment:
+        facts = describe_environment(environment.clients, scenario.environment.name)
+        require_allowed(
+            scenario,
+            facts.arn,
+            endpoint_is_loopback=environment.clients.endpoint_is_loopback,
+        )
+        recording = start_recording(
+            scenario,
+            scenario_file=scenario_file,
+            runs_directory=runs_directory,
+            facts=facts,
+            stand_in_facts=environment.facts,
+            phases=phases,
+        )
+        try:
+            ending = _load(environment, recording, narrator)
+        except BaseException:
+            recording.finish("failed")
+            raise
+    recording.finish(ending)
+    return recording.directory
+
+
+def _load(environment: RunEnvironment, recording: Recording, narrator: Narrator) -> Ending:
+    narrator.step("Checking the environment and preparing what the calls need")
+    with recording.phases.timed("preflight"):
+        prepared = preflight(
+            environment.clients, recording.scenario, recording.facts_before, recording.run_id
+        )
+    try:
+        save_targets(recording.directory, prepared.targets)
+        _record_preflight(prepared, environment, recording, narrator)
+        return _load_and_collect(environment, recording, narrator)
+    finally:
+        if not environment.is_ours:
+            _clean_up(prepared, environment, recording, narrator)
+
+
+def _record_preflight(
+    prepared: PreflightResult,
+    environment: RunEnvironment,
+    recording: Recording,
+    narrator: Narrator,
+) -> None:
+    for expectation in prepared.expectations:
+        recording.events.write(
+            "expectation",
+            source="harness",
+            time_s=time.time(),
+            name=expectation.name,
+            met=expectation.met,
+            detail=expectation.detail,
+        )
+    notes = list(prepared.notes)
+    if environment.facts.get("cpu_limited") is False:
+        notes.append(
+            f"The webservers share this host's CPUs: {environment.facts.get('cpu_limit_reason')}."
+        )
+    for message in notes:
+        narrator.note(message)
+        recording.note(message)
+
+
+def _load_and_collect(
+    environment: RunEnvironment, recording: Recording, narrator: Narrator
+) -> Ending:
+    name = recording.scenario.environment.name
+    writer = StreamWriter(recording.directory / METRICS_STREAM, METRICS_SCHEMA)
+    collector = Collector(
+        MetricsReader(environment.clients.cloudwatch, name),
+        writer,
+        recording.events,
+        period_s=environment.metric_period_s,
+        clock=time.time,
+        sleep=time.sleep,
+    )
+    generator = Generator(recording.directory, environment.generator_variables)
+    watch = Watch(collector.latest, environment.new_events)
+    load_ended = threading.Event()
+    collecting = collector.run_in_thread(load_ended)
+    began_s = time.time()
+    try:
+        narrator.step("Sending the load")
+        with recording.phases.timed("load"):
+            ending = carry_load(generator, watch, recording, narrator)
+        load_ended.set()
+        narrator.step("Reading the last metrics")
+        with recording.phases.timed("late_metrics"):
+            collecting.join()
+            collector.final_read(began_s, time.time(), environment.metrics_settle_s)
+        recording.facts_after = _facts_after(environment, recording)
+    finally:
+        load_ended.set()
+        collecting.join()
+        writer.close()
+    record_environment_events(environment.new_events(), recording)
+    return ending
+
+
+def _facts_after(environment: RunEnvironment, recording: Recording) -> EnvironmentFacts | None:
+    """The environment may have gone away under the load: that must not cost the record."""
+    try:
+        return describe_environment(environment.clients, recording.scenario.environment.name)
+    except EnvironmentAccessError as exc:
+        recording.note(f"GetEnvironment failed after the load: {exc}")
+        return None
+
+
+def _clean_up(
+    prepared: PreflightResult,
+    environment: RunEnvironment,
+    recording: Recording,
+    narrator: Narrator,
+) -> None:
+    narrator.step("Deleting what the run created")
+    with recording.phases.timed("clean_up"):
+        result = clean_up(
+            environment.clients, recording.scenario, prepared.created, recording.run_id
+        )
+    for what in sorted({*result.deleted, *result.failed}):
+        recording.events.write(
+            "cleaned_up",
+            source="harness",
+            time_s=time.time(),
+            what=what,
+            count=result.deleted.get(what, 0),
+            failed=result.failed.get(what, 0),
+        )

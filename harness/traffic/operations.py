@@ -1,0 +1,222 @@
+"""The operations a mix can hold: their parameters, and the REST call each arrival becomes.
+
+Paths are relative to Airflow's API, as InvokeRestApi wants them, and stay below the 64 characters
+of its model wherever ids allow. Airflow 2 and 3 differ in two places: the health path, and the
+trigger body, in which Airflow 3 requires `logical_date` (null lets many runs start at once).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.errors import PreflightError
+from harness.traffic.parameters import JsonObject, Parameter, Text, WholeNumber
+from harness.traffic.targets import Targets
+
+Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
+Need = Literal["dag", "dag_runs", "variable"]
+
+DEFAULT_DAG = "headroom_example"
+PAUSABLE_DAG = "headroom_pausable"
+DEFAULT_VARIABLE = "headroom_variable"
+LARGEST_PAYLOAD_BYTES = 1_000_000  # nothing documents the service's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class RestCall:
+    """One call as InvokeRestApi takes it."""
+
+    method: Method
+    path: str
+    query: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One kind of call.
+
+    Attributes:
+        parameters: by name, all optional in a scenario.
+        needs: what must exist in the environment before the call can succeed.
+        build: from complete parameters, the arrival's index and the targets to the call.
+    """
+
+    name: str
+    parameters: dict[str, Parameter]
+    needs: tuple[Need, ...]
+    build: Callable[[Mapping[str, Any], int, Targets], RestCall]
+
+
+def check_parameters(operation: str, parameters: Mapping[str, Any]) -> None:
+    """Check the parameters a scenario gives to a known operation.
+
+    Raises:
+        ValueError: one sentence naming the wrong parameter, and the known ones if it is unknown.
+    """
+    known = OPERATIONS[operation].parameters
+    for name, value in parameters.items():
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise ValueError(
+                f"unknown parameter '{name}' of operation '{operation}'; known are {names}"
+            )
+        problem = known[name].problem(value)
+        if problem:
+            raise ValueError(f"parameter '{name}' of operation '{operation}' {problem}")
+    if "conf" in parameters and "payload_bytes" in parameters:
+        raise ValueError(f"operation '{operation}' takes either 'conf' or 'payload_bytes'")
+
+
+def complete_parameters(operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The given parameters with defaults for the rest."""
+    defaults = {name: kind.default for name, kind in OPERATIONS[operation].parameters.items()}
+    return {**defaults, **parameters}
+
+
+def build_call(
+    operation: str, parameters: Mapping[str, Any], *, arrival: int, targets: Targets
+) -> RestCall:
+    """The call of one arrival; the same arguments always give the same call.
+
+    Raises:
+        PreflightError: the operation reads DAG runs and the targets have none.
+    """
+    complete = complete_parameters(operation, parameters)
+    return OPERATIONS[operation].build(complete, arrival, targets)
+
+
+def triggered_run_id(run_id: str, arrival: int) -> str:
+    """The id of the DAG run that an arrival triggers, by which it is found and cleaned up."""
+    return f"headroom__{run_id}__{arrival}"
+
+
+def _health(_: Mapping[str, Any], __: int, targets: Targets) -> RestCall:
+    return RestCall("GET", "/health" if targets.airflow_major == 2 else "/monitor/health")
+
+
+def _trigger_dag_run(parameters: Mapping[str, Any], arrival: int, targets: Targets) -> RestCall:
+    conf = parameters["conf"]
+    if parameters["payload_bytes"]:
+        conf = {"payload": "x" * parameters["payload_bytes"]}
+    body: dict[str, Any] = {
+        "dag_run_id": triggered_run_id(targets.run_id, arrival),
+        "conf": conf,
+    }
+    if targets.airflow_major >= 3:
+        body["logical_date"] = None
+    return RestCall("POST", f"/dags/{parameters['dag_id']}/dagRuns", body=body)
+
+
+def _get_dag_run(parameters: Mapping[str, Any], arrival: int, targets: Targets) -> RestCall:
+    dag_id = parameters["dag_id"]
+    return RestCall("GET", f"/dags/{dag_id}/dagRuns/{_existing_run(dag_id, arrival, targets)}")
+
+
+def _list_task_instances(parameters: Mapping[str, Any], arrival: int, targets: Targets) -> RestCall:
+    dag_id = parameters["dag_id"]
+    run = _existing_run(dag_id, arrival, targets)
+    return RestCall("GET", f"/dags/{dag_id}/dagRuns/{run}/taskInstances", query=_page(parameters))
+
+
+def _list_dag_runs(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
+    return RestCall("GET", f"/dags/{parameters['dag_id']}/dagRuns", query=_page(parameters))
+
+
+def _list(path: str) -> Callable[[Mapping[str, Any], int, Targets], RestCall]:
+    def build(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
+        return RestCall("GET", path, query=_page(parameters))
+
+    return build
+
+
+def _set_paused(is_paused: bool) -> Callable[[Mapping[str, Any], int, Targets], RestCall]:
+    def build(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
+        return RestCall("PATCH", f"/dags/{parameters['dag_id']}", body={"is_paused": is_paused})
+
+    return build
+
+
+def _set_variable(parameters: Mapping[str, Any], arrival: int, _: Targets) -> RestCall:
+    key, size = parameters["key"], parameters["value_bytes"]
+    # Another value each time: a webserver must not be able to skip the write.
+    value = str(arrival).rjust(size, "0")[-size:]
+    return RestCall("PATCH", f"/variables/{key}", body={"key": key, "value": value})
+
+
+def _page(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    query = {"limit": parameters["limit"]}
+    if parameters.get("order_by"):
+        query["order_by"] = parameters["order_by"]
+    return query
+
+
+def _existing_run(dag_id: str, arrival: int, targets: Targets) -> str:
+    runs = targets.dag_run_ids.get(dag_id, ())
+    if not runs:
+        raise PreflightError(
+            f"DAG '{dag_id}' has no runs to read; trigger one before loading the environment."
+        )
+    return runs[_scramble(arrival) % len(runs)]
+
+
+def _scramble(number: int) -> int:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014): neighbours land far apart, reproducibly."""
+    mask = (1 << 64) - 1
+    z = (number + 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
+def _operations(*operations: Operation) -> dict[str, Operation]:
+    return {operation.name: operation for operation in operations}
+
+
+_ID = r"[A-Za-z0-9_.\-]{1,200}"
+_LIMIT = WholeNumber(default=100, lowest=1, highest=1000)
+_ORDER_BY = Text(default="", pattern=r"-?[a-z_]{1,40}|")  # "": Airflow's own order
+_DAG_ID = Text(default=DEFAULT_DAG, pattern=_ID)
+
+OPERATIONS: dict[str, Operation] = _operations(
+    Operation("health", {}, (), _health),
+    Operation(
+        "trigger_dag_run",
+        {
+            "dag_id": _DAG_ID,
+            "conf": JsonObject(),
+            "payload_bytes": WholeNumber(0, 0, LARGEST_PAYLOAD_BYTES),
+        },
+        ("dag",),
+        _trigger_dag_run,
+    ),
+    Operation("list_dags", {"limit": _LIMIT, "order_by": _ORDER_BY}, (), _list("/dags")),
+    Operation(
+        "list_dag_runs",
+        # "~" lists the runs of all DAGs
+        {"dag_id": Text(DEFAULT_DAG, f"{_ID}|~"), "limit": _LIMIT, "order_by": _ORDER_BY},
+        ("dag",),
+        _list_dag_runs,
+    ),
+    Operation("get_dag_run", {"dag_id": _DAG_ID}, ("dag", "dag_runs"), _get_dag_run),
+    Operation(
+        "list_task_instances",
+        {"dag_id": _DAG_ID, "limit": _LIMIT, "order_by": _ORDER_BY},
+        ("dag", "dag_runs"),
+        _list_task_instances,
+    ),
+    Operation("pause_dag", {"dag_id": Text(PAUSABLE_DAG, _ID)}, ("dag",), _set_paused(True)),
+    Operation("unpause_dag", {"dag_id": Text(PAUSABLE_DAG, _ID)}, ("dag",), _set_paused(False)),
+    Operation("list_variables", {"limit": _LIMIT}, (), _list("/variables")),
+    Operation("list_connections", {"limit": _LIMIT}, (), _list("/connections")),
+    Operation("list_pools", {"limit": _LIMIT}, (), _list("/pools")),
+    Operation(
+        "set_variable",
+        {
+            "key": Text(DEFAULT_VARIABLE, r"[A-Za-z0-9_.\-]{1,50}"),
+            "value_bytes": WholeNumber(default=32, lowest=1, highest=LARGEST_PAYLOAD_BYTES),
+        },
+        ("variable",),
+        _set_variable,
+    ),
+)

@@ -1,0 +1,57 @@
+"""What the calls of a run are aimed at, found once before the run and kept with its record."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import RecordError
+
+TARGETS_FILE = "targets.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Facts about the environment that building a call needs.
+
+    Attributes:
+        airflow_version: of the environment, such as "3.3.1"; decides paths and bodies.
+        run_id: of this headroom run; part of the id of every DAG run it triggers.
+        dag_run_ids: per DAG, existing DAG runs that reading operations may ask for.
+    """
+
+    airflow_version: str
+    run_id: str
+    dag_run_ids: dict[str, tuple[str, ...]]
+
+    @property
+    def airflow_major(self) -> int:
+        """2 or 3."""
+        return int(self.airflow_version.split(".")[0])
+
+
+def save_targets(run_dir: Path, targets: Targets) -> None:
+    """Write `targets.json` into a run directory."""
+    tree = {
+        "airflow_version": targets.airflow_version,
+        "run_id": targets.run_id,
+        "dag_run_ids": {dag: list(runs) for dag, runs in targets.dag_run_ids.items()},
+    }
+    (run_dir / TARGETS_FILE).write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+
+
+def load_targets(run_dir: Path) -> Targets:
+    """Read `targets.json` of a run directory.
+
+    Raises:
+        RecordError: it is missing or damaged.
+    """
+    path = run_dir / TARGETS_FILE
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        return Targets(
+            airflow_version=tree["airflow_version"],
+            run_id=tree["run_id"],
+            dag_run_ids={dag: tuple(runs) for dag, runs in tree["dag_run_ids"].items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise RecordError(f"'{path}' is missing or damaged; prepare the run again.") from exc

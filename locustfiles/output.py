@@ -1,0 +1,84 @@
+"""Where a load test's rows, events and status go: into a run directory, or nowhere."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from analysis.records.schema import EVENTS_FILE, REQUESTS_SCHEMA, REQUESTS_STREAM
+from harness.generator import GeneratorStatus
+from harness.record.events import EventLog
+from harness.record.stream import StreamWriter
+
+
+class Output(Protocol):
+    """Takes what a load test has to tell."""
+
+    def row(self, row: tuple[object, ...]) -> None:
+        """One arrival, in the order of REQUESTS_SCHEMA; on the measured path, so cheap."""
+
+    def event(self, kind: str, *, time_s: float, **fields: object) -> None:
+        """One event of EVENT_KINDS."""
+
+    def status(self, status: GeneratorStatus) -> None:
+        """Once a second, after which all rows so far are safe."""
+
+    def is_wanted(self) -> bool:
+        """False once whoever started this load test is gone."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class RunDirectoryOutput:
+    """Writes the record and prints status lines for the process that started this one."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._rows = StreamWriter(run_dir / REQUESTS_STREAM, REQUESTS_SCHEMA)
+        self._events = EventLog(run_dir / EVENTS_FILE)
+        self._parent = os.getppid()
+        self._reader_is_gone = False
+        self.row = self._rows.append
+
+    def event(self, kind: str, *, time_s: float, **fields: object) -> None:
+        """See `Output`."""
+        self._events.write(kind, source="generator", time_s=time_s, **fields)
+
+    def status(self, status: GeneratorStatus) -> None:
+        """See `Output`."""
+        self._rows.flush()
+        line = json.dumps(asdict(status)) + "\n"
+        try:
+            os.write(1, line.encode())
+        except BrokenPipeError:
+            self._reader_is_gone = True
+
+    def is_wanted(self) -> bool:
+        """See `Output`."""
+        return os.getppid() == self._parent and not self._reader_is_gone
+
+    def close(self) -> None:
+        """See `Output`."""
+        self._rows.close()
+        self._events.close()
+
+
+class NoOutput:
+    """For `locust -f ...` by itself: Locust's own statistics are all there is."""
+
+    def row(self, row: tuple[object, ...]) -> None:
+        """See `Output`."""
+
+    def event(self, kind: str, *, time_s: float, **fields: object) -> None:
+        """See `Output`."""
+
+    def status(self, status: GeneratorStatus) -> None:
+        """See `Output`."""
+
+    def is_wanted(self) -> bool:
+        """See `Output`."""
+        return True
+
+    def close(self) -> None:
+        """See `Output`."""

@@ -1,0 +1,196 @@
+"""Reaching an environment: clients, its facts, whether it may be loaded, and what errors say."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from conftest import ARN, NAME, CannedMwaa
+
+from harness.aws.access import require_allowed
+from harness.aws.clients import is_loopback, make_clients
+from harness.aws.environment import describe_environment, reduce_environment
+from harness.aws.rest_api import RestApi
+from harness.errors import EnvironmentAccessError, NotAllowedError
+from harness.scenario.load import check_scenario
+from harness.scenario.model import Scenario
+
+
+def scenario(kind: str, **limits: object) -> Scenario:
+    tree = {
+        "name": "x",
+        "question": {"ask": "check"},
+        "slo": ["rate(errors) < 1%"],
+        "environment": {"kind": kind, "name": NAME},
+        "traffic": {"mix": {"health": 1}},
+        "stages": [{"rate_per_s": 1, "duration_s": 1}],
+        "limits": limits,
+    }
+    return check_scenario(tree, origin="x.toml")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:5000", True),
+        ("http://127.9.9.9", True),
+        ("http://[::1]:5000", True),
+        ("http://localhost:80", True),
+        ("http://localhost.example.com", False),
+        ("http://127.0.0.1.example.com", False),
+        ("https://airflow.us-east-1.amazonaws.com", False),
+    ],
+)
+def test_loopback_is_told_by_the_name_alone(url: str, expected: bool) -> None:
+    assert is_loopback(url) is expected
+
+
+def test_real_aws_keeps_the_host_prefix_and_other_endpoints_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model puts "env." before the host, and `env.127.0.0.1` does not resolve."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    aws = make_clients(environment=NAME, region="us-east-1")
+    assert aws.mwaa.meta.config.inject_host_prefix is not False
+    assert not aws.endpoint_is_loopback
+    monkeypatch.setenv("AWS_ENDPOINT_URL_MWAA", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:1")
+    own = make_clients(environment=NAME, region="us-east-1")
+    assert own.mwaa.meta.config.inject_host_prefix is False
+    assert own.endpoint_is_loopback
+
+
+def test_the_stand_in_ignores_the_users_aws_configuration(
+    canned: CannedMwaa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_PROFILE": "nobody",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_MAX_ATTEMPTS": "9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    clients = canned.clients()
+    assert clients.endpoint_is_loopback
+    assert describe_environment(clients, NAME).status == "AVAILABLE"
+
+
+def test_reads_are_tried_three_times_and_writes_once(canned: CannedMwaa) -> None:
+    clients = canned.clients()
+    assert clients.mwaa.meta.config.retries["total_max_attempts"] == 3
+    assert clients.mwaa_once.meta.config.retries["total_max_attempts"] == 1
+
+
+def test_facts_are_read_with_the_class_told_in_cpus(canned: CannedMwaa) -> None:
+    facts = describe_environment(canned.clients(), NAME)
+    assert (facts.arn, facts.airflow_version) == (ARN, "3.0.6")
+    assert (facts.min_webservers, facts.max_webservers) == (2, 5)
+    assert facts.webserver_vcpu == 2.0  # AWS user guide: mw1.large
+    canned.environment["EnvironmentClass"] = "mw9.unheard-of"
+    assert describe_environment(canned.clients(), NAME).webserver_vcpu is None
+
+
+def test_the_clock_offset_is_the_servers_clock_minus_ours(canned: CannedMwaa) -> None:
+    ours = datetime.now(UTC).timestamp()
+    behind = describe_environment(canned.clients(), NAME, clock=lambda: ours - 3600)
+    assert behind.clock_offset_s == pytest.approx(3600, abs=60)
+
+
+def test_what_is_recorded_holds_nothing_sensitive() -> None:
+    answer: dict[str, Any] = {
+        "Name": NAME,
+        "Arn": ARN,
+        "Status": "AVAILABLE",
+        "CreatedAt": datetime(2026, 1, 2, tzinfo=UTC),
+        "AirflowConfigurationOptions": {"smtp.smtp_password": "hunter2", "core.x": "hunter2"},
+        "Tags": {"owner": "hunter2"},
+        "ExecutionRoleArn": "hunter2",
+        "KmsKey": "hunter2",
+        "SourceBucketArn": "hunter2",
+        "NetworkConfiguration": {"SubnetIds": ["hunter2"]},
+        "WebserverUrl": "hunter2",
+        "LastUpdate": {"Status": "FAILED", "Error": {"ErrorMessage": "hunter2"}},
+        "LoggingConfiguration": {
+            "WebserverLogs": {
+                "Enabled": True,
+                "LogLevel": "INFO",
+                "CloudWatchLogGroupArn": "hunter2",
+            }
+        },
+    }
+    recorded = reduce_environment(answer)
+    assert "hunter2" not in json.dumps(recorded)
+    assert recorded["AirflowConfigurationOptions"] == ["core.x", "smtp.smtp_password"]
+    assert recorded["CreatedAt"] == "2026-01-02T00:00:00+00:00"
+    assert recorded["LastUpdate"] == {"Status": "FAILED"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (
+            (403, "AccessDeniedException", "User arn:aws:iam::999:user/x is not authorized"),
+            r"allow airflow:InvokeRestApi on arn:aws:airflow:<region>:<account>:role/prod/",
+        ),
+        ((403, "AccessDeniedException", "Private webserver"), "inside the environment's VPC"),
+        ((400, "ValidationException", "Update your environment to use InvokeRestApi"), "too old"),
+        ((404, "ResourceNotFoundException", "x"), "check the name, the region and the account"),
+        ((403, "ExpiredTokenException", "x"), "credentials have expired; renew them"),
+        ((403, "UnrecognizedClientException", "x"), "AWS does not know these credentials"),
+        ((400, "TooManyRequestsException", "x"), "throttles these calls; wait a minute"),
+        ((429, "ThrottlingException", "x"), "throttles these calls; wait a minute"),
+        ((418, "Teapot", "short and stout."), "AWS answered 418 Teapot short and stout"),
+    ],
+)
+def test_each_refusal_is_one_sentence_that_says_what_to_do(
+    canned: CannedMwaa, refusal: tuple[int, str, str], sentence: str
+) -> None:
+    canned.refusal = refusal
+    api = RestApi(canned.clients(), NAME, rate_per_s=1000)
+    with pytest.raises(EnvironmentAccessError, match=sentence) as caught:
+        api.send("PATCH", "/dags/x", {"is_paused": True})
+    assert "arn:aws:iam" not in str(caught.value)
+    assert str(caught.value).count(".") <= 1 + str(caught.value).count("<region>")
+
+
+def test_nobody_listening_is_one_sentence(canned: CannedMwaa) -> None:
+    canned.url = "http://127.0.0.1:1"
+    with pytest.raises(EnvironmentAccessError, match="cannot be reached; check the network"):
+        RestApi(canned.clients(), NAME, rate_per_s=1000).send("PATCH", "/dags/x", {})
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({}, "set environment.region or AWS_REGION"),
+        ({"AWS_PROFILE": "nobody"}, "correct environment.profile or AWS_PROFILE"),
+    ],
+)
+def test_a_configuration_without_region_or_profile_is_one_sentence(
+    variables: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EnvironmentAccessError, match=sentence):
+        make_clients(environment=NAME)
+
+
+def test_aws_is_loaded_only_when_its_arn_is_allowed() -> None:
+    with pytest.raises(NotAllowedError, match=f'allow_environment = "{ARN}"'):
+        require_allowed(scenario("aws"), ARN, endpoint_is_loopback=False)
+    with pytest.raises(NotAllowedError, match="not 'arn:other'"):
+        require_allowed(
+            scenario("aws", allow_environment="arn:other"), ARN, endpoint_is_loopback=True
+        )
+    require_allowed(scenario("aws", allow_environment=ARN), ARN, endpoint_is_loopback=False)
+
+
+@pytest.mark.parametrize("kind", ["local", "simulated"])
+def test_the_local_kinds_load_only_this_machine(kind: str) -> None:
+    with pytest.raises(NotAllowedError, match='use kind = "aws"'):
+        require_allowed(scenario(kind), ARN, endpoint_is_loopback=False)
+    require_allowed(scenario(kind), ARN, endpoint_is_loopback=True)

@@ -1,0 +1,76 @@
+"""The command as a user meets it: help, versions, exit codes and one-sentence errors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def headroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("headroom")), *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("report",), ("validate",), ("local",)])
+def test_every_command_has_help(command: tuple[str, ...]) -> None:
+    answer = headroom(*command, "--help")
+
+    assert answer.returncode == 0
+    assert "Usage: headroom" in answer.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert "0.1.0" in headroom("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "nowhere.toml"), "There is no scenario file 'nowhere.toml'"),
+        (("validate", "README.md"), "README.md is not valid TOML"),
+        (("run", "scenarios/smoke.toml", "--set", "traffic.sed=1"), "'traffic.sed' is not a known"),
+        (
+            ("run", "scenarios/smoke.toml", "--set", "stages=[]"),
+            "'stages'",
+        ),
+        (("run", "scenarios/smoke.toml", "--set", 'slo=["p95(latncy) < 1s"]'), "latncy"),
+        (("report", "tests"), "tests"),
+        (("report", "no-such-run"), "no-such-run"),
+        (("fly",), "No such command 'fly'"),
+        (("run",), "Missing argument 'SCENARIO'"),
+    ],
+)
+def test_usage_errors_exit_2_with_one_sentence(arguments: tuple[str, ...], told: str) -> None:
+    answer = headroom(*arguments)
+
+    assert answer.returncode == 2, answer.stderr
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_debug_shows_the_traceback() -> None:
+    answer = headroom("--debug", "run", "nowhere.toml")
+
+    assert answer.returncode == 2
+    assert "Traceback" in answer.stderr
+
+
+def test_validate_speaks_json() -> None:
+    answer = headroom("validate", "scenarios/smoke.toml", "--json", HEADROOM_TRAFFIC__SEED="42")
+
+    tree = json.loads(answer.stdout)
+    assert (answer.returncode, tree["schema_version"], tree["valid"]) == (0, 1, True)
+    assert tree["scenario"]["traffic"]["seed"] == 42

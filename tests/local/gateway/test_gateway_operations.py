@@ -1,0 +1,456 @@
+"""The four operations, called with a real boto3 client."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from gateway_stand import (
+    ENVIRONMENT,
+    POWERLESS_KEY_ID,
+    VIEWER_KEY_ID,
+    Reply,
+    Stand,
+    http_call,
+    identities,
+)
+
+from harness.errors import EnvironmentStartError
+from harness.local.gateway.balancer import Balancer
+from harness.local.gateway.server import Gateway
+from harness.local.settings import StandInSettings, ThrottleSettings
+
+StartStand = Callable[..., Stand]
+
+
+def error_of(call: Callable[[], Any]) -> dict[str, Any]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    return caught.value.response
+
+
+def status_of(error: dict[str, Any]) -> int:
+    return int(error["ResponseMetadata"]["HTTPStatusCode"])
+
+
+# --- InvokeRestApi: what Airflow sees ---------------------------------------------------------
+
+
+def test_a_get_reaches_airflow_with_the_roles_authorization(stand: Stand) -> None:
+    answer = stand.invoke("/dags", QueryParameters={"limit": 21, "paused": False})
+    assert answer["RestApiStatusCode"] == 200
+    assert answer["RestApiResponse"] == {"ok": True}
+    assert answer["ResponseMetadata"]["RequestId"]
+    (seen,) = stand.webservers[0].seen
+    assert (seen.method, seen.raw_path) == ("GET", "/api/v2/dags?limit=21&paused=false")
+    assert seen.headers["Authorization"] == "Bearer airflow-Admin"
+    assert seen.body == b""
+
+
+def test_the_callers_role_decides_the_authorization(stand: Stand) -> None:
+    viewer = stand.client(aws_access_key_id=VIEWER_KEY_ID)
+    viewer.invoke_rest_api(Name=ENVIRONMENT, Path="/dags", Method="GET")
+    assert stand.webservers[0].seen[0].headers["Authorization"] == "Bearer airflow-Viewer"
+
+
+@pytest.mark.parametrize(
+    ("airflow_version", "path", "target"),
+    [
+        ("3.3.1", "/monitor/health", "/api/v2/monitor/health"),
+        ("2.11.2", "/health", "/api/v1/health"),
+    ],
+)
+def test_the_airflow_version_decides_the_prefix(
+    start_stand: StartStand, airflow_version: str, path: str, target: str
+) -> None:
+    stand = start_stand(airflow_version=airflow_version)
+    stand.invoke(path)
+    assert stand.webservers[0].seen[0].raw_path == target
+
+
+def test_query_lists_repeat_their_key_and_nulls_vanish(stand: Stand) -> None:
+    stand.invoke("/dags", QueryParameters={"tags": ["a", "b c"], "order_by": None, "limit": 1})
+    assert stand.webservers[0].seen[0].raw_path == "/api/v2/dags?tags=a&tags=b+c&limit=1"
+
+
+def test_a_run_id_in_the_path_survives(stand: Stand) -> None:
+    stand.invoke("/dags/my dag/dagRuns/manual__2025-10-06T10:00:00.123456+00:00")
+    assert stand.webservers[0].seen[0].raw_path == (
+        "/api/v2/dags/my%20dag/dagRuns/manual__2025-10-06T10:00:00.123456+00:00"
+    )
+
+
+@pytest.mark.parametrize("body", [{"logical_date": None}, [1, "ä"], True])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_body_arrives_as_json(stand: Stand, method: str, body: Any) -> None:
+    stand.invoke("/dags/x/dagRuns", method, Body=body)
+    (seen,) = stand.webservers[0].seen
+    assert seen.method == method
+    assert seen.headers["Content-Type"] == "application/json"
+    assert json.loads(seen.body) == body
+
+
+def test_the_providers_empty_body_on_a_get_is_dropped(stand: Stand) -> None:
+    stand.invoke("/dags", "GET", Body={}, QueryParameters={})
+    (seen,) = stand.webservers[0].seen
+    assert (seen.raw_path, seen.body) == ("/api/v2/dags", b"")
+    assert "Content-Type" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("unwrap", "body", "arrives"),
+    [
+        (True, '{"conf": {}}', b'{"conf": {}}'),
+        (True, "not JSON", b'"not JSON"'),
+        (False, '{"conf": {}}', b'"{\\"conf\\": {}}"'),
+    ],
+)
+def test_a_string_body(start_stand: StartStand, unwrap: bool, body: str, arrives: bytes) -> None:
+    stand = start_stand(unwrap_string_body=unwrap)
+    stand.invoke("/dags/x/dagRuns", "POST", Body=body)
+    assert stand.webservers[0].seen[0].body == arrives
+
+
+def test_connections_to_a_webserver_are_kept(stand: Stand) -> None:
+    for _ in range(5):
+        stand.invoke()
+    assert len({seen.peer_port for seen in stand.webservers[0].seen}) == 1
+
+
+# --- InvokeRestApi: what the caller sees ------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 307])
+def test_airflows_success_keeps_its_status(stand: Stand, status: int) -> None:
+    stand.webservers[0].replies["/api/v2/x"] = Reply(status, b'{"a": [1, null, "\xc3\xa4"]}')
+    answer = stand.invoke("/x")
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert answer["RestApiStatusCode"] == status
+    assert answer["RestApiResponse"] == {"a": [1, None, "ä"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "RestApiClientException"),
+        (404, "RestApiClientException"),
+        (409, "RestApiClientException"),
+        (429, "RestApiClientException"),
+        (499, "RestApiClientException"),
+        (500, "RestApiServerException"),
+        (503, "RestApiServerException"),
+    ],
+)
+def test_airflows_errors_become_http_400(stand: Stand, status: int, code: str) -> None:
+    stand.webservers[0].replies["/api/v2/x"] = Reply(status, b'{"detail": "no"}')
+    error = error_of(lambda: stand.invoke("/x"))
+    assert status_of(error) == 400
+    assert error["Error"]["Code"] == code
+    assert error["RestApiStatusCode"] == status
+    assert error["RestApiResponse"] == {"detail": "no"}
+
+
+@pytest.mark.parametrize(
+    ("status", "reply_body", "seen"),
+    [
+        (200, b"pong \xe2\x82\xac \xff", "pong \u20ac \ufffd"),
+        (204, b"", ""),
+        (500, b"<h1>", "<h1>"),
+    ],
+)
+def test_anything_but_json_becomes_a_string(
+    stand: Stand, status: int, reply_body: bytes, seen: str
+) -> None:
+    stand.webservers[0].replies["/api/v2/x"] = Reply(status, reply_body, "text/html")
+    if status < 400:
+        assert stand.invoke("/x")["RestApiResponse"] == seen
+    else:
+        assert error_of(lambda: stand.invoke("/x"))["RestApiResponse"] == seen
+
+
+def test_nulls_can_be_dropped(start_stand: StartStand) -> None:
+    stand = start_stand(drop_nulls=True)
+    stand.webservers[0].replies["/api/v2/x"] = Reply(body=b'{"a": null, "b": [null, {"c": null}]}')
+    assert stand.invoke("/x")["RestApiResponse"] == {"b": [None, {}]}
+
+
+@pytest.mark.parametrize(
+    ("exception", "status"), [("InternalServerException", 500), ("RestApiServerException", 400)]
+)
+def test_a_slow_answer_is_cut_off(start_stand: StartStand, exception: str, status: int) -> None:
+    stand = start_stand(timeout_s=0.1, timeout_exception=exception)
+    (webserver,) = stand.webservers
+    webserver.replies["/api/v2/slow"] = Reply(delay_s=60)
+    error = error_of(lambda: stand.invoke("/slow"))
+    assert (error["Error"]["Code"], status_of(error)) == (exception, status)
+    if exception == "RestApiServerException":
+        assert error["RestApiStatusCode"] == 504
+    assert webserver.abandoned.wait(10), "the connection to the webserver was not closed"
+    assert stand.balancer.in_flight(webserver.name) == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("exception", "status"), [("ValidationException", 400), ("InternalServerException", 500)]
+)
+def test_a_large_answer_is_refused(
+    start_stand: StartStand, exception: str, status: int, chunked: bool
+) -> None:
+    stand = start_stand(max_response_bytes=10_000, too_large_exception=exception)
+    replies = stand.webservers[0].replies
+    replies["/api/v2/fits"] = Reply(body=b'"%b"' % (b"x" * 9_998), chunked=chunked)
+    replies["/api/v2/large"] = Reply(body=b'"%b"' % (b"x" * 9_999), chunked=chunked)
+    assert len(stand.invoke("/fits")["RestApiResponse"]) == 9_998
+    error = error_of(lambda: stand.invoke("/large"))
+    assert (error["Error"]["Code"], status_of(error)) == (exception, status)
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"Method": "HEAD"}, "at 'method' failed to satisfy constraint: Member must satisfy enum"),
+        ({"Path": "dags"}, "must begin with '/'"),
+        ({"Path": "/../../admin"}, "'..'"),
+        ({"Path": "/dags/%2e%2e/%2E%2e/x"}, "'..'"),
+        ({"Path": "/dags/..%2f..%5cx"}, "'..'"),
+        ({"Path": "http://elsewhere/"}, "must begin with '/'"),
+        ({"Path": "/dags?limit=1"}, "use QueryParameters"),
+        ({"QueryParameters": [1]}, "QueryParameters must be an object"),
+        ({"QueryParameters": {"a": {"b": 1}}}, "QueryParameters.a must be a value"),
+        ({"Name": "no spaces"}, "regular expression pattern"),
+    ],
+)
+def test_invalid_calls_are_named(stand: Stand, members: dict[str, Any], message: str) -> None:
+    call = {"Name": ENVIRONMENT, "Path": "/dags", "Method": "GET", **members}
+    error = error_of(lambda: stand.client().invoke_rest_api(**call))
+    assert (error["Error"]["Code"], status_of(error)) == ("ValidationException", 400)
+    assert message in error["Error"]["Message"]
+    assert stand.webservers[0].seen == []
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "message"),
+    [
+        ({"Method": "GET"}, "ValidationException", "Value null at 'path'"),
+        ({"Path": "/dags"}, "ValidationException", "Value null at 'method'"),
+        ({"Path": "", "Method": "GET"}, "ValidationException", "greater than or equal to 1"),
+        ({"Path": 1, "Method": "GET"}, "ValidationException", "Path must be a string"),
+        ([], "SerializationException", "not a JSON object"),
+    ],
+)
+def test_calls_that_botocore_would_not_send(
+    stand: Stand, document: Any, code: str, message: str
+) -> None:
+    def change_body(request: Any, **_: Any) -> None:
+        request.data = json.dumps(document).encode()
+
+    client = stand.client()
+    client.meta.events.register("request-created.mwaa.InvokeRestApi", change_body)
+    # botocore signs after this event's earlier handlers only if ours comes first
+    client.meta.events.unregister("request-created.mwaa", client._request_signer.handler)
+    client.meta.events.register_last("request-created.mwaa", client._request_signer.handler)
+    error = error_of(lambda: client.invoke_rest_api(Name=ENVIRONMENT, Path="/dags", Method="GET"))
+    assert (error["Error"]["Code"], status_of(error)) == (code, 400)
+    assert message in error["Error"]["Message"]
+
+
+@pytest.mark.parametrize("enforced", [False, True])
+def test_a_path_over_64_characters(start_stand: StartStand, enforced: bool) -> None:
+    stand = start_stand(enforce_path_limit=enforced)
+    stand.invoke("/" + "x" * 63)
+    if enforced:
+        error = error_of(lambda: stand.invoke("/" + "x" * 64))
+        assert "length less than or equal to 64" in error["Error"]["Message"]
+    else:
+        assert stand.invoke("/" + "x" * 64)["RestApiStatusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.invoke_rest_api(Name="other", Path="/dags", Method="GET"),
+        lambda client: client.create_web_login_token(Name="other"),
+        lambda client: client.get_environment(Name="other"),
+    ],
+)
+def test_an_unknown_environment_is_not_found(stand: Stand, call: Callable[[Any], Any]) -> None:
+    error = error_of(lambda: call(stand.client()))
+    assert (error["Error"]["Code"], status_of(error)) == ("ResourceNotFoundException", 404)
+    assert "other" in error["Error"]["Message"]
+
+
+@pytest.mark.parametrize(
+    ("call", "action", "resource"),
+    [
+        (
+            lambda client: client.invoke_rest_api(Name=ENVIRONMENT, Path="/dags", Method="GET"),
+            "InvokeRestApi",
+            f"role/{ENVIRONMENT}/Admin",
+        ),
+        (
+            lambda client: client.create_web_login_token(Name=ENVIRONMENT),
+            "CreateWebLoginToken",
+            f"role/{ENVIRONMENT}/Admin",
+        ),
+        (
+            lambda client: client.get_environment(Name=ENVIRONMENT),
+            "GetEnvironment",
+            f"environment/{ENVIRONMENT}",
+        ),
+        (lambda client: client.list_environments(), "ListEnvironments", "environment/*"),
+    ],
+)
+def test_a_missing_permission_is_named(
+    stand: Stand, call: Callable[[Any], Any], action: str, resource: str
+) -> None:
+    error = error_of(lambda: call(stand.client(aws_access_key_id=POWERLESS_KEY_ID)))
+    assert (error["Error"]["Code"], status_of(error)) == ("AccessDeniedException", 403)
+    assert error["Error"]["Message"].startswith(
+        "User: arn:aws:iam::123456789012:user/nobody is not authorized to perform: "
+        f"airflow:{action} on resource: arn:aws:airflow:us-east-1:123456789012:{resource} "
+    )
+
+
+def test_an_operation_that_does_not_exist(stand: Stand) -> None:
+    error = error_of(lambda: stand.client().delete_environment(Name=ENVIRONMENT))
+    assert (error["Error"]["Code"], status_of(error)) == ("UnknownOperationException", 404)
+
+
+def test_a_request_beyond_the_size_limit(stand: Stand) -> None:
+    error = error_of(lambda: stand.invoke("/x", "POST", Body="x" * 11_000_000))
+    assert (error["Error"]["Code"], status_of(error)) == ("RequestEntityTooLargeException", 413)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("ThrottlingException", 429), ("TooManyRequestsException", 400)]
+)
+def test_the_throttle_answers_as_set(start_stand: StartStand, code: str, status: int) -> None:
+    throttle = ThrottleSettings(rate_per_s=0.001, burst=2, error_code=code, http_status=status)
+    stand = start_stand(throttle=throttle)
+    stand.invoke()
+    stand.invoke()
+    error = error_of(stand.invoke)
+    assert (error["Error"]["Code"], status_of(error)) == (code, status)
+    assert error["Error"]["Message"] == "Rate exceeded"
+    stand.client().get_environment(Name=ENVIRONMENT)  # only InvokeRestApi is throttled
+    assert stand.gateway.calls_handled == 4
+    assert stand.gateway.outcomes == {"ok": 3, code: 1}
+
+
+# --- webservers that fail ---------------------------------------------------------------------
+
+
+def test_without_a_webserver_the_service_is_at_fault(start_stand: StartStand) -> None:
+    stand = start_stand(webservers=0)
+    error = error_of(stand.invoke)
+    assert (error["Error"]["Code"], status_of(error)) == ("InternalServerException", 500)
+
+
+def test_a_get_moves_on_from_a_webserver_that_is_gone(start_stand: StartStand) -> None:
+    stand = start_stand(webservers=2)
+    stand.kill("webserver-1")
+    for _ in range(4):
+        assert stand.invoke()["RestApiStatusCode"] == 200
+    assert len(stand.webservers[1].seen) == 4
+    assert stand.balancer.ready_names() == ("webserver-2",)
+
+
+def test_a_get_that_got_no_answer_is_sent_once_more(start_stand: StartStand) -> None:
+    stand = start_stand(webservers=3)
+    for webserver in stand.webservers:
+        webserver.replies["/api/v2/x"] = Reply(hang_up=True)
+    assert error_of(lambda: stand.invoke("/x"))["Error"]["Code"] == "InternalServerException"
+    assert sorted(len(webserver.seen) for webserver in stand.webservers) == [0, 1, 1]
+    assert len(stand.balancer.ready_names()) == 3  # a reset is no reason to replace a webserver
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_change_is_never_sent_twice(start_stand: StartStand, method: str) -> None:
+    stand = start_stand(webservers=2)
+    for webserver in stand.webservers:
+        webserver.replies["/api/v2/x"] = Reply(hang_up=True)
+    error = error_of(lambda: stand.invoke("/x", method, Body={}))
+    assert (error["Error"]["Code"], status_of(error)) == ("InternalServerException", 500)
+    assert sum(len(webserver.seen) for webserver in stand.webservers) == 1
+
+
+def test_calls_spread_over_the_webservers(start_stand: StartStand) -> None:
+    stand = start_stand(webservers=2)
+    for _ in range(6):
+        stand.invoke()
+    assert [len(webserver.seen) for webserver in stand.webservers] == [3, 3]
+
+
+def test_a_drained_webserver_ends_its_calls_and_gets_no_new_ones(start_stand: StartStand) -> None:
+    stand = start_stand(webservers=2)
+    first, second = stand.webservers
+    first.replies["/api/v2/slow"] = Reply(delay_s=0.5)
+    stand.client()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(stand.invoke, "/slow")
+        while not first.seen:
+            stand.run(asyncio.sleep(0.01))
+        assert stand.run(stand.balancer.drain(first.name, timeout_s=20))
+        assert slow.result()["RestApiStatusCode"] == 200
+    stand.balancer.remove(first.name)
+    for _ in range(3):
+        stand.invoke()
+    assert (len(first.seen), len(second.seen)) == (1, 3)
+
+
+# --- the environment and the gateway itself ---------------------------------------------------
+
+
+def test_get_environment_is_what_botocore_expects(stand: Stand) -> None:
+    environment = stand.client().get_environment(Name=ENVIRONMENT)["Environment"]
+    assert environment["Status"] == "AVAILABLE"
+    assert environment["AirflowVersion"] == "3.3.1"
+    assert environment["EnvironmentClass"] == "mw1.small"
+    assert (environment["MinWebservers"], environment["MaxWebservers"]) == (2, 4)
+    assert environment["Arn"] == f"arn:aws:airflow:us-east-1:123456789012:environment/{ENVIRONMENT}"
+    assert environment["WebserverUrl"] == stand.addresses.webserver_url
+    assert environment["LastUpdate"]["CreatedAt"] == environment["CreatedAt"]
+    assert environment["CreatedAt"].year >= 2024
+    model = stand.client().meta.service_model.shape_for("Environment")
+    assert set(environment) <= set(model.members)
+
+
+def test_list_environments_names_it(stand: Stand) -> None:
+    pages = stand.client().get_paginator("list_environments").paginate()
+    assert pages.build_full_result()["Environments"] == [ENVIRONMENT]
+
+
+def test_any_host_name_will_do(stand: Stand) -> None:
+    answer = http_call(
+        stand.addresses.mwaa_url, "GET", "/environments", headers={"Host": "api.localhost"}
+    )
+    assert answer.status == 403
+    assert answer.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    async def start(port: int) -> None:
+        gateway = Gateway(
+            settings=StandInSettings(gateway_port=port),
+            airflow_version="3.3.1",
+            balancer=Balancer(),
+            identities=identities(),
+            authorization=lambda role: asyncio.sleep(0),
+            trail_path=tmp_path / "trail.jsonl",
+        )
+        await gateway.start()
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(EnvironmentStartError, match=rf"Port {port} .* set gateway_port to a"):
+            asyncio.run(start(port))

@@ -1,0 +1,289 @@
+"""Signatures: botocore signs, the gateway's own code verifies."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from botocore.utils import normalize_url_path
+from gateway_stand import (
+    ENVIRONMENT,
+    KEY_ID,
+    SECRET,
+    SESSION_TOKEN,
+    TEMPORARY_KEY_ID,
+    Stand,
+    http_call,
+    identities,
+)
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from harness.local.gateway.answers import ApiError
+from harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
+
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your AWS Secret Access Key and signing method. "
+    "Consult the service documentation for details."
+)
+TOKEN_INVALID = "The security token included in the request is invalid."
+
+unreserved = "abcXYZ019-._~"
+segments = st.one_of(
+    st.text(max_size=8).map(lambda text: quote(text, safe="")),
+    st.text(unreserved + ":@!$&'()*+,;=", max_size=8),
+    st.sampled_from(["", ".", "..", "%2F", "manual__2025-10-06T10:00:00+00:00"]),
+)
+paths = st.lists(segments, max_size=5).map(lambda parts: "/" + "/".join(parts))
+words = st.text(max_size=6).map(lambda text: quote(text, safe="-_.~"))
+queries = st.lists(
+    st.one_of(words, st.tuples(words, words).map("=".join)).filter(bool), max_size=5
+).map("&".join)
+header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
+header_sets = st.dictionaries(
+    st.text("abcdefgh", min_size=1, max_size=6).map("x-test-{}".format), header_values, max_size=4
+)
+methods = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"])
+
+
+def verifier(max_clock_skew_s: float = 300.0) -> SignatureVerifier:
+    return SignatureVerifier(
+        region="us-east-1", identities=identities(), max_clock_skew_s=max_clock_skew_s
+    )
+
+
+def signed(
+    method: str = "POST",
+    path: str = f"/restapi/{ENVIRONMENT}",
+    query: str = "",
+    headers: dict[str, str] | None = None,
+    body: bytes = b"{}",
+    *,
+    secret: str = SECRET,
+    region: str = "us-east-1",
+    service: str = "airflow",
+) -> ReceivedRequest:
+    """A request signed by botocore, as it arrives."""
+    host = "127.0.0.1:8000"
+    url = f"http://{host}{path}{'?' if query else ''}{query}"
+    request = AWSRequest(method=method, url=url, headers=headers, data=body)
+    SigV4Auth(Credentials(KEY_ID, secret), service, region).add_auth(request)
+    arrived = urlsplit(request.url)
+    pairs = [("Host", host), ("User-Agent", "test"), *request.headers.items()]
+    return ReceivedRequest(method, arrived.path, arrived.query, pairs, body)
+
+
+def refusal(request: ReceivedRequest, now_s: float | None = None) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        verifier().verify(request, time.time() if now_s is None else now_s)
+    return caught.value
+
+
+def with_header(request: ReceivedRequest, name: str, value: str) -> ReceivedRequest:
+    kept = [(key, old) for key, old in request.headers if key.lower() != name.lower()]
+    return replace(request, headers=[*kept, (name, value)])
+
+
+def header(request: ReceivedRequest, name: str) -> str:
+    return next(value for key, value in request.headers if key.lower() == name.lower())
+
+
+@given(method=methods, path=paths, query=queries, headers=header_sets, body=st.binary(max_size=64))
+def test_what_botocore_signs_is_accepted(
+    method: str, path: str, query: str, headers: dict[str, str], body: bytes
+) -> None:
+    request = signed(method, path, query, headers, body)
+    assert verifier().verify(request, time.time()).user_name == "tester"
+
+
+@given(body=st.binary(max_size=64), other=st.binary(max_size=64))
+def test_another_body_is_refused(body: bytes, other: bytes) -> None:
+    assume(body != other)
+    assert refusal(replace(signed(body=body), body=other)).message == MISMATCH
+
+
+@given(path=paths, data=st.data())
+def test_another_path_is_refused(path: str, data: st.DataObject) -> None:
+    position = data.draw(st.integers(1, len(path)))
+    other = f"{path[:position]}x{path[position:]}"
+    assume(normalize_url_path(path) != normalize_url_path(other))
+    assert refusal(replace(signed(path=path), raw_path=other)).message == MISMATCH
+
+
+@given(query=queries, data=st.data())
+def test_another_query_is_refused(query: str, data: st.DataObject) -> None:
+    position = data.draw(st.integers(0, len(query)))
+    other = f"{query[:position]}x{query[position:]}"
+    assert refusal(replace(signed(query=query), raw_query=other)).message == MISMATCH
+
+
+@given(secret=st.text(min_size=1, max_size=40))
+def test_another_secret_is_refused(secret: str) -> None:
+    assume(secret != SECRET)
+    assert refusal(signed(secret=secret)).message == MISMATCH
+
+
+@pytest.mark.parametrize("name", ["X-Test", "Host", "X-Amz-Content-SHA256"])
+def test_another_signed_header_is_refused(name: str) -> None:
+    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of "{}"
+    request = signed(headers={"X-Test": "1", "X-Amz-Content-SHA256": digest})
+    verifier().verify(request, time.time())
+    assert refusal(with_header(request, name, "changed")).message == MISMATCH
+
+
+def test_a_method_other_than_the_signed_one_is_refused() -> None:
+    assert refusal(replace(signed("GET"), method="DELETE")).message == MISMATCH
+
+
+def test_a_claimed_payload_hash_does_not_stand_in_for_the_body() -> None:
+    """botocore signs whatever this header says; the body received must still match it."""
+    assert refusal(signed(headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})).message == MISMATCH
+
+
+def test_a_date_header_can_replace_x_amz_date() -> None:
+    request = signed(headers={"Date": "replaced by botocore"})
+    assert "x-amz-date" not in {name.lower() for name, _ in request.headers}
+    assert verifier().verify(request, time.time()).access_key_id == KEY_ID
+
+
+@given(noise=st.binary(max_size=80).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
+def test_no_authorization_header_breaks_the_verifier(noise: str) -> None:
+    request = signed()
+    whole = header(request, "Authorization")
+    for value in (noise, f"AWS4-HMAC-SHA256 {noise}", whole + noise.strip() + "x"):
+        refused = refusal(with_header(request, "Authorization", value))
+        assert refused.status in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "message"),
+    [
+        ("Bearer abc", "Unsupported AWS 'algorithm': 'Bearer'."),
+        (
+            "AWS4-HMAC-SHA256 Credential=a/b/c/d/e",
+            "Authorization header requires 'Signature' parameter. "
+            "Authorization header requires 'SignedHeaders' parameter.",
+        ),
+        (
+            "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0",
+            "Credential must have exactly 5 slash-delimited elements, "
+            "e.g. keyid/date/region/service/term, got 'a/b'.",
+        ),
+    ],
+)
+def test_an_unreadable_authorization_header_is_incomplete(authorization: str, message: str) -> None:
+    refused = refusal(with_header(signed(), "Authorization", authorization))
+    assert (refused.code, refused.status) == ("IncompleteSignatureException", 400)
+    assert refused.message == message
+
+
+@pytest.mark.parametrize("date", ["yesterday", "2026-11-22T10:00:00Z", "20261322T000000Z"])
+def test_an_unreadable_date_is_incomplete(date: str) -> None:
+    refused = refusal(with_header(signed(), "X-Amz-Date", date))
+    assert (refused.code, refused.status) == ("IncompleteSignatureException", 400)
+    assert refused.message.startswith(f"Date must be in ISO-8601 'basic format'. Got '{date}'.")
+
+
+def test_a_missing_date_is_incomplete() -> None:
+    request = signed()
+    kept = [pair for pair in request.headers if pair[0].lower() != "x-amz-date"]
+    assert refusal(replace(request, headers=kept)).code == "IncompleteSignatureException"
+
+
+def changed_scope(position: int, value: str) -> Callable[[str], str]:
+    def change(authorization: str) -> str:
+        start, _, rest = authorization.partition("Credential=")
+        credential, _, end = rest.partition(",")
+        parts = credential.split("/")
+        parts[position] = value
+        return f"{start}Credential={'/'.join(parts)},{end}"
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed_scope(1, "20200101"), "Date in Credential scope does not match YYYYMMDD"),
+        (changed_scope(2, "eu-west-1"), "Credential should be scoped to a valid region"),
+        (changed_scope(3, "s3"), "Credential should be scoped to correct service: 'airflow'."),
+        (changed_scope(4, "aws5"), "Credential should be scoped with a valid terminator"),
+        (lambda given: given.replace("host;", ""), "'Host' or ':authority' must be"),
+    ],
+)
+def test_a_wrong_scope_is_named(change: Callable[[str], str], message: str) -> None:
+    request = signed()
+    changed = with_header(request, "Authorization", change(header(request, "Authorization")))
+    refused = refusal(changed)
+    assert (refused.code, refused.status) == ("InvalidSignatureException", 403)
+    assert refused.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "message"), [(400, "Signature expired: "), (-400, "Signature not yet current: ")]
+)
+def test_too_much_clock_skew_is_refused(late_s: float, message: str) -> None:
+    refused = refusal(signed(), time.time() + late_s)
+    assert (refused.code, refused.status) == ("InvalidSignatureException", 403)
+    assert refused.message.startswith(message)
+    assert refused.message.endswith("5 min.)")
+
+
+@pytest.mark.parametrize("late_s", [-250, 250])
+def test_a_little_clock_skew_is_accepted(late_s: float) -> None:
+    verifier().verify(signed(), time.time() + late_s)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"aws_access_key_id": "AKIDUNKNOWN"}, "UnrecognizedClientException", TOKEN_INVALID),
+        ({"aws_secret_access_key": "wrong"}, "InvalidSignatureException", MISMATCH),
+        (
+            {"region_name": "eu-west-1"},
+            "InvalidSignatureException",
+            "Credential should be scoped to a valid region, not 'eu-west-1'.",
+        ),
+        # a long-lived key takes no token, a temporary key needs exactly its own
+        ({"aws_session_token": SESSION_TOKEN}, "UnrecognizedClientException", TOKEN_INVALID),
+        ({"aws_access_key_id": TEMPORARY_KEY_ID}, "UnrecognizedClientException", TOKEN_INVALID),
+        (
+            {"aws_access_key_id": TEMPORARY_KEY_ID, "aws_session_token": "other"},
+            "UnrecognizedClientException",
+            TOKEN_INVALID,
+        ),
+    ],
+)
+def test_boto3_sees_awss_own_errors(
+    stand: Stand, changes: dict[str, Any], code: str, message: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        stand.client(**changes).get_environment(Name=ENVIRONMENT)
+    error = caught.value.response
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert error["Error"] == {"Code": code, "Message": message}
+
+
+def test_a_temporary_key_with_its_token_is_accepted(stand: Stand) -> None:
+    client = stand.client(aws_access_key_id=TEMPORARY_KEY_ID, aws_session_token=SESSION_TOKEN)
+    assert client.get_environment(Name=ENVIRONMENT)["Environment"]["Name"] == ENVIRONMENT
+
+
+def test_an_unsigned_call_lacks_its_token(stand: Stand) -> None:
+    answer = http_call(stand.addresses.mwaa_url, "GET", "/environments")
+    assert answer.status == 403
+    assert answer.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+    assert answer.json() == {"message": "Missing Authentication Token"}
+
+
+def test_a_skewed_clock_reaches_boto3(stand: Stand) -> None:
+    stand.clock_offset_s = 3600.0
+    with pytest.raises(ClientError, match="Signature expired"):
+        stand.client().list_environments()

@@ -1,0 +1,190 @@
+"""Run directories: sortable names, a `latest` link, an atomic manifest, finished tables."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.records.schema import (
+    METRICS_SCHEMA,
+    METRICS_STREAM,
+    METRICS_TABLE,
+    RUN_STATUSES,
+    SCHEMA_VERSION,
+)
+from harness.errors import HeadroomError, UsageError
+from harness.record import directory as directory_module
+from harness.record.directory import create_run_directory, finish_tables, write_manifest
+from harness.record.manifest import build_manifest, describe_run_environment
+from harness.record.stream import StreamWriter
+
+NOON = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
+
+
+def metrics_row(period_start_s: float) -> tuple[object, ...]:
+    return (
+        "CPUUtilization",
+        "WebServer",
+        "{}",
+        "Average",
+        "Percent",
+        5.0,
+        period_start_s,
+        1.0,
+        9.0,
+    )
+
+
+def test_names_tell_start_and_scenario_and_sort_by_start(tmp_path: Path) -> None:
+    first = create_run_directory(tmp_path, "Quick start!", NOON)
+    later = create_run_directory(tmp_path, "capacity", NOON + timedelta(seconds=1))
+    assert first.name.startswith("20261122T073000-quick-start-")
+    assert sorted([later.name, first.name]) == [first.name, later.name]
+
+
+def test_another_time_zone_gives_the_same_id(tmp_path: Path) -> None:
+    tokyo = NOON.astimezone(timezone(timedelta(hours=9)))
+    assert create_run_directory(tmp_path, "x", tokyo).name.startswith("20261122T073000-x-")
+
+
+@pytest.mark.parametrize("name", ["", "///", "../../etc", "ä" * 300])
+def test_no_scenario_name_leaves_the_base_directory(tmp_path: Path, name: str) -> None:
+    made = create_run_directory(tmp_path / "runs", name, NOON)
+    assert made.parent == tmp_path / "runs"
+    assert made.is_dir()
+
+
+def test_latest_is_a_relative_link_to_the_newest_run(tmp_path: Path) -> None:
+    create_run_directory(tmp_path, "one", NOON)
+    newest = create_run_directory(tmp_path, "two", NOON)
+    link = tmp_path / "latest"
+    assert str(link.readlink()) == newest.name
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_taken_name_is_not_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suffixes = iter(["aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr(directory_module.secrets, "token_hex", lambda _: next(suffixes))
+    assert create_run_directory(tmp_path, "x", NOON).name.endswith("-aaaa")
+    assert create_run_directory(tmp_path, "x", NOON).name.endswith("-bbbb")
+
+
+def test_a_base_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    base = tmp_path / "runs"
+    base.write_text("", encoding="utf-8")
+    with pytest.raises(HeadroomError, match="Cannot write"):
+        create_run_directory(base, "x", NOON)
+
+
+def test_the_manifest_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    write_manifest(tmp_path, {"status": "running"})
+    write_manifest(tmp_path, {"status": "finished"})
+    assert json.loads((tmp_path / "manifest.json").read_text()) == {"status": "finished"}
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_manifest_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    write_manifest(tmp_path, {"status": "running"})
+    with pytest.raises(UsageError, match="looks like a secret"):
+        write_manifest(tmp_path, {"environment": {"facts": {"SecretAccessKey": "x"}}})
+    with pytest.raises(TypeError):
+        write_manifest(tmp_path, {"status": object()})
+    assert json.loads((tmp_path / "manifest.json").read_text()) == {"status": "running"}
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_manifest_holds_what_the_schema_promises() -> None:
+    manifest = build_manifest(
+        run_id="20261122T073000-x-ab12",
+        status="finished",
+        started_at_s=1.0,
+        finished_at_s=2.0,
+        scenario={"name": "x"},
+        scenario_file="x.toml",
+        environment=describe_run_environment(
+            name="e",
+            kind="local",
+            arn="arn:x",
+            before={"Status": "AVAILABLE"},
+            after=None,
+            facts={},
+        ),
+        airflow_version="3.3.1",
+        clock_offset_s=None,
+        rows={"requests": 3, "metrics": 4},
+    )
+    assert manifest["schema_version"] == SCHEMA_VERSION
+    assert manifest["status"] in RUN_STATUSES
+    assert set(manifest["versions"]) == {
+        "airflow",
+        "boto3",
+        "botocore",
+        "headroom",
+        "locust",
+        "numpy",
+        "python",
+    }
+    assert manifest["host"]["memory_bytes"] > 1e8
+    assert set(manifest["environment"]) == {
+        "name",
+        "kind",
+        "arn",
+        "before",
+        "after",
+        "facts",
+    }
+    json.dumps(manifest)
+
+
+def test_an_unknown_status_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown run status 'great'"):
+        build_manifest(
+            run_id="r",
+            status="great",
+            started_at_s=1.0,
+            finished_at_s=None,
+            scenario={},
+            scenario_file="x.toml",
+            environment={},
+            airflow_version=None,
+            clock_offset_s=None,
+            rows={},
+        )
+
+
+def test_small_batches_become_few_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_module, "ROWS_PER_GROUP", 10)
+    writer = StreamWriter(tmp_path / METRICS_STREAM, METRICS_SCHEMA)
+    for n in range(25):
+        writer.append(metrics_row(float(n)))
+        writer.flush()
+    writer.close()
+    assert finish_tables(tmp_path) == {"requests": 0, "metrics": 25}
+    table = pq.ParquetFile(tmp_path / METRICS_TABLE)
+    assert table.metadata.num_row_groups == 3
+    assert table.metadata.row_group(0).column(0).compression == "ZSTD"
+    assert table.read()["period_start_s"].to_pylist() == [float(n) for n in range(25)]
+    assert [path.name for path in tmp_path.iterdir()] == [METRICS_TABLE]
+
+
+def test_finishing_again_counts_the_same_rows(tmp_path: Path) -> None:
+    writer = StreamWriter(tmp_path / METRICS_STREAM, METRICS_SCHEMA)
+    writer.append(metrics_row(5.0))
+    writer.close()
+    stream = (tmp_path / METRICS_STREAM).read_bytes()
+    assert finish_tables(tmp_path)["metrics"] == 1
+    assert finish_tables(tmp_path)["metrics"] == 1
+    # interrupted between writing the table and removing the stream
+    (tmp_path / METRICS_STREAM).write_bytes(stream)
+    assert finish_tables(tmp_path)["metrics"] == 1
+
+
+def test_a_stream_of_rubbish_becomes_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / METRICS_STREAM).write_bytes(b"\xff\xff\xff\xff not an arrow stream")
+    assert finish_tables(tmp_path)["metrics"] == 0
+    assert pa.types.is_float64(pq.read_schema(tmp_path / METRICS_TABLE).field("value").type)

@@ -1,0 +1,211 @@
+"""Whole runs, from the command to the report, against simulated webservers over real HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.records.reader import read_run
+
+ROOT = Path(__file__).parents[2]
+HEADROOM = str(Path(sys.executable).with_name("headroom"))
+
+SCENARIO = """
+slo = ["p95(latency) < 500ms", "rate(errors) < 1%"]
+[question]
+ask = "check"
+[environment]
+kind = "simulated"
+name = "{name}"
+min_webservers = 2
+max_webservers = 3
+[traffic]
+seed = 3
+[traffic.mix]
+health = 1
+list_dags = 1
+get_dag_run = 1
+trigger_dag_run = 1
+[[stages]]
+name = "steady"
+rate_per_s = 10
+duration_s = {duration_s}
+[limits]
+max_rate_per_s = 400
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "short.toml"
+    path.write_text(SCENARIO.format(name=f"test-{os.getpid()}", duration_s=12))
+    return path
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+def run(*arguments: str, cwd: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HEADROOM, *arguments],
+        cwd=cwd,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def start(*arguments: str, cwd: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [HEADROOM, *arguments],
+        cwd=cwd,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def wait_for_load(runs: Path) -> Path:
+    """The run directory, once its generator has written rows."""
+    for _ in range(600):
+        found = [
+            path.parent for path in runs.glob("*/requests.arrows") if path.stat().st_size > 1000
+        ]
+        if found:
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError("no load within a minute")
+
+
+def test_a_check_that_holds(scenario: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+    answer = run("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
+
+    assert answer.returncode == 0, answer.stderr
+    directory = tmp_path / "runs" / "latest"
+    manifest = json.loads((directory / "manifest.json").read_text())
+    requests = pq.read_table(directory / "requests.parquet")
+    report = json.loads(answer.stdout)
+    assert manifest["status"] == "finished"
+    assert manifest["rows"]["requests"] == requests.num_rows
+    assert sorted(requests["arrival"].to_pylist()) == list(range(requests.num_rows))
+    assert 80 < requests.num_rows < 170  # 120 expected, Poisson
+    assert set(requests["outcome"].to_pylist()) == {"ok"}
+    assert manifest["rows"]["metrics"] > 0
+    assert manifest["environment"]["before"]["MinWebservers"] == 2
+    assert report["schema_version"] == 1
+    assert ET.parse(directory / "junit.xml").getroot() is not None
+    assert not (directory / "requests.arrows").exists()
+
+    # The report is a function of the record: made again from a copy elsewhere, it says the same.
+    copy = tmp_path / "copy"
+    (directory.resolve()).rename(copy)
+    again = run("report", str(copy), "--json", cwd=tmp_path, variables=variables)
+    assert again.returncode == 0
+    repeated = json.loads(again.stdout)
+    assert repeated["verdict"] == report["verdict"]
+    assert repeated["stages"] == report["stages"]
+
+
+def test_a_check_that_does_not_hold_exits_3(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    answer = run(
+        "run",
+        str(scenario),
+        "--set",
+        'slo=["p95(latency) < 5ms"]',
+        cwd=tmp_path,
+        variables=variables,
+    )
+
+    assert answer.returncode == 3, answer.stderr
+    assert "✗" in answer.stdout
+    assert "p95(latency) < 5ms" in answer.stdout
+
+
+def test_ctrl_c_keeps_the_record_and_reports(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start(
+        "run",
+        str(scenario),
+        "--set",
+        "stages=[{rate_per_s=10, duration_s=100}]",
+        cwd=tmp_path,
+        variables=variables,
+    )
+    directory = wait_for_load(tmp_path / "runs")
+    time.sleep(3)
+
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+
+    assert process.returncode == 130, output
+    assert json.loads((directory / "manifest.json").read_text())["status"] == "interrupted"
+    assert (directory / "report.html").exists()
+    assert read_run(directory).requests.num_rows > 10
+
+
+def test_a_killed_run_is_analysed_and_marked_incomplete(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+    time.sleep(3)
+
+    process.kill()
+    process.communicate()
+    time.sleep(4)  # the generator notices that its parent is gone, and ends too
+    answer = run("report", str(directory), "--json", cwd=tmp_path, variables=variables)
+
+    report = json.loads(answer.stdout)
+    assert answer.returncode == 5, answer.stderr
+    assert report["complete"] is False
+    assert read_run(directory).requests.num_rows > 10
+
+    # Nothing is in the way of a second run.
+    second = run("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
+    assert second.returncode == 0, second.stderr
+
+
+def test_cloudwatch_refusing_costs_the_metrics_but_not_the_run(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+    metrics_server = _pid_of_metrics_server(tmp_path / "cache")
+
+    os.kill(metrics_server, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+
+    events = read_run(directory).events
+    assert process.returncode == 0, output
+    assert any(event["kind"] == "metrics_gap" for event in events)
+
+
+def _pid_of_metrics_server(cache: Path) -> int:
+    """The metrics server that this test's own environment started."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            surroundings = (path / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"metrics_server" in command and str(cache).encode() in surroundings:
+            return int(path.name)
+    raise AssertionError("no metrics server")

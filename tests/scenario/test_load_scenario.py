@@ -1,0 +1,150 @@
+"""Scenario files: what is accepted, and how what is wrong is told."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ScenarioError
+from harness.scenario import load_scenario
+from harness.scenario.load import check_scenario
+from harness.scenario.model import AwsSettings
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+GOOD = """
+slo = ["p95(latency) < 1s"]
+[question]
+ask = "capacity"
+[environment]
+kind = "simulated"
+[traffic.mix]
+health = 1
+list_dag_runs_10 = { operation = "list_dag_runs", weight = 2, limit = 10 }
+[[stages]]
+rate_per_s = 5
+duration_s = 10
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "scenario.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_scenario_is_valid(path: Path) -> None:
+    assert load_scenario(path).name == path.stem
+
+
+def test_an_entry_of_the_mix_may_be_a_weight_or_a_table(tmp_path: Path) -> None:
+    mix = load_scenario(write(tmp_path, GOOD)).traffic.mix
+
+    assert (mix["health"].operation, mix["health"].weight) == ("health", 1)
+    assert mix["list_dag_runs_10"].operation == "list_dag_runs"
+    assert mix["list_dag_runs_10"].parameters == {"limit": 10}
+
+
+def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, GOOD))
+
+    again = check_scenario(scenario.model_dump(mode="json"), origin="scenario.json")
+
+    assert again == scenario
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "told"),
+    [
+        ("kind =", "kindd =", "'environment' "),
+        ("ask =", "asks = 1\nask =", "'question.asks' is not a known key"),
+        ("rate_per_s = 5", "rate_per_s = 0", "'stages[0].rate_per_s' is wrong"),
+        ("rate_per_s = 5", "rate_per_s = 50", "above limits.max_rate_per_s = 10"),
+        ("rate_per_s = 5", 'rate_per_s = "fast"', "'stages[0].rate_per_s' is wrong"),
+        ("duration_s = 10", "", "'stages[0].duration_s' is missing"),
+        ("duration_s = 10", "duration_s = 10\nwarmup_s = 10", "warmup_s must be shorter"),
+        ("health = 1", "helth = 1", "unknown operation 'helth'"),
+        ("health = 1", "health = true", "'health' must be a weight or a table"),
+        ("limit = 10", "limitt = 10", "limitt"),
+        ("limit = 10", "limit = -1", "limit"),
+        ("p95(latency)", "p95(latncy)", "latncy"),
+        ("p95(latency) < 1s", "p95(latency) < 1", "'slo[0]'"),
+        ('slo = ["p95(latency) < 1s"]', "", "slo must not be empty"),
+        ('"simulated"', '"simulated"\nmax_webservers = 9', "'environment.max_webservers' is wrong"),
+        (
+            '"simulated"',
+            '"simulated"\nmin_webservers = 3\nmax_webservers = 2',
+            "max_webservers must not be below",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_and_key(
+    tmp_path: Path, find: str, replace: str, told: str
+) -> None:
+    assert find in GOOD
+    path = write(tmp_path, GOOD.replace(find, replace))
+
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+
+    message = str(caught.value)
+    assert str(path) in message
+    assert told in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"a = ", "is not valid TOML"), (b"\xff", "is not valid TOML")]
+)
+def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ScenarioError, match=told):
+        load_scenario(path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="There is no scenario file"):
+        load_scenario(tmp_path / "nowhere.toml")
+
+
+class TestPrecedence:
+    """Flag, then environment variable, then file."""
+
+    def test_a_variable_beats_the_file(self, tmp_path: Path) -> None:
+        variables = {"HEADROOM_TRAFFIC__SEED": "7", "HEADROOM_RUN_DIR": "ignored", "HOME": "x"}
+
+        assert load_scenario(write(tmp_path, GOOD), variables=variables).traffic.seed == 7
+
+    def test_a_flag_beats_the_variable(self, tmp_path: Path) -> None:
+        scenario = load_scenario(
+            write(tmp_path, GOOD),
+            overrides=["traffic.seed=8", "environment.name=plain-text"],
+            variables={"HEADROOM_TRAFFIC__SEED": "7"},
+        )
+
+        assert scenario.traffic.seed == 8
+        assert scenario.environment.name == "plain-text"
+
+    @pytest.mark.parametrize(
+        ("override", "told"),
+        [
+            ("traffic.sed=1", "'traffic.sed' is not a known key"),
+            ("traffic", "--set needs key.path=value"),
+            ("name.deeper=1", "is not a key of a table"),
+        ],
+    )
+    def test_a_wrong_flag_is_told(self, tmp_path: Path, override: str, told: str) -> None:
+        with pytest.raises(ScenarioError, match=told):
+            load_scenario(write(tmp_path, GOOD), overrides=[override])
+
+
+def test_an_aws_environment_is_capped_at_the_documented_rate(tmp_path: Path) -> None:
+    text = GOOD.replace('kind = "simulated"', 'kind = "aws"\nname = "prod"')
+
+    scenario = load_scenario(write(tmp_path, text))
+
+    assert isinstance(scenario.environment, AwsSettings)
+    assert scenario.limits.max_rate_per_s == 10
+    assert scenario.limits.allow_environment is None

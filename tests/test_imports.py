@@ -1,0 +1,86 @@
+"""The house's rules about who may import whom, read from the source itself."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("analysis", "harness", "locustfiles")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+
+
+def offenders(folder: str, forbidden: tuple[str, ...], *, spared: tuple[str, ...] = ()) -> list[str]:
+    found = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(spared):
+            continue
+        found += [
+            f"{name} imports {module}"
+            for module in imports_of(path)
+            if module.split(".")[0] in forbidden
+            or any(module == rule or module.startswith(f"{rule}.") for rule in forbidden)
+        ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden", "spared", "why"),
+    [
+        ("analysis", ("harness", "locustfiles"), (), "analysis is the lowest room"),
+        ("harness", ("locustfiles",), (), "harness does not know the Locust adapters"),
+        (
+            "analysis",
+            ("boto3", "botocore", "locust", "socket", "requests", "aiohttp", "os", "time"),
+            (),
+            "analysis is pure: no network, no clock, no environment",
+        ),
+        ("analysis", ("matplotlib", "jinja2"), ("analysis/report/",), "only the report draws"),
+        (
+            "harness",
+            ("boto3", "botocore"),
+            ("harness/aws/", "harness/transport/", "harness/local/metrics.py"),
+            "AWS has its rooms",
+        ),
+        ("harness", ("locust", "gevent"), (), "Locust is a process of its own"),
+        (
+            "harness/local",
+            (
+                "analysis",
+                "harness.scenario",
+                "harness.record",
+                "harness.traffic",
+                "harness.transport",
+                "harness.aws",
+                "harness.run",
+                "harness.cli",
+            ),
+            (),
+            "the stand-in knows nothing of load or records",
+        ),
+        ("harness/traffic", ("harness.aws", "harness.local"), (), "traffic is pure"),
+    ],
+)
+def test_imports_go_one_way(
+    folder: str, forbidden: tuple[str, ...], spared: tuple[str, ...], why: str
+) -> None:
+    assert offenders(folder, forbidden, spared=spared) == [], why
+
+
+def test_every_package_says_what_lives_there() -> None:
+    silent = [
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("__init__.py")
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
