@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from analysis.results import CapacityResult, Estimate, StageStats
 from analysis.setting import Setting
 from analysis.slo import parse_slo
+from analysis.stages import stage_label
 
 THROTTLED_SHARE = 0.01  # of the calls sent
 BUSY_CPU_PERCENT = 80.0  # mean of a stage
@@ -47,8 +48,8 @@ def inversions(stages: Sequence[StageStats], capacity: CapacityResult) -> tuple[
     if highest is None:
         return ()
     return tuple(
-        f"{_named(stage)} broke the SLO although {_named(highest)} met it: the environment did not "
-        "behave the same all the time."
+        f"{_capital(_named(stage))} broke the SLO although {_named(highest)} met it: the "
+        "environment did not behave the same all the time."
         for stage in stages
         if _failed(stage) and stage.rate_per_s < highest.rate_per_s
     )
@@ -68,7 +69,7 @@ def _stopped(stage: StageStats, evidence: str) -> str:
         for line in stage.slo
         if line.met is False
     )
-    return f"{_named(stage)} broke the SLO ({broken.rstrip('.')}): {evidence}."
+    return f"{_capital(_named(stage))} broke the SLO ({broken.rstrip('.')}): {evidence}."
 
 
 def _not_stopped(
@@ -84,10 +85,10 @@ def _not_stopped(
         if not undecided.complete:
             reasons.append("The stage did not run to its end.")
         why = reasons[0] if reasons else "The SLO has no lines."
-        return None, "unknown", f"{_named(undecided)} could not be judged: {why}"
+        return None, "unknown", f"{_capital(_named(undecided))} could not be judged: {why}"
     if highest is None:
         return None, "unknown", "No stage was measured."
-    return None, "not_reached", f"{_named(highest)} was the highest and met the SLO."
+    return None, "not_reached", f"{_capital(_named(highest))} was the highest and met the SLO."
 
 
 def _bottleneck(setting: Setting, stage: StageStats) -> tuple[str, str]:
@@ -136,15 +137,15 @@ def _cpu_was_busy(stage: StageStats) -> bool:
 
 
 def _cpu_evidence(stage: StageStats) -> str:
-    counts = {stage.webservers_min, stage.webservers_max} - {None}
-    of = f" of {' to '.join(str(count) for count in sorted(c for c in counts if c))}" if counts else ""
-    return f"the CPU{of} webservers was at {_cpu_words(stage)}"
+    counts = sorted({count for count in (stage.webservers_min, stage.webservers_max) if count})
+    of = f" of {' to '.join(map(str, counts))} webservers" if counts else ""
+    return f"the CPU{of} was busy: {_cpu_words(stage)}"
 
 
 def _cpu_words(stage: StageStats) -> str:
     mean, busiest = stage.webserver_cpu_percent, stage.webserver_cpu_max_percent
     if mean is None:
-        return "unknown CPU"
+        return "an unknown CPU"
     at_most = f" (at most {busiest:.0f} %)" if busiest is not None else ""
     return f"{mean:.0f} % CPU{at_most}"
 
@@ -157,4 +158,8 @@ def _connections_were_many(setting: Setting, stage: StageStats) -> bool:
 
 
 def _named(stage: StageStats) -> str:
-    return f"Stage {stage.index + 1} '{stage.name}' ({stage.rate_per_s:g} calls/s)"
+    return f"{stage_label(stage)} ({stage.rate_per_s:g} calls/s)"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

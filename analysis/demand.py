@@ -77,9 +77,9 @@ def estimate_demand(
         webserver_cpu: CPUs of one webserver.
 
     Returns:
-        None when the CPUs per webserver are not known or there is no usable period at all.
+        None when the CPUs per webserver are not known or no call reached a webserver.
     """
-    if webserver_cpu is None or not periods:
+    if webserver_cpu is None:
         return None
     unsaturated = [
         p for p in periods if WIDE_CPU_PERCENT[0] <= (p.cpu_percent or 0.0) <= WIDE_CPU_PERCENT[1]

@@ -8,7 +8,7 @@ from analysis.capacity import find_capacity, inversions
 from analysis.demand import estimate_demand, steady_periods
 from analysis.judge import judge
 from analysis.records.reader import RunRecord
-from analysis.results import CapacityResult, Expectation, RunAnalysis, StageStats, Verdict
+from analysis.results import CapacityResult, Expectation, RunAnalysis, SloResult, StageStats
 from analysis.scaling import scaling_events
 from analysis.setting import Setting, read_setting
 from analysis.sizing import contradictions, size
@@ -17,6 +17,7 @@ from analysis.verdict import interrupted, judge_capacity, judge_check
 from analysis.windows import period_points, webserver_periods
 
 CLOCK_TOLERANCE_S = 2.0
+UNLIMITED_ERRORS = 0.01  # share of failed calls that deserves a line of the SLO
 
 
 def analyse_run(record: RunRecord) -> RunAnalysis:
@@ -79,3 +80,102 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         notes=_notes(setting, record.events),
         events=record.events,
     )
+
+
+def _decisive_lines(
+    capacity: CapacityResult, stages: Sequence[StageStats]
+) -> tuple[SloResult, ...]:
+    return next((stage.slo for stage in stages if stage.index == capacity.highest_stage), ())
+
+
+def _expectations(events: Sequence[dict[str, Any]]) -> tuple[Expectation, ...]:
+    return tuple(
+        Expectation(
+            name=str(event.get("name", "")),
+            met=event.get("met") is True,
+            detail=str(event.get("detail", "")),
+        )
+        for event in events
+        if event["kind"] == "expectation"
+    )
+
+
+def _extent(record: RunRecord, calls: Calls) -> tuple[float, float]:
+    """Start and end of the run; of a run that was killed, the last that is known of it."""
+    known = [float(event["time_s"]) for event in record.events]
+    if len(calls):
+        known += [float(calls.intended_start_s.min()), float(calls.intended_start_s.max())]
+    started = record.manifest.get("started_at_s")
+    finished = record.manifest.get("finished_at_s")
+    started_at_s = float(started) if started else min(known, default=0.0)
+    ended_at_s = float(finished) if finished else max(known, default=started_at_s)
+    return started_at_s, max(ended_at_s, started_at_s)
+
+
+def _warnings(
+    record: RunRecord, setting: Setting, stages: Sequence[StageStats], *, has_metrics: bool
+) -> list[str]:
+    found = []
+    if not record.requests.num_rows:
+        found.append("The record has no calls.")
+    if not has_metrics:
+        found.append(
+            "The record has no webserver metrics, so neither webserver CPU nor a webserver count "
+            "can be told."
+        )
+    offset_s = record.manifest.get("clock_offset_s")
+    if offset_s is not None and abs(offset_s) > CLOCK_TOLERANCE_S:
+        found.append(
+            f"The environment's clock differs from this host's by {offset_s:.1f} s, so metric "
+            "periods and calls do not lie beside each other exactly; synchronise this host's clock."
+        )
+    found += [
+        f"{member} of the environment changed during the run."
+        for member in setting.environment.get("changed", ())
+    ]
+    found += _warnings_of_events(record.events)
+    found += _warnings_of_slo(setting, stages)
+    return found
+
+
+def _warnings_of_events(events: Sequence[dict[str, Any]]) -> list[str]:
+    found = []
+    for event in events:
+        match event["kind"]:
+            case "aborted":
+                found.append(f"The run was aborted: {_sentence(event.get('reason'))}")
+            case "metrics_gap":
+                found.append(f"Metrics are missing for a while: {_sentence(event.get('reason'))}")
+            case "webserver_died":
+                name, detail = event.get("webserver", "?"), event.get("detail")
+                found.append(f"The webserver {name} died: {_sentence(detail)}")
+    return list(dict.fromkeys(found))
+
+
+def _warnings_of_slo(setting: Setting, stages: Sequence[StageStats]) -> list[str]:
+    found = [
+        f"The SLO '{slo.text}' names the operation '{slo.selector_value}', which is not in the mix."
+        for slo in setting.slos
+        if slo.selector_key == "operation" and slo.selector_value not in setting.mix
+    ]
+    if setting.slos and not any(slo.metric in ("errors", "goodput") for slo in setting.slos):
+        worst = max((stage.error_rate.value or 0.0 for stage in stages), default=0.0)
+        if worst > UNLIMITED_ERRORS:
+            found.append(
+                f"Up to {100 * worst:.1f} % of the calls of a stage failed and no line of the SLO "
+                "limits errors; add one such as 'rate(errors) < 1%'."
+            )
+    return found
+
+
+def _notes(setting: Setting, events: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    found = [str(event.get("message", "")) for event in events if event["kind"] == "note"]
+    facts = setting.environment.get("facts", {})
+    if facts.get("cpu_limited") is False:
+        reason = _sentence(facts.get("cpu_limit_reason"))
+        found.append(f"The CPU of the webservers was not limited as set: {reason}")
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
+def _sentence(text: object) -> str:
+    return f"{str(text or 'no reason was recorded').rstrip('.')}."

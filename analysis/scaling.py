@@ -211,9 +211,7 @@ def _restored_s(
     return None
 
 
-def _good_windows(
-    from_s: float, slos: Sequence[Slo], calls: Calls
-) -> list[tuple[float, bool]]:
+def _good_windows(from_s: float, slos: Sequence[Slo], calls: Calls) -> list[tuple[float, bool]]:
     """End and goodness of each window with calls, from a time on."""
     later = calls.where(calls.intended_start_s >= from_s)
     number = ((later.intended_start_s - from_s) // WINDOW_S).astype(int)

@@ -23,6 +23,7 @@ from analysis.results import (
     StageStats,
 )
 from analysis.setting import Setting
+from analysis.stages import stage_label
 
 MOST_WEBSERVERS = 5  # Amazon MWAA's limit
 FEWEST_WEBSERVERS = 2  # Amazon MWAA's smallest setting of every class but mw1.micro
@@ -74,17 +75,17 @@ def contradictions(
             continue
         if stage.index == capacity.highest_stage and low > 1.0:
             found.append(
-                f"Stage {stage.index + 1} met the SLO although the estimated demand needs at least "
-                f"{low:.0%} of its webservers' CPU: the demand is estimated too high."
+                f"{_capital(stage_label(stage))} met the SLO although the estimated demand needs "
+                f"at least {_percent(low)} of its webservers' CPU: the estimate is too high."
             )
-        own_fault = capacity.bottleneck in ("unknown", "connections", "webserver_cpu")
-        if stage.index == capacity.stopped_by_stage and own_fault:
-            if high < setting.utilisation_target:
-                found.append(
-                    f"Stage {stage.index + 1} broke the SLO although the estimated demand needs at "
-                    f"most {high:.0%} of its webservers' CPU: something other than CPU limits it, "
-                    "and more webservers by this estimate may not help."
-                )
+        stopped_inside = capacity.bottleneck in ("unknown", "connections", "webserver_cpu")
+        stopped_here = stage.index == capacity.stopped_by_stage and stopped_inside
+        if stopped_here and high < setting.utilisation_target:
+            found.append(
+                f"{_capital(stage_label(stage))} broke the SLO although the estimated demand needs "
+                f"at most {_percent(high)} of its webservers' CPU: something other than CPU limits "
+                "it, and more webservers by this estimate may not help."
+            )
     return tuple(found)
 
 
@@ -104,10 +105,11 @@ def _expected_cpu(
 def _refusal(setting: Setting, demand: DemandResult | None) -> str:
     if setting.webserver_cpu is None:
         return (
-            "the CPUs of one webserver are not known; set environment.webserver_cpu in the scenario."
+            "the CPUs of one webserver are not known; set environment.webserver_cpu in the "
+            "scenario."
         )
     if demand is None:
-        return "there are no webserver metrics beside the calls."
+        return "no call reached a webserver."
     if demand.mix_s.value is None:
         return demand.refusal[:1].lower() + demand.refusal[1:]
     if not setting.stages:
@@ -116,9 +118,9 @@ def _refusal(setting: Setting, demand: DemandResult | None) -> str:
 
 
 def _row(setting: Setting, demand: DemandResult, rate_per_s: float) -> SizingRow:
+    background = demand.background_cpu_per_webserver
     needed = [
         _webservers(setting, rate_per_s, pick(demand.mix_s), pick(background))
-        for background in (demand.background_cpu_per_webserver,)
         for pick in (_value, _low, _high)
     ]
     return SizingRow(
@@ -157,7 +159,7 @@ def _explanation(setting: Setting, demand: DemandResult, target: SizingRow) -> s
     if target.webservers is None:
         return (
             f"No number of webservers with {cpu:g} CPU is enough: what they use without calls is "
-            f"already above {setting.utilisation_target:.0%}."
+            f"already above {_percent(setting.utilisation_target)}."
         )
     beyond = ""
     if not target.within_limits:
@@ -167,5 +169,13 @@ def _explanation(setting: Setting, demand: DemandResult, target: SizingRow) -> s
     return (
         f"One call of this mix costs {_value(demand.mix_s) * 1000:.1f} ms of CPU, so "
         f"{target.rate_per_s:g} calls/s need {target.webservers} webservers with {cpu:g} CPU at "
-        f"{setting.utilisation_target:.0%} utilisation.{beyond}"
+        f"{_percent(setting.utilisation_target)} utilisation.{beyond}"
     )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"

@@ -105,7 +105,7 @@ class Slo:
         if observed is None:
             return "not known"
         if self.metric in ("latency", "service_time"):
-            return f"{observed * 1000:.0f} ms" if observed < 10 else f"{observed:.1f} s"
+            return f"{observed * 1000:.0f} ms" if observed < 1 else f"{observed:.3g} s"
         if self.unit == "%":
             return f"{observed * 100:.4g} %"
         return f"{observed:.3g}"

@@ -129,6 +129,12 @@ def stage_stats(times: StageTimes, window: Window, slos: Sequence[Slo]) -> Stage
     )
 
 
+def stage_label(stage: StageStats) -> str:
+    """A stage as people count and call it: "stage 3 'burst'", or "stage 3" without a name."""
+    number = f"stage {stage.index + 1}"
+    return number if stage.name in ("", number) else f"{number} '{stage.name}'"
+
+
 def tightest_latency_s(slos: Sequence[Slo]) -> float | None:
     """The smallest threshold of all lines about latency."""
     return min((slo.threshold for slo in slos if slo.metric == "latency"), default=None)
@@ -170,8 +176,8 @@ def _generator_problem(
     if arrivals and (arrivals - sent) / arrivals > UNSENT_LIMIT:
         share = 100 * (arrivals - sent) / arrivals
         return (
-            f"{arrivals - sent} of {arrivals} arrivals ({share:.2g} %) were never sent, "
-            f"more than {UNSENT_LIMIT:.1%}."
+            f"{arrivals - sent} of {arrivals} arrivals ({share:.2g} %) were never sent, more than "
+            f"{100 * UNSENT_LIMIT:g} %, because all senders were busy; raise limits.max_in_flight."
         )
     limit_s = max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * (tightest_latency_s(slos) or 0.0))
     if lag_p99_s is not None and lag_p99_s > limit_s:

@@ -1,9 +1,9 @@
 """The answer to the scenario's question, its exit code and the sentence that ends the summary.
 
-    check     0 SLO and expectations hold, 3 they do not, 5 cannot be told
-    capacity  0 answered: a stage met the SLO, a higher one broke it for a reason that is the
-              environment's, and the target has a webserver count; else 5
-    both      130 when the run was interrupted
+check     0 SLO and expectations hold, 3 they do not, 5 cannot be told
+capacity  0 answered: a stage met the SLO, a higher one broke it for a reason that is the
+environment's, and the target has a webserver count; else 5
+both      130 when the run was interrupted
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from analysis.results import (
     StageStats,
     Verdict,
 )
+from analysis.stages import stage_label
 
 EXIT_OK, EXIT_SLO_NOT_MET, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 5, 130
 
@@ -43,14 +44,14 @@ def judge_check(
     """Whether the SLO held over the run and in every stage, and the deployment is as expected."""
     broken = [f"{e.name}: {e.detail}" for e in expectations if not e.met]
     doubts = [
-        f"Stage {stage.index + 1}: {stage.generator_reason}"
+        f"In {stage_label(stage)} the load generator was the limit: {stage.generator_reason}"
         for stage in stages
         if not stage.generator_ok
     ]
     if not doubts:
         broken += [_broken_line(line) for line in slo if line.met is False]
         broken += [
-            f"{_broken_line(line)} in stage {stage.index + 1} '{stage.name}'"
+            f"{_broken_line(line)} in {stage_label(stage)}"
             for stage in stages
             for line in stage.slo
             if line.met is False and not _is_broken(line.slo, slo)
@@ -72,8 +73,9 @@ def judge_check(
 def judge_capacity(capacity: CapacityResult, sizing: SizingResult) -> Verdict:
     """Whether capacity and webserver count are both known, and what they are."""
     reasons = []
-    if capacity.highest_stage is None:
-        reasons.append("No stage met the SLO; begin with a lower rate.")
+    if capacity.highest_stage is None and capacity.bottleneck != "generator":
+        advice = "; begin with a lower rate" if capacity.stopped_by_stage is not None else ""
+        reasons.append(f"No stage met the SLO{advice}.")
     if capacity.stopped_by_stage is None or capacity.bottleneck == "generator":
         advice = " Add a stage with a higher rate." if capacity.bottleneck == "not_reached" else ""
         reasons.append(f"{capacity.explanation}{advice}")

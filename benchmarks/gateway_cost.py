@@ -1,8 +1,8 @@
 """What the gateway costs: its own CPU per call, and the latency it adds at 50 calls/s.
 
 Three processes, all on loopback: a canned webserver that answers after a fixed time, the gateway in
-front of it, and this client, which sends signed calls through the gateway and plain requests straight
-to the webserver, in turn, on a constant schedule, so that both meet the same noise.
+front of it, and this client, which sends signed calls through the gateway and plain requests
+straight to the webserver, in turn, on a constant schedule, so that both meet the same noise.
 
     .venv/bin/python benchmarks/gateway_cost.py
 """
@@ -87,7 +87,7 @@ def serve_gateway(pipe: Connection) -> None:
 
 
 def on_schedule(first: Callable[[], None], second: Callable[[], None]) -> list[list[float]]:
-    """Start both kinds of call in turn, each `CALLS_PER_S` a second; latencies from intended start."""
+    """Start both kinds of call in turn; latencies from the intended start."""
     latencies: list[list[float]] = [[], []]
 
     def timed(kind: int, call: Callable[[], None], intended_s: float) -> None:
@@ -152,10 +152,9 @@ def main() -> None:
         ("through gateway (boto3)", "direct (urllib3)"), latencies, strict=True
     ):
         ordered = sorted(values)
-        p99 = ordered[int(0.99 * len(ordered))]
-        print(
-            f"  {name:24} p50 {1000 * statistics.median(ordered):6.1f} ms   p99 {1000 * p99:6.1f} ms"
-        )
+        p50, p99 = 1000 * statistics.median(ordered), 1000 * ordered[int(0.99 * len(ordered))]
+        print(f"  {name:24} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms")
+
     added = statistics.median(latencies[0]) / statistics.median(latencies[1])
     print(
         f"  ratio of medians {added:.2f} (includes what boto3 costs the client: signing, parsing)"

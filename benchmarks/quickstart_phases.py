@@ -1,7 +1,7 @@
 """How long each phase of the quickstart takes, as a share of the whole.
 
-Runs `headroom run scenarios/quickstart.toml` (about three minutes, real Airflow on this machine) and
-prints the phases from its manifest, the rest being imports, analysis and report.
+Runs `headroom run scenarios/quickstart.toml` (about three minutes, real Airflow on this machine)
+and prints the phases from its manifest, the rest being imports, analysis and report.
 
     .venv/bin/python benchmarks/quickstart_phases.py
 """

@@ -3,15 +3,15 @@
 HeadroomError                      1
 ├── UsageError                     2   the user asked for something that cannot be
 │   ├── ScenarioError              2   a scenario file is wrong (names the file and the key)
-│   ├── NotAllowedError            2   the environment was not explicitly allowed, or a rate is over its cap
-│   └── PreflightError             2   the environment lacks what the scenario needs (a DAG, a permission)
+│   ├── NotAllowedError            2   the environment was not explicitly allowed, or is elsewhere
+│   └── PreflightError             2   the environment lacks what the scenario needs
 ├── EnvironmentStartError          1   the local environment did not come up (names the log)
 │   └── InstallError               1   Airflow could not be installed
 ├── EnvironmentAccessError         1   AWS (or the stand-in) refused or could not be reached
 └── RecordError                    2   a run directory cannot be read
 
-Messages are one sentence that says what to do. Foreign exceptions are translated where they enter the
-project, once, with `raise ... from exc`.
+Messages are one sentence that says what to do. Foreign exceptions are translated where they enter
+the project, once, with `raise ... from exc`.
 """
 
 from enum import IntEnum

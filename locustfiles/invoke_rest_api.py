@@ -11,6 +11,7 @@ are read from there and the record is written there.
 import logging
 import os
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import gevent
 import locust
 
 from harness.errors import HeadroomError
-from harness.generator import EXIT_UNUSABLE, RUN_DIR_VARIABLE
+from harness.generator import EXIT_INTERRUPTED, EXIT_UNUSABLE, RUN_DIR_VARIABLE
 from harness.transport.outcome import CallResult
+from locustfiles.journal import Report
 from locustfiles.load_test import LoadTest
 from locustfiles.output import NoOutput, RunDirectoryOutput
 from locustfiles.plan import Plan, plan_by_itself, plan_of_run
@@ -59,14 +61,21 @@ def add_options(parser: ArgumentParser, **_: Any) -> None:
 
 @events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
-    """Read the plan, and make a load test of it whenever Locust starts one."""
+    """Find out what to do, and do it whenever Locust starts a test."""
     run_dir = os.environ.get(RUN_DIR_VARIABLE)
     try:
-        plan = plan_of_run(Path(run_dir)) if run_dir else _plan_from_options(environment)
+        if run_dir:
+            plan, output = plan_of_run(Path(run_dir)), RunDirectoryOutput(Path(run_dir))
+            conductor = _Conductor(environment, lambda report: LoadTest(plan, output, report))
+        else:
+            plan = _plan_from_options(environment)
+            conductor = _Conductor(
+                environment, lambda report: LoadTest(plan.again(), NoOutput(), report)
+            )
     except HeadroomError as exc:
         logger.critical("%s", exc)
         raise SystemExit(EXIT_UNUSABLE) from exc
-    _Conductor(environment, plan, Path(run_dir) if run_dir else None).listen()
+    conductor.listen(senders=plan.scenario.limits.max_in_flight)
 
 
 def _plan_from_options(environment: Any) -> Plan:
@@ -75,30 +84,27 @@ def _plan_from_options(environment: Any) -> Plan:
 
 
 class _Conductor:
-    """Ties a load test's life to Locust's events."""
+    """Ties the life of load tests to Locust's events; Locust runs one at a time."""
 
-    def __init__(self, environment: Any, plan: Plan, run_dir: Path | None) -> None:
+    def __init__(self, environment: Any, new_test: Callable[[Report], LoadTest]) -> None:
         self._environment = environment
-        self._plan = plan
-        self._run_dir = run_dir
+        self._new_test = new_test
         self._test: LoadTest | None = None
 
-    def listen(self) -> None:
-        """Register for the events; the senders are as many as the scenario allows by default."""
+    def listen(self, *, senders: int) -> None:
+        """Register for the events; `senders` is how many Locust starts if nobody says otherwise."""
         events.test_start.add_listener(self._on_test_start)
         events.spawning_complete.add_listener(self._on_all_senders_up)
         events.test_stopping.add_listener(self._on_stop)
         events.quitting.add_listener(self._on_stop)
         options = self._environment.parsed_options
         if options.num_users is None:
-            options.num_users = self._plan.scenario.limits.max_in_flight
+            options.num_users = senders
         if options.spawn_rate is None:
             options.spawn_rate = options.num_users
 
     def _on_test_start(self, **_: Any) -> None:
-        output = RunDirectoryOutput(self._run_dir) if self._run_dir else NoOutput()
-        plan = self._plan if self._run_dir else self._plan.again()
-        self._test = InvokeRestApiUser.load_test = LoadTest(plan, output, self._report)
+        self._test = InvokeRestApiUser.load_test = self._new_test(self._report)
 
     def _on_all_senders_up(self, **_: Any) -> None:
         gevent.spawn(self._run)
@@ -114,9 +120,11 @@ class _Conductor:
             runner.stop()
 
     def _on_stop(self, **_: Any) -> None:
-        if self._test is not None:
-            self._test.finish()
-            self._environment.process_exit_code = self._test.exit_code
+        if self._test is None:  # told to quit before anything began
+            self._environment.process_exit_code = EXIT_INTERRUPTED
+            return
+        self._test.finish()
+        self._environment.process_exit_code = self._test.exit_code
 
     def _report(
         self, label: str, start_s: float, latency_s: float | None, result: CallResult

@@ -1,13 +1,11 @@
 """One load test from the first arrival to the last row."""
 
 import logging
-import gc
 import time
 
 import gevent
 from gevent.event import Event
 
-from harness.errors import HeadroomError
 from harness.generator import EXIT_ABORTED, EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
 from harness.traffic.abort import ErrorRateRule
 from harness.traffic.operations import build_call
@@ -67,13 +65,16 @@ class LoadTest:
 
     def finish(self) -> None:
         """Stop if it still runs, and wait, not for ever, until the record is closed."""
-        if self._started and not self._ended.is_set():
-            self._finishing = True
-            self._interrupt()
+        if self._ended.is_set():
+            return
+        self._finishing = True
+        self._interrupt()
+        if self._started:
             self._ended.wait(self._drain_s + PERIOD_S)
+        else:
+            self.run()  # nothing will be sent: it writes down that it was interrupted
 
     def _send_everything(self) -> None:
-        gc.collect(); gc.freeze()
         beating = gevent.spawn(self._beat)
         try:
             self._loop.run(schedule_of(self._plan.scenario))
@@ -110,22 +111,22 @@ class LoadTest:
                 gevent.sleep(PERIOD_S)
                 self._pulse.beat()
                 self._stop_if_needed()
-        except HeadroomError:
+        except Exception:
             logger.exception("The record cannot be written")
             self._stop(EXIT_FAILED)
 
     def _stop_if_needed(self) -> None:
         reason = self._pulse.reason_to_abort()
         if self._stopped_with is None and reason:
-            self._journal.event("aborted", reason=reason)
             self._stop(EXIT_ABORTED)
+            self._journal.event("aborted", reason=reason)
         if not self._output.is_wanted():
             self._interrupt()
 
     def _interrupt(self) -> None:
         if self._stopped_with is None:
-            self._journal.event("interrupted")
             self._stop(EXIT_INTERRUPTED)
+            self._journal.event("interrupted")
 
     def _stop(self, exit_code: int) -> None:
         self._stopped_with = exit_code

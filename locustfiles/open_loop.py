@@ -61,6 +61,8 @@ class OpenLoop:
     def run(self, schedules: Iterable[StageSchedule]) -> bool:
         """Run all stages and drain after each; False if `stop` cut it short."""
         for schedule in schedules:
+            if self._stopping.is_set():
+                return False
             completed = self._run_stage(schedule)
             self._drain(schedule)
             if not completed:

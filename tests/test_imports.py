@@ -18,7 +18,9 @@ def imports_of(path: Path) -> Iterator[str]:
             yield node.module
 
 
-def offenders(folder: str, forbidden: tuple[str, ...], *, spared: tuple[str, ...] = ()) -> list[str]:
+def offenders(
+    folder: str, forbidden: tuple[str, ...], *, spared: tuple[str, ...] = ()
+) -> list[str]:
     found = []
     for path in sorted((ROOT / folder).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()

@@ -1,10 +1,11 @@
 """The sentences of a report: the headline, the SLO lines, what scaling did, and the notes."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from analysis.report import words
-from analysis.report.tables import stage_name
+from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import Estimate, RunAnalysis, ScalingEvent, SloResult, StageStats
 
 
@@ -24,7 +25,7 @@ def headline(analysis: RunAnalysis) -> str:
     if not verdict.answered:
         return "Inconclusive"
     if analysis.question == "check":
-        return "SLO met" if verdict.passed else "SLO not met"
+        return _check_headline(analysis)
     if sizing and sizing.target and words.is_known(sizing.target.webservers):
         needed = words.webservers(sizing.target.webservers)
         return f"{needed} for {words.calls_per_s(sizing.target.rate_per_s)}"
@@ -35,6 +36,15 @@ def headline(analysis: RunAnalysis) -> str:
         )
         return f"{at_least}{words.calls_per_s(capacity.highest_rate_per_s)}{with_servers}"
     return "No stage met the SLO"
+
+
+def _check_headline(analysis: RunAnalysis) -> str:
+    if analysis.verdict.passed:
+        return "SLO met" if analysis.slo else "Check passed"
+    lines = (*analysis.slo, *(line for stage in analysis.stages for line in stage.slo))
+    broken = any(line.met is False for line in lines)
+    missed = any(not each.met for each in analysis.expectations)
+    return "Expectations not met" if missed and not broken else "SLO not met"
 
 
 def identity(analysis: RunAnalysis) -> str:
@@ -53,7 +63,8 @@ def _environment_words(facts: dict[str, object]) -> Iterator[str]:
 
 def _length(analysis: RunAnalysis) -> str:
     took = words.delay(analysis.ended_at_s - analysis.started_at_s)
-    return f"{analysis.status} after {took}" if took != words.UNKNOWN else analysis.status
+    ended = "cut off" if analysis.status == "running" else analysis.status
+    return f"{ended} after {took}" if took != words.UNKNOWN else ended
 
 
 def decisive_stage(analysis: RunAnalysis) -> StageStats | None:
@@ -68,7 +79,7 @@ def decisive_stage(analysis: RunAnalysis) -> StageStats | None:
             if found:
                 return found[0]
     sent = [stage for stage in analysis.stages if stage.sent]
-    failed = [stage for stage in sent if stage.met_slo is False]
+    failed = [stage for stage in sent if stage_verdict(stage) is False]
     if failed:
         return failed[0]
     return max(sent, key=lambda stage: stage.achieved_per_s, default=None)
@@ -80,9 +91,15 @@ def judgement(analysis: RunAnalysis) -> Judgement:
     if analysis.question == "check" or stage is None:
         return Judgement("whole run", analysis.slo)
     met = analysis.capacity is not None and stage.index == analysis.capacity.highest_stage
-    why = "the highest that met it" if met else "where it broke"
+    why = "the highest that met it" if met else _why_stopped(stage)
     lines = analysis.slo if met and analysis.slo else stage.slo
     return Judgement(f"stage {stage_name(stage)}, {why}", lines)
+
+
+def _why_stopped(stage: StageStats) -> str:
+    if not stage.generator_ok:
+        return "where the load generator was the limit"
+    return "where it broke" if stage.met_slo is False else "where the search stopped"
 
 
 def observed(result: SloResult) -> str:
@@ -129,11 +146,27 @@ def _scaling_steps(event: ScalingEvent) -> tuple[tuple[str, float | None], ...]:
     )
 
 
+def reasons(analysis: RunAnalysis) -> tuple[str, ...]:
+    """Why the verdict is what it is, without what its sentence or the sizing says anyway."""
+    evidence = (analysis.capacity.explanation,) if analysis.capacity else ()
+    sentence = analysis.verdict.sentence.lower()
+    explained = analysis.sizing.explanation if analysis.sizing else ""
+    return tuple(
+        reason
+        for reason in dict.fromkeys((*analysis.verdict.reasons, *evidence))
+        if reason != explained and reason.rstrip(".").lower() not in sentence
+    )
+
+
 def notes(analysis: RunAnalysis) -> tuple[str, ...]:
     """Everything a careful reader must know: warnings, refusals with their reasons, remarks."""
-    every = [*analysis.warnings, *_stage_notes(analysis.stages), *_refusals(analysis)]
-    for part in (analysis.sizing.warnings if analysis.sizing else (), analysis.notes):
-        every.extend(part)
+    every = (
+        *analysis.warnings,
+        *_stage_notes(analysis.stages),
+        *_refusals(analysis.stages),
+        *_demand_notes(analysis),
+        *analysis.notes,
+    )
     return tuple(dict.fromkeys(every))
 
 
@@ -143,7 +176,7 @@ def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
         if not stage.generator_ok:
             why = stage.generator_reason or "it fell behind its schedule"
             yield f"{name}: the load generator was the limit ({why.rstrip('.')})."
-        if stage.unsent:
+        elif stage.unsent:
             yield f"{name}: {stage.unsent} of {stage.arrivals} arrivals were not sent."
         if stage.censored:
             yield (
@@ -152,27 +185,41 @@ def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
             )
 
 
-def _refusals(analysis: RunAnalysis) -> Iterator[str]:
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for stage in analysis.stages:
+def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
+    """Warnings of the stages' estimates; those that differ only in counts are told once."""
+    alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for stage in stages:
         for what, estimate in _stage_estimates(stage):
             for warning in estimate.warnings:
-                grouped.setdefault((what, warning), []).append(str(stage.index + 1))
-    for (what, warning), stages in grouped.items():
-        where = f"stage{'s' if len(stages) > 1 else ''} {', '.join(stages)}"
-        yield f"{what}, {where}: {warning}"
+                key = (what, re.sub(r"\b\d+", "#", warning))
+                alike.setdefault(key, []).append((stage.index + 1, warning))
+    for (what, _), found in alike.items():
+        numbers = {number for number, _ in found}
+        where = f"Stage{'s' if len(numbers) > 1 else ''} {words.listed(numbers)}"
+        number, warning = found[0]
+        if len({warning for _, warning in found}) > 1:
+            warning = f"{warning.rstrip('.')} (in stage {number})."
+        yield f"{where}, {what}: {warning}"
+
+
+def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
+    told = {analysis.demand.refusal} if analysis.demand else set()
+    sources: list[tuple[str, tuple[str, ...]]] = []
     if analysis.demand:
-        for what, estimate in (
-            ("CPU time per call", analysis.demand.mix_s),
-            *analysis.demand.per_operation_s.items(),
-        ):
-            yield from (f"{what}: {warning}" for warning in estimate.warnings)
+        sources.append(("Service demand", analysis.demand.mix_s.warnings))
+        for operation, estimate in analysis.demand.per_operation_s.items():
+            sources.append((f"Service demand of {operation}", estimate.warnings))
+    if analysis.sizing:
+        sources.append(("Sizing", analysis.sizing.warnings))
+    for what, warnings in sources:
+        yield from (f"{what}: {warning}" for warning in warnings if warning not in told)
+        told.update(warnings)
 
 
 def _stage_estimates(stage: StageStats) -> Iterator[tuple[str, Estimate]]:
     for name, latency in stage.latency_s.items():
-        yield f"{name} latency", latency
+        yield "latency", latency
         service_time = stage.service_time_s.get(name)
         if service_time and service_time.warnings != latency.warnings:
-            yield f"{name} service time", service_time
+            yield "service time", service_time
     yield "error rate", stage.error_rate

@@ -35,7 +35,13 @@ class Table:
 
 def stage_name(stage: StageStats) -> str:
     """The stage as people count: "3 burst", or "3" when it has no name of its own."""
-    return f"{stage.index + 1} {stage.name}".strip()
+    number = str(stage.index + 1)
+    return number if stage.name in ("", f"stage {number}") else f"{number} {stage.name}"
+
+
+def stage_verdict(stage: StageStats) -> bool | None:
+    """Whether a stage met the SLO; None also when the load generator was the limit in it."""
+    return stage.met_slo if stage.generator_ok else None
 
 
 def stage_table(analysis: RunAnalysis, *, intervals: bool) -> Table:
@@ -68,7 +74,7 @@ def stage_table(analysis: RunAnalysis, *, intervals: bool) -> Table:
             words.share(stage.error_rate.value),
             words.span(stage.webservers_min, stage.webservers_max),
             words.percent(stage.webserver_cpu_percent),
-            words.MARKS[stage.met_slo],
+            words.MARKS[stage_verdict(stage)],
         )
         for stage in analysis.stages
     )

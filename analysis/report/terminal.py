@@ -84,14 +84,11 @@ def _stages(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
 
 def _latency(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     stage = story.decisive_stage(analysis)
-    if stage is None:
-        return
-    confidence = (
-        words.share(next(iter(stage.latency_s.values())).confidence) if stage.latency_s else ""
-    )
-    interval = f" ({confidence} interval)" if confidence else ""
-    yield pen.style(f"Stage {tables.stage_name(stage)}{interval}", "bold")
-    yield from laid_out(tables.latency_table(stage), pen.width, pen.style)
+    known = stage and [e for e in stage.latency_s.values() if words.is_known(e.value)]
+    if stage and known:
+        interval = f" ({words.share(known[0].confidence)} interval)"
+        yield pen.style(f"Stage {tables.stage_name(stage)}{interval}", "bold")
+        yield from laid_out(tables.latency_table(stage), pen.width, pen.style)
 
 
 def _errors(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
@@ -144,7 +141,7 @@ def _notes(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
 
 
 def _verdict(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
-    for reason in analysis.verdict.reasons:
+    for reason in story.reasons(analysis):
         yield from pen.wrapped(reason, first="", rest=INDENT)
     styles = {0: ("bold", "green"), 3: ("bold", "red")}.get(
         analysis.verdict.exit_code, ("bold", "yellow")

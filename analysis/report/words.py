@@ -4,7 +4,7 @@ None, NaN and infinities never reach a reader; the reason is in the notes (`anal
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeGuard
 
 from analysis.results import Estimate
@@ -31,8 +31,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 def trimmed(value: float) -> str:
     """Like `significant`, without trailing zeros: 25, 0.5, 24.9."""
-    text = significant(value)
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return _trim(significant(value))
 
 
 def duration(seconds: float | None) -> str:
@@ -78,7 +77,9 @@ def percent(value: float | None) -> str:
         return f"{value:.0f} %"
     if value > 99:
         return f"{min(value, 99.9):.1f} %"  # nearly all is not all
-    return f"{value:.0f} %" if value >= 10 else f"{value:.1g} %"
+    if value >= 10:
+        return f"{value:.0f} %"
+    return f"{_trim(significant(value, 2))} %"
 
 
 def rate(per_s: float | None) -> str:
@@ -109,6 +110,17 @@ def span(low: float | None, high: float | None) -> str:
     return count(known[0]) if known[0] == known[-1] else f"{count(known[0])}-{count(known[-1])}"
 
 
+def listed(numbers: Iterable[int]) -> str:
+    """Whole numbers in order, neighbours joined: "1-3, 5"."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(span(run[0], run[-1]) for run in runs)
+
+
 def ordinal(number: int) -> str:
     """A place in a row: "third", "12th"."""
     return _ORDINALS[number] if 0 < number < len(_ORDINALS) else f"{number}th"
@@ -135,7 +147,7 @@ def number_estimate(estimate: Estimate | None) -> str:
     """Any other number with its interval: "0.031 (0.027-0.034)"."""
     if estimate is None or not is_known(estimate.value):
         return UNKNOWN
-    return f"{significant(estimate.value)}{_interval(estimate, significant)}"
+    return f"{trimmed(estimate.value)}{_interval(estimate, trimmed)}"
 
 
 def _interval(estimate: Estimate, written: Callable[[float], str]) -> str:
@@ -147,6 +159,10 @@ def _interval(estimate: Estimate, written: Callable[[float], str]) -> str:
     if is_known(high):
         return f" (at most {written(high)})"
     return ""
+
+
+def _trim(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:

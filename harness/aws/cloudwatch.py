@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness.aws.translate import aws_call
+from harness.aws.translate import aws_call, member
 from harness.errors import EnvironmentAccessError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class MetricsReader:
                 Namespace=NAMESPACE, MetricName=name
             )
             for page in pages:
-                for metric in page["Metrics"]:
+                for metric in member(page, "Metrics"):
                     dimensions = metric.get("Dimensions", [])
                     yield Metric(name, tuple((item["Name"], item["Value"]) for item in dimensions))
 
@@ -136,32 +136,30 @@ class MetricsReader:
         self, queries: Mapping[str, tuple[Metric, str]], start_s: int, end_s: int, period_s: int
     ) -> list[Sample]:
         with aws_call("cloudwatch:GetMetricData", environment=self._environment):
-            pages = list(
-                self._cloudwatch.get_paginator("get_metric_data").paginate(
-                    MetricDataQueries=[
-                        _query(query_id, metric, statistic, period_s)
-                        for query_id, (metric, statistic) in queries.items()
-                    ],
-                    StartTime=datetime.fromtimestamp(start_s, UTC),
-                    EndTime=datetime.fromtimestamp(end_s, UTC),
-                    ScanBy="TimestampAscending",
-                )
+            pages = self._cloudwatch.get_paginator("get_metric_data").paginate(
+                MetricDataQueries=[
+                    _query(query_id, metric, statistic, period_s)
+                    for query_id, (metric, statistic) in queries.items()
+                ],
+                StartTime=datetime.fromtimestamp(start_s, UTC),
+                EndTime=datetime.fromtimestamp(end_s, UTC),
+                ScanBy="TimestampAscending",
             )
+            results = [result for page in pages for result in member(page, "MetricDataResults")]
         samples = []
-        for page in pages:
-            for result in page["MetricDataResults"]:
-                if result.get("StatusCode") in ("Forbidden", "InternalError"):
-                    raise EnvironmentAccessError(
-                        f"cloudwatch:GetMetricData on environment '{self._environment}': "
-                        f"CloudWatch answered {result['StatusCode']} for a metric."
-                    )
-                metric, statistic = queries[result["Id"]]
-                samples += [
-                    Sample(metric, statistic, float(period_s), moment.timestamp(), value)
-                    for moment, value in zip(result["Timestamps"], result["Values"], strict=True)
-                    # a stand-in may answer with the period that begins at EndTime
-                    if moment.timestamp() < end_s
-                ]
+        for result in results:
+            if result.get("StatusCode") in ("Forbidden", "InternalError"):
+                raise EnvironmentAccessError(
+                    f"cloudwatch:GetMetricData on environment '{self._environment}': "
+                    f"CloudWatch answered {result['StatusCode']} for a metric."
+                )
+            metric, statistic = queries[result["Id"]]
+            samples += [
+                Sample(metric, statistic, float(period_s), moment.timestamp(), value)
+                for moment, value in zip(result["Timestamps"], result["Values"], strict=True)
+                # a stand-in may answer with the period that begins at EndTime
+                if moment.timestamp() < end_s
+            ]
         return samples
 
 

@@ -15,6 +15,7 @@ from harness.aws.cloudwatch import CONNECTIONS, CPU, STATISTICS, Metric, Sample,
 from harness.errors import EnvironmentAccessError, HeadroomError
 
 LOOK_BACK_PERIODS = 10
+DISCOVERY_PAUSE = 20  # times what a discovery took: a stand-in's costs CPU beside the load
 FINAL_ATTEMPTS = 3
 FINAL_RETRY_S = 5.0
 
@@ -88,6 +89,7 @@ class Collector:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._metrics: tuple[Metric, ...] = ()
+        self._discover_again_s = 0.0
         self._known: dict[tuple[Metric, str, float], float] = {}
         self._read_until_s: float | None = None
         self._gap_from_s: float | None = None
@@ -137,6 +139,7 @@ class Collector:
         if self.failure is not None:
             raise self.failure
         self._sleep(max(0.0, to_s + settle_s - self._clock()))
+        self._discover_again_s = 0.0
         whole_to_s = math.ceil(to_s / self._period_s) * self._period_s
         for attempt in range(FINAL_ATTEMPTS):
             if attempt:
@@ -159,8 +162,7 @@ class Collector:
         until_s = math.floor(min(to_s, now_s) / self._period_s) * self._period_s
         with self._lock:
             try:
-                if not _is_complete(self._metrics):
-                    self._metrics = tuple(self._reader.discover())
+                self._discover(now_s)
                 samples = self._reader.read(
                     self._metrics, from_s=from_s, to_s=until_s, period_s=self._period_s
                 )
@@ -171,6 +173,14 @@ class Collector:
             self._close_gap(now_s)
             self._read_until_s = now_s
             return True
+
+    def _discover(self, now_s: float) -> None:
+        """Look for metrics until nothing more can appear, but not all the time."""
+        if _is_complete(self._metrics) or now_s < self._discover_again_s:
+            return
+        began_s = self._clock()
+        self._metrics = tuple(self._reader.discover())
+        self._discover_again_s = now_s + DISCOVERY_PAUSE * (self._clock() - began_s)
 
     def _record(self, samples: Sequence[Sample], now_s: float) -> None:
         for sample in samples:

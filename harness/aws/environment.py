@@ -7,7 +7,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from harness.aws.clients import AwsClients
-from harness.aws.translate import aws_call
+from harness.aws.translate import aws_call, member
 
 # vCPU of one webserver by class (AWS user guide, "environment class").
 WEBSERVER_VCPU: Mapping[str, float] = {
@@ -77,8 +77,8 @@ def describe_environment(
     asked_at_s = clock()
     with aws_call("airflow:GetEnvironment", environment=name):
         answer = clients.mwaa.get_environment(Name=name)
+        environment: Mapping[str, object] = member(answer, "Environment")
     answered_at_s = clock()
-    environment: Mapping[str, object] = {**answer["Environment"]}
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     environment_class = str(environment.get("EnvironmentClass", ""))
     return EnvironmentFacts(

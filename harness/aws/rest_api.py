@@ -11,7 +11,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from harness.aws.clients import AwsClients
-from harness.aws.translate import aws_call
+from harness.aws.translate import aws_call, member
 
 Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
 
@@ -92,7 +92,7 @@ class RestApi:
                 if exc.response["Error"].get("Code") not in _AIRFLOW_ERRORS:
                     raise
                 answer = {**exc.response}
-        return Answer(int(answer.get("RestApiStatusCode", 0)), answer.get("RestApiResponse"))
+            return Answer(member(answer, "RestApiStatusCode"), answer.get("RestApiResponse"))
 
     def _wait_for_turn(self) -> None:
         wait_s = self._next_s - self._clock()

@@ -5,6 +5,7 @@ AWS's own messages name principals and accounts, so a known error is told in our
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -65,6 +66,8 @@ _LOCAL_ERRORS: tuple[tuple[type[Exception], Callable[[Exception], str]], ...] = 
         HTTPClientError,
         lambda exc: f"{_endpoint(exc)} does not answer; check the network, the region and proxies",
     ),
+    (ResponseParserError, lambda _: "the answer is not AWS's; check the endpoint URL and proxies"),
+    (UnicodeDecodeError, lambda _: "the answer is not AWS's; check the endpoint URL and proxies"),
 )
 
 
@@ -85,10 +88,23 @@ def aws_call(action: str, *, environment: str) -> Iterator[None]:
         raise EnvironmentAccessError(
             f"{action} on environment '{environment}': {_refusal(exc, action, environment)}."
         ) from exc
-    except (BotoCoreError, ResponseParserError) as exc:
+    except (BotoCoreError, ResponseParserError, UnicodeDecodeError) as exc:
         raise EnvironmentAccessError(
             f"{action} on environment '{environment}': {_local_problem(exc)}."
         ) from exc
+
+
+def member(answer: Mapping[str, Any], key: str) -> Any:
+    """A member that AWS always sends; botocore lets any answer pass, a proxy's page included.
+
+    To be used within `aws_call`.
+
+    Raises:
+        ResponseParserError: it is not there.
+    """
+    if key not in answer:
+        raise ResponseParserError(f"the answer has no {key}")
+    return answer[key]
 
 
 def is_throttle(code: str) -> bool:
@@ -111,7 +127,8 @@ def _refusal(exc: ClientError, action: str, environment: str) -> str:
     if is_throttle(code):
         return "AWS throttles these calls; wait a minute or send fewer calls"
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
-    return _CLIENT_ERRORS.get(code, f"AWS answered {status} {code} {message}".strip().rstrip("."))
+    answered = " ".join(part for part in dict.fromkeys((str(status), code, message)) if part)
+    return _CLIENT_ERRORS.get(code, f"AWS answered {answered}".rstrip("."))
 
 
 def _local_problem(exc: Exception) -> str:

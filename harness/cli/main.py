@@ -16,7 +16,7 @@ from harness.errors import ExitCode, HeadroomError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="mwaa-headroom", prog_name="headroom")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
-def app(debug: bool) -> None:  # noqa: ARG001 - read by `main`, which sees it even when parsing fails
+def app(debug: bool) -> None:
     """Load tests and capacity planning for Amazon MWAA, called through InvokeRestApi.
 
     Exit codes: 0 fine, 1 internal error, 2 usage or configuration, 3 SLO not met, 4 regression,
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()  # the reader (head, less) has gone: nothing to say, nobody to hear it
         sys.exit(ExitCode.OK)
-    except Exception as exc:  # noqa: BLE001 - the last line of defence for the user's terminal
+    except Exception as exc:
         sentence = f"internal error: {type(exc).__name__}: {exc} (see it whole with --debug)."
         _show(exc, sentence, debug="--debug" in given)
         sys.exit(ExitCode.INTERNAL)

@@ -98,8 +98,8 @@ def load_line(status: LoadStatus) -> str:
     trouble = f", {status.unsent} unsent" if status.unsent else ""
     return (
         f"stage {status.stage + 1}/{status.stages} {status.stage_name}: "
-        f"{status.rate_per_s:g} calls/s asked, {status.sent} sent, {status.errors} failed{trouble}, "
-        f"{status.in_flight} in flight, {servers} webservers at {cpu} CPU, "
+        f"{status.rate_per_s:g} calls/s asked, {status.sent} sent, {status.errors} failed"
+        f"{trouble}, {status.in_flight} in flight, {servers} webservers at {cpu} CPU, "
         f"{status.remaining_s:.0f} s to go"
     )
 

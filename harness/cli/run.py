@@ -32,8 +32,8 @@ def run_command(
 ) -> int:
     """Carry out a SCENARIO file: start or find its environment, send its traffic, report.
 
-    The run is recorded in a directory of its own; `headroom report` makes its report again from there.
-    Ctrl-C ends the load, keeps the record and still makes the report.
+    The run is recorded in a directory of its own, from which `headroom report` makes its report
+    again. Ctrl-C ends the load, keeps the record and still makes the report.
     """
     from harness.cli.progress import make_narrator
     from harness.run.reporting import report_run

@@ -105,12 +105,12 @@ async def running_environment(
         )
         cleanup.push_async_callback(gateway.stop)
 
+        addresses = await gateway.start()  # first: a port in use is known before the long wait
         metrics_server = start_metrics_server(instance, children)
         await together(
             metrics_server.wait_until_ready(),
             _bring_up_webservers(settings.min_webservers, backend, fleet, progress),
         )
-        addresses = await gateway.start()
         endpoints = Endpoints(
             mwaa_url=addresses.mwaa_url,
             webserver_url=addresses.webserver_url,

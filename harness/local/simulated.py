@@ -190,6 +190,8 @@ class SimulatedBackend:
         """The truth, for whoever wants to compare an estimate with it."""
         settings = self._settings
         return {
+            "airflow_version": self.airflow_version,
+            "webserver_cpu": self.webserver_cpu,
             "cpu_limited": True,
             "cpu_limit_reason": "the processor is simulated",
             "database": "none (simulated)",

@@ -12,7 +12,6 @@ from harness.run.narrator import Narrator
 from harness.run.phases import Phases
 from harness.scenario.model import AwsSettings, Scenario
 
-
 PUBLISHING_S = 2.0  # a stand-in publishes a period's samples within this time after its end
 
 

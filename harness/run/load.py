@@ -1,4 +1,4 @@
-"""The load itself: generator and collector side by side until the schedule ends or somebody stops it."""
+"""The load itself: the generator is watched until its schedule ends or somebody stops it."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
 
 from harness.aws.clients import is_loopback
 from harness.aws.translate import aws_call
@@ -92,7 +91,7 @@ def boto3_transport(
             answer = client.invoke_rest_api(**request)
         except aws_errors.ClientError as exc:
             answer = exc.response
-        except (aws_errors.BotoCoreError, ResponseParserError) as exc:
+        except Exception as exc:  # botocore's parser lets anything out on an unforeseen answer
             return _without_answer(exc)
         return _with_answer(answer, clock() - started, service_timeout_s)
 
@@ -135,6 +134,6 @@ def _outcome_without_answer(error: Exception) -> Outcome:
         return "invalid"
     if isinstance(error, _NO_CREDENTIALS):
         return "denied"
-    if isinstance(error, ResponseParserError):
-        return "service_error"  # something answered, but not in MWAA's words
-    return "connection_error"
+    if isinstance(error, aws_errors.BotoCoreError):
+        return "connection_error"
+    return "service_error"  # something answered, but not in MWAA's words

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import ARN, NAME, CannedMwaa
+from canned_mwaa import ARN, NAME, CannedMwaa
 
 from harness.aws.access import require_allowed
 from harness.aws.clients import is_loopback, make_clients

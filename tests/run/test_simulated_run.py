@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -108,7 +107,7 @@ def test_a_check_that_holds(scenario: Path, tmp_path: Path, variables: dict[str,
     assert manifest["rows"]["metrics"] > 0
     assert manifest["environment"]["before"]["MinWebservers"] == 2
     assert report["schema_version"] == 1
-    assert ET.parse(directory / "junit.xml").getroot() is not None
+    assert (directory / "junit.xml").read_text().count("<testcase") >= 3
     assert not (directory / "requests.arrows").exists()
 
     # The report is a function of the record: made again from a copy elsewhere, it says the same.

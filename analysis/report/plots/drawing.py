@@ -91,7 +91,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 def single_axes(width_in: float, height_in: float, *, left_in: float = 0.9) -> tuple[Figure, Axes]:
     """A figure with one pair of axes, with room for a title and a heading above."""
     figure = new_figure(width_in, height_in)
-    bottom_in, top_in, right_in = 0.65, 0.95, 0.35
+    bottom_in, top_in, right_in = 0.65, 0.85, 0.35
     axes = figure.add_axes(
         (
             left_in / width_in,
@@ -154,6 +154,7 @@ def say(axes: Axes, text: str) -> None:
     """A sentence in the place of a picture that has nothing to show."""
     axes.set_yticks([])
     axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
     axes.text(
         0.5,
         0.5,
@@ -212,7 +213,7 @@ class Labels:
     def _is_free(self, label: Annotation) -> bool:
         box = label.get_window_extent()
         frame = self._axes.get_window_extent().padded(3)
-        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 20 and frame.y0 <= box.y0
+        inside = frame.x0 + 6 <= box.x0 and box.x1 <= frame.x1 + 20 and frame.y0 <= box.y0
         inside = inside and box.y1 <= frame.y1
         return inside and not any(box.overlaps(other) for other in self._taken)
 

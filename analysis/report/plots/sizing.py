@@ -1,5 +1,7 @@
 """Pictures of what a call costs and how many webservers a load needs."""
 
+from typing import Final
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -18,9 +20,10 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
+from analysis.report.tables import stage_verdict
 from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult, SizingRow
 
-SERVICE_LIMIT_WEBSERVERS = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)
+SERVICE_LIMIT_WEBSERVERS: Final = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)
 
 
 def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
@@ -50,7 +53,9 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
     axes.set_xlabel("rate of this mix (calls/s)")
     axes.set_ylabel("webservers")
     _mark_target(axes, sizing)
-    keys = [Key("needed", "━", BLUE), Key("interval", "■", SKY)]
+    keys = [Key("needed", "━", BLUE)]
+    if low != high:
+        keys.append(Key("interval", "■", SKY))
     keys.append(Key(f"most the service allows ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
     heading(axes, "Webservers", *keys, *_draw_measured(axes, analysis))
     return figure
@@ -106,7 +111,8 @@ def _sizing_title(sizing: SizingResult) -> str:
     )
     verb = "needs" if target.rate_per_s == 1 else "need"
     needed = words.webservers(target.webservers)
-    return f"{words.calls_per_s(target.rate_per_s)} {verb} {needed}{between}"
+    excess = "" if target.within_limits else ": more than the service allows"
+    return f"{words.calls_per_s(target.rate_per_s)} {verb} {needed}{between}{excess}"
 
 
 def _mark_target(axes: Axes, sizing: SizingResult) -> None:
@@ -129,7 +135,7 @@ def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
         points = [
             (stage.achieved_per_s, float(stage.webservers_max))
             for stage in analysis.stages
-            if stage.met_slo is met and words.is_known(stage.webservers_max)
+            if stage_verdict(stage) is met and words.is_known(stage.webservers_max)
         ]
         inside = [point for point in points if point[0] <= axes.get_xlim()[1]]
         if inside:

@@ -1,5 +1,6 @@
 """Pictures with one point or bar per stage: latency against throughput, and errors."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -22,12 +23,14 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
-from analysis.report.tables import stage_name
+from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import Estimate, RunAnalysis, StageStats
 
-_LABEL_OFFSETS: Final = tuple(
-    (side, dy) for dy in (10, -10, 0, 22, -22, 34, -34, 46, -46, 60, -60) for side in (8, -8)
+_LABEL_OFFSETS: Final = (
+    *((0, 13), (8, 8), (-8, 8), (0, -13), (8, -8), (-8, -8), (10, 0), (-10, 0)),
+    *((side, dy) for dy in (22, -22, 34, -34) for side in (8, -8)),
 )
+_MOST_NAMED: Final = 8  # more stages than this are labelled by their number alone
 _MARKER_OF_VERDICT: Final = {True: "o", False: "X", None: "D"}
 _COLOUR_OF_VERDICT: Final = {True: BLUE, False: VERMILLION, None: FAINT}
 _KEYS_OF_VERDICT: Final = {
@@ -39,26 +42,24 @@ _KEYS_OF_VERDICT: Final = {
 
 def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
     """Latency (p95 with interval, and p50) of every stage against the rate achieved in it."""
-    figure, axes = single_axes(8.6, 5.0)
-    title(figure, _capacity_title(analysis))
-    axes.set_xlabel("achieved rate (calls/s)")
-    axes.set_ylabel("latency, from the intended start")
     shown = [stage for stage in analysis.stages if _known(stage, "p95") or _known(stage, "p50")]
     if not shown:
-        say(axes, "no latency could be estimated: too few calls were sent")
-        return figure
+        return _nothing(_capacity_title(analysis), "no latency to show: too few calls ended ok")
+    figure, axes = single_axes(8.6, 5.0)
+    title(figure, _capacity_title(analysis))
+    axes.set_ylabel("latency, from the intended start")
     slo = scales.latency_slo(analysis)
     fastest = max(stage.achieved_per_s for stage in shown)
     axes.set_xlim(0, fastest * 1.12)
     ends = [end for s in shown for n in ("p50", "p95") for end in _ends(s.latency_s.get(n))]
-    scales.latency_axis(axes, [*ends, slo.threshold if slo else None])
+    scales.latency_axis(axes, [*ends, slo.threshold] if slo else ends)
     scales.draw_slo_line(axes, slo)
-    axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.8)
-    axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.8, zorder=1.5)
+    axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)
+    axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.6, zorder=1.5)
     for stage in shown:
         _draw_interval(axes, stage)
-    _label_stages(axes, shown)
-    verdicts = {stage.met_slo for stage in shown}
+    axes.set_xlabel(f"achieved rate (calls/s){_label_stages(axes, shown)}")
+    verdicts = {stage_verdict(stage) for stage in shown}
     keys = [key for met, key in _KEYS_OF_VERDICT.items() if met in verdicts]
     keys.append(Key("p50", "○", FAINT))
     if slo:
@@ -70,15 +71,14 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
 def draw_errors(analysis: RunAnalysis) -> Figure:
     """The share of calls that failed in every stage, stacked by who is to blame."""
     number = len(analysis.stages)
-    figure, axes = single_axes(8.6, 3.6)
     shares = {layer: np.array([_share(s, layer) for s in analysis.stages]) for layer in LAYERS}
     present = {layer: values for layer, values in shares.items() if values.any()}
     if not present:
-        title(figure, "No errors")
-        axes.set_xticks([])
         sent = sum(stage.sent for stage in analysis.stages)
-        say(axes, f"no errors: all {sent} calls ended well" if sent else "no call was sent")
-        return figure
+        if not sent:
+            return _nothing("No call was sent", "nothing to show")
+        return _nothing("No errors", f"no errors: all {sent} judged calls ended well")
+    figure, axes = single_axes(8.6, 3.6)
     title(figure, _errors_title(analysis, present))
     below = np.zeros(number)
     for layer, values in present.items():
@@ -97,9 +97,17 @@ def draw_errors(analysis: RunAnalysis) -> Figure:
     return figure
 
 
+def _nothing(finding: str, reason: str) -> Figure:
+    figure, axes = single_axes(8.6, 1.9)
+    title(figure, finding)
+    axes.set_xticks([])
+    say(axes, reason)
+    return figure
+
+
 def _capacity_title(analysis: RunAnalysis) -> str:
-    broken = [stage for stage in analysis.stages if stage.met_slo is False]
-    met = [stage for stage in analysis.stages if stage.met_slo]
+    broken = [stage for stage in analysis.stages if stage_verdict(stage) is False]
+    met = [stage for stage in analysis.stages if stage_verdict(stage)]
     if not met:
         return "No stage met the SLO" if broken else "No stage could be judged"
     best = max(met, key=lambda stage: stage.achieved_per_s)
@@ -112,16 +120,14 @@ def _capacity_title(analysis: RunAnalysis) -> str:
     return f"{held} and broke at {words.calls_per_s(worst.achieved_per_s)}"
 
 
-def _errors_title(
-    analysis: RunAnalysis, present: dict[str, "np.ndarray[tuple[int], np.dtype[np.float64]]"]
-) -> str:
+def _errors_title(analysis: RunAnalysis, layers: Iterable[str]) -> str:
     counts: dict[str, int] = {}
     for stage in analysis.stages:
         for outcome, calls in stage.outcomes.items():
             if outcome != "ok":
                 counts[outcome] = counts.get(outcome, 0) + calls
     if not counts:
-        return f"Errors came from: {', '.join(present)}"
+        return f"Errors came from: {', '.join(layers)}"
     commonest = max(counts, key=lambda outcome: counts[outcome])
     total = sum(counts.values())
     if len(counts) == 1:
@@ -133,26 +139,32 @@ def _draw_interval(axes: Axes, stage: StageStats) -> None:
     estimate = stage.latency_s.get("p95")
     if estimate is None or not words.is_known(estimate.value):
         return
-    colour = _COLOUR_OF_VERDICT[stage.met_slo]
+    colour = _COLOUR_OF_VERDICT[stage_verdict(stage)]
     ends = _ends(estimate)
     axes.vlines(stage.achieved_per_s, min(ends), max(ends), color=colour, lw=1.6, zorder=2.2)
-    marker = _MARKER_OF_VERDICT[stage.met_slo]
+    marker = _MARKER_OF_VERDICT[stage_verdict(stage)]
     axes.plot(stage.achieved_per_s, estimate.value, marker, color=colour, ms=8, zorder=2.5)
 
 
-def _label_stages(axes: Axes, stages: list[StageStats]) -> None:
+def _label_stages(axes: Axes, stages: list[StageStats]) -> str:
+    """Name the points; what is the same for all of them is returned for the axis instead."""
     labels = Labels(axes)
     for name in ("p50", "p95"):
         labels.keep_clear(zip(*_points(stages, name), strict=True))
-    for stage in stages:
-        name = "p95" if _known(stage, "p95") else "p50"
-        height = stage.latency_s[name].value or 0.0
-        servers = words.span(stage.webservers_min, stage.webservers_max)
-        beside = "" if servers == words.UNKNOWN else f": {_webserver_words(servers)}"
-        for text in (f"stage {stage_name(stage)}{beside}", f"{stage.index + 1}"):
-            colour = VERMILLION if stage.met_slo is False else INK
+    servers = [words.span(stage.webservers_min, stage.webservers_max) for stage in stages]
+    all_same = len(set(servers)) == 1
+    for stage, count in zip(stages, servers, strict=True):
+        height = stage.latency_s["p95" if _known(stage, "p95") else "p50"].value or 0.0
+        number = str(stage.index + 1)
+        name = f"stage {stage_name(stage)}" if len(stages) <= _MOST_NAMED else number
+        beside = "" if all_same or count == words.UNKNOWN else f": {_webserver_words(count)}"
+        for text in (f"{name}{beside}", f"{number}{beside}", number):
+            colour = VERMILLION if stage_verdict(stage) is False else INK
             if labels.add(text, (stage.achieved_per_s, height), colour, _LABEL_OFFSETS):
                 break
+    if not all_same or servers[0] == words.UNKNOWN:
+        return ""
+    return f", every stage with {_webserver_words(servers[0])}"
 
 
 def _webserver_words(servers: str) -> str:

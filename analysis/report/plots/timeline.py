@@ -9,6 +9,7 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.calls import Calls, calls_of
 from analysis.report import story, words
 from analysis.report.plots import scales
 from analysis.report.plots.drawing import (
@@ -27,11 +28,11 @@ from analysis.report.plots.drawing import (
     title,
 )
 from analysis.report.plots.timeline_marks import draw_scaling, draw_stages, scaling_rows_in
-from analysis.report.plots.windows import Array, Calls, Windows, calls_of, cut
-from analysis.report.tables import stage_name
+from analysis.report.plots.windows import Array, Windows, cut
+from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import PeriodPoint, RunAnalysis
+from analysis.setting import CPU_ABOVE_PERCENT
 
-SCALE_OUT_CPU_PERCENT: Final = 70.0  # documented rule of MWAA's webserver autoscaling
 _WIDTH_IN: Final = 11.0
 _MOST_DOTS: Final = 20_000
 _GAP_IN: Final = 0.42
@@ -47,10 +48,15 @@ def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
         requests: The record's requests table (`analysis.records.schema.REQUESTS_SCHEMA`).
         analysis: What was found in it.
     """
-    calls = calls_of(requests, analysis.started_at_s)
+    calls = calls_of(requests)
     length_s = _length_s(calls, analysis)
     slowest_per_s = min((stage.offered_per_s for stage in analysis.stages), default=0.0)
-    windows = cut(calls, length_s, slowest_per_s=slowest_per_s)
+    windows = cut(
+        calls,
+        started_at_s=analysis.started_at_s,
+        length_s=length_s,
+        slowest_per_s=slowest_per_s,
+    )
     has_metrics = any(_has_metrics(point) for point in analysis.periods)
     heights_in = {
         "rate": 1.25,
@@ -83,7 +89,7 @@ def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
 def _length_s(calls: Calls, analysis: RunAnalysis) -> float:
     ends = [analysis.ended_at_s - analysis.started_at_s]
     ends += [stage.ended_at_s - analysis.started_at_s for stage in analysis.stages]
-    ends += [float(calls.intended_s.max())] if len(calls.intended_s) else []
+    ends += [float(calls.intended_start_s.max()) - analysis.started_at_s] if len(calls) else []
     return max((end for end in ends if words.is_known(end)), default=1.0)
 
 
@@ -132,7 +138,7 @@ def _draw_latency(axes: Axes, calls: Calls, windows: Windows, analysis: RunAnaly
         (bad, VERMILLION, "x", min(1.0, faintness * 4)),
     ):
         axes.plot(
-            calls.intended_s[chosen],
+            calls.intended_start_s[chosen] - analysis.started_at_s,
             calls.latency_s[chosen],
             linestyle="none",
             marker=marker,
@@ -170,7 +176,7 @@ def _draw_errors(axes: Axes, windows: Windows) -> None:
         axes.bar(
             windows.edges_s[:-1],
             per_s,
-            windows.width_s,
+            np.diff(windows.edges_s),
             bottom=below,
             align="edge",
             color=COLOUR_OF_LAYER[layer],
@@ -189,7 +195,8 @@ def _draw_cpu(axes: Axes, analysis: RunAnalysis) -> None:
     if np.isfinite(highest).any():
         axes.fill_between(edges, mean, highest, step="post", color=SKY, alpha=0.35, linewidth=0)
     axes.step(edges, mean, where="post", color=BLUE, linewidth=1.8)
-    axes.axhline(SCALE_OUT_CPU_PERCENT, color=INK, linewidth=1.1, linestyle=(0, (1, 2)))
+    threshold = _scale_out_cpu_percent(analysis)
+    axes.axhline(threshold, color=INK, linewidth=1.1, linestyle=(0, (1, 2)))
     axes.set_ylim(0, 105)
     axes.set_yticks([0, 50, 100])
     axes.set_ylabel("CPU (%)")
@@ -198,8 +205,14 @@ def _draw_cpu(axes: Axes, analysis: RunAnalysis) -> None:
         "Webserver CPU",
         Key("mean", "━", BLUE),
         Key("up to the busiest webserver", "■", SKY),
-        Key(f"scale-out above {SCALE_OUT_CPU_PERCENT:.0f} %", "···", INK),
+        Key(f"scale-out above {threshold:g} %", "···", INK),
     )
+
+
+def _scale_out_cpu_percent(analysis: RunAnalysis) -> float:
+    facts = analysis.environment.get("facts")
+    stated = facts.get("scale_out_cpu_percent") if isinstance(facts, dict) else None
+    return float(stated) if isinstance(stated, int | float) else CPU_ABOVE_PERCENT
 
 
 def _draw_webservers(axes: Axes, analysis: RunAnalysis) -> None:
@@ -246,6 +259,6 @@ def _title(calls: Calls, analysis: RunAnalysis) -> str:
         failed, f"{words.share(failed / sent)} of them failed"
     )
     length = words.delay(analysis.ended_at_s - analysis.started_at_s)
-    broke = [stage_name(stage) for stage in analysis.stages if stage.met_slo is False]
+    broke = [stage_name(stage) for stage in analysis.stages if stage_verdict(stage) is False]
     finding = f"; the SLO broke first in stage {broke[0]}" if broke else ""
     return f"{sent} calls in {length}, {errors}{finding}"

@@ -16,7 +16,7 @@ from analysis.report.plots.drawing import (
     printable,
     text_width_px,
 )
-from analysis.report.tables import stage_name
+from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import RunAnalysis, ScalingEvent, StageStats
 
 _LABEL_FONT = 8.5
@@ -39,7 +39,7 @@ def draw_stages(panels: Sequence[Axes], analysis: RunAnalysis) -> None:
 
 def _name_stage(axes: Axes, stage: StageStats, from_s: float, to_s: float) -> None:
     left, right = (axes.transData.transform((x, 0))[0] for x in (from_s, to_s))
-    mark = {True: " ✓", False: " ✗", None: ""}[stage.met_slo]
+    mark = {True: " ✓", False: " ✗", None: ""}[stage_verdict(stage)]
     rate = words.trimmed(stage.rate_per_s)
     number = str(stage.index + 1)
     choices = (
@@ -59,7 +59,7 @@ def _name_stage(axes: Axes, stage: StageStats, from_s: float, to_s: float) -> No
             ha="center",
             va="bottom",
             fontsize=_LABEL_FONT,
-            color=VERMILLION if stage.met_slo is False else INK,
+            color=VERMILLION if stage_verdict(stage) is False else INK,
             annotation_clip=False,
         )
 

@@ -4,32 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from numpy.typing import NDArray
 
+from analysis.calls import Calls, Mask
+from analysis.latency import nearest_rank, values_for_percentile
 from analysis.records.schema import LAYER_OF_OUTCOME, LAYERS
 
-Array = npt.NDArray[Any]
+Array = NDArray[Any]
 
 _WIDTHS_S: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 _MOST_WINDOWS: Final = 120
 _FEWEST_WINDOWS: Final = 20
-LEAST_FOR_P95: Final = 20  # fewer calls have no 95th percentile apart from their maximum
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """One entry per arrival, seconds since the start of the run; latency is NaN when unsent."""
-
-    intended_s: Array
-    latency_s: Array
-    sent: Array
-    outcome: Array
-
-    @property
-    def ok(self) -> Array:
-        """Which calls ended well."""
-        return np.equal(self.outcome, "ok")
+_LEAST_FOR_P50: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +23,7 @@ class Windows:
     """Per window: rates per second and latency percentiles (NaN where calls are too few)."""
 
     width_s: float
-    edges_s: Array
+    edges_s: Array  # since the start of the run
     offered_per_s: Array
     achieved_per_s: Array
     errors_per_s: dict[str, Array]  # by layer, only layers with errors
@@ -50,60 +36,60 @@ class Windows:
         return (self.edges_s[:-1] + self.edges_s[1:]) / 2
 
 
-def calls_of(requests: pa.Table, started_at_s: float) -> Calls:
-    """The columns of the record's requests table that the timeline needs."""
-    column = {
-        name: requests.column(name).to_numpy(zero_copy_only=False)
-        for name in ("intended_start_s", "lag_s", "service_time_s", "outcome")
-    }
-    latency_s = (column["lag_s"] + column["service_time_s"]).astype(float)
-    return Calls(
-        intended_s=column["intended_start_s"].astype(float) - started_at_s,
-        latency_s=latency_s,
-        sent=np.isfinite(latency_s),
-        outcome=column["outcome"].astype(str),
-    )
-
-
-def cut(calls: Calls, length_s: float, *, slowest_per_s: float) -> Windows:
+def cut(calls: Calls, *, started_at_s: float, length_s: float, slowest_per_s: float) -> Windows:
     """Cut a run of `length_s` seconds into windows of one width.
 
     The width is the least that keeps windows below 120 and still has a 95th percentile in the
     stage with the lowest rate, `slowest_per_s`.
     """
     width_s = _width(length_s, slowest_per_s)
-    edges = np.arange(0.0, max(length_s, width_s) + width_s * 0.5, width_s)
-    place = np.digitize(calls.intended_s, edges) - 1
+    since_start_s = calls.intended_start_s - started_at_s
+    # After the last arrival there is no load to show, only waiting for answers.
+    edges = _edges(min(length_s, since_start_s.max(initial=0.0)), width_s)
+    number = len(edges) - 1
+    place = np.minimum(np.digitize(since_start_s, edges) - 1, number - 1)
 
-    def per_s(chosen: Array) -> Array:
-        inside = place[chosen & (place >= 0) & (place < len(edges) - 1)]
-        return np.bincount(inside, minlength=len(edges) - 1) / width_s
+    def per_s(chosen: Mask) -> Array:
+        return np.bincount(place[chosen & (place >= 0)], minlength=number) / np.diff(edges)
 
-    layer = np.array([LAYER_OF_OUTCOME.get(o) or "" for o in calls.outcome], dtype=str)
-    errors = {name: per_s(layer == name) for name in LAYERS if (layer == name).any()}
+    by_layer = {layer: _of_layer(calls, layer) for layer in LAYERS}
     return Windows(
         width_s=width_s,
         edges_s=edges,
-        offered_per_s=per_s(np.ones(len(place), dtype=bool)),
+        offered_per_s=per_s(np.full(len(place), fill_value=True)),
         achieved_per_s=per_s(calls.sent),
-        errors_per_s=errors,
-        p50_s=_percentile(calls, place, len(edges) - 1, 0.50, 5),
-        p95_s=_percentile(calls, place, len(edges) - 1, 0.95, LEAST_FOR_P95),
+        errors_per_s={layer: per_s(mask) for layer, mask in by_layer.items() if mask.any()},
+        p50_s=_percentile(calls, place, number, 50.0, _LEAST_FOR_P50),
+        p95_s=_percentile(calls, place, number, 95.0, values_for_percentile(95.0)),
     )
 
 
 def _width(length_s: float, slowest_per_s: float) -> float:
-    wanted = max(length_s / _MOST_WINDOWS, LEAST_FOR_P95 * 1.2 / max(slowest_per_s, 1e-9))
+    enough_calls_s = values_for_percentile(95.0) * 1.2 / max(slowest_per_s, 1e-9)
+    wanted = max(length_s / _MOST_WINDOWS, enough_calls_s)
     most = max(length_s / _FEWEST_WINDOWS, 1.0)
     allowed = [width for width in _WIDTHS_S if width <= most]
     return next((width for width in allowed if width >= wanted), allowed[-1])
 
 
-def _percentile(calls: Calls, place: Array, windows: int, fraction: float, least: int) -> Array:
-    """Nearest rank, ceil(p n), of all calls sent; NaN below `least` calls."""
+def _edges(length_s: float, width_s: float) -> Array:
+    """Whole windows; a rest shorter than half a window belongs to the last one."""
+    whole = np.arange(0.0, length_s, width_s)
+    if len(whole) > 1 and length_s - whole[-1] < width_s / 2:
+        whole = whole[:-1]
+    return np.append(whole, max(length_s, width_s if len(whole) == 1 else 0.0))
+
+
+def _of_layer(calls: Calls, layer: str) -> Mask:
+    outcomes = [name for name, owner in LAYER_OF_OUTCOME.items() if owner == layer]
+    return np.isin(calls.outcome, outcomes)
+
+
+def _percentile(calls: Calls, place: Array, windows: int, percent: float, least: int) -> Array:
     result = np.full(windows, np.nan)
+    latency_s, timed = calls.latency_s, calls.timed
     for index in range(windows):
-        values = np.sort(calls.latency_s[(place == index) & calls.sent])
+        values = np.sort(latency_s[(place == index) & timed])
         if len(values) >= least:
-            result[index] = values[int(np.ceil(fraction * len(values))) - 1]
+            result[index] = values[nearest_rank(len(values), percent) - 1]
     return result

@@ -1,0 +1,252 @@
+"""Real Airflow behind the stand-in's gateway: database, scheduler, webservers."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+
+from harness.errors import EnvironmentStartError
+from harness.local.airflow import release
+from harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
+from harness.local.airflow.database import Database
+from harness.local.airflow.install import Installation, install
+from harness.local.airflow.launch import start_airflow
+from harness.local.airflow.ports import free_port
+from harness.local.airflow.template import ensure_template
+from harness.local.airflow.users import Tokens, write_passwords
+from harness.local.airflow.webserver import AirflowWebserver, CpuLimit, wait_for
+from harness.local.processes import Child, Children
+from harness.local.settings import LocalSettings
+
+# What one Python process can use of a machine: the meaning of 100 % where nothing limits it.
+_UNLIMITED_CPU = 1.0
+_OTHER_CONNECTIONS = 60  # scheduler, task server, running tasks
+_SERVICE_TIMEOUT_S = 120.0
+_NICE = 10
+_STOP_TIMEOUT_S = 15.0
+
+
+class AirflowBackend:
+    """Database, scheduler and webservers; a `harness.local.backend.Backend`.
+
+    Args:
+        settings: what to run.
+        directory: logs, passwords and Airflow's home; one environment at a time may use it.
+        children: starts everything and ends it whatever happens.
+        progress: told, from any thread, what takes time.
+    """
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        *,
+        directory: Path,
+        children: Children,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._directory = directory.absolute()
+        self._logs = self._directory / "logs"
+        self._home = self._directory / "airflow"
+        self._children = children
+        self._progress = progress
+        self._limiter = CpuLimiter.detect()
+        self._webservers: list[AirflowWebserver] = []
+        self._task_server_url = ""
+        self._installation: Installation | None = None
+        self._database: Database | None = None
+        self._database_version = ""
+        self._secrets: release.Secrets | None = None
+        self._tokens: Tokens | None = None
+        self._services: dict[str, Child] = {}
+        self.airflow_version = settings.airflow_version
+        self.webserver_cpu = (
+            settings.webserver_cpu if isinstance(self._limiter, CpuLimiter) else _UNLIMITED_CPU
+        )
+
+    async def start(self) -> None:
+        """Install what is missing, then start database and scheduler.
+
+        Does not wait for the scheduler, so that the first webservers start beside it.
+
+        Raises:
+            InstallError: Airflow could not be installed.
+            EnvironmentStartError: something did not come up; names its log.
+        """
+        if sys.platform != "linux":
+            raise EnvironmentStartError(
+                'Real Airflow runs locally on Linux only: use kind = "simulated" here.'
+            )
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for log in self._logs.glob("*.log"):
+            log.unlink()  # an error must not quote what an earlier start had to say
+        release.prepare_home(self._home)
+        await asyncio.to_thread(self._start_database)
+        passwords_file = write_passwords(self._directory)
+        self._secrets = release.Secrets(
+            jwt=secrets.token_urlsafe(48),
+            session=secrets.token_urlsafe(32),
+            passwords_file=passwords_file,
+        )
+        self._tokens = Tokens(passwords_file, self._ready_url)
+        port = free_port()
+        self._task_server_url = f"http://127.0.0.1:{port}"
+        self._services = {
+            "scheduler": self._launch("scheduler", release.scheduler_command()),
+            # Needed last, so that it must not slow the start of the webservers down.
+            "task-server": self._launch(
+                "task-server", release.task_server_command(port), niceness=_NICE
+            ),
+        }
+
+    def new_webserver(self, name: str) -> AirflowWebserver:
+        """Start one more webserver and return at once."""
+        port = free_port()
+        settings = self._settings
+        child = self._launch(
+            name,
+            release.webserver_command(port),
+            pool=release.Pool(settings.database_pool_size, settings.database_max_overflow),
+        )
+        webserver = AirflowWebserver(
+            name,
+            f"http://127.0.0.1:{port}",
+            child=child,
+            children=self._children,
+            limit=self._limit_for(name),
+            memory_mib=settings.webserver_memory_mib,
+        )
+        self._webservers = [other for other in self._webservers if other.is_alive()]
+        self._webservers.append(webserver)
+        return webserver
+
+    async def wait_for_dags(self) -> None:
+        """Return once DAGs are listed and runs and tasks get done; needs a ready webserver.
+
+        Raises:
+            EnvironmentStartError: it takes too long, or a service has ended; names its log.
+        """
+        authorization = await self.authorization("Admin")
+
+        async def listed(session: aiohttp.ClientSession) -> bool:
+            base_url = self._ready_url()
+            headers = {"Authorization": authorization or ""}
+            async with session.get(f"{base_url}{release.DAG_LIST}", headers=headers) as answer:
+                ids = {dag["dag_id"] for dag in (await answer.json())["dags"]}
+            async with session.get(f"{base_url}{release.HEALTH}") as answer:
+                health = await answer.json()
+            return ids >= release.DAG_IDS and health["scheduler"]["status"] == "healthy"
+
+        async def tasks_served(session: aiohttp.ClientSession) -> bool:
+            async with session.get(f"{self._task_server_url}{release.TASKS_HEALTH}") as answer:
+                return answer.ok
+
+        for name, condition in (("scheduler", listed), ("task-server", tasks_served)):
+            service = self._services[name]
+            await wait_for(
+                condition,
+                alive=service.is_alive,
+                what=f"The {name}",
+                log_path=service.log_path,
+                timeout_s=_SERVICE_TIMEOUT_S,
+            )
+
+    async def authorization(self, airflow_role: str) -> str | None:
+        """The Authorization header for this Airflow role; None for the role Public."""
+        if self._tokens is None:
+            raise EnvironmentStartError("The environment is not started: start it first.")
+        return await self._tokens.authorization(airflow_role)
+
+    def facts(self) -> dict[str, object]:
+        """What the manifest should know."""
+        reason = self._limiter.reason if isinstance(self._limiter, Unavailable) else None
+        return {
+            "airflow_version": self.airflow_version,
+            "cpu_limited": reason is None,
+            "cpu_limit_reason": reason,
+            "webserver_cpu": self.webserver_cpu,
+            "database": "postgresql",
+            "database_version": self._database_version,
+        }
+
+    async def stop(self) -> None:
+        """Stop webservers, scheduler and database, in this order, and remove the database."""
+        await asyncio.gather(*(webserver.stop() for webserver in self._webservers))
+        services = self._services.values()
+        await asyncio.gather(
+            *(asyncio.to_thread(self._children.stop, child, _STOP_TIMEOUT_S) for child in services)
+        )
+        if self._database:
+            await asyncio.to_thread(self._database.remove)
+        self._webservers, self._services, self._database = [], {}, None
+
+    def _start_database(self) -> None:
+        self._installation = install(
+            self.airflow_version,
+            children=self._children,
+            log_path=self._logs / "install.log",
+            progress=self._progress,
+        )
+        template = ensure_template(
+            self._installation,
+            home=self._home,
+            children=self._children,
+            logs=self._logs,
+            progress=self._progress,
+        )
+        self._database = Database(
+            self._installation,
+            children=self._children,
+            log_path=self._logs / "postgres.log",
+            max_connections=self._most_connections(),
+        )
+        self._database.restore(template)
+        self._database.start()
+        self._database_version = self._database.version()
+
+    def _most_connections(self) -> int:
+        settings = self._settings
+        each = settings.database_pool_size + settings.database_max_overflow
+        # Two pools a webserver, one of them for asyncio; one more webserver while one is replaced.
+        return (settings.max_webservers + 1) * 2 * each + _OTHER_CONNECTIONS
+
+    def _launch(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        *,
+        pool: release.Pool | None = None,
+        niceness: int = 0,
+    ) -> Child:
+        if self._installation is None or self._database is None:
+            raise EnvironmentStartError("The environment is not started: start it first.")
+        env = release.environment(
+            self._installation,
+            home=self._home,
+            database=self._database.urls(),
+            secrets=self._secrets,
+            task_server_url=self._task_server_url,
+            pool=pool,
+        )
+        return start_airflow(
+            name,
+            command,
+            installation=self._installation,
+            env=env,
+            children=self._children,
+            log_path=self._logs / f"{name}.log",
+            niceness=niceness,
+        )
+
+    def _limit_for(self, name: str) -> CpuLimit | None:
+        if isinstance(self._limiter, Unavailable):
+            return None
+        group = self._limiter.group(f"headroom-{self._children.instance}-{name}")
+        return CpuLimit(self._limiter, group, self._settings.webserver_cpu)
+
+    def _ready_url(self) -> str | None:
+        ready = (server for server in self._webservers if server.ready and server.is_alive())
+        return next((server.base_url for server in ready), None)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from harness.errors import EnvironmentStartError
 
@@ -37,40 +38,49 @@ def build_once(folder: Path, build: Callable[[Path], None], *, waiting: Callable
     """
     if (folder / COMPLETE).exists():
         return
-    try:
+    with _writing_to(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock"), waiting):
-            if (folder / COMPLETE).exists():
-                return
+        lock = folder.with_name(f"{folder.name}.lock").open("w")
+    with lock:
+        _acquire(lock, waiting)
+        if (folder / COMPLETE).exists():
+            return
+        with _writing_to(folder):
             if folder.exists():
                 shutil.rmtree(folder)
             folder.mkdir()
-            build(folder)
+        build(folder)
+        with _writing_to(folder):
             (folder / COMPLETE).touch()
-    except OSError as exc:
-        raise EnvironmentStartError(
-            f"Cannot write to the cache folder '{folder}' ({exc.strerror or exc}): make room there"
-            " or set XDG_CACHE_HOME to a folder you can write to."
-        ) from exc
 
 
 @contextmanager
-def _locked(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise EnvironmentStartError(
+            f"Cannot write to the cache folder '{folder}' ({exc.strerror}): make room there or set"
+            " XDG_CACHE_HOME to a folder you can write to."
+        ) from exc
+
+
+def _acquire(lock: TextIO, waiting: Callable[[], None]) -> None:
+    """Lock the file; closing it, or dying, unlocks it."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     announced = False
-    with file.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as exc:
-                if time.monotonic() > deadline:
-                    raise EnvironmentStartError(
-                        f"Another process has held '{file}' for {_LOCK_TIMEOUT_S / 60:.0f} minutes:"
-                        " end it and try again."
-                    ) from exc
-            if not announced:
-                waiting()
-                announced = True
-            time.sleep(_POLL_S)
-        yield
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if time.monotonic() > deadline:
+                raise EnvironmentStartError(
+                    f"Another process has held '{lock.name}' for {_LOCK_TIMEOUT_S / 60:.0f}"
+                    " minutes: end it and try again."
+                ) from exc
+        else:
+            return
+        if not announced:
+            waiting()
+            announced = True
+        time.sleep(_POLL_S)

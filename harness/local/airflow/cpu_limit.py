@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.local.processes import remove_cgroup
+
 # 100 ms, the kernel's default, would let a webserver with a quarter of a CPU run at full speed for
 # 25 ms and then stop dead for 75 ms; a short period is nearer to a CPU that is four times slower.
 PERIOD_US = 20_000
@@ -114,8 +116,14 @@ class CpuLimiter:
 
     def lift(self, group: Path) -> None:
         """Let the group's processes run freely again, to end quickly for instance."""
+        if not group.exists():
+            return
         with contextlib.suppress(OSError):
             self._write_quota(group, "-1" if self.version == 1 else "max")
+
+    def remove(self, group: Path) -> None:
+        """Remove a group whose processes have ended; one that never came to be is no error."""
+        remove_cgroup(group)
 
     def _write_quota(self, group: Path, quota: str) -> None:
         if self.version == 1:

@@ -1,6 +1,6 @@
 """Installs a pinned Airflow, and PostgreSQL with it, into a virtual environment of its own.
 
-The versions that can be installed are the files in `requirements/`. A file `X.txt` was compiled with
+The versions that can be installed are the files in `requirements/`. A file `X.txt` was made with
 `uv pip compile X.in -o X.txt --universal --python-version 3.11 --generate-hashes
 --no-emit-index-url --no-emit-find-links --no-header`.
 """
@@ -86,8 +86,10 @@ def install(
         python = str(installation.python)
         _uv(["venv", "--clear", "--python", sys.executable, str(folder)], children, log_path)
         _uv(
-            ["pip", "install", "--python", python, "--require-hashes", "--no-build"]
-            + ["--compile-bytecode", "-r", str(requirements)],
+            [
+                *("pip", "install", "--python", python, "-r", str(requirements)),
+                *("--require-hashes", "--no-build", "--compile-bytecode"),
+            ],
             children,
             log_path,
         )
@@ -119,7 +121,10 @@ def _key(version: str, requirements: Path) -> str:
 
 def _uv(arguments: list[str], children: Children, log_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
-    argv = [uv.find_uv_bin(), "--no-progress", *arguments]
+    try:
+        argv = [uv.find_uv_bin(), "--no-progress", *arguments]
+    except FileNotFoundError as exc:
+        raise InstallError("Installing Airflow needs uv: run 'pip install uv'.") from exc
     child = children.start("uv", argv, env=env, log_path=log_path)
     try:
         if not child.wait(_INSTALL_TIMEOUT_S):

@@ -24,6 +24,7 @@ from harness.local.gateway.identities import Credential, Identities
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "airflow"
 TERMINATOR = "aws4_request"
+PARAMETERS = ("Credential", "Signature", "SignedHeaders")
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 MOST_CACHED_KEYS = 256
 
@@ -163,17 +164,19 @@ class SignatureVerifier:
 def _parse(authorization: str) -> _Claim:
     """Read the Authorization header; raises IncompleteSignatureException if it cannot be read."""
     algorithm, _, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'.")
     fields: dict[str, str] = {}
     for part in rest.split(","):
-        name, _, value = part.strip().partition("=")
+        name, equals, value = part.strip().partition("=")
+        if not equals or name in fields or name not in PARAMETERS:
+            raise _incomplete(f"'{part}' not a valid key=value pair in Authorization header.")
         fields[name] = value
     missing = [
         f"Authorization header requires '{name}' parameter."
-        for name in ("Credential", "Signature", "SignedHeaders")
+        for name in PARAMETERS
         if not fields.get(name)
     ]
-    if algorithm != ALGORITHM:
-        raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'.")
     if missing:
         raise _incomplete(" ".join(missing))
     scope = fields["Credential"].split("/")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from harness.local.gateway.balancer import Balancer, Lease, NoWebserverError
+from harness.local.gateway.balancer import Balancer, Lease
 
 KEEP_ALIVE_S = 4.0
 # Below uvicorn's 5 s: the webserver must never be the one to close an idle connection, because a
@@ -84,14 +84,9 @@ class Upstream:
         try:
             return await self._send(first, method, target, headers, body, max_bytes)
         except NoAnswerError:
-            if method != "GET":
+            if method != "GET" or not set(self._balancer.ready_names()) - {first.name}:
                 raise
-            try:
-                second = self._balancer.lease(but_not=first.name)
-            except NoWebserverError:
-                second = None
-            if second is None:
-                raise
+        second = self._balancer.lease(but_not=first.name)
         return await self._send(second, method, target, headers, body, max_bytes)
 
     async def _send(
@@ -132,12 +127,15 @@ class Upstream:
 async def _once(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending GET, PUT and DELETE again on its own: it knows not this error."""
+    """Turn errors into ours, which also keeps aiohttp from sending GET, PUT, DELETE again."""
     try:
         return await send(request)
-    except aiohttp.ClientConnectorError as exc:
-        raise RefusedError("the connection was refused") from exc
     except aiohttp.ClientConnectionError as exc:
+        # Other failures to connect, such as too many open files here, are not the webserver's.
+        if isinstance(exc, aiohttp.ClientConnectorError) and isinstance(
+            exc.os_error, ConnectionRefusedError
+        ):
+            raise RefusedError("the connection was refused") from exc
         raise NoAnswerError("the connection was closed") from exc
 
 

@@ -6,6 +6,6 @@ way of finding them is Linux's (/proc).
 """
 
 from harness.local.processes.children import Child, Children
-from harness.local.processes.reaper import MARKER, reclaim
+from harness.local.processes.reaper import MARKER, reclaim, remove_cgroup
 
-__all__ = ["MARKER", "Child", "Children", "reclaim"]
+__all__ = ["MARKER", "Child", "Children", "reclaim", "remove_cgroup"]

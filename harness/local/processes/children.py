@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +17,14 @@ import psutil
 from harness.local.processes import reaper
 
 _REAPER_END_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process and its descendants have used."""
+
+    cpu_s: float  # ended descendants included
+    memory_bytes: int  # resident now
 
 
 class Child:
@@ -28,8 +37,7 @@ class Child:
         self.log_path = log_path
         self._process = process
         self._family = family
-        self._cpu_s = 0.0
-        self._memory_bytes = 0
+        self._used = Used(0.0, 0)
 
     @property
     def pid(self) -> int:
@@ -52,41 +60,26 @@ class Child:
             return False
         return True
 
-    def tree(self) -> list[psutil.Process]:
-        """The process and its living descendants; empty once it has ended."""
-        if not self.is_alive():
-            return []
-        try:
-            leader = psutil.Process(self.pid)
-            return [leader, *leader.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+    def tree(self) -> list[int]:
+        """Pids of the process and its living descendants; empty once it has ended."""
+        return [self.pid, *_descendants(self.pid)] if self.is_alive() else []
 
-    def cpu_s(self) -> float:
-        """CPU-seconds used so far, ended descendants included; never less than said before."""
-        used_s = 0.0
-        for process in self.tree():
+    def used(self) -> Used:
+        """What the tree has used: never less CPU than said before, the last memory once ended."""
+        cpu_s, memory_bytes = 0.0, 0
+        for pid in self.tree():
             try:
-                times = process.cpu_times()
+                process = psutil.Process(pid)
+                times, memory = process.cpu_times(), process.memory_info()
             except psutil.NoSuchProcess:
                 continue
             # A parent's children times hold its descendants once they have ended and been waited
             # for, and never before: nobody is counted twice.
-            used_s += times.user + times.system + times.children_user + times.children_system
+            cpu_s += times.user + times.system + times.children_user + times.children_system
+            memory_bytes += memory.rss
         # A descendant that nobody waits for would take its time with it.
-        self._cpu_s = max(self._cpu_s, used_s)
-        return self._cpu_s
-
-    def memory_bytes(self) -> int:
-        """Resident memory of process and descendants; the last known once it has ended."""
-        resident = 0
-        for process in self.tree():
-            try:
-                resident += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        self._memory_bytes = resident or self._memory_bytes
-        return self._memory_bytes
+        self._used = Used(max(self._used.cpu_s, cpu_s), memory_bytes or self._used.memory_bytes)
+        return self._used
 
     def end(self, timeout_s: float) -> bool:
         """Ask it and its descendants to end, after `timeout_s` make them; use `Children.stop`."""
@@ -240,3 +233,17 @@ class Children:
     def _record(self, **line: str | int) -> None:
         with self._ledger.open("a", encoding="utf-8") as ledger:
             ledger.write(json.dumps(line) + "\n")
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    # The kernel's own lists, one a thread: psutil would read every process of the machine, which
+    # takes too long for something asked every few seconds on an event loop that serves calls.
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(word) for word in file.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *_descendants(child)]
+    return found

@@ -251,7 +251,7 @@ def _slo(stage: StageStats) -> tuple[SloResult, ...]:
             None if p95 is None else p95 < SLO_LATENCY_S,
             "too few calls." if p95 is None else "",
         ),
-        SloResult("rate(errors) < 1%", errors, f"{errors * 100:.2g} %", errors < 0.01),
+        SloResult("rate(errors) < 1%", errors, f"{errors * 100:.4g} %", errors < 0.01),
     )
 
 
@@ -341,7 +341,7 @@ def _sizing(plan: Plan) -> SizingResult | None:
     rows = []
     for rate in (5, 10, 15, 20, 25, 30, 40, 50):
         needed, low, high = (
-            int(np.ceil(rate * demand / 0.7)) for demand in (0.0752, 0.0705, 0.0812)
+            int(np.ceil(rate * demand / 0.7)) for demand in (0.0752, 0.0655, 0.0872)
         )
         rows.append(SizingRow(float(rate), needed, low, high, needed <= 5))
     return SizingResult(

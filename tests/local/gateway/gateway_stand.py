@@ -22,6 +22,7 @@ from harness.local.gateway.server import Gateway
 from harness.local.settings import StandInSettings
 
 T = TypeVar("T")
+SESSION = boto3.Session()  # reads the service model once for all tests
 
 KEY_ID = "AKIDHEADROOM"
 SECRET = "not-a-real-secret"
@@ -65,7 +66,8 @@ class Reply:
     content_type: str = "application/json"
     delay_s: float = 0.0
     chunked: bool = False
-    hang_up: bool = False
+    hang_up: bool = False  # close the connection instead of answering
+    break_off: bool = False  # close it in the middle of the answer
 
 
 @dataclass
@@ -103,6 +105,9 @@ class ScriptedWebserver:
         reply = self.replies.get(request.raw_path.partition("?")[0], Reply())
         if reply.hang_up:
             request.transport.abort()
+        if reply.break_off:
+            request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+            request.transport.close()
         try:
             await asyncio.sleep(reply.delay_s)
         except asyncio.CancelledError:
@@ -163,7 +168,6 @@ class Stand:
             trail_path=trail_path,
             wall_clock=lambda: time.time() + self.clock_offset_s,
         )
-        self.stopped_servers: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._runners: dict[str, web.ServerRunner] = {}
@@ -206,7 +210,7 @@ class Stand:
             "aws_secret_access_key": SECRET,
             "config": Config(inject_host_prefix=False, retries={"total_max_attempts": 1}),
         }
-        client = boto3.Session().client("mwaa", **{**parts, **changes})
+        client = SESSION.client("mwaa", **{**parts, **changes})
         self._clients.append(client)
         return client
 

@@ -31,7 +31,7 @@ StartStand = Callable[..., Stand]
 def error_of(call: Callable[[], Any]) -> dict[str, Any]:
     with pytest.raises(ClientError) as caught:
         call()
-    return caught.value.response
+    return dict(caught.value.response)
 
 
 def status_of(error: dict[str, Any]) -> int:
@@ -254,7 +254,7 @@ def test_calls_that_botocore_would_not_send(
 
     client = stand.client()
     client.meta.events.register("request-created.mwaa.InvokeRestApi", change_body)
-    # botocore signs after this event's earlier handlers only if ours comes first
+    # botocore's signer listens to the same event and must come after the change
     client.meta.events.unregister("request-created.mwaa", client._request_signer.handler)
     client.meta.events.register_last("request-created.mwaa", client._request_signer.handler)
     error = error_of(lambda: client.invoke_rest_api(Name=ENVIRONMENT, Path="/dags", Method="GET"))
@@ -380,6 +380,15 @@ def test_a_change_is_never_sent_twice(start_stand: StartStand, method: str) -> N
     error = error_of(lambda: stand.invoke("/x", method, Body={}))
     assert (error["Error"]["Code"], status_of(error)) == ("InternalServerException", 500)
     assert sum(len(webserver.seen) for webserver in stand.webservers) == 1
+
+
+def test_an_answer_that_breaks_off_is_not_asked_for_again(start_stand: StartStand) -> None:
+    stand = start_stand(webservers=2)
+    for webserver in stand.webservers:
+        webserver.replies["/api/v2/x"] = Reply(break_off=True)
+    assert error_of(lambda: stand.invoke("/x"))["Error"]["Code"] == "InternalServerException"
+    assert sum(len(webserver.seen) for webserver in stand.webservers) == 1
+    assert sum(stand.balancer.in_flight(name) for name in stand.balancer.names()) == 0
 
 
 def test_calls_spread_over_the_webservers(start_stand: StartStand) -> None:

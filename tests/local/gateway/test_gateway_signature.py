@@ -75,7 +75,7 @@ def signed(
     url = f"http://{host}{path}{'?' if query else ''}{query}"
     request = AWSRequest(method=method, url=url, headers=headers, data=body)
     SigV4Auth(Credentials(KEY_ID, secret), service, region).add_auth(request)
-    arrived = urlsplit(request.url)
+    arrived = urlsplit(str(request.url))
     pairs = [("Host", host), ("User-Agent", "test"), *request.headers.items()]
     return ReceivedRequest(method, arrived.path, arrived.query, pairs, body)
 
@@ -170,6 +170,10 @@ def test_no_authorization_header_breaks_the_verifier(noise: str) -> None:
             "AWS4-HMAC-SHA256 Credential=a/b/c/d/e",
             "Authorization header requires 'Signature' parameter. "
             "Authorization header requires 'SignedHeaders' parameter.",
+        ),
+        (
+            "AWS4-HMAC-SHA256 Credential=a/b, Signature",
+            "' Signature' not a valid key=value pair in Authorization header.",
         ),
         (
             "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0",

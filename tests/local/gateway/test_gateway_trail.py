@@ -84,7 +84,7 @@ def test_events_wait_for_the_flush(tmp_path: Path) -> None:
     path = tmp_path / "trail.jsonl"
     trail = Trail(path)
     for n in range(3):
-        trail.add(cast("DataEvent", SimpleNamespace(record=lambda n=n: {"n": n})))
+        trail.add(cast("DataEvent", SimpleNamespace(record={"n": n}.copy)))
     assert not path.exists()
     trail.flush()
     trail.flush()

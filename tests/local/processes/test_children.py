@@ -143,12 +143,13 @@ def test_cpu_and_memory_of_the_whole_tree_never_go_back(children: Children, tmp_
         f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {busy!r}]); {SLEEP}"
     )
     child = children.start("busy", [PYTHON, "-c", code], env=ENV, log_path=tmp_path / "log")
-    assert eventually(lambda: child.cpu_s() >= 0.3 and len(child.tree()) == 1)
-    used_s, memory = child.cpu_s(), child.memory_bytes()
-    assert memory > 1_000_000
+    assert eventually(lambda: len(child.tree()) == 2)
+    assert eventually(lambda: child.used().cpu_s >= 0.3 and len(child.tree()) == 1)
+    before = child.used()
+    assert before.memory_bytes > 1_000_000
     children.stop(child)
-    assert child.cpu_s() >= used_s
-    assert child.memory_bytes() == memory
+    assert child.tree() == []
+    assert child.used() == before
 
 
 def test_kill_9_of_the_parent_ends_its_grandchildren(

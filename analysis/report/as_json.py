@@ -1,0 +1,48 @@
+"""The analysis as strict JSON, for programs.
+
+The keys are the fields of `analysis.results`, with the unit added where a field's name has none
+(`RENAMED`). What is not known, NaN and infinities included, is null. The raw events are left out:
+they are in the record.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
+
+from analysis.results import RunAnalysis
+
+SCHEMA_VERSION: Final = 1
+RENAMED: Final = {
+    "mix": "mix_fraction",
+    "error_rate": "error_fraction",
+    "error_rate_by_layer": "error_fraction_by_layer",
+    "utilisation_target": "utilisation_target_fraction",
+    "webserver_cpu": "webserver_cpus",
+    "background_cpu_per_webserver": "background_cpus_per_webserver",
+    "observed": "observed_s_or_fraction_or_count",
+}
+_LEFT_OUT: Final = frozenset({"events"})
+
+
+def analysis_as_json(analysis: RunAnalysis) -> dict[str, Any]:
+    """A dictionary that `json.dumps(..., allow_nan=False)` accepts."""
+    return {"schema_version": SCHEMA_VERSION, **_plain(analysis)}
+
+
+def _plain(value: object) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if is_dataclass(value):
+        return {
+            RENAMED.get(field.name, field.name): _plain(getattr(value, field.name))
+            for field in fields(value)
+            if field.name not in _LEFT_OUT
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(each) for each in value]
+    return str(value)

@@ -1,0 +1,122 @@
+"""The verdict as JUnit XML, for CI servers.
+
+One test case per SLO line and judged scope, one per expectation, and one for the verdict. A broken
+SLO line is a failure only when it is the reason for exit code 3: while searching for the capacity a
+stage must break, and is reported as skipped with what was observed. So a CI server is red exactly
+when the command would have been. What could not be answered is an error.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from analysis.report import story, words
+from analysis.report.tables import stage_name
+from analysis.results import RunAnalysis, SloResult
+
+_EXIT_SLO_NOT_MET: Final = 3
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    scope: str
+    name: str
+    time_s: float
+    result: Literal["passed", "failure", "error", "skipped"]
+    message: str
+
+
+def junit_xml(analysis: RunAnalysis) -> str:
+    """The whole document, with its XML declaration."""
+    cases = list(_cases(analysis))
+    length_s = _length_s(analysis.started_at_s, analysis.ended_at_s)
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.result == "failure" for case in cases)),
+        "errors": str(sum(case.result == "error" for case in cases)),
+        "skipped": str(sum(case.result == "skipped" for case in cases)),
+        "time": f"{length_s:.3f}",
+    }
+    suites = ET.Element("testsuites", {"name": "headroom", **counts})
+    started = datetime.fromtimestamp(analysis.started_at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    suite = ET.SubElement(
+        suites,
+        "testsuite",
+        {"name": _clean(analysis.scenario_name), **counts, "timestamp": started},
+    )
+    properties = ET.SubElement(suite, "properties")
+    ET.SubElement(properties, "property", {"name": "run_id", "value": _clean(analysis.run_id)})
+    for case in cases:
+        _write(suite, case, analysis.scenario_name)
+    ET.indent(suites)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
+
+
+def _cases(analysis: RunAnalysis) -> Iterator[_Case]:
+    red = analysis.verdict.exit_code == _EXIT_SLO_NOT_MET
+    run_s = _length_s(analysis.started_at_s, analysis.ended_at_s)
+    if analysis.question == "check":
+        for line in analysis.slo:
+            yield _slo_case("whole run", line, run_s, red=red)
+    for stage in analysis.stages:
+        stage_s = _length_s(stage.started_at_s, stage.ended_at_s)
+        for line in stage.slo:
+            yield _slo_case(f"stage {stage_name(stage)}", line, stage_s, red=red)
+    for expectation in analysis.expectations:
+        result: Literal["passed", "failure"] = "passed" if expectation.met else "failure"
+        yield _Case("expectations", expectation.name, 0.0, result, expectation.detail)
+    yield _verdict_case(analysis, run_s)
+
+
+def _slo_case(scope: str, line: SloResult, time_s: float, *, red: bool) -> _Case:
+    observed = story.observed(line)
+    if line.met:
+        return _Case(scope, line.slo, time_s, "passed", observed)
+    if line.met is None:
+        return _Case(scope, line.slo, time_s, "skipped", observed)
+    message = f"observed {observed}, wanted {line.slo}"
+    return _Case(scope, line.slo, time_s, "failure" if red else "skipped", message)
+
+
+def _verdict_case(analysis: RunAnalysis, time_s: float) -> _Case:
+    verdict = analysis.verdict
+    text = " ".join((verdict.sentence, *verdict.reasons))
+    if verdict.exit_code == 0:
+        return _Case("verdict", verdict.question, time_s, "passed", text)
+    result: Literal["failure", "error"] = (
+        "failure" if verdict.exit_code == _EXIT_SLO_NOT_MET else "error"
+    )
+    return _Case("verdict", verdict.question, time_s, result, text)
+
+
+def _write(suite: ET.Element, case: _Case, scenario_name: str) -> None:
+    element = ET.SubElement(
+        suite,
+        "testcase",
+        {
+            "name": _clean(case.name),
+            "classname": _clean(f"{scenario_name}.{case.scope}"),
+            "time": f"{case.time_s:.3f}",
+        },
+    )
+    if case.result == "passed":
+        ET.SubElement(element, "system-out").text = _clean(case.message)
+        return
+    attributes = {"message": _clean(case.message)}
+    if case.result != "skipped":
+        attributes["type"] = case.scope.split(" ", maxsplit=1)[0]
+    ET.SubElement(element, case.result, attributes)
+
+
+def _length_s(from_s: float, to_s: float) -> float:
+    length_s = to_s - from_s
+    return max(length_s, 0.0) if words.is_known(length_s) else 0.0
+
+
+def _clean(text: str) -> str:
+    """`text` without the control characters that XML forbids."""
+    return _NOT_XML.sub("?", text)

@@ -1,0 +1,80 @@
+"""What benchmarks and tests of the generator share: canned server, scenario, run directory."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.records.schema import EVENTS_FILE, REQUESTS_STREAM
+from harness.generator import SCENARIO_FILE
+from harness.scenario.load import check_scenario
+from harness.scenario.model import Scenario
+from harness.traffic.targets import Targets, save_targets
+
+
+@contextmanager
+def canned_server(*options: str) -> Iterator[int]:
+    """The port of a canned server with these options, as long as the block lasts."""
+    command = [sys.executable, str(Path(__file__).parent / "canned_server.py"), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+            process.wait()
+
+
+def cheap_scenario(stages: list[dict[str, float]], **limits: float) -> Scenario:
+    """Poisson arrivals of one kind of call; `limits` over defaults that allow much."""
+    tree = {
+        "name": "lag",
+        "slo": ["p95(latency) < 1s"],
+        "question": {"ask": "check"},
+        "environment": {"kind": "simulated"},
+        "traffic": {"seed": 7, "mix": {"list_dags": 1}},
+        "stages": stages,
+        "limits": {"max_rate_per_s": 500, **limits},
+    }
+    return check_scenario(tree, origin="benchmark")
+
+
+def prepare(run_dir: Path, scenario: Scenario) -> None:
+    """Put into a run directory what the generator reads."""
+    tree = scenario.model_dump(mode="json")
+    (run_dir / SCENARIO_FILE).write_text(json.dumps(tree), encoding="utf-8")
+    save_targets(run_dir, Targets("3.3.1", "lag", {}))
+
+
+def variables(port: int) -> dict[str, str]:
+    """The process environment for a server on loopback."""
+    return {
+        **os.environ,
+        "AWS_ENDPOINT_URL_MWAA": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "benchmark",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+    }
+
+
+def rows_of(run_dir: Path) -> list[dict[str, Any]]:
+    """All rows that can be read; a torn last message is left out."""
+    rows: list[dict[str, Any]] = []
+    with pa.ipc.open_stream(run_dir / REQUESTS_STREAM) as reader:
+        try:
+            for batch in reader:
+                rows += batch.to_pylist()
+        except (OSError, pa.ArrowInvalid):
+            pass
+    return rows
+
+
+def events_of(run_dir: Path) -> list[dict[str, Any]]:
+    """All events."""
+    lines = (run_dir / EVENTS_FILE).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

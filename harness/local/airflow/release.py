@@ -1,0 +1,143 @@
+"""All that depends on the version of Airflow: commands, settings, paths, how to log in.
+
+Written for Airflow 3 (SimpleAuthManager, /api/v2). Another major version needs its own answer to
+every name in here, and nothing else in this room.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.local.airflow.database import Urls
+from harness.local.airflow.install import Installation
+
+DAGS = Path(__file__).parent / "dags"
+DAG_IDS = frozenset(
+    ["headroom_example", "headroom_pausable", "headroom_work"]
+    + [f"headroom_dag_{number:02}" for number in range(1, 21)]
+)
+PREPARE = (("db", "migrate"), ("dags", "reserialize"))
+ROLES = ("admin", "op", "user", "viewer")  # each is also the name of a user
+HEALTH = "/api/v2/monitor/health"
+TASKS_HEALTH = "/execution/health"
+TOKEN = "/auth/token"  # noqa: S105 - a path
+DAG_LIST = "/api/v2/dags?limit=100"
+_PASSED_ON = ("HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH")
+_PARALLEL_TASKS = 2
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """What all processes of one environment share. Never printed."""
+
+    jwt: str
+    session: str
+    passwords_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections a process keeps to the database."""
+
+    size: int
+    overflow: int
+
+
+def launcher(installation: Installation) -> list[str]:
+    """What every command begins with."""
+    return [str(installation.python), "-m", "airflow"]
+
+
+def scheduler_command() -> tuple[str, ...]:
+    """The scheduler, which also runs the tasks.
+
+    There is neither a DAG processor nor a triggerer: the DAGs come parsed with the database and
+    none of them defers, so both would only take CPU from the webservers under test.
+    """
+    return ("scheduler", "--skip-serve-logs")
+
+
+def webserver_command(port: int) -> tuple[str, ...]:
+    """A webserver with one worker process, so that its CPU limit is that of one process."""
+    return ("api-server", *_listen(port), "--apps", "core")
+
+
+def task_server_command(port: int) -> tuple[str, ...]:
+    """The server that running tasks report to.
+
+    A webserver could be that too, but the first task to call one costs it 3 CPU-seconds, in the
+    middle of a measurement, and any of them may be scaled in or killed under a running task.
+    """
+    return ("api-server", *_listen(port), "--apps", "execution")
+
+
+def _listen(port: int) -> tuple[str, ...]:
+    return ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+
+
+def environment(
+    installation: Installation,
+    *,
+    home: Path,
+    database: Urls,
+    secrets: Secrets | None = None,
+    task_server_url: str | None = None,
+    pool: Pool | None = None,
+) -> dict[str, str]:
+    """The whole environment of an Airflow process.
+
+    Args:
+        installation: whose process.
+        home: AIRFLOW_HOME.
+        database: where the metadata is.
+        secrets: needed by all but the commands that prepare the database.
+        task_server_url: where tasks report to; needed by the scheduler.
+        pool: the database connections of a webserver; Airflow's own default if not given.
+    """
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    settings = {
+        "CORE__DAGS_FOLDER": str(DAGS),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__LAZY_LOAD_PLUGINS": "True",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": str(_PARALLEL_TASKS),
+        "CORE__FERNET_KEY": "",  # nothing in here is worth encrypting
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
+        "DATABASE__SQL_ALCHEMY_CONN": database.blocking,
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC": database.asynchronous,
+        "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "LOGGING__LOGGING_LEVEL": "WARNING",
+        "LOGGING__UVICORN_LOGGING_LEVEL": "WARNING",
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    if secrets:
+        settings |= {
+            "API_AUTH__JWT_SECRET": secrets.jwt,
+            "API__SECRET_KEY": secrets.session,
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.passwords_file),
+        }
+    if task_server_url:
+        settings["CORE__EXECUTION_API_SERVER_URL"] = f"{task_server_url}/execution/"
+    if pool:
+        settings |= {
+            "DATABASE__SQL_ALCHEMY_POOL_SIZE": str(pool.size),
+            "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": str(pool.overflow),
+        }
+    return {
+        **passed_on,
+        "PATH": f"{installation.folder / 'bin'}{os.pathsep}{os.defpath}",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+        # A process title must not overwrite the environment, by which our processes are found.
+        "SPT_NOENV": "1",
+        "AIRFLOW_HOME": str(home),
+        **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+    }
+
+
+def prepare_home(home: Path) -> None:
+    """Make an AIRFLOW_HOME into which no starting process writes a default configuration."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "airflow.cfg").touch()

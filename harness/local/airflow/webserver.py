@@ -1,0 +1,151 @@
+"""One Airflow webserver as a child process, limited to its CPUs once it is ready."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from harness.errors import EnvironmentStartError
+from harness.local.airflow import release
+from harness.local.airflow.cpu_limit import CpuLimiter
+from harness.local.airflow.logs import hint
+from harness.local.backend import Usage
+from harness.local.processes import Child, Children
+
+_START_TIMEOUT_S = 240.0  # a loaded machine may have to start five at once
+_STOP_TIMEOUT_S = 15.0
+_POLL_S = 0.1
+_PROBE_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLimit:
+    """How to hold a webserver to its CPUs."""
+
+    limiter: CpuLimiter
+    group: Path
+    cpus: float
+
+
+class AirflowWebserver:
+    """A started webserver; a `harness.local.backend.Webserver`.
+
+    Args:
+        name: unique within the environment.
+        base_url: where it will listen.
+        child: its process.
+        children: ends it.
+        limit: applied once it is ready, since starting takes ten CPU-seconds; None: no limit.
+        memory_mib: what its memory is a fraction of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        child: Child,
+        children: Children,
+        limit: CpuLimit | None,
+        memory_mib: int,
+    ) -> None:
+        self.name = name
+        self.base_url = base_url
+        self.ready = False
+        self._child = child
+        self._children = children
+        self._limit = limit
+        self._memory_bytes = memory_mib * _MIB
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    def is_alive(self) -> bool:
+        """False once the process has ended."""
+        return self._child.is_alive()
+
+    async def wait_until_ready(self) -> None:
+        """Return once it answers and reaches the database; limit its CPU from then on.
+
+        Raises:
+            EnvironmentStartError: it ends or does not answer in time; names its log.
+        """
+        await wait_for(
+            self._answers,
+            alive=self.is_alive,
+            what=self.name,
+            log_path=self._child.log_path,
+            timeout_s=_START_TIMEOUT_S,
+        )
+        if self._limit:
+            await asyncio.to_thread(self._apply, self._limit)
+        self.ready = True
+
+    def usage(self) -> Usage:
+        """CPU-seconds and memory so far; the last known values once it has ended."""
+        used = self._child.used()
+        return Usage(used.cpu_s, used.memory_bytes / self._memory_bytes)
+
+    async def stop(self) -> None:
+        """Stop it and wait until it is gone."""
+        self.ready = False
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        if self._limit:
+            self._limit.limiter.lift(self._limit.group)  # or ending takes it several seconds
+        self._children.stop(self._child, _STOP_TIMEOUT_S)
+        if self._limit:
+            self._limit.limiter.remove(self._limit.group)
+
+    def _apply(self, limit: CpuLimit) -> None:
+        self._children.own_cgroup(limit.group)
+        try:
+            limit.limiter.limit(limit.group, self._child.tree, cpus=limit.cpus)
+        except OSError as exc:
+            raise EnvironmentStartError(
+                f"{self.name} could not be limited to {limit.cpus} CPUs ({exc.strerror}:"
+                f" {exc.filename}): check who else changes control groups on this machine."
+            ) from exc
+
+    async def _answers(self, session: aiohttp.ClientSession) -> bool:
+        async with session.get(self.base_url + release.HEALTH) as answer:
+            if answer.status != 200:
+                return False
+            return bool((await answer.json())["metadatabase"]["status"] == "healthy")
+
+
+async def wait_for(
+    condition: Callable[[aiohttp.ClientSession], Awaitable[bool]],
+    *,
+    alive: Callable[[], bool],
+    what: str,
+    log_path: Path,
+    timeout_s: float,
+) -> None:
+    """Poll until `condition` holds; a refused or broken connection means not yet.
+
+    Raises:
+        EnvironmentStartError: `alive` says no, or time is up; names the log.
+    """
+    deadline = time.monotonic() + timeout_s
+    async with aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as session:
+        while True:
+            try:
+                if await condition(session):
+                    return
+            except (aiohttp.ClientError, TimeoutError, KeyError):
+                pass
+            if not alive():
+                raise EnvironmentStartError(f"{what} ended while it was starting{hint(log_path)}.")
+            if time.monotonic() > deadline:
+                raise EnvironmentStartError(
+                    f"{what} was not ready after {timeout_s:.0f} s{hint(log_path)}."
+                )
+            await asyncio.sleep(_POLL_S)

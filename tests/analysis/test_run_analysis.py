@@ -1,0 +1,252 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from synthetic_records import STARTED_AT_S, write_synthetic_run
+
+from analysis.errors import RecordFormatError
+from analysis.records import schema
+from analysis.records.reader import read_run
+from analysis.results import RunAnalysis
+from analysis.run_analysis import analyse_run
+from harness.scenario.load import check_scenario
+
+
+def analysed(directory: Path, **changes: Any) -> RunAnalysis:
+    write_synthetic_run(directory, **changes)
+    return analyse_run(read_run(directory))
+
+
+def with_manifest(directory: Path, **changes: Any) -> RunAnalysis:
+    path = directory / schema.MANIFEST_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return analyse_run(read_run(directory))
+
+
+def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
+    """2 -> 3 webservers of 0.25 CPU at 22 ms a call: 24 calls/s fit (73 % CPU), 36 cannot (109 %).
+
+    For 20 calls/s at 70 %: 20 * 0.022 / (0.7 * 0.25 - 0.01) = 2.7, so 3 webservers.
+    """
+    analysis = analysed(tmp_path / "run")
+    assert analysis.capacity is not None
+    assert (analysis.capacity.highest_stage, analysis.capacity.stopped_by_stage) == (4, 5)
+    assert analysis.capacity.bottleneck == "webserver_cpu"
+    assert analysis.sizing is not None
+    assert analysis.sizing.target is not None
+    assert analysis.sizing.target.webservers == 3
+    (event,) = analysis.scaling
+    assert (event.from_count, event.to_count, event.ready_s) == (2, 3, STARTED_AT_S + 204)
+    assert [line.met for line in analysis.slo] == [True, True]
+    assert analysis.verdict.answered
+    assert analysis.verdict.exit_code == 0
+    assert analysis.verdict.sentence.startswith(
+        "20 calls/s of this mix need 3 webservers (95 % interval 3-3)"
+    )
+    assert analysis.complete
+    assert analysis.warnings == ()
+    assert analysis.environment["airflow_version"] == "3.3.1"
+    assert sum(analysis.mix.values()) == pytest.approx(1)
+
+
+CALM: dict[str, Any] = {"rates_per_s": (4.0, 8.0), "stage_s": 40.0}
+CHECK: dict[str, Any] = CALM | {"question": "check"}
+OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "exit_code", "says"),
+    [
+        pytest.param(CHECK, 0, "Met: p95(latency) < 800ms (", id="check holds"),
+        pytest.param(
+            CHECK | {"expectations": (("dag one", True),)}, 0, "1 of 1 expectations",
+            id="check and expectations hold",
+        ),
+        pytest.param(
+            CHECK | {"expectations": (("dag one", False),)}, 3, "Not met: dag one: dag one seen.",
+            id="an expectation is not met",
+        ),
+        pytest.param(
+            CHECK | {"airflow_error_share": 0.1}, 3, "Not met: rate(errors) < 1%:",
+            id="too many errors",
+        ),
+        pytest.param(
+            OVERLOAD | {"question": "check"}, 3, "Not met: p95(latency) < 800ms:", id="too slow"
+        ),
+        pytest.param(
+            CHECK | {"lag_s": 0.2}, 5, "the load generator was the limit", id="generator too late"
+        ),
+        pytest.param(
+            CHECK | {"unsent_share": 0.02}, 5, "never sent", id="generator did not send"
+        ),
+        pytest.param(
+            CHECK | {"slo": ("p99.9(latency) < 1s",)}, 5, "p99.9 needs at least 1000 calls",
+            id="too few calls",
+        ),
+        pytest.param(
+            CHECK | {"slo": ("max(webserver.cpu) < 85%",), "with_metrics": False}, 5,
+            "No whole metric period", id="no metrics for a line about them",
+        ),
+        pytest.param(
+            CHECK | {"slo": ("p95(latency{operation=nobody}) < 1s",)}, 5, "No call of nobody",
+            id="an operation nobody called",
+        ),
+        pytest.param(CALM, 5, "Add a stage with a higher rate", id="capacity not reached"),
+        pytest.param(
+            OVERLOAD | {"with_metrics": False}, 5, "No webserver count can be given".lower(),
+            id="capacity without metrics",
+        ),
+        pytest.param(
+            {"rates_per_s": (60.0,), "stage_s": 40.0}, 5, "no stage met the SLO",
+            id="capacity below the lowest stage",
+        ),
+        pytest.param(
+            CALM | {"rates_per_s": (4.0, 8.0, 30.0), "throttle_per_s": 10.0}, 0,
+            "the service's throttle", id="throttled",
+        ),
+        pytest.param(CALM | {"status": "interrupted"}, 130, "Interrupted; up to then",
+            id="interrupted"),
+        pytest.param(CHECK | {"status": "aborted"}, 5, "did not come to its end", id="aborted"),
+    ],
+)  # fmt: skip
+def test_the_question_is_answered_with_an_exit_code_and_a_sentence(
+    tmp_path: Path, changes: dict[str, Any], exit_code: int, says: str
+) -> None:
+    verdict = analysed(tmp_path / "run", **changes).verdict
+    assert verdict.exit_code == exit_code
+    assert says in verdict.sentence
+    assert verdict.sentence.endswith(".")
+    assert verdict.answered == (exit_code in (0, 3))
+
+
+def test_a_check_that_holds_only_on_the_whole_names_the_stage_that_broke_it(
+    tmp_path: Path,
+) -> None:
+    verdict = analysed(
+        tmp_path / "run",
+        question="check",
+        rates_per_s=(9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 22.0),
+        stage_s=25.0,
+        slo=("p50(latency) < 600ms",),
+        min_webservers=2,
+        max_webservers=2,
+    ).verdict
+    assert verdict.exit_code == 3
+    assert "in stage 10" in verdict.sentence
+
+
+def test_a_one_webserver_run_without_events_of_the_environment(tmp_path: Path) -> None:
+    analysis = analysed(
+        tmp_path / "run", **OVERLOAD, min_webservers=1, max_webservers=1,
+        with_environment_events=False,
+    )  # fmt: skip
+    assert analysis.scaling == ()
+    assert analysis.stages[0].webservers_max == 1
+
+
+def test_a_run_without_any_call(tmp_path: Path) -> None:
+    analysis = analysed(tmp_path / "run", rates_per_s=(0.0001,), stage_s=30.0)
+    assert analysis.verdict.exit_code == 5
+    assert "The record has no calls." in analysis.warnings
+    assert analysis.stages[0].arrivals == 0
+
+
+def test_nothing_but_a_manifest_is_analysed(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", **CALM)
+    for path in (tmp_path / "run").iterdir():
+        if path.name != schema.MANIFEST_FILE:
+            path.unlink()
+    analysis = analyse_run(read_run(tmp_path / "run"))
+    assert analysis.stages == ()
+    assert analysis.verdict.exit_code == 5
+    assert not analysis.complete
+
+
+def test_a_killed_run_is_analysed_with_what_is_there(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", **CALM, streams=True, status="running")
+    stream = tmp_path / "run" / schema.REQUESTS_STREAM
+    stream.write_bytes(stream.read_bytes()[:-2000])
+    with_manifest(tmp_path / "run", finished_at_s=None)
+    analysis = analyse_run(read_run(tmp_path / "run"))
+    assert not analysis.complete
+    assert analysis.stages[0].met_slo is True
+    assert any("its last rows are lost" in warning for warning in analysis.warnings)
+    assert analysis.ended_at_s > analysis.started_at_s
+
+
+def test_missing_metric_periods_are_survived(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run")
+    path = tmp_path / "run" / schema.METRICS_TABLE
+    table = pq.read_table(path)
+    since_start_s = pc.subtract(table["period_start_s"], STARTED_AT_S)
+    gap = pc.and_(pc.greater(since_start_s, 100.0), pc.less(since_start_s, 150.0))
+    pq.write_table(table.filter(pc.invert(gap)), path)
+    analysis = analyse_run(read_run(tmp_path / "run"))
+    assert len(analysis.scaling) == 1
+    assert analysis.demand is not None
+    assert analysis.demand.mix_s.value == pytest.approx(0.022, rel=0.1)
+
+
+def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
+    write_synthetic_run(
+        tmp_path / "run", **CHECK, slo=("p95(latency) < 1s",), airflow_error_share=0.1
+    )
+    events = [
+        {"kind": "metrics_gap", "from_s": 1, "to_s": 2, "reason": "CloudWatch did not answer"},
+        {"kind": "webserver_died", "webserver": "webserver-1", "detail": "out of memory"},
+        {"kind": "aborted", "reason": "error rate 0.95"},
+        {"kind": "note", "message": "The quota is near."},
+    ]
+    with (tmp_path / "run" / schema.EVENTS_FILE).open("a") as file:
+        for event in events:
+            file.write(json.dumps({"time_s": STARTED_AT_S, "source": "harness"} | event) + "\n")
+    manifest = json.loads((tmp_path / "run" / schema.MANIFEST_FILE).read_text())
+    environment = manifest["environment"]
+    environment["after"] = environment["before"] | {"MaxWebservers": 5}
+    environment["facts"] |= {"cpu_limited": False, "cpu_limit_reason": "no cgroups here"}
+    analysis = with_manifest(tmp_path / "run", clock_offset_s=7.0, environment=environment)
+    said = " ".join((*analysis.warnings, *analysis.notes))
+    for part in (
+        "Metrics are missing for a while: CloudWatch did not answer.",
+        "webserver-1 died: out of memory.",
+        "aborted: error rate 0.95.",
+        "The quota is near.",
+        "differs from this host's by 7.0 s",
+        "MaxWebservers of the environment changed",
+        "not limited as set: no cgroups here.",
+        "no line of the SLO limits errors",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("scenario", "says"),
+    [
+        (None, "has no scenario"),
+        ({"name": "x"}, "incomplete"),
+        ({"question": {"ask": "check"}, "slo": ["p95(latenc) < 1s"]}, "incomplete|judged"),
+    ],
+)
+def test_a_manifest_without_a_usable_scenario_is_refused(
+    tmp_path: Path, scenario: object, says: str
+) -> None:
+    write_synthetic_run(tmp_path / "run", **CALM)
+    with pytest.raises(RecordFormatError, match=says):
+        with_manifest(tmp_path / "run", scenario=scenario)
+
+
+def test_the_imagined_manifest_holds_a_scenario_of_the_harness(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", **CALM)
+    manifest = read_run(tmp_path / "run").manifest
+    saved = check_scenario(manifest["scenario"], origin="manifest").model_dump(mode="json")
+    assert analyse_run(read_run(tmp_path / "run")) == with_manifest(
+        tmp_path / "run", scenario=saved
+    )
+
+
+def test_the_same_record_gives_the_same_analysis(tmp_path: Path) -> None:
+    first = analysed(tmp_path / "run", **CALM)
+    assert analyse_run(read_run(tmp_path / "run")) == first

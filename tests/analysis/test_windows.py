@@ -1,0 +1,142 @@
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from calls_by_hand import calls_by_hand, periods_by_hand
+
+from analysis.records import schema
+from analysis.windows import period_points, periods_within, webserver_periods
+
+
+def sample(
+    metric: str, cluster: str, statistic: str, value: float, **changes: Any
+) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "cluster": cluster,
+        "dimensions": json.dumps({"Cluster": cluster}),
+        "statistic": statistic,
+        "unit": None,
+        "period_s": 60.0,
+        "period_start_s": 0.0,
+        "value": value,
+        "read_at_s": 100.0,
+    } | changes
+
+
+def cluster(name: str, count: int, cpu: float, busiest: float) -> list[dict[str, Any]]:
+    return [
+        sample("CPUUtilization", name, "SampleCount", count),
+        sample("CPUUtilization", name, "Average", cpu),
+        sample("CPUUtilization", name, "Maximum", busiest),
+    ]
+
+
+def table(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=schema.METRICS_SCHEMA)
+
+
+def test_clusters_are_combined_by_their_number_of_webservers() -> None:
+    (period,) = webserver_periods(
+        table(
+            *cluster("WebServer", 2, 60.0, 70.0),
+            *cluster("AdditionalWebservers", 1, 90.0, 90.0),
+            *cluster("Worker", 5, 99.0, 99.0),
+        )
+    )
+    assert period.webservers == 3
+    assert period.cpu_percent == pytest.approx((2 * 60 + 90) / 3)
+    assert period.cpu_max_percent == 90
+    assert period.memory_percent is None
+    assert period.connections is None
+
+
+@pytest.mark.parametrize("name", ["AdditionalWebservers", "additionalwebserver", "WEBSERVER"])
+def test_the_undocumented_case_of_a_cluster_does_not_matter(name: str) -> None:
+    (period,) = webserver_periods(table(*cluster(name, 1, 50.0, 50.0)))
+    assert period.webservers == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "total"),
+    [
+        # average and count of two clusters
+        (
+            [
+                sample("ActiveConnectionCount", "WebServer", "Average", 6.0),
+                sample("ActiveConnectionCount", "WebServer", "SampleCount", 2),
+                sample("ActiveConnectionCount", "AdditionalWebservers", "Average", 4.0),
+                sample("ActiveConnectionCount", "AdditionalWebservers", "SampleCount", 1),
+            ],
+            16.0,
+        ),
+        # only a sum, of the load balancer, without a cluster
+        ([sample("ActiveConnectionCount", "", "Sum", 20.0)], 20.0),
+        # the load balancer's own series does not count twice beside the clusters'
+        (
+            [
+                sample("ActiveConnectionCount", "", "Sum", 20.0),
+                sample("ActiveConnectionCount", "WebServer", "Sum", 18.0),
+            ],
+            18.0,
+        ),
+        # a maximum alone says nothing of the total
+        ([sample("ActiveConnectionCount", "WebServer", "Maximum", 18.0)], None),
+    ],
+)
+def test_connections_are_the_total_over_webservers(
+    rows: list[dict[str, Any]], total: float | None
+) -> None:
+    (period,) = webserver_periods(table(*rows))
+    assert period.connections == total
+
+
+def test_a_sample_counts_as_it_was_read_last() -> None:
+    late = sample("CPUUtilization", "WebServer", "Average", 55.0, read_at_s=200.0)
+    early = cluster("WebServer", 2, 50.0, 50.0)
+    for rows in ([late, *early], [*early, late]):
+        (period,) = webserver_periods(table(*rows))
+        assert period.cpu_percent == 55
+
+
+def test_no_metrics_no_periods() -> None:
+    assert webserver_periods(schema.METRICS_SCHEMA.empty_table()) == ()
+
+
+def test_of_several_period_lengths_the_shortest_is_used() -> None:
+    short = sample("CPUUtilization", "WebServer", "Average", 40.0, period_s=5.0)
+    long = sample("CPUUtilization", "WebServer", "Average", 50.0)
+    assert [period.period_s for period in webserver_periods(table(short, long))] == [5.0]
+
+
+def test_calls_stand_beside_the_period_of_their_seconds() -> None:
+    periods = periods_by_hand(webservers=[2, 2])
+    calls = calls_by_hand(
+        outcomes=["ok", "ok", "throttled", "unsent"],
+        starts_s=[0.0, 4.9, 5.0, 6.0],
+        lags_s=[0.0, 0.2, 0.0, 0.0],
+    )
+    first, second = period_points(periods, calls, calls.ok)
+    # intended in the first period but sent in the second
+    assert (first.offered_per_s, first.achieved_per_s) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert (second.offered_per_s, second.achieved_per_s) == (
+        pytest.approx(0.4),
+        pytest.approx(0.4),
+    )
+    assert second.errors_per_s == pytest.approx(0.2)
+    assert second.goodput_per_s == pytest.approx(0.2)
+
+
+def test_every_call_is_in_exactly_one_period() -> None:
+    starts = np.random.default_rng(3).uniform(0, 50, 500)
+    periods = periods_by_hand(webservers=[1] * 10)
+    calls = calls_by_hand(outcomes=["ok"] * 500, starts_s=starts.tolist())
+    points = period_points(periods, calls, calls.ok)
+    assert sum(point.achieved_per_s * point.period_s for point in points) == pytest.approx(500)
+
+
+def test_only_whole_periods_are_inside() -> None:
+    periods = periods_by_hand(webservers=[1] * 4)
+    assert [p.start_s for p in periods_within(periods, 4.0, 16.0)] == [5.0, 10.0]

@@ -1,0 +1,333 @@
+"""Collecting beside the load: late, changed and missing samples, and a CloudWatch that refuses."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from canned_mwaa import NAME, serving, stand_in_variables
+
+from analysis.records.schema import METRICS_SCHEMA, METRICS_STREAM
+from harness.aws.clients import make_clients
+from harness.aws.cloudwatch import CONNECTIONS, CPU, MEMORY, Metric, MetricsReader, Sample
+from harness.aws.collector import FINAL_ATTEMPTS, Collector, LatestMetrics
+from harness.errors import EnvironmentAccessError, HeadroomError
+from harness.record.directory import finish_tables
+from harness.record.stream import StreamWriter
+
+NOW_S = 1_000_000.0
+PERIOD_S = 5
+
+
+def metric(name: str, cluster: str) -> Metric:
+    return Metric(name, (("Cluster", cluster), ("Environment", NAME)))
+
+
+WEB_CPU, MORE_CPU = metric(CPU, "WebServer"), metric(CPU, "AdditionalWebservers")
+
+
+@dataclass
+class ScriptedReader:
+    """Answers with the samples a test put there; `refusal` makes it fail."""
+
+    metrics: list[Metric] = field(default_factory=lambda: [WEB_CPU])
+    samples: dict[tuple[Metric, str, float], float] = field(default_factory=dict)
+    refusal: str = ""
+    windows: list[tuple[float, float]] = field(default_factory=list)
+    discoveries: int = 0
+    on_discovery: Callable[[], None] = lambda: None
+
+    def discover(self) -> Sequence[Metric]:
+        self.discoveries += 1
+        self.on_discovery()
+        return tuple(self.metrics)
+
+    def read(
+        self, metrics: Sequence[Metric], *, from_s: float, to_s: float, period_s: int
+    ) -> list[Sample]:
+        self.windows.append((from_s, to_s))
+        if self.refusal:
+            raise EnvironmentAccessError(self.refusal)
+        return [
+            Sample(which, statistic, float(period_s), start_s, value)
+            for (which, statistic, start_s), value in sorted(
+                self.samples.items(), key=lambda item: item[0][2]
+            )
+            if which in metrics and from_s <= start_s < to_s
+        ]
+
+
+@dataclass
+class Kept:
+    """Remembers rows, events and sleeps, and has a clock that sleeping moves."""
+
+    now_s: float = NOW_S
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    flushed: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    def append(self, row: tuple[object, ...]) -> None:
+        self.rows.append(row)
+
+    def flush(self) -> None:
+        self.flushed = len(self.rows)
+
+    def write(self, kind: str, *, source: str, time_s: float, **fields: object) -> None:
+        assert source == "collector"
+        self.events.append({"kind": kind, "time_s": time_s, **fields})
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+    def values(self) -> list[tuple[float, float, float]]:
+        """(period start, value, read at), starts counted from NOW_S."""
+        return [(row[6] - NOW_S, row[7], row[8] - NOW_S) for row in self.rows]
+
+
+def collector(reader: Any, kept: Kept, period_s: int = PERIOD_S) -> Collector:
+    return Collector(
+        reader, kept, kept, period_s=period_s, clock=lambda: kept.now_s, sleep=kept.sleep
+    )
+
+
+def test_a_sample_is_recorded_once_and_again_only_when_it_changed() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    key = (WEB_CPU, "Average", NOW_S - 10)
+    reader.samples[key] = 40.0
+    under_test = collector(reader, kept)
+    assert under_test.poll(NOW_S)
+    assert under_test.poll(NOW_S + 5)
+    assert kept.values() == [(-10, 40.0, 0)]
+    reader.samples[key] = 45.0  # CloudWatch's samples change while they arrive
+    under_test.poll(NOW_S + 10)
+    assert kept.values() == [(-10, 40.0, 0), (-10, 45.0, 10)]
+    assert kept.flushed == 2
+
+
+def test_a_late_sample_is_still_found() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    under_test = collector(reader, kept)
+    reader.samples[WEB_CPU, "Average", NOW_S - 5] = 1.0
+    under_test.poll(NOW_S)
+    reader.samples[WEB_CPU, "Average", NOW_S - 20] = 2.0
+    under_test.poll(NOW_S + 20)
+    assert kept.values() == [(-5, 1.0, 0), (-20, 2.0, 20)]
+
+
+def test_a_row_fits_the_schema(tmp_path: Path) -> None:
+    reader, kept = ScriptedReader(), Kept()
+    reader.samples[WEB_CPU, "SampleCount", NOW_S - 5] = 2.0
+    writer = StreamWriter(tmp_path / METRICS_STREAM, METRICS_SCHEMA)
+    clock = lambda: kept.now_s  # noqa: E731
+    Collector(reader, writer, kept, period_s=5, clock=clock, sleep=kept.sleep).poll(NOW_S)
+    writer.close()
+    assert finish_tables(tmp_path) == {"requests": 0, "metrics": 1}
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 0.1, 2.5, 4.9])
+def test_only_whole_periods_are_read(offset_s: float) -> None:
+    reader, kept = ScriptedReader(), Kept()
+    collector(reader, kept).poll(NOW_S + offset_s)
+    ((_, to_s),) = reader.windows
+    assert to_s == NOW_S
+
+
+def test_metrics_are_looked_for_again_until_there_is_nothing_more_to_appear() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    under_test = collector(reader, kept)
+    under_test.poll(NOW_S)
+    reader.metrics += [MORE_CPU]  # the first scale-out
+    reader.samples[MORE_CPU, "Average", NOW_S] = 7.0
+    under_test.poll(NOW_S + 5)
+    assert [row[1] for row in kept.rows] == ["AdditionalWebservers"]
+    reader.metrics += [
+        metric(name, cluster)
+        for name in (MEMORY, CONNECTIONS)
+        for cluster in ("WebServer", "AdditionalWebservers")
+    ]
+    for poll in range(3):
+        under_test.poll(NOW_S + 10 + poll)
+    assert reader.discoveries == 3
+
+
+def test_a_costly_discovery_is_not_repeated_at_every_poll() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    reader.on_discovery = lambda: kept.sleep(2)  # 20 times that is its pause
+    under_test = collector(reader, kept)
+    for poll in range(9):  # until 40 s later
+        under_test.poll(NOW_S + 5 * poll)
+    assert reader.discoveries == 2
+    kept.now_s = NOW_S + 50
+    under_test.final_read(NOW_S, NOW_S + 45, settle_s=0)  # whatever appeared last must be found
+    assert reader.discoveries == 3
+
+
+def test_the_latest_values_are_over_all_webservers_of_the_newest_period() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    web, more = metric(CONNECTIONS, "WebServer"), metric(CONNECTIONS, "AdditionalWebservers")
+    reader.metrics = [WEB_CPU, MORE_CPU, web, more]
+    for start_s, count in ((NOW_S - 10, 4.0), (NOW_S - 5, 1.0)):
+        reader.samples |= {
+            (WEB_CPU, "SampleCount", start_s): 2.0,
+            (WEB_CPU, "Average", start_s): 80.0,
+            (MORE_CPU, "SampleCount", start_s): count,
+            (MORE_CPU, "Average", start_s): 20.0,
+            (web, "Sum", start_s): 9.0,
+            (more, "Sum", start_s): 3.0,
+        }
+    under_test = collector(reader, kept)
+    assert under_test.latest() is None
+    under_test.poll(NOW_S)
+    assert under_test.latest() == LatestMetrics(3, pytest.approx(60.0), 12.0)
+
+
+def test_the_latest_values_stay_while_nothing_new_comes() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    reader.samples[WEB_CPU, "SampleCount", NOW_S - 5] = 2.0
+    under_test = collector(reader, kept)
+    under_test.poll(NOW_S)
+    reader.samples.clear()
+    under_test.poll(NOW_S + 5)
+    assert under_test.latest() == LatestMetrics(2, None, None)
+
+
+def test_a_gap_is_one_event_with_its_ends_and_is_read_again_afterwards() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    under_test = collector(reader, kept)
+    under_test.poll(NOW_S)
+    reader.refusal = "AWS throttles these calls"
+    for poll in range(1, 41):  # much longer than the look-back
+        assert not under_test.poll(NOW_S + 5 * poll)
+    assert [event["kind"] for event in kept.events] == ["note"]
+    assert "the run goes on: AWS throttles" in kept.events[0]["message"]
+
+    reader.refusal = ""
+    reader.samples[WEB_CPU, "Average", NOW_S + 5] = 3.0
+    assert under_test.poll(NOW_S + 205)
+    assert under_test.poll(NOW_S + 210)
+    assert kept.values() == [(5, 3.0, 205)]
+    assert kept.events[1:] == [
+        {
+            "kind": "metrics_gap",
+            "time_s": NOW_S + 205,
+            "from_s": NOW_S,
+            "to_s": NOW_S + 205,
+            "reason": "AWS throttles these calls",
+        }
+    ]
+
+
+def test_the_final_read_waits_until_the_metrics_have_settled_and_reads_the_whole_run() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    kept.now_s = NOW_S + 61
+    assert collector(reader, kept).final_read(NOW_S, NOW_S + 58, settle_s=180)
+    assert kept.slept == [pytest.approx(177)]
+    assert reader.windows == [(NOW_S, NOW_S + 60)]
+
+
+def test_a_final_read_long_after_the_run_does_not_wait() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    kept.now_s = NOW_S + 1000
+    collector(reader, kept).final_read(NOW_S, NOW_S + 60, settle_s=180)
+    assert kept.slept == [0.0]
+
+
+def test_a_final_read_that_fails_is_tried_again_and_then_an_event() -> None:
+    reader, kept = ScriptedReader(refusal="access is denied"), Kept()
+    kept.now_s = NOW_S + 100
+    assert not collector(reader, kept).final_read(NOW_S, NOW_S + 60, settle_s=0)
+    assert len(reader.windows) == FINAL_ATTEMPTS
+    assert [event["kind"] for event in kept.events] == ["note", "metrics_gap"]
+    assert kept.events[1]["reason"] == "access is denied"
+
+
+def test_a_full_disk_ends_the_thread_and_is_raised_in_the_end() -> None:
+    reader, kept = ScriptedReader(), Kept()
+
+    def full() -> None:
+        raise HeadroomError("Cannot write 'metrics.arrows': the disk is full.")
+
+    kept.flush = full
+    under_test = collector(reader, kept)
+    thread = under_test.run_in_thread(threading.Event())
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert str(under_test.failure) == "Cannot write 'metrics.arrows': the disk is full."
+    with pytest.raises(HeadroomError, match="the disk is full"):
+        under_test.final_read(NOW_S, NOW_S + 5, settle_s=0)
+
+
+@dataclass
+class Refusing:
+    """A CloudWatch that answers every call with one error, and counts them."""
+
+    status: int
+    body: bytes
+    calls: int = 0
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((403, b'{"__type": "AccessDenied"}', "access is denied; allow"), id="denied"),
+        pytest.param((400, b'{"__type": "Throttling"}', "AWS throttles"), id="throttled"),
+        pytest.param((503, b"<html>no</html>", "AWS answered 503"), id="html"),
+        pytest.param((200, b"<html>no</html>", "the answer is not AWS's"), id="proxy"),
+        pytest.param((403, b"\xa2\xff", "the answer is not AWS's"), id="rubbish"),
+    ]
+)
+def refusing(request: pytest.FixtureRequest) -> Iterator[tuple[Refusing, str, str]]:
+    status, body, reason = request.param
+    script = Refusing(status, body)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            script.calls += 1
+            self.send_response(script.status)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", str(len(script.body)))
+            self.end_headers()
+            self.wfile.write(script.body)
+
+    with serving(Handler) as url:
+        yield script, url, reason
+
+
+@pytest.mark.slow
+def test_the_thread_lives_through_a_cloudwatch_that_refuses(
+    refusing: tuple[Refusing, str, str],
+) -> None:
+    script, url, reason = refusing
+    clients = make_clients(environment=NAME, variables=stand_in_variables(url))
+    kept = Kept()
+    reader = MetricsReader(clients.cloudwatch, NAME)
+    polled_again = threading.Event()
+
+    def clock() -> float:
+        if script.calls:
+            polled_again.set()
+        kept.now_s += 1
+        return kept.now_s
+
+    under_test = Collector(reader, kept, kept, period_s=1, clock=clock, sleep=kept.sleep)
+    stop = threading.Event()
+    thread = under_test.run_in_thread(stop)
+    assert polled_again.wait(timeout=60)
+    assert thread.is_alive()
+    stop.set()
+    thread.join(timeout=60)
+    assert under_test.failure is None
+    assert under_test.latest() is None
+    assert not under_test.final_read(NOW_S, NOW_S + 5, settle_s=0)
+    gaps = [event for event in kept.events if event["kind"] == "metrics_gap"]
+    assert len(gaps) == 1
+    assert reason in gaps[0]["reason"]
+    assert gaps[0]["from_s"] < gaps[0]["to_s"]

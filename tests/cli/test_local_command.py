@@ -1,0 +1,124 @@
+"""`headroom local`, run as a user runs it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HEADROOM = str(Path(sys.executable).with_name("headroom"))
+pytestmark = pytest.mark.slow
+
+Local = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Local]:
+    variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "AWS_PROFILE": "no-such-profile"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [HEADROOM, "local", *arguments],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
+    yield run
+    run("down")
+
+
+def test_up_status_down(local: Local) -> None:
+    up = local("up", "--kind", "simulated", "--min-webservers", "1", "--webserver-cpu", "0.5")
+    assert up.returncode == 0, up.stderr
+    assert "is up" in up.stderr
+
+    again = local("up")
+    assert "already up" in again.stderr
+    assert again.stdout == up.stdout
+
+    # What `up` prints is for a shell to evaluate; its example call works then, as it stands.
+    example = "\n".join(
+        line.removeprefix("#   ")
+        for line in up.stdout.splitlines()
+        if line.startswith("#   ") and not line.startswith("#   aws")
+    )
+    called = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'{up.stdout}\nexec "$0" -c "$1"',
+            sys.executable,
+            f"{example}\nprint('called')",
+        ],
+        env={**os.environ, "AWS_PROFILE": "no-such-profile"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert called.stdout == "called\n", called.stderr
+
+    status = json.loads(local("status", "--json").stdout)
+    assert status["schema_version"] == 1
+    assert status["is_up"] is True
+    assert [one["name"] for one in status["webservers"]] == ["webserver-1"]
+    assert "webserver-1" in local("status").stdout
+
+    down = local("down")
+    assert down.returncode == 0, down.stderr
+    assert "is down; none of its processes is left" in down.stdout
+    assert json.loads(local("status", "--json").stdout)["is_up"] is False
+    assert "was not up" in local("down").stdout
+
+
+def test_down_and_up_again_after_a_kill(local: Local) -> None:
+    up = local("up", "--kind", "simulated", "--json")
+    tree = json.loads(up.stdout)
+    assert tree["schema_version"] == 1
+    assert tree["was_already_up"] is False
+    assert tree["variables"]["AWS_ENDPOINT_URL_MWAA"] == tree["mwaa_url"]
+    os.kill(tree["pid"], signal.SIGKILL)
+    down = local("down", "--json")
+    assert down.returncode == 0, down.stderr
+    assert json.loads(down.stdout)["schema_version"] == 1
+    assert local("up", "--kind", "simulated").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["up", "--max-webservers", "9"],
+            "--max-webservers cannot be used: .*less than or equal to 5",
+        ),
+        (
+            ["up", "--min-webservers", "3", "--max-webservers", "2"],
+            "must not be below min_webservers",
+        ),
+        (["up", "--kind", "simulated", "--webserver-cpu", "0"], "--webserver-cpu cannot be used"),
+        (["up", "--port", "70000"], "--port cannot be used"),
+        (["up", "--name", "../../elsewhere"], "--name must start with a letter"),
+        (["status", "--name", ""], "--name must start with a letter"),
+    ],
+)
+def test_wrong_options_are_one_sentence(
+    local: Local, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    result = local(*arguments)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.rglob("settings.json")) == []
+
+    assert re.search(sentence, result.stderr)
+
+
+def test_nothing_is_up_at_first(local: Local) -> None:
+    assert "is not up; start it with" in local("status").stdout
+    assert "was not up" in local("down").stdout

@@ -1,0 +1,247 @@
+"""The fleet, over webservers made of nothing and a real balancer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from harness.errors import EnvironmentStartError
+from harness.local.backend import Usage
+from harness.local.fleet import RESTARTS_PER_MINUTE, Fleet
+from harness.local.gateway.balancer import Balancer
+
+
+class PaperWebserver:
+    """Starts, dies and fails when the test says so."""
+
+    def __init__(self, name: str, fails: bool) -> None:
+        self.name = name
+        self.base_url = f"http://127.0.0.1/{name}"
+        self.fails = fails
+        self.may_be_ready = asyncio.Event()
+        self.lives = True
+        self.stops = 0
+
+    async def wait_until_ready(self) -> None:
+        await self.may_be_ready.wait()
+        if self.fails:
+            raise EnvironmentStartError(f"{self.name} did not start; see its log.")
+
+    def is_alive(self) -> bool:
+        return self.lives
+
+    def usage(self) -> Usage:
+        return Usage(cpu_s=1.0, memory_fraction=0.5)
+
+    async def stop(self) -> None:
+        self.lives = False
+        self.stops += 1
+
+
+class PaperBackend:
+    airflow_version = "3.3.1"
+    webserver_cpu = 1.0
+
+    def __init__(self) -> None:
+        self.webservers: list[PaperWebserver] = []
+        self.new_ones_fail = False
+        self.new_ones_wait = False
+
+    async def start(self) -> None: ...
+
+    async def wait_for_dags(self) -> None: ...
+
+    def new_webserver(self, name: str) -> PaperWebserver:
+        webserver = PaperWebserver(name, self.new_ones_fail)
+        if not self.new_ones_wait:
+            webserver.may_be_ready.set()
+        self.webservers.append(webserver)
+        return webserver
+
+    async def authorization(self, airflow_role: str) -> str | None:
+        return None
+
+    def facts(self) -> dict[str, object]:
+        return {}
+
+    async def stop(self) -> None: ...
+
+
+class Stage:
+    """A fleet, with what it says and a clock."""
+
+    def __init__(self) -> None:
+        self.backend = PaperBackend()
+        self.balancer = Balancer()
+        self.events: list[tuple[str, object]] = []
+        self.now_s = 0.0
+        self.fleet = Fleet(
+            backend=self.backend, balancer=self.balancer, emit=self.emit, clock=lambda: self.now_s
+        )
+
+    def emit(self, kind: str, **keys: object) -> None:
+        self.events.append((kind, keys.get("webserver", keys.get("message"))))
+
+    def told(self) -> list[tuple[str, object]]:
+        events, self.events = self.events, []
+        return events
+
+
+async def settle() -> None:
+    """Let everything that needs no time happen."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def play(test: Callable[[Stage], Awaitable[None]]) -> Stage:
+    async def run() -> Stage:
+        stage = Stage()
+        try:
+            await test(stage)
+        finally:
+            await stage.fleet.stop()
+        return stage
+
+    return asyncio.run(run())
+
+
+def test_starts_and_stops_all() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(2)
+        assert stage.balancer.ready_names() == ("webserver-1", "webserver-2")
+        assert stage.fleet.count("ready") == 2
+        assert stage.told() == [
+            ("webserver_starting", "webserver-1"),
+            ("webserver_starting", "webserver-2"),
+            ("webserver_ready", "webserver-1"),
+            ("webserver_ready", "webserver-2"),
+        ]
+
+    assert [one.stops for one in play(test).backend.webservers] == [1, 1]
+
+
+def test_a_webserver_that_never_starts_fails_the_start_with_its_sentence() -> None:
+    async def test(stage: Stage) -> None:
+        stage.backend.new_ones_fail = True
+        with pytest.raises(EnvironmentStartError, match="webserver-1 did not start; see its log"):
+            await stage.fleet.start(1)
+
+    assert play(test).backend.webservers[0].stops == 1
+
+
+def test_scales_out_when_ready_and_in_from_the_youngest() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(1)
+        stage.told()
+        stage.backend.new_ones_wait = True
+        stage.fleet.scale_to(3)
+        await settle()
+        assert (stage.fleet.count("ready"), stage.fleet.count("starting")) == (1, 2)
+        assert stage.balancer.ready_names() == ("webserver-1",)
+        for webserver in stage.backend.webservers:
+            webserver.may_be_ready.set()
+        await settle()
+        assert len(stage.balancer.ready_names()) == 3
+        stage.told()
+        stage.fleet.scale_to(2)
+        await settle()
+        assert stage.balancer.names() == ("webserver-1", "webserver-2")
+        assert stage.told() == [
+            ("webserver_draining", "webserver-3"),
+            ("webserver_stopped", "webserver-3"),
+        ]
+
+    play(test)
+
+
+def test_a_draining_webserver_keeps_its_calls_until_they_end() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(2)
+        with stage.balancer.lease(but_not="webserver-1"):
+            stage.fleet.scale_to(1)
+            await settle()
+            assert stage.fleet.count("draining") == 1
+            assert stage.balancer.ready_names() == ("webserver-1",)
+            assert stage.backend.webservers[1].stops == 0
+            stage.fleet.scale_to(1)  # asked again: nothing more to do
+        await settle()
+        assert stage.backend.webservers[1].stops == 1
+        assert [one.name for one in stage.fleet.members()] == ["webserver-1"]
+
+    play(test)
+
+
+def test_scaling_in_gives_up_a_webserver_that_is_still_starting() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(1)
+        stage.backend.new_ones_wait = True
+        stage.fleet.scale_to(2)
+        await settle()
+        stage.fleet.scale_to(1)
+        await settle()
+        assert [one.stops for one in stage.backend.webservers] == [0, 1]
+        assert stage.balancer.names() == ("webserver-1",)
+
+    play(test)
+
+
+@pytest.mark.parametrize("how", ["ended", "refused a connection"])
+def test_a_dead_webserver_is_taken_out_and_replaced_under_a_new_name(how: str) -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(2)
+        stage.told()
+        if how == "ended":
+            stage.backend.webservers[0].lives = False
+        else:
+            stage.balancer.mark_down("webserver-1")
+        stage.fleet.look_after_members()
+        assert stage.balancer.names() == ("webserver-2",)
+        await settle()
+        assert stage.told() == [
+            ("webserver_died", "webserver-1"),
+            ("webserver_starting", "webserver-3"),
+            ("webserver_ready", "webserver-3"),
+            ("webserver_restarted", "webserver-3"),
+        ]
+        assert stage.backend.webservers[0].stops == 1
+        stage.fleet.look_after_members()
+        assert stage.told() == []
+
+    play(test)
+
+
+def test_replacing_is_given_up_after_five_within_a_minute_and_taken_up_later() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(2)
+        stage.backend.new_ones_fail = True
+        stage.backend.webservers[0].lives = False
+        stage.fleet.look_after_members()
+        await settle()
+        assert len(stage.backend.webservers) == 2 + RESTARTS_PER_MINUTE
+        kind, message = stage.told()[-1]
+        assert kind == "note"
+        assert "is not replaced" in str(message)
+        assert stage.fleet.count("ready") == 1
+
+        stage.now_s += 61.0
+        stage.backend.new_ones_fail = False
+        stage.backend.webservers[1].lives = False
+        stage.fleet.look_after_members()
+        await settle()
+        assert stage.fleet.count("ready") == 1
+
+    play(test)
+
+
+def test_no_replacement_for_what_is_not_wanted_any_more() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(2)
+        with stage.balancer.lease(but_not="webserver-1"):
+            stage.fleet.scale_to(1)
+            await settle()
+            stage.backend.webservers[1].lives = False
+            stage.fleet.look_after_members()
+            await settle()
+            assert len(stage.backend.webservers) == 2
+
+    play(test)

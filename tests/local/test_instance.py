@@ -1,0 +1,106 @@
+"""The folder of an environment, its events, and the variables that lead to it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.errors import EnvironmentStartError
+from harness.local.endpoints import VARIABLES_TO_UNSET, Endpoints, shell_lines
+from harness.local.events import EventLog
+from harness.local.instance import Instance, instance_root, read_json, write_json
+from harness.local.settings import LocalSettings, SimulatedSettings
+
+ENDPOINTS = Endpoints(
+    mwaa_url="http://127.0.0.1:1",
+    webserver_url="http://127.0.0.1:2",
+    cloudwatch_url="http://127.0.0.1:3",
+    region="eu-west-1",
+    environment_name="mine",
+    access_key_id="AKIAEXAMPLE",
+    secret_access_key="it's secret",
+)
+
+
+@pytest.mark.parametrize(
+    "settings", [LocalSettings(webserver_cpu=0.5), SimulatedSettings(cores=2.0, name="x")]
+)
+def test_settings_survive_the_way_to_the_daemon(
+    tmp_path: Path, settings: LocalSettings | SimulatedSettings
+) -> None:
+    instance = Instance(tmp_path / "new" / "folder")
+    instance.write_settings(settings)
+    assert instance.read_settings() == settings
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"kind": "simulated", "coers": 2}'])
+def test_damaged_settings_are_one_sentence(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(EnvironmentStartError, match="are missing or damaged"):
+        Instance(tmp_path).read_settings()
+
+
+def test_one_lock_at_a_time(tmp_path: Path) -> None:
+    instance = Instance(tmp_path / "instance")
+    assert not instance.is_running()
+    assert not instance.directory.exists()  # asking leaves nothing behind
+    lock = instance.take_lock()
+    assert lock is not None
+    assert instance.is_running()
+    assert instance.take_lock() is None
+    lock.close()
+    assert not instance.is_running()
+
+
+def test_files_with_secrets_are_the_owners_only(tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    write_json(path, {"secret_access_key": "x"})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_json(path) == {"secret_access_key": "x"}
+    assert read_json(tmp_path / "absent.json") is None
+
+
+def test_instances_live_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert instance_root() == tmp_path / "headroom" / "local"
+
+
+def test_events_are_lines_as_soon_as_they_are_emitted(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("from an earlier life\n")
+    log = EventLog(path, wall_clock=lambda: 12.5)
+    log.emit("webserver_ready", webserver="webserver-1")
+    assert json.loads(path.read_text()) == {
+        "time_s": 12.5,
+        "kind": "webserver_ready",
+        "source": "environment",
+        "webserver": "webserver-1",
+    }
+    log.close()
+
+
+def test_the_secret_is_in_no_repr() -> None:
+    assert "secret" not in repr(ENDPOINTS)
+
+
+def test_variables_replace_what_would_lead_elsewhere() -> None:
+    before = {"AWS_PROFILE": "work", "AWS_SESSION_TOKEN": "t", "AWS_REGION": "us-east-2", "A": "b"}
+    after = ENDPOINTS.environment_from(before)
+    assert after["A"] == "b"
+    assert after["AWS_REGION"] == after["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert after["AWS_ENDPOINT_URL_MWAA"] == "http://127.0.0.1:1"
+    assert not set(VARIABLES_TO_UNSET) & set(after)
+
+
+def test_shell_lines_do_the_same_in_a_shell() -> None:
+    script = f"{shell_lines(ENDPOINTS)}\nexec env"
+    before = {"PATH": "/usr/bin:/bin", "AWS_PROFILE": "work", "NO_PROXY": "example.com"}
+    shown = subprocess.run(
+        ["sh", "-euc", script], env=before, capture_output=True, text=True, check=True
+    )
+    after = dict(line.split("=", 1) for line in shown.stdout.splitlines())
+    assert after["AWS_SECRET_ACCESS_KEY"] == "it's secret"
+    assert after["NO_PROXY"] == "127.0.0.1,example.com"
+    assert "AWS_PROFILE" not in after

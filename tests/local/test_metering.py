@@ -1,0 +1,147 @@
+"""From counters to samples to CloudWatch data."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.local.backend import Usage
+from harness.local.control import period_end_s
+from harness.local.fleet import Member, State
+from harness.local.meter import Meter, Sample
+from harness.local.metrics import metric_data
+from harness.local.settings import MetricsSettings
+
+
+class Counter:
+    """A webserver that is nothing but its usage."""
+
+    base_url = ""
+
+    def __init__(self, name: str, cpu_s: float = 0.0) -> None:
+        self.name = name
+        self.cpu_s = cpu_s
+
+    async def wait_until_ready(self) -> None: ...
+
+    def is_alive(self) -> bool:
+        return True
+
+    def usage(self) -> Usage:
+        return Usage(cpu_s=self.cpu_s, memory_fraction=0.25)
+
+    async def stop(self) -> None: ...
+
+
+class Bench:
+    """A meter with a clock to turn and calls in flight to set."""
+
+    def __init__(self, **settings: object) -> None:
+        self.now_s = 100.0
+        self.in_flight: dict[str, float] = {}
+        self.meter = Meter(
+            MetricsSettings.model_validate(settings),
+            webserver_cpu=0.5,
+            min_webservers=2,
+            mean_in_flight=lambda name: self.in_flight.get(name, 0.0),
+            clock=lambda: self.now_s,
+        )
+
+    def read(self, *members: Member, after_s: float = 5.0) -> list[Sample]:
+        self.now_s += after_s
+        return self.meter.read(members)
+
+
+def member(number: int, *, state: State = "ready", cpu_s: float = 0.0) -> tuple[Member, Counter]:
+    counter = Counter(f"webserver-{number}", cpu_s)
+    return Member(counter, state, usage_when_ready=Usage(cpu_s, 0.2)), counter
+
+
+def test_cpu_is_relative_to_the_webservers_cpus_and_the_period() -> None:
+    bench, (one, counter) = Bench(), member(1)
+    bench.read(one)
+    counter.cpu_s += 2.0  # of 5 s x 0.5 CPUs
+    (sample,) = bench.read(one)
+    assert sample.cpu_percent == pytest.approx(80.0)
+    assert sample.memory_percent == pytest.approx(25.0)
+
+
+def test_what_starting_cost_is_not_counted() -> None:
+    bench, (one, counter) = Bench(), member(1, cpu_s=9.0)
+    counter.cpu_s += 0.5
+    (sample,) = bench.read(one)
+    assert sample.cpu_percent == pytest.approx(100 * 0.5 / 5 / 0.5)
+
+
+def test_starting_webservers_count_only_if_asked_for() -> None:
+    starting, counter = member(2, state="starting")
+    counter.cpu_s = 1.0
+    assert Bench().read(starting) == []
+    (sample,) = Bench(while_starting=True).read(starting)
+    assert sample.cpu_percent == pytest.approx(40.0)
+    assert not sample.takes_calls
+
+
+def test_the_oldest_are_the_webserver_cluster_whatever_their_numbers() -> None:
+    members = [member(number)[0] for number in (3, 4, 7)]
+    clusters = [sample.cluster for sample in Bench().read(*members)]
+    assert clusters == ["WebServer", "WebServer", "AdditionalWebservers"]
+
+
+def test_draining_webservers_still_run_but_take_no_calls() -> None:
+    samples = Bench().read(member(1)[0], member(2, state="draining")[0])
+    assert [sample.takes_calls for sample in samples] == [True, False]
+
+
+def test_connections_are_calls_in_flight_times_connections_per_call() -> None:
+    bench, (one, _) = Bench(connections_per_call=2), member(1)
+    bench.in_flight = {"webserver-1": 3.5}
+    assert bench.read(one)[0].connections == 7.0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 60), st.floats(0, 10)), min_size=1, max_size=20),
+)
+def test_cpu_seconds_add_up(periods: list[tuple[float, float]]) -> None:
+    """Sum of percent x period x CPUs = CPU-seconds since ready, however long the periods."""
+    bench, (one, counter) = Bench(), member(1, cpu_s=3.0)
+    total_s = 0.0
+    for elapsed_s, used_s in periods:
+        counter.cpu_s += used_s
+        (sample,) = bench.read(one, after_s=elapsed_s)
+        total_s += sample.cpu_percent / 100 * elapsed_s * 0.5
+    assert total_s == pytest.approx(counter.cpu_s - 3.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("period_s", "resolution"), [(5, 1), (30, 1), (60, 60)])
+def test_one_datum_per_metric_and_webserver_dated_with_the_start(
+    period_s: int, resolution: int
+) -> None:
+    samples = [
+        Sample("webserver-1", "WebServer", True, 50.0, 25.0, 3.0),
+        Sample("webserver-2", "AdditionalWebservers", True, 60.0, 25.0, 4.0),
+    ]
+    data = metric_data(samples, environment="e", period_s=period_s, period_start_s=1_700_000_000.0)
+    assert len(data) == 6
+    assert data[0] == {
+        "MetricName": "CPUUtilization",
+        "Dimensions": [
+            {"Name": "Cluster", "Value": "WebServer"},
+            {"Name": "Environment", "Value": "e"},
+        ],
+        "Timestamp": datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC),
+        "Value": 50.0,
+        "Unit": "Percent",
+        "StorageResolution": resolution,
+    }
+    assert data[5]["MetricName"] == "ActiveConnectionCount"
+    assert data[5]["Unit"] == "Count"
+
+
+@pytest.mark.parametrize(
+    ("now_s", "period", "end_s"),
+    [(0.0, 5, 5.0), (4.999, 5, 5.0), (5.0, 5, 10.0), (61.0, 60, 120.0)],
+)
+def test_periods_are_aligned_to_their_length(now_s: float, period: int, end_s: float) -> None:
+    assert period_end_s(now_s, period) == end_s

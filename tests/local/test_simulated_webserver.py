@@ -1,0 +1,111 @@
+"""Simulated webservers over real HTTP."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from harness.local.settings import SimulatedSettings
+from harness.local.simulated import SimulatedBackend, SimulatedWebserver
+
+Test = Callable[[SimulatedWebserver, aiohttp.ClientSession], Awaitable[None]]
+
+
+def with_webserver(test: Test, **settings: Any) -> None:
+    async def run() -> None:
+        backend = SimulatedBackend(SimulatedSettings(**{"start_s": 0.0, **settings}))
+        webserver = backend.new_webserver("webserver-1")
+        await webserver.wait_until_ready()
+        try:
+            async with aiohttp.ClientSession(base_url=webserver.base_url) as session:
+                await test(webserver, session)
+        finally:
+            await webserver.stop()
+
+    asyncio.run(run())
+
+
+async def status_of(session: aiohttp.ClientSession, path: str) -> int:
+    async with session.get(path) as response:
+        await response.read()
+        return response.status
+
+
+def test_cpu_is_the_sum_of_the_demands_of_the_calls() -> None:
+    async def test(webserver: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        calls = [status_of(session, "/api/v2/dags") for _ in range(20)]
+        calls += [status_of(session, "/api/v2/monitor/health") for _ in range(30)]
+        assert set(await asyncio.gather(*calls)) == {200}
+        assert webserver.usage().cpu_s == pytest.approx(20 * 0.004 + 30 * 0.001)
+        assert 0 < webserver.usage().memory_fraction < 1
+
+    with_webserver(test, demand_s={"list_dags": 0.004, "health": 0.001})
+
+
+def test_a_call_takes_its_demand_and_the_latency_at_least() -> None:
+    async def test(_: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        assert await status_of(session, "/api/v2/pools") == 200
+        assert loop.time() - began_s >= 0.05 / 0.5 + 0.05 - 0.001
+
+    with_webserver(test, demand_s={"list_pools": 0.05}, cores=0.5, latency_s=0.05)
+
+
+def test_random_demands_have_the_mean_asked_for_and_repeat_with_the_seed() -> None:
+    used = []
+
+    async def test(webserver: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        await asyncio.gather(*(status_of(session, "/api/v2/pools") for _ in range(400)))
+        used.append(webserver.usage().cpu_s)
+
+    settings = {"demand_s": {"list_pools": 0.0002}, "demand_cv": 0.5, "latency_s": 0.0}
+    for seed in (5, 5, 6):
+        with_webserver(test, seed=seed, **settings)
+    assert used[0] == pytest.approx(400 * 0.0002, rel=0.15)  # six standard errors
+    assert used[0] == pytest.approx(used[1])
+    assert used[0] != pytest.approx(used[2])
+
+
+def test_webservers_share_their_state() -> None:
+    async def run() -> None:
+        backend = SimulatedBackend(SimulatedSettings(start_s=0.0))
+        one, other = backend.new_webserver("webserver-1"), backend.new_webserver("webserver-2")
+        await asyncio.gather(one.wait_until_ready(), other.wait_until_ready())
+        try:
+            async with aiohttp.ClientSession() as session:
+                body = {"key": "shared", "value": "1"}
+                async with session.post(f"{one.base_url}/api/v2/variables", json=body) as posted:
+                    assert posted.status == 201
+                assert await status_of(session, f"{other.base_url}/api/v2/variables/shared") == 200
+                async with session.delete(f"{other.base_url}/api/v2/variables/shared") as deleted:
+                    assert (deleted.status, await deleted.read()) == (204, b"")
+        finally:
+            await asyncio.gather(one.stop(), other.stop())
+
+    asyncio.run(run())
+
+
+def test_only_the_prefix_of_its_version_is_served() -> None:
+    async def test(_: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        assert await status_of(session, "/api/v1/health") == 200
+        assert await status_of(session, "/api/v2/version") == 404
+        assert await status_of(session, "/version") == 404
+
+    with_webserver(test, airflow_version="2.11.2")
+
+
+def test_stopping_does_not_wait_for_calls_in_service() -> None:
+    async def test(webserver: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        call = asyncio.create_task(status_of(session, "/api/v2/pools"))
+        while webserver.usage().cpu_s == 0:
+            await asyncio.sleep(0.01)
+        assert webserver.is_alive()
+        await webserver.stop()
+        assert not webserver.is_alive()
+        with pytest.raises(aiohttp.ClientError):
+            await call
+
+    with_webserver(test, demand_s={"list_pools": 1000.0})
