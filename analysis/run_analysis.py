@@ -47,7 +47,7 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     verdict = (
         judge_capacity(capacity, sizing)
         if capacity
-        else judge_check(whole_run, stages, expectations, finished=status == "finished")
+        else judge_check(whole_run, stages, expectations, status=status)
     )
     started_at_s, ended_at_s = _extent(record, calls)
     return RunAnalysis(
@@ -145,7 +145,8 @@ def _warnings_of_events(events: Sequence[dict[str, Any]]) -> list[str]:
             case "aborted":
                 found.append(f"The run was aborted: {_sentence(event.get('reason'))}")
             case "metrics_gap":
-                found.append(f"Metrics are missing for a while: {_sentence(event.get('reason'))}")
+                reason = _sentence(event.get("reason"))
+                found.append(f"Metrics could not be read for a while: {reason}")
             case "webserver_died":
                 name, detail = event.get("webserver", "?"), event.get("detail")
                 found.append(f"The webserver {name} died: {_sentence(detail)}")

@@ -4,7 +4,9 @@
     lag limit       = max(100 ms, 10 % of the tightest latency threshold), at p99
     unsent limit    = 0.1 % of the arrivals
 
-A stage whose generator was past a limit is neither a pass nor a fail of the environment.
+A stage whose generator was past a limit is neither a pass nor a fail of the environment, with one
+exception: calls that were not sent because all senders were busy would have been load on top, so
+they cannot turn a fail into a pass.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from analysis.calls import Calls, Mask
 from analysis.judge import Window, all_met, judge
 from analysis.latency import nearest_rank, percentile
 from analysis.outcomes import error_rate, error_rate_by_layer, outcome_counts
-from analysis.results import Estimate, OperationStats, StageStats
+from analysis.results import Estimate, OperationStats, SloResult, StageStats
 from analysis.setting import Setting, StagePlan
 from analysis.slo import Slo
 from analysis.windows import WebserverPeriod, periods_within
@@ -90,8 +92,10 @@ def stage_stats(times: StageTimes, window: Window, slos: Sequence[Slo]) -> Stage
     calls = window.calls
     sent = int(calls.sent.sum())
     lag_p99_s = _lag_p99_s(calls)
-    generator_reason = _generator_problem(len(calls), sent, lag_p99_s, slos)
     judged = tuple(judge(slo, window) for slo in slos)
+    generator_reason = _lateness(lag_p99_s, slos) or (
+        "" if _broken_by_sent_calls(slos, judged) else _incompleteness(len(calls), sent)
+    )
     webservers = [period.webservers for period in window.periods if period.webservers is not None]
     cpu = [period.cpu_percent for period in window.periods if period.cpu_percent is not None]
     connections = [p.connections for p in window.periods if p.connections is not None]
@@ -170,22 +174,32 @@ def _lag_p99_s(calls: Calls) -> float | None:
     return float(lag_s[nearest_rank(len(lag_s), 99.0) - 1]) if len(lag_s) else None
 
 
-def _generator_problem(
-    arrivals: int, sent: int, lag_p99_s: float | None, slos: Sequence[Slo]
-) -> str:
-    if arrivals and (arrivals - sent) / arrivals > UNSENT_LIMIT:
-        share = 100 * (arrivals - sent) / arrivals
-        return (
-            f"{arrivals - sent} of {arrivals} arrivals ({share:.2g} %) were never sent, more than "
-            f"{100 * UNSENT_LIMIT:g} %, because all senders were busy; raise limits.max_in_flight."
-        )
+def _lateness(lag_p99_s: float | None, slos: Sequence[Slo]) -> str:
     limit_s = max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * (tightest_latency_s(slos) or 0.0))
-    if lag_p99_s is not None and lag_p99_s > limit_s:
-        return (
-            f"Calls were sent up to {lag_p99_s * 1000:.0f} ms late (p99), "
-            f"more than {limit_s * 1000:.0f} ms."
-        )
-    return ""
+    if lag_p99_s is None or lag_p99_s <= limit_s:
+        return ""
+    return (
+        f"Calls were sent up to {lag_p99_s * 1000:.0f} ms late (p99), "
+        f"more than {limit_s * 1000:.0f} ms."
+    )
+
+
+def _incompleteness(arrivals: int, sent: int) -> str:
+    if not arrivals or (arrivals - sent) / arrivals <= UNSENT_LIMIT:
+        return ""
+    share = 100 * (arrivals - sent) / arrivals
+    return (
+        f"{arrivals - sent} of {arrivals} arrivals ({share:.2g} %) were never sent, more than "
+        f"{100 * UNSENT_LIMIT:g} %, because all senders were busy; raise limits.max_in_flight."
+    )
+
+
+def _broken_by_sent_calls(slos: Sequence[Slo], judged: Sequence[SloResult]) -> bool:
+    """Whether a line is broken that unsent arrivals do not enter."""
+    return any(
+        result.met is False and slo.metric not in ("unsent", "goodput")
+        for slo, result in zip(slos, judged, strict=True)
+    )
 
 
 def _per_s(count: int, times: StageTimes) -> float:

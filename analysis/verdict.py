@@ -39,16 +39,20 @@ def judge_check(
     stages: Sequence[StageStats],
     expectations: Sequence[Expectation],
     *,
-    finished: bool,
+    status: str,
 ) -> Verdict:
-    """Whether the SLO held over the run and in every stage, and the deployment is as expected."""
+    """Whether the SLO held over the run and in every stage, and the deployment is as expected.
+
+    Failures of a run that broke down itself (status running or failed) are not the environment's.
+    """
     broken = [f"{e.name}: {e.detail}" for e in expectations if not e.met]
     doubts = [
         f"In {stage_label(stage)} the load generator was the limit: {stage.generator_reason}"
         for stage in stages
         if not stage.generator_ok
     ]
-    if not doubts:
+    broke_down = status in ("running", "failed")
+    if not doubts and not broke_down:
         broken += [_broken_line(line) for line in slo if line.met is False]
         broken += [
             f"{_broken_line(line)} in {stage_label(stage)}"
@@ -57,7 +61,7 @@ def judge_check(
             if line.met is False and not _is_broken(line.slo, slo)
         ]
         doubts = [f"{line.slo} cannot be judged: {line.reason}" for line in slo if line.met is None]
-    if not finished:
+    if status != "finished":
         doubts.append("The run did not come to its end.")
     if not slo and not expectations:
         doubts.append("There is neither an SLO nor an expectation to judge.")

@@ -15,7 +15,7 @@ BROKEN = {"RestApiStatusCode": 503, "RestApiResponse": {"detail": "no"}}
 
 
 def canned_app(
-    *, delay_s: float, freeze_at_call: int, freeze_s: float, broken: bool
+    *, delay_s: float, freeze_at_call: int, freeze_s: float, broken: bool, arn: str
 ) -> web.Application:
     """The server; `freeze_at_call` makes it stand still as a whole once, for `freeze_s`."""
     calls = 0
@@ -33,7 +33,11 @@ def canned_app(
             return web.json_response(BROKEN, status=400, headers=headers)
         return web.json_response(OK)
 
+    async def environment(_: web.Request) -> web.Response:
+        return web.json_response({"Environment": {"Arn": arn, "Status": "AVAILABLE"}})
+
     app = web.Application()
+    app.router.add_get("/environments/{name}", environment)
     app.router.add_post("/restapi/{name}", answer)
     return app
 
@@ -54,13 +58,15 @@ def main() -> None:
     parser.add_argument("--delay-s", type=float, default=0.0)
     parser.add_argument("--freeze-at-call", type=int, default=0)
     parser.add_argument("--freeze-s", type=float, default=0.0)
-    parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--broken", action="store_true", help="every call is Airflow's error")
+    parser.add_argument("--arn", default="", help="of the environment, as GetEnvironment tells it")
     options = parser.parse_args()
     app = canned_app(
         delay_s=options.delay_s,
         freeze_at_call=options.freeze_at_call,
         freeze_s=options.freeze_s,
         broken=options.broken,
+        arn=options.arn,
     )
     asyncio.run(serve(app))
 

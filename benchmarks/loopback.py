@@ -57,6 +57,7 @@ def variables(port: int) -> dict[str, str]:
     return {
         **os.environ,
         "AWS_ENDPOINT_URL_MWAA": f"http://127.0.0.1:{port}",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "benchmark",
         "AWS_SECRET_ACCESS_KEY": "benchmark",
     }

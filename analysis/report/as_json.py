@@ -1,8 +1,8 @@
 """The analysis as strict JSON, for programs.
 
 The keys are the fields of `analysis.results`, with the unit added where a field's name has none
-(`RENAMED`). What is not known, NaN and infinities included, is null. The raw events are left out:
-they are in the record.
+(`RENAMED`); `observed` is in base units: seconds, fraction, count. What is not known, NaN and
+infinities included, is null. The raw events are left out: they are in the record.
 """
 
 import math
@@ -20,7 +20,6 @@ RENAMED: Final = {
     "utilisation_target": "utilisation_target_fraction",
     "webserver_cpu": "webserver_cpus",
     "background_cpu_per_webserver": "background_cpus_per_webserver",
-    "observed": "observed_s_or_fraction_or_count",
 }
 _LEFT_OUT: Final = frozenset({"events"})
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from analysis.report import story, tables, words
@@ -23,16 +24,9 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         analysis: What to tell.
         pictures: `<svg>` elements by the names of `analysis.report.plots.gallery.PICTURE_NAMES`.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     stage = story.decisive_stage(analysis)
     demand, sizing = analysis.demand, analysis.sizing
-    return templates.get_template(_TEMPLATE).render(
+    return _template().render(
         analysis=analysis,
         headline=story.headline(analysis),
         reasons=story.reasons(analysis),
@@ -58,6 +52,18 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         notes=story.notes(analysis),
         data=_script_safe(analysis),
     )
+
+
+@cache
+def _template() -> Template:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template(_TEMPLATE)
 
 
 def _facts(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:

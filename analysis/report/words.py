@@ -22,11 +22,7 @@ def is_known(value: float | None) -> TypeGuard[float]:
 
 def significant(value: float, digits: int = 3) -> str:
     """At least `digits` significant digits, never an exponent: 0.412, 24.9, 1612."""
-    if value == 0:
-        return "0"
-    magnitude = math.floor(math.log10(abs(value)))
-    decimals = min(max(digits - 1 - magnitude, 0), 6)
-    return f"{value:.{decimals}f}"
+    return f"{value:.{_decimals(value, digits)}f}"
 
 
 def trimmed(value: float) -> str:
@@ -131,7 +127,9 @@ def duration_estimate(estimate: Estimate | None) -> str:
     if estimate is None or not is_known(estimate.value):
         return UNKNOWN
     scale, unit = _time_unit(estimate.value)
-    interval = _interval(estimate, lambda end: significant(end * scale))
+    # A value of zero has no digits of its own to give to its interval.
+    decimals = _decimals(estimate.value * scale) if estimate.value else 2
+    interval = _interval(estimate, lambda end: f"{end * scale:.{decimals}f}")
     return f"{significant(estimate.value * scale)} {unit}{interval}"
 
 
@@ -159,6 +157,14 @@ def _interval(estimate: Estimate, written: Callable[[float], str]) -> str:
     if is_known(high):
         return f" (at most {written(high)})"
     return ""
+
+
+def _decimals(value: float, digits: int = 3) -> int:
+    """Decimals that show `digits` significant digits of the value as it will be rounded."""
+    rounded = float(f"{value:.{digits - 1}e}")
+    if rounded == 0:
+        return 0
+    return min(max(digits - 1 - math.floor(math.log10(abs(rounded))), 0), 6)
 
 
 def _trim(text: str) -> str:

@@ -175,6 +175,13 @@ class Scenario(Settings):
                 )
         if not self.slo and not (self.expect.dags or self.expect.healthy_components):
             raise ValueError("slo must not be empty: without it nothing can be judged")
+        for index, text in enumerate(self.slo):
+            slo = parse_slo(text)
+            if slo.selector_key == "operation" and slo.selector_value not in self.traffic.mix:
+                raise ValueError(
+                    f"slo[{index}] names '{slo.selector_value}', which is not in traffic.mix "
+                    f"({', '.join(self.traffic.mix)})"
+                )
         if self.question.ask == "capacity" and not self.slo:
             raise ValueError("a capacity question needs an slo")
         return self

@@ -210,7 +210,7 @@ def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
     analysis = with_manifest(tmp_path / "run", clock_offset_s=7.0, environment=environment)
     said = " ".join((*analysis.warnings, *analysis.notes))
     for part in (
-        "Metrics are missing for a while: CloudWatch did not answer.",
+        "Metrics could not be read for a while: CloudWatch did not answer.",
         "webserver-1 died: out of memory.",
         "aborted: error rate 0.95.",
         "The quota is near.",

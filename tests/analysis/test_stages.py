@@ -130,3 +130,23 @@ def test_our_own_generator_is_held_to_its_limits(calls: Calls, slo: str, says: s
     stage = only_stage(calls, slo)
     assert stage.generator_ok is (says == "")
     assert says in stage.generator_reason
+
+
+UNSENT_WITH_SLOW_CALLS = calls_by_hand(
+    outcomes=["ok"] * 90 + ["unsent"] * 10, service_times_s=3.0
+)
+
+
+def test_unsent_arrivals_cannot_turn_a_fail_into_a_pass() -> None:
+    stage = only_stage(UNSENT_WITH_SLOW_CALLS, "p95(latency) < 1s")
+
+    assert (stage.met_slo, stage.generator_ok) == (False, True)
+
+
+@pytest.mark.parametrize("line", ["rate(unsent) < 1%", "rate(goodput) > 99%"])
+def test_a_line_that_only_unsent_arrivals_broke_is_the_generators_fault(line: str) -> None:
+    stage = only_stage(UNSENT_WITH_SLOW_CALLS, line)
+
+    assert (stage.met_slo, stage.generator_ok) == (False, False)
+    assert "raise limits.max_in_flight" in stage.generator_reason
+

@@ -1,4 +1,4 @@
-"""What is written down: rows in the schema's order, times in epoch seconds, counts, status lines."""
+"""What is written down: rows in the schema's order, epoch times, counts, status lines."""
 
 import time
 

@@ -69,6 +69,7 @@ def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
         ("limit = 10", "limit = -1", "limit"),
         ("p95(latency)", "p95(latncy)", "latncy"),
         ("p95(latency) < 1s", "p95(latency) < 1", "'slo[0]'"),
+        ("p95(latency) <", "p95(latency{operation=helth}) <", "slo[0] names 'helth'"),
         ('slo = ["p95(latency) < 1s"]', "", "slo must not be empty"),
         ('"simulated"', '"simulated"\nmax_webservers = 9', "'environment.max_webservers' is wrong"),
         (

@@ -156,7 +156,9 @@ def _draw_latency(axes: Axes, calls: Calls, windows: Windows, analysis: RunAnaly
         axes, [*calls.latency_s[calls.sent].tolist(), slo.threshold if slo else np.nan]
     )
     axes.set_ylabel("latency")
-    keys = [Key("p50", "━", BLUE), Key("p95", "━", ORANGE)]
+    keys = [Key("p50", "━", BLUE)]
+    if np.isfinite(windows.p95_s).any():
+        keys.append(Key("p95", "━", ORANGE))
     keys.append(Key(f"(in windows of {words.delay(windows.width_s)})", colour=FAINT))
     keys.append(Key("one call", "●", FAINT))
     if len(bad):
@@ -258,6 +260,8 @@ def _title(calls: Calls, analysis: RunAnalysis) -> str:
     errors = {0: "none failed", sent: "all of them failed"}.get(
         failed, f"{words.share(failed / sent)} of them failed"
     )
+    unsent = len(calls) - sent
+    errors += f", {unsent} arrivals were not sent" if unsent else ""
     length = words.delay(analysis.ended_at_s - analysis.started_at_s)
     broke = [stage_name(stage) for stage in analysis.stages if stage_verdict(stage) is False]
     finding = f"; the SLO broke first in stage {broke[0]}" if broke else ""

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 _WIDTHS_S: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 _MOST_WINDOWS: Final = 120
-_FEWEST_WINDOWS: Final = 20
+_FEWEST_WINDOWS: Final = 8
 _LEAST_FOR_P50: Final = 5
 
 

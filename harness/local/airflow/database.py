@@ -80,7 +80,7 @@ class Database:
         """Make an empty database."""
         self._execute(
             [
-                *(*self._command("initdb"), "-D", str(self.data), "-U", ROLE, "-E", "UTF8"),
+                *(self._binary("initdb"), "-D", str(self.data), "-U", ROLE, "-E", "UTF8"),
                 *("--no-locale", "--auth=trust", "--wal-segsize=1"),
                 *("--no-sync", "--no-instructions"),
             ]
@@ -91,7 +91,15 @@ class Database:
         _copy(template, self.data)
 
     def save(self, template: Path) -> None:
-        """Copy the data of this stopped server to `template`."""
+        """Copy the data of this stopped server to `template`.
+
+        Raises:
+            EnvironmentStartError: it was not shut down cleanly.
+        """
+        if (self.data / "postmaster.pid").exists():
+            raise EnvironmentStartError(
+                f"PostgreSQL did not shut down cleanly{hint(self._log_path)}."
+            )
         _copy(self.data, template)
 
     def start(self) -> None:
@@ -102,12 +110,12 @@ class Database:
         """
         settings = {**_THROWAWAY, "max_connections": str(self._max_connections)}
         options = [f"--{name}={value}" for name, value in settings.items()]
-        socket_option = ("-k", str(self._place.folder))
+        folders = ("-D", str(self.data), "-k", str(self._place.folder))
         account = self._place.account
         with translated("PostgreSQL could not be started"):
             self._server = self._children.start(
                 "postgres",
-                [*self._command("postgres"), "-D", str(self.data), *socket_option, *options],
+                [self._binary("postgres"), *folders, *options],
                 env=_environment(),
                 log_path=self._log_path,
                 cwd=self._place.folder,
@@ -130,10 +138,6 @@ class Database:
         self.stop()
         shutil.rmtree(self._place.folder, ignore_errors=True)
 
-    def is_alive(self) -> bool:
-        """Whether the server runs."""
-        return self._server is not None and self._server.is_alive()
-
     def urls(self) -> Urls:
         """SQLAlchemy's addresses of the database."""
         rest = f"{ROLE}@/{NAME}?host={self._place.folder}"
@@ -141,7 +145,7 @@ class Database:
 
     def version(self) -> str:
         """For example "18.4"."""
-        return self._execute([*self._command("postgres"), "--version"]).split()[-1]
+        return self._execute([self._binary("postgres"), "--version"]).split()[-1]
 
     def _takes_connections(self) -> bool:
         try:
@@ -150,8 +154,8 @@ class Database:
             return False
         return bool(lines) and lines[-1].strip() == "ready"
 
-    def _command(self, name: str) -> tuple[str]:
-        return (str(self._place.binaries / name),)
+    def _binary(self, name: str) -> str:
+        return str(self._place.binaries / name)
 
     def _execute(self, argv: list[str]) -> str:
         account = self._place.account

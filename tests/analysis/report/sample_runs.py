@@ -1,8 +1,9 @@
 """Made-up runs for the report's tests: a queue with scaling, so that the pictures look real."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,8 @@ from analysis.results import (
     StageStats,
     Verdict,
 )
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 START_S = 1_790_000_000.0
 PERIOD_S = 5.0
@@ -49,17 +52,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Calls:
-    start: np.ndarray
-    stage: np.ndarray
-    operation: np.ndarray
-    service_time: np.ndarray
-    outcome: np.ndarray
+    start: Array
+    stage: Array
+    operation: Array
+    service_time: Array
+    outcome: Array
 
 
 OPERATIONS = {"trigger_dag_run": (0.5, 0.11), "list_dags": (0.3, 0.055), "health": (0.2, 0.018)}
 
 
-def made_up_run(plan: Plan = Plan()) -> tuple[RunRecord, RunAnalysis]:
+def made_up_run(plan: Plan) -> tuple[RunRecord, RunAnalysis]:
     calls = _simulate(plan)
     stages = tuple(_stage(plan, calls, i) for i in range(len(plan.rates)))
     ended_at_s = START_S + len(plan.rates) * plan.duration_s - (8.0 if plan.interrupted else 0)
@@ -162,7 +165,7 @@ def _record(plan: Plan, calls: _Calls) -> RunRecord:
     return RunRecord(Path(), {}, requests, METRICS_SCHEMA.empty_table(), (), True, ())
 
 
-def _estimate(values: np.ndarray, q: float) -> Estimate:
+def _estimate(values: Array, q: float) -> Estimate:
     if len(values) * (1 - q) < 3:
         needed = round(3 / (1 - q))
         return Estimate(
@@ -236,9 +239,7 @@ def _stage(plan: Plan, calls: _Calls, index: int) -> StageStats:
         generator_ok=True,
         censored=outcomes.get("service_timeout", 0),
     )
-    import dataclasses
-
-    return dataclasses.replace(stage, slo=_slo(stage))
+    return replace(stage, slo=_slo(stage))
 
 
 def _slo(stage: StageStats) -> tuple[SloResult, ...]:

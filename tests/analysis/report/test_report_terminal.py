@@ -1,0 +1,224 @@
+"""The summary: a golden text, what it may never show, and how wide it may be."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hand_built import hand_built, stage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_runs import Plan, made_up_run
+
+from analysis.report.as_json import analysis_as_json
+from analysis.report.html import render_html
+from analysis.report.junit import junit_xml
+from analysis.report.terminal import render_summary
+from analysis.results import Estimate, RunAnalysis, SloResult, Verdict
+
+GOLDEN = """\
+golden
+  0001_golden, demo, local, Airflow 2.10.3, finished after 2 min
+
+SLO (stage 1 calm, the highest that met it)
+  ✓ p95(latency) < 800ms  612 ms
+Expectations
+  ✓ DAG headroom_noop  present
+
+Stages (latency from the intended start)
+  stage    rate  offered  achieved  goodput     p50     p95  p99  errors      web   CPU  SLO
+            1/s      1/s       1/s      1/s                               servers  mean
+  1 calm     10     10.0      10.0     10.0  100 ms  612 ms    -     0 %        2  35 %    ✓
+  2 burst    20     20.0      20.0     20.0  100 ms  1.25 s    -     1 %      2-3  70 %    ✗
+
+Stage 1 calm (95 % interval)
+                   latency       service time
+       from intended start  from actual start
+  p50      100 ms (90-110)    100 ms (90-110)
+  p95     612 ms (582-652)   612 ms (582-652)
+  p99                    -                  -
+
+Errors by layer
+  stage    layer    share of calls  outcomes
+  2 burst  airflow       1 % (0-2)  5 airflow_server_error
+
+Webservers
+  stage    webservers  CPU mean  CPU max  connections
+                                                  max
+  1 calm            2      35 %     40 %            6
+  2 burst         2-3      70 %     80 %            6
+Scaling
+  2 to 3 webservers: CPU above 70 % at 00:42 (12 s after the load rose), decision +5 s, third
+    webserver ready +17 s, SLO restored +25 s.
+
+Service demand (webserver CPU time one call costs)
+  operation               share             CPU time
+                   of the calls             per call
+  the mix as sent         100 %  21.0 ms (20.0-22.0)
+  The operations varied together, so only the mix can be told.
+
+Webservers needed (at most 70 % of their CPU)
+     rate  webservers  interval
+  calls/s      needed
+       10           1       1-2
+       25           3       3-4  target
+  One call costs 21 ms of CPU.
+
+Notes
+  - Two metric periods are missing.
+  - Stages 1-2, latency: p99 needs at least 1000 calls, there are 500.
+  - The arrivals were Poisson with seed 1.
+
+Stage 2 broke the SLO at 80 % CPU.
+25 calls/s need 3 webservers (3-4)."""
+
+PLANS = {
+    "capacity": Plan(),
+    "scale-out in the middle": Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75),
+    "no metrics": Plan(metrics=False),
+    "every call fails": Plan(all_errors=True),
+    "one stage": Plan(rates=(12,), question="check"),
+    "twelve stages": Plan(rates=tuple(range(4, 28, 2)), names=["a rather long name"] * 12),
+    "interrupted": Plan(interrupted=True),
+}
+
+maybe = st.none() | st.sampled_from([float("nan"), float("inf"), 0.0, 1e-7, 0.5, 12.0, 1e6])
+estimates = st.builds(
+    Estimate, value=maybe, low=maybe, high=maybe, warnings=st.sampled_from([(), ("why",)])
+)
+counts = st.none() | st.integers(0, 9)
+
+
+@st.composite
+def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
+    """An analysis in which anything that may be unknown is unknown, in any combination."""
+    whole = hand_built()
+    stages = tuple(
+        replace(
+            each,
+            latency_s={"p50": draw(estimates), "p95": draw(estimates)},
+            service_time_s=draw(st.dictionaries(st.sampled_from(["p50", "p95"]), estimates)),
+            lag_p99_s=draw(maybe),
+            error_rate=draw(estimates),
+            error_rate_by_layer={"airflow": draw(estimates)},
+            webservers_min=draw(counts),
+            webservers_max=draw(counts),
+            webserver_cpu_percent=draw(maybe),
+            webserver_cpu_max_percent=draw(maybe),
+            connections_max=draw(maybe),
+            slo=(SloResult("p95(latency) < 1s", draw(maybe), "", draw(st.none()), "too few."),),
+            met_slo=draw(st.none() | st.booleans()),
+        )
+        for each in whole.stages
+    )
+    assert whole.demand
+    assert whole.sizing
+    assert whole.capacity
+    row = replace(
+        whole.sizing.rows[1],
+        webservers=draw(counts),
+        webservers_low=draw(counts),
+        webservers_high=draw(counts),
+    )
+    return replace(
+        whole,
+        stages=stages,
+        slo=draw(st.sampled_from([(), stages[0].slo])),
+        demand=draw(
+            st.none()
+            | st.builds(
+                replace,
+                st.just(whole.demand),
+                mix_s=estimates,
+                per_operation_s=st.dictionaries(st.just("health"), estimates),
+                background_cpu_per_webserver=estimates,
+                condition_number=maybe,
+            )
+        ),
+        sizing=draw(
+            st.none()
+            | st.just(replace(whole.sizing, target=row, rows=(row,), target_rate_per_s=25.0))
+        ),
+        capacity=replace(
+            whole.capacity,
+            highest_stage=draw(st.sampled_from([None, 0])),
+            highest_rate_per_s=draw(maybe),
+            webservers=draw(counts),
+            stopped_by_stage=draw(st.sampled_from([None, 1])),
+        ),
+        scaling=(
+            replace(
+                whole.scaling[0],
+                load_step_s=draw(maybe),
+                breach_s=draw(maybe),
+                decision_s=draw(maybe),
+                count_changed_s=draw(maybe),
+                ready_s=draw(maybe),
+            ),
+        ),
+        environment={"name": "demo", "kind": None, "facts": {"region": None, "cpu": draw(maybe)}},
+    )
+
+
+def test_a_small_run_reads_like_this() -> None:
+    assert render_summary(hand_built(), colour=False, width=100) == GOLDEN
+
+
+def test_colour_changes_nothing_but_colour() -> None:
+    coloured = render_summary(hand_built(), colour=True, width=100)
+    assert coloured != GOLDEN
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == GOLDEN
+
+
+@pytest.mark.parametrize("width", [72, 80, 100])
+@pytest.mark.parametrize("name", PLANS)
+def test_it_fits_the_width(name: str, width: int) -> None:
+    _, analysis = made_up_run(PLANS[name])
+    lines = render_summary(analysis, colour=False, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert analysis.verdict.sentence.startswith(lines[-1].split("  ")[0][:20])
+
+
+@settings(max_examples=60, deadline=None)
+@given(holed_analyses())
+def test_what_is_unknown_is_a_dash_everywhere(analysis: RunAnalysis) -> None:
+    unwanted = re.compile(r"\b(None|nan|NaN|inf|Infinity)\b")
+    page = render_html(analysis, {})
+    for text in (
+        render_summary(analysis, colour=False, width=100),
+        page[: page.index("<script")],
+        junit_xml(analysis),
+    ):
+        assert not unwanted.search(text)
+    assert analysis_as_json(analysis)["schema_version"] == 1
+
+
+def test_a_broken_expectation_is_told_first() -> None:
+    analysis = hand_built()
+    missing = replace(analysis.expectations[0], met=False, detail="not there")
+    text = render_summary(replace(analysis, expectations=(missing,)), colour=False, width=100)
+    assert "✗ DAG headroom_noop  not there" in text
+    assert text.index("✗ DAG") < text.index("Stages")
+
+
+def test_a_stage_spoilt_by_the_generator_is_not_called_a_pass() -> None:
+    analysis = hand_built()
+    late = replace(
+        stage(0, p95_s=0.1, met=True), generator_ok=False, generator_reason="Calls were late."
+    )
+    text = render_summary(replace(analysis, stages=(late,)), colour=False, width=100)
+    assert re.search(r"1 calm .* \?$", text, re.MULTILINE)
+    assert "the load generator was the limit (Calls were late)" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "headline"),
+    [
+        (Verdict("check", True, True, 0, "Fine."), "finished", "SLO met"),
+        (Verdict("check", True, False, 3, "Not met."), "finished", "SLO not met"),
+        (Verdict("check", False, None, 5, "Not answered."), "finished", "Inconclusive"),
+        (Verdict("check", False, None, 130, "Interrupted."), "interrupted", "Interrupted"),
+    ],
+)
+def test_the_page_opens_with_the_answer(verdict: Verdict, status: str, headline: str) -> None:
+    analysis = replace(hand_built(), question="check", verdict=verdict, status=status)
+    assert f"<h1>{headline}</h1>" in render_html(analysis, {})

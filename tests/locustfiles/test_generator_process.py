@@ -1,0 +1,316 @@
+"""The real Locust process against a canned server: what reaches the record, whatever happens."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from loopback import canned_server, cheap_scenario, events_of, prepare, rows_of, variables
+
+from harness.generator import (
+    EXIT_ABORTED,
+    EXIT_FINISHED,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    GENERATOR_LOG,
+    SCENARIO_FILE,
+    Generator,
+)
+from harness.local.handle import StandIn
+from harness.local.settings import SimulatedSettings
+from harness.scenario.model import Scenario
+from harness.traffic.schedule import schedule_of
+
+pytestmark = pytest.mark.slow
+
+LOG_MAY_NOT_HOLD = ("Traceback", "MonkeyPatchWarning", "Connection pool is full")
+
+
+def started(run_dir: Path, scenario: Scenario, port: int) -> Generator:
+    prepare(run_dir, scenario)
+    generator = Generator(run_dir, variables(port))
+    generator.start()
+    return generator
+
+
+def run(run_dir: Path, scenario: Scenario, port: int) -> tuple[int, Generator]:
+    generator = started(run_dir, scenario, port)
+    try:
+        code = generator.wait(60)
+    finally:
+        generator.kill()
+    log = (run_dir / GENERATOR_LOG).read_text()
+    assert not [word for word in LOG_MAY_NOT_HOLD if word in log], log
+    return code, generator
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def sent_at_least(generator: Generator, count: int) -> Callable[[], bool]:
+    def check() -> bool:
+        status = generator.latest()
+        return status is not None and status.sent >= count
+
+    return check
+
+
+def arrivals_of(scenario: Scenario) -> int:
+    return sum(len(schedule.arrival) for schedule in schedule_of(scenario))
+
+
+def latencies_s(rows: list[dict]) -> np.ndarray:
+    return np.array([row["lag_s"] + row["service_time_s"] for row in rows])
+
+
+def kinds(run_dir: Path) -> list[str]:
+    return [event["kind"] for event in events_of(run_dir)]
+
+
+def test_every_arrival_is_a_row(tmp_path):
+    scenario = cheap_scenario(
+        [
+            {"name": "low", "rate_per_s": 20, "duration_s": 3},
+            {"name": "up", "rate_per_s": 20, "ramp_to_rate_per_s": 60, "duration_s": 3},
+        ]
+    )
+    with canned_server("--delay-s", "0.01") as port:
+        code, generator = run(tmp_path, scenario, port)
+    rows = rows_of(tmp_path)
+    assert code == EXIT_FINISHED
+    assert sorted(row["arrival"] for row in rows) == list(range(arrivals_of(scenario)))
+    assert {row["outcome"] for row in rows} == {"ok"}
+    assert {row["airflow_status"] for row in rows} == {200}
+    assert min(row["lag_s"] for row in rows) >= 0
+    assert min(row["service_time_s"] for row in rows) >= 0.01
+    intended = {row["arrival"]: row["intended_start_s"] for row in rows}
+    for schedule in schedule_of(scenario):
+        starts = np.array([intended[n] for n in schedule.arrival.tolist()]) - schedule.offset_s
+        assert np.ptp(starts) < 1e-3, "every intended start is where the schedule has it"
+    told = [(e["kind"], e["stage"]) for e in events_of(tmp_path) if "stage" in e]
+    assert told == [(k, n) for n in (0, 1) for k in ("stage_started", "stage_ended", "drained")]
+    assert "generator_load" in kinds(tmp_path)
+    last = generator.latest()
+    assert last is not None
+    assert (last.arrivals, last.sent, last.ok) == (len(rows),) * 3
+    assert (last.unsent, last.errors, last.in_flight) == (0, 0, 0)
+
+
+def test_a_frozen_server_shows_in_the_latencies(tmp_path):
+    """A freeze of 2 s within 6 s hits a third of all arrivals, however few calls are in flight."""
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 6}])
+    with canned_server("--freeze-at-call", "40", "--freeze-s", "2") as port:
+        code, _ = run(tmp_path, scenario, port)
+    assert code == EXIT_FINISHED
+    latency_s = latencies_s(rows_of(tmp_path))
+    assert np.quantile(latency_s, 0.95) > 1.2
+    assert np.quantile(latency_s, 0.5) < 0.5
+    assert 0.15 < np.mean(latency_s > 0.25) < 0.5
+
+
+def test_a_full_pool_leaves_rows_of_unsent_arrivals(tmp_path):
+    """Two senders, calls of half a second: at most four a second can be sent of the twenty due."""
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 4}], max_in_flight=2)
+    with canned_server("--delay-s", "0.5") as port:
+        code, generator = run(tmp_path, scenario, port)
+    rows = rows_of(tmp_path)
+    assert code == EXIT_FINISHED
+    assert len(rows) == arrivals_of(scenario)
+    unsent = [row for row in rows if row["outcome"] == "unsent"]
+    sent = [row for row in rows if row["outcome"] == "ok"]
+    assert len(unsent) + len(sent) == len(rows)
+    assert 2 <= len(sent) <= 18
+    assert {row["attempts"] for row in unsent} == {0}
+    assert {row["lag_s"] for row in unsent} == {None}
+    # The senders that there were did not make anybody wait.
+    assert np.median([row["lag_s"] for row in sent]) < 0.25
+    assert generator.latest().unsent == len(unsent)
+
+
+def test_sigterm_drains_and_leaves_a_whole_record(tmp_path):
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 60}])
+    with canned_server("--delay-s", "0.8") as port:
+        generator = started(tmp_path, scenario, port)
+        until(sent_at_least(generator, 30))
+        generator.request_stop()
+        code = generator.wait(30)
+    rows = rows_of(tmp_path)
+    assert code == EXIT_INTERRUPTED
+    assert {row["outcome"] for row in rows} == {"ok"}, "calls in flight came to their end"
+    assert sorted(row["arrival"] for row in rows) == list(range(len(rows)))
+    assert len(rows) == generator.latest().arrivals
+    assert "interrupted" in kinds(tmp_path)
+    assert "stage_ended" not in kinds(tmp_path)
+    assert events_of(tmp_path)[-1]["kind"] == "drained"
+
+
+def test_sigterm_before_anything_began(tmp_path):
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 60}])
+    with canned_server() as port:
+        generator = started(tmp_path, scenario, port)
+        generator.request_stop()
+        code = generator.wait(30)
+    assert code in (EXIT_INTERRUPTED, -signal.SIGTERM)
+
+
+def test_a_kill_loses_the_last_seconds_only(tmp_path):
+    scenario = cheap_scenario([{"rate_per_s": 50, "duration_s": 60}])
+    with canned_server() as port:
+        generator = started(tmp_path, scenario, port)
+        until(sent_at_least(generator, 150))
+        sent = generator.latest()
+        generator.kill()
+        assert generator.wait(5) == -signal.SIGKILL
+    rows = rows_of(tmp_path)
+    # A status line is printed behind the flush of all rows that ended before it.
+    assert sent.ok + sent.errors + sent.unsent <= len(rows)
+    assert {row["outcome"] for row in rows} == {"ok"}
+
+
+def test_too_many_errors_abort_the_run(tmp_path):
+    scenario = cheap_scenario(
+        [{"rate_per_s": 20, "duration_s": 60}], abort_error_rate=0.5, abort_window_s=5
+    )
+    with canned_server("--broken") as port:
+        code, _ = run(tmp_path, scenario, port)
+    assert code == EXIT_ABORTED
+    aborted = [event for event in events_of(tmp_path) if event["kind"] == "aborted"]
+    assert len(aborted) == 1
+    assert "abort_error_rate is 0.5" in aborted[0]["reason"]
+    rows = rows_of(tmp_path)
+    assert {row["outcome"] for row in rows} == {"airflow_server_error"}
+    assert 20 <= len(rows) < arrivals_of(scenario) / 4
+
+
+def test_an_environment_that_is_not_there(tmp_path):
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 2}])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        code, _ = run(tmp_path, scenario, taken.getsockname()[1])
+    assert code in (EXIT_FINISHED, EXIT_ABORTED)
+    assert {row["outcome"] for row in rows_of(tmp_path)} == {"connection_error"}
+
+
+def test_calls_are_cut_at_the_time_limit(tmp_path):
+    scenario = cheap_scenario(
+        [{"rate_per_s": 10, "duration_s": 1}], call_timeout_s=0.5, abort_error_rate=1
+    )
+    with canned_server("--delay-s", "20") as port:
+        code, _ = run(tmp_path, scenario, port)
+    rows = rows_of(tmp_path)
+    assert code == EXIT_FINISHED
+    assert {row["outcome"] for row in rows} == {"client_timeout"}
+    assert len(rows) == arrivals_of(scenario)
+    assert min(row["service_time_s"] for row in rows) >= 0.45
+
+
+def test_a_run_directory_without_a_scenario(tmp_path):
+    generator = Generator(tmp_path, variables(1))
+    generator.start()
+    assert generator.wait(60) == EXIT_UNUSABLE
+    assert SCENARIO_FILE in (tmp_path / GENERATOR_LOG).read_text()
+    assert generator.latest() is None
+
+
+def test_it_does_not_outlive_its_parent(tmp_path):
+    prepare(tmp_path, cheap_scenario([{"rate_per_s": 10, "duration_s": 90}]))
+    parent = textwrap.dedent("""
+        import os, sys, time
+        from pathlib import Path
+        from harness.generator import Generator
+        generator = Generator(Path(sys.argv[1]), os.environ)
+        generator.start()
+        while generator.latest() is None:
+            time.sleep(0.05)
+        print(generator._process.pid, flush=True)
+        time.sleep(90)
+    """)
+    with (
+        canned_server() as port,
+        subprocess.Popen(
+            [sys.executable, "-c", parent, str(tmp_path)],
+            env=variables(port),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        child = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs([child], timeout=20)
+        for left in alive:
+            left.kill()
+    assert not alive
+    assert "interrupted" in kinds(tmp_path)
+    assert rows_of(tmp_path)
+
+
+def locust_by_itself(scenario: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    locustfile = Path(__file__).parents[2] / "locustfiles" / "invoke_rest_api.py"
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "--headless", "-f", str(locustfile)),
+            *("--headroom-scenario", str(scenario), "--json"),
+        ],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def short_scenario(tmp_path) -> Path:
+    path = tmp_path / "short.toml"
+    path.write_text(
+        'slo = ["p95(latency) < 1s"]\n[question]\nask = "check"\n'
+        '[environment]\nkind = "simulated"\nname = "alone"\n'
+        "[traffic.mix]\nget_dag_run = 1\ntrigger_dag_run = 1\n"
+        "[[stages]]\nrate_per_s = 10\nduration_s = 2\n"
+    )
+    return path
+
+
+def test_locust_by_itself_finds_its_targets(tmp_path, short_scenario):
+    settings = SimulatedSettings(name="alone")
+    stand_in = StandIn.start(settings, tmp_path / "stand-in", lambda _: None)
+    try:
+        done = locust_by_itself(short_scenario, stand_in.endpoints.as_variables())
+    finally:
+        stand_in.stop()
+    assert done.returncode == EXIT_FINISHED, done.stderr
+    statistics = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert set(statistics) == {"get_dag_run", "trigger_dag_run"}
+    assert sum(entry["num_requests"] for entry in statistics.values()) > 5
+    assert sum(entry["num_failures"] for entry in statistics.values()) == 0
+
+
+def test_locust_by_itself_needs_an_environment(short_scenario):
+    done = locust_by_itself(short_scenario, variables(9))
+    assert done.returncode == EXIT_UNUSABLE, done.stderr
+    assert "http://127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_locust_by_itself_refuses_what_nobody_allowed(short_scenario):
+    """Whatever answers: an environment of kind aws must be named in the scenario's limits."""
+    with canned_server("--arn", "arn:aws:airflow:us-east-1:123456789012:environment/alone") as port:
+        text = short_scenario.read_text().replace('kind = "simulated"', 'kind = "aws"')
+        short_scenario.write_text(text)
+        done = locust_by_itself(short_scenario, variables(port))
+    assert done.returncode == EXIT_UNUSABLE, done.stderr
+    assert "allow_environment" in done.stderr
