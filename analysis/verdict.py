@@ -30,7 +30,7 @@ def interrupted(verdict: Verdict) -> Verdict:
         answered=False,
         passed=None,
         exit_code=EXIT_INTERRUPTED,
-        sentence=f"Interrupted; up to then: {verdict.sentence}",
+        sentence=f"Interrupted; up to then: {_lowered(verdict.sentence)}",
     )
 
 
@@ -96,7 +96,7 @@ def judge_capacity(capacity: CapacityResult, sizing: SizingResult) -> Verdict:
 
 def _need(row: SizingRow) -> str:
     interval = ""
-    if row.webservers_low is not None:
+    if row.webservers_low is not None and row.webservers_low != row.webservers_high:
         most = row.webservers_high if row.webservers_high is not None else "more than can be had"
         interval = f" (95 % interval {row.webservers_low}-{most})"
     noun = "webserver" if row.webservers == 1 else "webservers"

@@ -83,6 +83,11 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def is_of_aws(url: str) -> bool:
+    """Whether the URL is AWS's own, where the MWAA API wants its host prefixes."""
+    return (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS)
+
+
 def _config(attempts: int) -> Config:
     return Config(
         connect_timeout=CONNECT_TIMEOUT_S,
@@ -94,8 +99,7 @@ def _config(attempts: int) -> Config:
 
 def _client(session: boto3.Session, service: str, config: Config) -> Any:
     client = session.client(service, config=config)  # type: ignore[call-overload]
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    if host.endswith(_AWS_DOMAINS):
+    if is_of_aws(client.meta.endpoint_url):
         return client
     # "env." in front of an address or a name of the user's own does not resolve.
     without_prefix = config.merge(Config(inject_host_prefix=False))

@@ -50,7 +50,7 @@ _LOCAL_ERRORS: tuple[tuple[type[Exception], Callable[[Exception], str]], ...] = 
         ProfileNotFound,
         lambda exc: f"{exc}; correct environment.profile or AWS_PROFILE",
     ),
-    (NoRegionError, lambda _: "no AWS region is set; set environment.region or AWS_REGION"),
+    (NoRegionError, lambda _: "no AWS region is set; set environment.region or AWS_DEFAULT_REGION"),
     (NoCredentialsError, lambda _: "there are no AWS credentials; set AWS_PROFILE or log in"),
     (PartialCredentialsError, lambda _: "the AWS credentials are incomplete; set all their parts"),
     (SSOError, lambda _: "the AWS login has expired; run `aws sso login`"),

@@ -1,5 +1,6 @@
 """The load itself: the generator is watched until its schedule ends or somebody stops it."""
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -128,4 +129,5 @@ _ENDINGS: dict[int, Ending] = {
     EXIT_FINISHED: "finished",
     EXIT_ABORTED: "aborted",
     EXIT_INTERRUPTED: "interrupted",
+    -signal.SIGTERM: "interrupted",  # it came before Locust listened to signals
 }

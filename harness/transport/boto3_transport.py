@@ -12,7 +12,7 @@ import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
 
-from harness.aws.clients import is_loopback
+from harness.aws.clients import is_loopback, is_of_aws
 from harness.aws.translate import aws_call
 from harness.traffic.operations import RestCall
 from harness.transport.answers import SERVICE_TIMEOUT_S, outcome_of_answer
@@ -37,8 +37,8 @@ def invoke_client(
 ) -> Any:
     """A boto3 `mwaa` client for load: one attempt, a connection per call in flight.
 
-    Endpoint and credentials come from botocore's standard configuration. A loopback endpoint gets
-    neither a host prefix (env.127.0.0.1 is no name) nor a proxy.
+    Endpoint and credentials come from botocore's standard configuration. An endpoint that is
+    not AWS's gets no host prefix (env.127.0.0.1 is no name), one on loopback no proxy either.
 
     Raises:
         EnvironmentAccessError: the configuration is incomplete.
@@ -54,8 +54,9 @@ def invoke_client(
     with aws_call("creating AWS clients", environment=environment):
         session = boto3.Session(profile_name=profile, region_name=region)
         client = session.client("mwaa", config=config)
-        if is_loopback(client.meta.endpoint_url):
-            bare = Config(inject_host_prefix=False, proxies={})
+        url = client.meta.endpoint_url
+        if not is_of_aws(url):
+            bare = Config(inject_host_prefix=False, proxies={} if is_loopback(url) else None)
             client = session.client("mwaa", config=config.merge(bare))
     return client
 

@@ -163,7 +163,7 @@ def test_nobody_listening_is_one_sentence(canned: CannedMwaa) -> None:
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({}, "set environment.region or AWS_REGION"),
+        ({}, "set environment.region or AWS_DEFAULT_REGION"),
         ({"AWS_PROFILE": "nobody"}, "correct environment.profile or AWS_PROFILE"),
     ],
 )

@@ -173,11 +173,11 @@ class AirflowBackend:
         }
 
     async def stop(self) -> None:
-        """Stop webservers, scheduler and database, in this order, and remove the database."""
-        await asyncio.gather(*(webserver.stop() for webserver in self._webservers))
+        """Stop everything, the database last, and remove the database."""
         services = self._services.values()
         await asyncio.gather(
-            *(asyncio.to_thread(self._children.stop, child, _STOP_TIMEOUT_S) for child in services)
+            *(webserver.stop() for webserver in self._webservers),
+            *(asyncio.to_thread(self._children.stop, child, _STOP_TIMEOUT_S) for child in services),
         )
         if self._database:
             await asyncio.to_thread(self._database.remove)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness.errors import EnvironmentStartError
+from harness.local.processes import Children
 
 COMPLETE = ".complete"
 _POLL_S = 0.5
@@ -22,7 +23,13 @@ def cache_home() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "headroom"
 
 
-def build_once(folder: Path, build: Callable[[Path], None], *, waiting: Callable[[], None]) -> None:
+def build_once(
+    folder: Path,
+    build: Callable[[Path], None],
+    *,
+    children: Children,
+    waiting: Callable[[], None],
+) -> None:
     """Have `build` fill `folder`, unless somebody already did.
 
     Built in place, because a virtual environment cannot be moved; what a killed build has left
@@ -31,6 +38,7 @@ def build_once(folder: Path, build: Callable[[Path], None], *, waiting: Callable
     Args:
         folder: the result; its name must change whenever the result would.
         build: fills the empty folder.
+        children: once they are stopped, waiting ends too.
         waiting: called once if another process is building the same folder.
 
     Raises:
@@ -42,7 +50,7 @@ def build_once(folder: Path, build: Callable[[Path], None], *, waiting: Callable
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = folder.with_name(f"{folder.name}.lock").open("w")
     with lock:
-        _acquire(lock, waiting)
+        _acquire(lock, children, waiting)
         if (folder / COMPLETE).exists():
             return
         with _writing_to(folder):
@@ -65,7 +73,7 @@ def _writing_to(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _acquire(lock: TextIO, waiting: Callable[[], None]) -> None:
+def _acquire(lock: TextIO, children: Children, waiting: Callable[[], None]) -> None:
     """Lock the file; closing it, or dying, unlocks it."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     announced = False
@@ -83,4 +91,5 @@ def _acquire(lock: TextIO, waiting: Callable[[], None]) -> None:
         if not announced:
             waiting()
             announced = True
+        children.ensure_not_stopped()
         time.sleep(_POLL_S)

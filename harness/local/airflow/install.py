@@ -98,6 +98,7 @@ def install(
         build_once(
             installation.folder,
             build,
+            children=children,
             waiting=lambda: progress("Waiting for another process that installs Airflow"),
         )
     except InstallError:

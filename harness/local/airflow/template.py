@@ -66,6 +66,7 @@ def ensure_template(
     build_once(
         folder,
         build,
+        children=children,
         waiting=lambda: progress("Waiting for another process that prepares the database"),
     )
     return folder / "data"

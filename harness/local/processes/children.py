@@ -14,6 +14,7 @@ from types import TracebackType
 
 import psutil
 
+from harness.errors import EnvironmentStartError
 from harness.local.processes import reaper
 
 _REAPER_END_S = 5.0
@@ -102,6 +103,7 @@ class Children:
         self._lock = threading.Lock()
         self._children: list[Child] = []
         self._reaper: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def __enter__(self) -> "Children":
         return self
@@ -136,8 +138,10 @@ class Children:
 
         Raises:
             OSError: the command cannot be started.
+            EnvironmentStartError: `stop_all` was called before.
         """
         with self._lock:
+            self.ensure_not_stopped()
             self._ensure_reaper()
             self._started += 1
             marker = f"{self.instance}.{self._started}."  # the last dot tells 1 from 10
@@ -163,15 +167,26 @@ class Children:
             self._children.append(child)
             return child
 
+    def ensure_not_stopped(self) -> None:
+        """For threads that take long: there is no sense in going on once all has been stopped.
+
+        Raises:
+            EnvironmentStartError: `stop_all` was called.
+        """
+        if self._stopped:
+            raise EnvironmentStartError("The environment was stopped while it was starting.")
+
     def own_cgroup(self, group: Path) -> None:
         """Have this cgroup removed at the end, and whoever is in it ended."""
         with self._lock:
+            self.ensure_not_stopped()
             self._ensure_reaper()
             self._record(cgroup=str(group))
 
     def own_directory(self, directory: Path) -> None:
         """Have this directory removed at the end; best said before it is made."""
         with self._lock:
+            self.ensure_not_stopped()
             self._ensure_reaper()
             self._record(directory=str(directory))
 
@@ -189,10 +204,13 @@ class Children:
     def stop_all(self, timeout_s: float = 10.0) -> bool:
         """End every child, remove owned cgroups and directories, and let the reaper go.
 
+        Nothing can be started any more, so that a thread still at it leaves nothing behind.
+
         Returns:
             False if a process could not be ended at all; its ledger is kept for `reclaim`.
         """
         with self._lock:
+            self._stopped = True
             ended = reaper.end_everything(self._ledger, grace_s=timeout_s)
             for child in self._children:
                 child.wait(1.0)

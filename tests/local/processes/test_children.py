@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.errors import EnvironmentStartError
 from harness.local.processes import MARKER, Children, reclaim
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,7 @@ SLEEP = "import time; time.sleep(300)"
 # A parent that starts STUBBORN and then does nothing.
 PARENT = """
 import sys, time, pathlib
+from harness.errors import EnvironmentStartError
 from harness.local.processes import Children
 state = pathlib.Path(sys.argv[1])
 children = Children(state)
@@ -219,3 +221,10 @@ def test_a_killed_reaper_is_replaced_before_the_next_child_starts(
 def test_a_command_that_does_not_exist_is_an_os_error(children: Children, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         children.start("none", [str(tmp_path / "no")], env=ENV, log_path=tmp_path / "log")
+
+
+def test_nothing_can_be_started_after_stop_all(children: Children, tmp_path: Path) -> None:
+    children.stop_all()
+    with pytest.raises(EnvironmentStartError, match="was stopped"):
+        children.start("late", [PYTHON, "-c", SLEEP], env=ENV, log_path=tmp_path / "log")
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,62 @@
+"""A webserver process that does not come up, and the small helpers around it."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import EnvironmentStartError
+from harness.local.airflow.logs import last_telling_line
+from harness.local.airflow.ports import free_port
+from harness.local.airflow.webserver import AirflowWebserver
+from harness.local.processes import Children
+
+
+@pytest.mark.slow
+def test_a_webserver_that_ends_while_starting_names_its_log_and_the_reason(tmp_path: Path) -> None:
+    log = tmp_path / "webserver-1.log"
+    code = "print('starting'); print('ValueError: the port is taken'); print('bye'); exit(3)"
+    with Children(tmp_path / "state") as children:
+        child = children.start("webserver-1", [sys.executable, "-c", code], env={}, log_path=log)
+        webserver = AirflowWebserver(
+            "webserver-1",
+            f"http://127.0.0.1:{free_port()}",
+            child=child,
+            children=children,
+            limit=None,
+            memory_mib=100,
+        )
+        with pytest.raises(EnvironmentStartError) as caught:
+            asyncio.run(webserver.wait_until_ready())
+    assert str(caught.value) == (
+        f"webserver-1 ended while it was starting (ValueError: the port is taken); see {log}."
+    )
+    assert not webserver.is_alive()
+    assert not webserver.ready
+    assert webserver.usage().memory_fraction < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("one\ntwo\n\n", "two"),
+        ("FATAL: no room.\nshutting down\n", "FATAL: no room"),
+        ("error " + "x" * 300, ""),
+    ],
+    ids=["empty", "last line", "telling line before the last", "too long to quote"],
+)
+def test_last_telling_line(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "log").write_text(text)
+    assert last_telling_line(tmp_path / "log") == line
+
+
+def test_a_log_that_is_not_there_has_no_telling_line(tmp_path: Path) -> None:
+    assert last_telling_line(tmp_path / "log") == ""
+
+
+def test_free_ports_are_below_those_of_outgoing_connections() -> None:
+    ports = {free_port() for _ in range(20)}
+    assert len(ports) > 10
+    assert all(1024 < port < 32768 for port in ports)
