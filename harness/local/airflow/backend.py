@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -21,12 +22,10 @@ from harness.local.airflow.webserver import AirflowWebserver, CpuLimit, wait_for
 from harness.local.processes import Child, Children
 from harness.local.settings import LocalSettings
 
-# What one Python process can use of a machine: the meaning of 100 % where nothing limits it.
-_UNLIMITED_CPU = 1.0
 _OTHER_CONNECTIONS = 60  # scheduler, task server, running tasks
 _SERVICE_TIMEOUT_S = 120.0
 _NICE = 10
-_STOP_TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
 class AirflowBackend:
@@ -63,9 +62,9 @@ class AirflowBackend:
         self._tokens: Tokens | None = None
         self._services: dict[str, Child] = {}
         self.airflow_version = settings.airflow_version
-        self.webserver_cpu = (
-            settings.webserver_cpu if isinstance(self._limiter, CpuLimiter) else _UNLIMITED_CPU
-        )
+        # Also the meaning of 100 % where nothing limits it: the autoscaler then acts at the same
+        # load, and CPUUtilization may pass 100.
+        self.webserver_cpu = settings.webserver_cpu
 
     async def start(self) -> None:
         """Install what is missing, then start database and scheduler.
@@ -96,10 +95,14 @@ class AirflowBackend:
         self._task_server_url = f"http://127.0.0.1:{port}"
         self._services = {
             "scheduler": self._launch("scheduler", release.scheduler_command()),
-            # Needed last, so that it must not slow the start of the webservers down.
+            # Needed last, so that they must not slow the start of the webservers down.
             "task-server": self._launch(
                 "task-server", release.task_server_command(port), niceness=_NICE
             ),
+            "dag-processor": self._launch(
+                "dag-processor", release.dag_processor_command(), niceness=_NICE
+            ),
+            "triggerer": self._launch("triggerer", release.triggerer_command(), niceness=_NICE),
         }
 
     def new_webserver(self, name: str) -> AirflowWebserver:
@@ -124,7 +127,7 @@ class AirflowBackend:
         return webserver
 
     async def wait_for_dags(self) -> None:
-        """Return once DAGs are listed and runs and tasks get done; needs a ready webserver.
+        """Return once DAGs are listed and all components are healthy; needs a ready webserver.
 
         Raises:
             EnvironmentStartError: it takes too long, or a service has ended; names its log.
@@ -136,15 +139,24 @@ class AirflowBackend:
             headers = {"Authorization": authorization or ""}
             async with session.get(f"{base_url}{release.DAG_LIST}", headers=headers) as answer:
                 ids = {dag["dag_id"] for dag in (await answer.json())["dags"]}
-            async with session.get(f"{base_url}{release.HEALTH}") as answer:
-                health = await answer.json()
-            return ids >= release.DAG_IDS and health["scheduler"]["status"] == "healthy"
+            return ids >= release.DAG_IDS
+
+        async def healthy(session: aiohttp.ClientSession, component: str) -> bool:
+            async with session.get(f"{self._ready_url()}{release.HEALTH}") as answer:
+                return bool((await answer.json())[component]["status"] == "healthy")
 
         async def tasks_served(session: aiohttp.ClientSession) -> bool:
             async with session.get(f"{self._task_server_url}{release.TASKS_HEALTH}") as answer:
                 return answer.ok
 
-        for name, condition in (("scheduler", listed), ("task-server", tasks_served)):
+        conditions = (
+            ("scheduler", listed),
+            ("scheduler", partial(healthy, component="scheduler")),
+            ("dag-processor", partial(healthy, component="dag_processor")),
+            ("triggerer", partial(healthy, component="triggerer")),
+            ("task-server", tasks_served),
+        )
+        for name, condition in conditions:
             service = self._services[name]
             await wait_for(
                 condition,
