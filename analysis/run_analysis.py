@@ -174,7 +174,7 @@ def _notes(setting: Setting, events: Sequence[dict[str, Any]]) -> tuple[str, ...
     facts = setting.environment.get("facts", {})
     if facts.get("cpu_limited") is False:
         reason = _sentence(facts.get("cpu_limit_reason"))
-        found.append(f"The CPU of the webservers was not limited as set: {reason}")
+        found.append(f"The webservers shared the host, their CPU was not limited: {reason}")
     return tuple(dict.fromkeys(text for text in found if text))
 
 

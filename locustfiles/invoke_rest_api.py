@@ -19,7 +19,12 @@ import gevent
 import locust
 
 from harness.errors import HeadroomError
-from harness.generator import EXIT_INTERRUPTED, EXIT_UNUSABLE, RUN_DIR_VARIABLE
+from harness.generator import (
+    EXIT_FINISHED,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    RUN_DIR_VARIABLE,
+)
 from harness.transport.outcome import CallResult
 from locustfiles.journal import Report
 from locustfiles.load_test import LoadTest
@@ -66,11 +71,18 @@ def prepare(environment: Any, **_: Any) -> None:
     try:
         if run_dir:
             plan, output = plan_of_run(Path(run_dir)), RunDirectoryOutput(Path(run_dir))
-            conductor = _Conductor(environment, lambda report: LoadTest(plan, output, report))
+            conductor = _Conductor(
+                environment,
+                lambda report: LoadTest(plan, output, report),
+                exit_code_if_stopped=EXIT_INTERRUPTED,
+            )
         else:
             plan = _plan_from_options(environment)
             conductor = _Conductor(
-                environment, lambda report: LoadTest(plan.again(), NoOutput(), report)
+                environment,
+                lambda report: LoadTest(plan.again(), NoOutput(), report),
+                # By itself, a test that its user or --run-time stops has ended well.
+                exit_code_if_stopped=EXIT_FINISHED,
             )
     except HeadroomError as exc:
         logger.critical("%s", exc)
@@ -86,9 +98,16 @@ def _plan_from_options(environment: Any) -> Plan:
 class _Conductor:
     """Ties the life of load tests to Locust's events; Locust runs one at a time."""
 
-    def __init__(self, environment: Any, new_test: Callable[[Report], LoadTest]) -> None:
+    def __init__(
+        self,
+        environment: Any,
+        new_test: Callable[[Report], LoadTest],
+        *,
+        exit_code_if_stopped: int,
+    ) -> None:
         self._environment = environment
         self._new_test = new_test
+        self._exit_code_if_stopped = exit_code_if_stopped
         self._test: LoadTest | None = None
 
     def listen(self, *, senders: int) -> None:
@@ -121,10 +140,12 @@ class _Conductor:
 
     def _on_stop(self, **_: Any) -> None:
         if self._test is None:  # told to quit before anything began
-            self._environment.process_exit_code = EXIT_INTERRUPTED
+            self._environment.process_exit_code = self._exit_code_if_stopped
             return
         self._test.finish()
-        self._environment.process_exit_code = self._test.exit_code
+        code = self._test.exit_code
+        was_stopped = code == EXIT_INTERRUPTED
+        self._environment.process_exit_code = self._exit_code_if_stopped if was_stopped else code
 
     def _report(
         self, label: str, start_s: float, latency_s: float | None, result: CallResult

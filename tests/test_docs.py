@@ -12,12 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line.strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.strip()
-]
+SHELL_BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line.strip() for block in SHELL_BLOCKS for line in block.splitlines() if line.strip()]
 
 
 def run(
@@ -49,10 +45,10 @@ def test_every_command_of_the_readme_is_tried_somewhere() -> None:
         ".venv/bin/headroom validate",
         ".venv/bin/headroom run",
         ".venv/bin/headroom report",
-        ".venv/bin/headroom local up",
+        'eval "$(.venv/bin/headroom local up)"',
+        "aws mwaa invoke-rest-api",
         ".venv/bin/headroom local status",
         ".venv/bin/headroom local down",
-        "aws mwaa invoke-rest-api",
         ".venv/bin/locust",
     )
     assert [command for command in COMMANDS if not command.startswith(tried)] == []
@@ -85,3 +81,44 @@ def test_validate_run_and_report(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert reported.returncode == 0, reported.stderr
     assert (tmp_path / "latest" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.airflow
+@pytest.mark.timeout(300)
+def test_mwaa_on_this_machine(tmp_path: Path) -> None:
+    """The shell lines, the Python lines and Locust by itself, against one environment."""
+    python = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (shell,) = [block for block in SHELL_BLOCKS if "local up" in block]
+    up, aws, status, down = shell.splitlines()
+    (locust,) = [command for command in COMMANDS if command.startswith(".venv/bin/locust")]
+    (tmp_path / "example.py").write_text("\n".join(python))
+    script = "\n".join(
+        (
+            "trap '.venv/bin/headroom local down' EXIT",
+            "set -eu",
+            up,
+            aws,
+            status,
+            f"{sys.executable} {tmp_path / 'example.py'}",
+            f"{locust} --headless --run-time 8s --only-summary",
+            down,
+        )
+    )
+
+    answer = run(["bash", "-c", script], tmp_path, 280, XDG_CACHE_HOME=own_cache(tmp_path))
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert '"RestApiStatusCode": 200' in answer.stdout
+    assert "webserver-2" in answer.stdout
+    assert "0(0.00%)" in answer.stderr + answer.stdout  # Locust's count of failures
+
+
+def own_cache(tmp_path: Path) -> str:
+    """A cache of its own for the environment, with the user's Airflow: no second installation."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headroom"
+    own = tmp_path / "cache" / "headroom"
+    own.mkdir(parents=True)
+    for name in ("airflow", "database"):
+        (users / name).mkdir(parents=True, exist_ok=True)
+        (own / name).symlink_to(users / name)
+    return str(own.parent)

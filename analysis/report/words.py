@@ -71,7 +71,7 @@ def percent(value: float | None) -> str:
         return UNKNOWN
     if value == 0 or value == 100:
         return f"{value:.0f} %"
-    if value > 99:
+    if 99 < value < 100:
         return f"{min(value, 99.9):.1f} %"  # nearly all is not all
     if value >= 10:
         return f"{value:.0f} %"

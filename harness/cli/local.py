@@ -17,7 +17,10 @@ SCHEMA_VERSION = 1
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z\-_]{0,79}"
 
 name_option = click.option(
-    "--name", default="default", show_default=True, help="Which environment; also its MWAA name."
+    "--name",
+    default="headroom-local",
+    show_default=True,
+    help="Which environment; also its MWAA name.",
 )
 
 

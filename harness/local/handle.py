@@ -116,7 +116,7 @@ def start_daemon(
         )
     instance.write_settings(settings)
     options = ["--stop-with-stdin"] if ends_with_us else []
-    with instance.log_path.open("ab") as log:
+    with instance.log_path.open("wb") as log:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "harness.local.daemon", str(instance.directory), *options],
             stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,

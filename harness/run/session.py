@@ -96,14 +96,12 @@ def _record_preflight(
             met=expectation.met,
             detail=expectation.detail,
         )
-    notes = list(prepared.notes)
-    if environment.facts.get("cpu_limited") is False:
-        notes.append(
-            f"The webservers share this host's CPUs: {environment.facts.get('cpu_limit_reason')}."
-        )
-    for message in notes:
+    for message in prepared.notes:
         narrator.note(message)
         recording.note(message)
+    if environment.facts.get("cpu_limited") is False:  # the report says so by itself
+        reason = environment.facts.get("cpu_limit_reason")
+        narrator.note(f"The webservers share this host's CPUs: {reason}.")
 
 
 def _load_and_collect(

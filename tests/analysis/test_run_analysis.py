@@ -216,7 +216,7 @@ def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
         "The quota is near.",
         "differs from this host's by 7.0 s",
         "MaxWebservers of the environment changed",
-        "not limited as set: no cgroups here.",
+        "was not limited: no cgroups here.",
         "no line of the SLO limits errors",
     ):
         assert part in said

@@ -132,9 +132,7 @@ def test_our_own_generator_is_held_to_its_limits(calls: Calls, slo: str, says: s
     assert says in stage.generator_reason
 
 
-UNSENT_WITH_SLOW_CALLS = calls_by_hand(
-    outcomes=["ok"] * 90 + ["unsent"] * 10, service_times_s=3.0
-)
+UNSENT_WITH_SLOW_CALLS = calls_by_hand(outcomes=["ok"] * 90 + ["unsent"] * 10, service_times_s=3.0)
 
 
 def test_unsent_arrivals_cannot_turn_a_fail_into_a_pass() -> None:
@@ -149,4 +147,3 @@ def test_a_line_that_only_unsent_arrivals_broke_is_the_generators_fault(line: st
 
     assert (stage.met_slo, stage.generator_ok) == (False, False)
     assert "raise limits.max_in_flight" in stage.generator_reason
-

@@ -199,8 +199,10 @@ def _draw_cpu(axes: Axes, analysis: RunAnalysis) -> None:
     axes.step(edges, mean, where="post", color=BLUE, linewidth=1.8)
     threshold = _scale_out_cpu_percent(analysis)
     axes.axhline(threshold, color=INK, linewidth=1.1, linestyle=(0, (1, 2)))
-    axes.set_ylim(0, 105)
-    axes.set_yticks([0, 50, 100])
+    # Where nothing limits it, a webserver may use more than its 100 %.
+    top = np.nanmax([100.0, *mean, *highest])
+    axes.set_ylim(0, 1.05 * top)
+    axes.set_yticks(np.arange(0, top + 1, 50 if top < 200 else 100))
     axes.set_ylabel("CPU (%)")
     heading(
         axes,

@@ -32,6 +32,7 @@ def test_durations(seconds: float | None, text: str) -> None:
         (0.123, "12 %", "whole numbers above ten"),
         (0.9996, "99.9 %", "nearly all is not all"),
         (1.0, "100 %", "all is all"),
+        (1.56, "156 %", "CPU may pass 100 % where nothing limits it"),
         (None, "-", "unknown"),
     ],
 )
