@@ -7,6 +7,10 @@ operation c per second that reached a webserver in it, D_c demand (CPU-s), U0 ba
 webserver. Solved by non-negative least squares with columns scaled to length 1.
 
     D_mix = sum_t (U_t m_t V - U0 m_t) T / sum_t calls_t
+    X_1 = (u V - U0) / D_mix
+
+X_1 rate of this mix that holds one webserver at the utilisation u. Its interval comes from the same
+replicates as those of D_mix and U0, which are negatively correlated, so it is narrower than theirs.
 
 A call's work is spread evenly over [actual start, end], so that a call across a period's border
 counts in both periods; its true CPU may lie anywhere in between. Calls refused before a webserver
@@ -41,6 +45,7 @@ PERIODS_FOR_TRUST = 20  # with fewer, a bootstrap interval is too narrow
 REPLICATES = 1000
 BLOCK = 4
 _SHORTEST_WORK_S = 1e-6
+_LEAST_DEMAND_S = 1e-9  # a demand of 0 has no rate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +72,10 @@ class _Observations:
 
 
 def estimate_demand(
-    calls: Calls, periods: Sequence[WebserverPeriod], webserver_cpu: float | None
+    calls: Calls,
+    periods: Sequence[WebserverPeriod],
+    webserver_cpu: float | None,
+    utilisation_target: float,
 ) -> DemandResult | None:
     """Demands of the mix and, where the periods can tell them apart, of each operation.
 
@@ -75,6 +83,7 @@ def estimate_demand(
         calls: all calls of the run.
         periods: those of `steady_periods` inside the measured parts, in the order of time.
         webserver_cpu: CPUs of one webserver.
+        utilisation_target: 0..1, for the rate one webserver can serve.
 
     Returns:
         None when the CPUs per webserver are not known or no call reached a webserver.
@@ -109,6 +118,8 @@ def estimate_demand(
             "the interval is likely too narrow."
         )
     widening = _widening(count, len(seen.operations) + 1 if not refusal else 2)
+    for_calls = utilisation_target * webserver_cpu - np.array([fitted[1], *replicates[:, 1]])
+    rates = for_calls.clip(min=0.0) / np.maximum([fitted[0], *replicates[:, 0]], _LEAST_DEMAND_S)
     estimates = [
         _estimate(value, replicates[:, index], widening, count, warnings)
         for index, value in enumerate(fitted)
@@ -121,6 +132,7 @@ def estimate_demand(
         refusal=refusal,
         condition_number=condition,
         background_cpu_per_webserver=estimates[1],
+        rate_per_webserver_per_s=_estimate(rates[0], rates[1:], widening, count, warnings),
         periods=count,
     )
 
@@ -191,7 +203,7 @@ def _refused(periods: int) -> DemandResult:
         f"and a constant webserver count, there are {periods}."
     )
     nothing = Estimate(value=None, n=periods, warnings=(reason,))
-    return DemandResult(nothing, {}, reason, None, nothing, periods)
+    return DemandResult(nothing, {}, reason, None, nothing, nothing, periods)
 
 
 def _observe(

@@ -123,6 +123,7 @@ class DemandResult:
     refusal: str  # "" or one sentence: why there are no per-operation demands
     condition_number: float | None
     background_cpu_per_webserver: Estimate  # CPUs used without calls
+    rate_per_webserver_per_s: Estimate  # of this mix, at the utilisation target
     periods: int
 
 

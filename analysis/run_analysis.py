@@ -37,7 +37,7 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     measured = whole_window(times, calls, good, periods)
     inside = {period.start_s for period in measured.periods}
     steady = [period for period in steady_periods(periods) if period.start_s in inside]
-    demand = estimate_demand(calls, steady, setting.webserver_cpu)
+    demand = estimate_demand(calls, steady, setting.webserver_cpu, setting.utilisation_target)
     asks_capacity = setting.question == "capacity"
     capacity = find_capacity(setting, stages) if asks_capacity else None
     sizing = size(setting, demand)

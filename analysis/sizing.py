@@ -1,10 +1,10 @@
 """How many webservers a rate of this mix needs, by the utilisation law.
 
-    n = ceil( rate D_mix / (u V - U0) )
+    n = ceil( rate / X_1 ),  X_1 = (u V - U0) / D_mix
 
 D_mix demand of the mix (CPU-s per call), U0 background CPUs of one webserver, V CPUs of one
-webserver, u the utilisation not to be exceeded. The interval puts the interval's ends of D_mix and
-U0 in, both high or both low; as the two are negatively correlated, it is on the wide side.
+webserver, u the utilisation not to be exceeded; X_1 and its interval come from `demand.py`, and the
+interval's ends give the interval of n.
 
 It assumes that demand stays what it was in the utilisation range it was measured in, that load
 spreads evenly, and that nothing but CPU runs out first. `contradictions` holds it against the
@@ -46,7 +46,7 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
             explanation=f"No webserver count can be given: {refusal}",
         )
     rates = sorted({stage.rate_per_s for stage in setting.stages} | {target_rate})
-    rows = {rate: _row(setting, demand, rate) for rate in rates}
+    rows = {rate: _row(demand, rate) for rate in rates}
     target = rows[target_rate]
     return SizingResult(
         target_rate_per_s=target_rate,
@@ -117,29 +117,23 @@ def _refusal(setting: Setting, demand: DemandResult | None) -> str:
     return ""
 
 
-def _row(setting: Setting, demand: DemandResult, rate_per_s: float) -> SizingRow:
-    background = demand.background_cpu_per_webserver
-    needed = [
-        _webservers(setting, rate_per_s, pick(demand.mix_s), pick(background))
-        for pick in (_value, _low, _high)
-    ]
+def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
+    one = demand.rate_per_webserver_per_s
+    needed = _webservers(rate_per_s, one.value)
     return SizingRow(
         rate_per_s=rate_per_s,
-        webservers=needed[0],
-        webservers_low=needed[1],
-        webservers_high=needed[2],
-        within_limits=needed[0] is not None and needed[0] <= MOST_WEBSERVERS,
+        webservers=needed,
+        webservers_low=_webservers(rate_per_s, one.high),
+        webservers_high=_webservers(rate_per_s, one.low),
+        within_limits=needed is not None and needed <= MOST_WEBSERVERS,
     )
 
 
-def _webservers(
-    setting: Setting, rate_per_s: float, demand_s: float, background_cpu: float
-) -> int | None:
+def _webservers(rate_per_s: float, rate_of_one_per_s: float | None) -> int | None:
     """None: the background alone uses a webserver up."""
-    for_calls = setting.utilisation_target * (setting.webserver_cpu or 0.0) - background_cpu
-    if for_calls <= 0:
+    if not rate_of_one_per_s:
         return None
-    return max(1, math.ceil(rate_per_s * demand_s / for_calls - _ROUNDING))
+    return max(1, math.ceil(rate_per_s / rate_of_one_per_s - _ROUNDING))
 
 
 def _value(estimate: Estimate) -> float:
@@ -166,10 +160,12 @@ def _explanation(setting: Setting, demand: DemandResult, target: SizingRow) -> s
         beyond = f" Amazon MWAA allows at most {MOST_WEBSERVERS}: use a larger environment class."
     elif target.webservers < FEWEST_WEBSERVERS:
         beyond = f" Amazon MWAA runs at least {FEWEST_WEBSERVERS}, except in mw1.micro."
+    one = demand.rate_per_webserver_per_s
     return (
-        f"One call of this mix costs {_value(demand.mix_s) * 1000:.1f} ms of CPU, so "
-        f"{target.rate_per_s:g} calls/s need {target.webservers} webservers with {cpu:g} CPU at "
-        f"{_percent(setting.utilisation_target)} utilisation.{beyond}"
+        f"One call of this mix costs {_value(demand.mix_s) * 1000:.1f} ms of CPU, so a webserver "
+        f"with {cpu:g} CPU serves {_value(one):.1f} calls/s ({_low(one):.1f}-{_high(one):.1f}) at "
+        f"{_percent(setting.utilisation_target)} utilisation, and {target.rate_per_s:g} calls/s "
+        f"need {target.webservers} of them.{beyond}"
     )
 
 

@@ -96,9 +96,10 @@ def judge_capacity(capacity: CapacityResult, sizing: SizingResult) -> Verdict:
 
 def _need(row: SizingRow) -> str:
     interval = ""
-    if row.webservers_low is not None and row.webservers_low != row.webservers_high:
+    if row.webservers_low is not None:
         most = row.webservers_high if row.webservers_high is not None else "more than can be had"
-        interval = f" (95 % interval {row.webservers_low}-{most})"
+        ends = f"{most}" if row.webservers_low == most else f"{row.webservers_low}-{most}"
+        interval = f" (95 % interval {ends})"
     noun = "webserver" if row.webservers == 1 else "webservers"
     beyond = "" if row.within_limits else ", more than the service allows"
     return f"{row.rate_per_s:g} calls/s of this mix need {row.webservers} {noun}{interval}{beyond}"

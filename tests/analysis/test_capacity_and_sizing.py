@@ -165,15 +165,22 @@ def test_what_stopped_a_stage_is_named_with_its_evidence(
 
 
 def demand(
-    mix: tuple[float, float, float], background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mix: tuple[float, float, float],
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    *,
+    usable_cpu: float = 0.7 * 0.5,
 ) -> DemandResult:
-    """Value, low and high of the mix's demand and of the background."""
+    """Value, low and high of the mix's demand and of the background, both low or both high."""
+    value, most, least = (
+        max(usable_cpu - own, 0.0) / cost for cost, own in zip(mix, background, strict=True)
+    )
     return DemandResult(
         mix_s=Estimate(mix[0], mix[1], mix[2], 30),
         per_operation_s={},
         refusal="",
         condition_number=1.0,
         background_cpu_per_webserver=Estimate(background[0], background[1], background[2], 30),
+        rate_per_webserver_per_s=Estimate(value, least, most, 30),
         periods=30,
     )
 
@@ -215,7 +222,7 @@ def test_the_webservers_found_are_the_fewest_that_stay_below_the_target(
     setting = setting_of(
         {}, facts={"webserver_cpu": 1.0}, target_rate_per_s=rate, utilisation_target=target
     )
-    found = size(setting, demand((demand_s,) * 3, (background,) * 3)).target
+    found = size(setting, demand((demand_s,) * 3, (background,) * 3, usable_cpu=target)).target
     assert found is not None
     count = found.webservers
     if count is None:

@@ -61,11 +61,32 @@ def test_operations_that_vary_together_are_refused_but_the_mix_is_not(tmp_path: 
     assert demand.mix_s.value == pytest.approx(truth.mix_demand_s, rel=0.05)
 
 
+def test_the_rate_of_one_webserver_is_surer_than_demand_and_background_alone(
+    tmp_path: Path,
+) -> None:
+    """Where the demand comes out high the background comes out low: together they vary less."""
+    write_synthetic_run(tmp_path / "run", mix_in_turn=True)
+    demand = demand_of(tmp_path / "run")
+    one, mix, own = (
+        demand.rate_per_webserver_per_s,
+        demand.mix_s,
+        demand.background_cpu_per_webserver,
+    )
+    for estimate in (one, mix, own):
+        assert estimate.low is not None
+        assert estimate.high is not None
+    usable = (one.value or 0.0) * (mix.value or 0.0) + (own.value or 0.0)
+    alone = ((usable - own.high) / mix.high, (usable - own.low) / mix.low)
+    assert alone[0] < one.low < one.value < one.high < alone[1]
+
+
 def test_a_single_rate_leaves_the_background_in_the_demand() -> None:
     calls = calls_by_hand(
         outcomes=["ok"] * 300, starts_s=(np.arange(300) * 0.5).tolist(), service_times_s=0.1
     )
-    demand = estimate_demand(calls, periods_by_hand(webservers=[2] * 30), webserver_cpu=0.5)
+    demand = estimate_demand(
+        calls, periods_by_hand(webservers=[2] * 30), webserver_cpu=0.5, utilisation_target=0.7
+    )
     assert demand is not None
     assert demand.background_cpu_per_webserver.value == 0
     # 50 % of 2 webservers with half a CPU, at 2 calls/s
@@ -79,7 +100,7 @@ def test_calls_that_never_reached_a_webserver_cost_nothing() -> None:
         outcomes=["ok", "throttled"] * 300, starts_s=(np.arange(600) * 0.25).tolist()
     )
     periods = periods_by_hand(webservers=[2] * 30)
-    expected, seen = (estimate_demand(calls, periods, 0.5) for calls in (ok, both))
+    expected, seen = (estimate_demand(calls, periods, 0.5, 0.7) for calls in (ok, both))
     assert expected is not None
     assert seen is not None
     assert seen.mix_s.value == pytest.approx(expected.mix_s.value)
@@ -93,7 +114,7 @@ def test_calls_that_never_reached_a_webserver_cost_nothing() -> None:
 def test_too_little_evidence_is_refused_with_what_is_needed(cpu_percent: float, count: int) -> None:
     calls = calls_by_hand(outcomes=["ok"] * 100)
     periods = periods_by_hand(webservers=[2] * count, cpu_percent=cpu_percent)
-    demand = estimate_demand(calls, periods, webserver_cpu=0.5)
+    demand = estimate_demand(calls, periods, webserver_cpu=0.5, utilisation_target=0.7)
     assert demand is not None
     assert demand.mix_s.value is None
     assert "at least 6 whole metric periods" in demand.refusal
@@ -101,7 +122,7 @@ def test_too_little_evidence_is_refused_with_what_is_needed(cpu_percent: float, 
 
 def test_without_the_size_of_a_webserver_there_is_no_demand() -> None:
     calls = calls_by_hand(outcomes=["ok"] * 100)
-    assert estimate_demand(calls, periods_by_hand(webservers=[2] * 30), None) is None
+    assert estimate_demand(calls, periods_by_hand(webservers=[2] * 30), None, 0.7) is None
 
 
 def test_periods_beside_a_change_of_the_count_are_left_out() -> None:

@@ -44,7 +44,7 @@ def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
     assert analysis.verdict.answered
     assert analysis.verdict.exit_code == 0
     assert analysis.verdict.sentence.startswith(
-        "20 calls/s of this mix need 3 webservers; measured: "
+        "20 calls/s of this mix need 3 webservers (95 % interval 3); measured: "
     )
     assert analysis.complete
     assert analysis.warnings == ()

@@ -2,9 +2,11 @@
 
 from typing import Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from analysis.report import words
 from analysis.report.plots.drawing import (
@@ -21,8 +23,10 @@ from analysis.report.plots.drawing import (
     title,
 )
 from analysis.report.tables import stage_verdict
-from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult, SizingRow
+from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult
 
+CURVE_POINTS: Final = 1000
+MOST_DRAWN: Final = 12  # an interval may have no upper end
 SERVICE_LIMIT_WEBSERVERS: Final = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)
 
 
@@ -32,33 +36,41 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
         (row for row in sizing.rows if words.is_known(row.webservers)),
         key=lambda row: row.rate_per_s,
     )
-    if not rows:
+    demand = analysis.demand
+    if not rows or demand is None or not words.is_known(demand.rate_per_webserver_per_s.value):
         return None
     figure, axes = single_axes(8.6, 4.2)
     title(figure, _sizing_title(sizing))
-    rates = [0.0, *(row.rate_per_s for row in rows)]
-    # Between two rates the need of the higher one is drawn: never too few webservers.
-    needed = [float(row.webservers or 0) for row in rows]
-    low = [_known_or(row.webservers_low, row) for row in rows]
-    high = [_known_or(row.webservers_high, row) for row in rows]
-    axes.fill_between(
-        rates, [low[0], *low], [high[0], *high], step="pre", color=SKY, alpha=0.35, linewidth=0
-    )
-    axes.stairs(needed, rates, color=BLUE, linewidth=2.2, baseline=None)
-    most = max(*high, float(SERVICE_LIMIT_WEBSERVERS))
+    highest = max(rows[-1].rate_per_s, *(stage.achieved_per_s for stage in analysis.stages), 0.0)
+    rates = np.linspace(0.0, highest * 1.03, CURVE_POINTS)[1:]
+    one = demand.rate_per_webserver_per_s
+    needed, low, high = (_needed(rates, end) for end in (one.value, one.high, one.low))
+    if (low != high).any():
+        axes.fill_between(rates, low, high, step="pre", color=SKY, alpha=0.35, linewidth=0)
+    axes.step(rates, needed, where="pre", color=BLUE, linewidth=2.2)
+    most = max(float(high.max()), float(SERVICE_LIMIT_WEBSERVERS))
     axes.axhline(SERVICE_LIMIT_WEBSERVERS, color=INK, linewidth=1, linestyle=(0, (5, 3)))
-    axes.set_xlim(0, rates[-1] * 1.03)
+    axes.set_xlim(0, rates[-1])
     axes.set_ylim(0, most + 0.8)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.set_xlabel("rate of this mix (calls/s)")
     axes.set_ylabel("webservers")
     _mark_target(axes, sizing)
     keys = [Key("needed", "━", BLUE)]
-    if low != high:
+    if (low != high).any():
         keys.append(Key("interval", "■", SKY))
     keys.append(Key(f"most the service allows ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
     heading(axes, "Webservers", *keys, *_draw_measured(axes, analysis))
     return figure
+
+
+def _needed(
+    rates_per_s: NDArray[np.float64], rate_of_one_per_s: float | None
+) -> NDArray[np.float64]:
+    """Webservers by the utilisation law; see `analysis.sizing`."""
+    if not rate_of_one_per_s:
+        return np.full(len(rates_per_s), float(MOST_DRAWN))
+    return np.ceil(rates_per_s / rate_of_one_per_s).clip(max=MOST_DRAWN)
 
 
 def draw_demand(demand: DemandResult) -> Figure | None:
@@ -160,10 +172,6 @@ def _demand_title(known: list[tuple[str, Estimate]], demand: DemandResult) -> st
 def _ends_ms(estimate: Estimate) -> tuple[float, float]:
     ends = [v for v in (estimate.low, estimate.value, estimate.high) if words.is_known(v)]
     return min(ends) * 1000, max(ends) * 1000
-
-
-def _known_or(number: int | None, row: SizingRow) -> float:
-    return float(number if words.is_known(number) else row.webservers or 0)
 
 
 def _short(name: str) -> str:

@@ -96,6 +96,7 @@ def hand_built() -> RunAnalysis:
             refusal="The operations varied together, so only the mix can be told.",
             condition_number=99.0,
             background_cpu_per_webserver=Estimate(0.03, 0.02, 0.04, 24),
+            rate_per_webserver_per_s=Estimate(10.0, 9.0, 11.0, 24),
             periods=24,
         ),
         capacity=CapacityResult(

@@ -314,6 +314,7 @@ def _demand(plan: Plan) -> DemandResult | None:
         refusal="",
         condition_number=4.2,
         background_cpu_per_webserver=Estimate(0.03, 0.02, 0.04, 30),
+        rate_per_webserver_per_s=Estimate(8.9, 8.4, 9.4, 30),
         periods=30,
     )
 
