@@ -20,6 +20,7 @@ from analysis.calls import Floats
 from analysis.results import Estimate
 
 CONFIDENCE = 0.95
+LOWER_BOUND = "is a lower bound"  # in the warning of a percentile among calls that were cut
 _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7 in binary
 
 
@@ -44,7 +45,7 @@ def percentile(values: Floats, percent: float, *, censored: int = 0) -> Estimate
     warnings = []
     if censored > count - rank:
         warnings.append(
-            f"p{percent:g} is a lower bound: {censored} calls were cut at their time limit."
+            f"p{percent:g} {LOWER_BOUND}: {censored} calls were cut at their time limit."
         )
     ranks = interval_ranks(count, percent)
     if ranks is None:

@@ -45,7 +45,7 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     status = str(record.manifest.get("status", "running"))
     whole_run = tuple(judge(slo, measured) for slo in setting.slos)
     verdict = (
-        judge_capacity(capacity, sizing)
+        judge_capacity(capacity, sizing, setting.environment, status=status)
         if capacity
         else judge_check(whole_run, stages, expectations, status=status)
     )

@@ -91,13 +91,15 @@ def _environment(manifest: Mapping[str, Any]) -> dict[str, Any]:
     recorded = dict(manifest.get("environment") or {})
     before = dict(recorded.get("before") or {})
     after = dict(recorded.get("after") or {})
+    # A stand-in names a class as the API wants it, but its webservers are not of that class.
+    real = recorded.get("kind") == "aws"
     named = {
         "name": recorded.get("name"),
         "kind": recorded.get("kind"),
         "arn": recorded.get("arn"),
         "airflow_version": before.get("AirflowVersion")
         or (manifest.get("versions") or {}).get("airflow"),
-        "environment_class": before.get("EnvironmentClass"),
+        "environment_class": before.get("EnvironmentClass") if real else None,
         "min_webservers": before.get("MinWebservers"),
         "max_webservers": before.get("MaxWebservers"),
         "changed": sorted(

@@ -12,7 +12,7 @@ measured stages.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.results import (
     CapacityResult,
@@ -87,6 +87,27 @@ def contradictions(
                 "it, and more webservers by this estimate may not help."
             )
     return tuple(found)
+
+
+def sized_webservers(
+    count: int, environment: Mapping[str, object], webserver_cpu: float | None
+) -> str:
+    """A webserver count with the size it holds for.
+
+    "3 mw1.small webservers (1 vCPU)" of a real environment, else "3 webservers with 0.25 CPU".
+
+    Args:
+        count: of webservers.
+        environment: as in `RunAnalysis.environment`; only a real one has an environment_class.
+        webserver_cpu: CPUs of one webserver; None: not known.
+    """
+    noun = "webserver" if count == 1 else "webservers"
+    named = environment.get("environment_class")
+    if named:
+        size_text = "" if webserver_cpu is None else f" ({webserver_cpu:g} vCPU)"
+        return f"{count} {named} {noun}{size_text}"
+    size_text = "" if webserver_cpu is None else f" with {webserver_cpu:g} CPU"
+    return f"{count} {noun}{size_text}"
 
 
 def _expected_cpu(

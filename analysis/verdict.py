@@ -6,7 +6,7 @@ environment's, and the target has a webserver count; else 5
 both      130 when the run was interrupted
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.results import (
@@ -18,8 +18,10 @@ from analysis.results import (
     StageStats,
     Verdict,
 )
+from analysis.sizing import sized_webservers
 from analysis.stages import stage_label
 
+BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's
 EXIT_OK, EXIT_SLO_NOT_MET, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 5, 130
 
 
@@ -43,7 +45,9 @@ def judge_check(
 ) -> Verdict:
     """Whether the SLO held over the run and in every stage, and the deployment is as expected.
 
-    Failures of a run that broke down itself (status running or failed) are not the environment's.
+    A stage in which the load generator was the limit says nothing, and neither does the run as a
+    whole then; what the other stages broke still counts. Failures of a run that broke down itself
+    (status running or failed) are not the environment's.
     """
     broken = [f"{e.name}: {e.detail}" for e in expectations if not e.met]
     doubts = [
@@ -51,16 +55,19 @@ def judge_check(
         for stage in stages
         if not stage.generator_ok
     ]
-    broke_down = status in ("running", "failed")
-    if not doubts and not broke_down:
-        broken += [_broken_line(line) for line in slo if line.met is False]
+    broke_down = status in BROKE_DOWN
+    if not broke_down:
+        judged = () if doubts else slo
+        broken += [_broken_line(line) for line in judged if line.met is False]
         broken += [
             f"{_broken_line(line)} in {stage_label(stage)}"
             for stage in stages
             for line in stage.slo
-            if line.met is False and not _is_broken(line.slo, slo)
+            if stage.generator_ok and line.met is False and not _is_broken(line.slo, judged)
         ]
-        doubts = [f"{line.slo} cannot be judged: {line.reason}" for line in slo if line.met is None]
+        doubts += [
+            f"{line.slo} cannot be judged: {line.reason}" for line in judged if line.met is None
+        ]
     if status != "finished":
         doubts.append("The run did not come to its end.")
     if not slo and not expectations:
@@ -74,35 +81,45 @@ def judge_check(
     return Verdict("check", True, True, EXIT_OK, _held(slo, expectations))
 
 
-def judge_capacity(capacity: CapacityResult, sizing: SizingResult) -> Verdict:
-    """Whether capacity and webserver count are both known, and what they are."""
-    reasons = []
+def judge_capacity(
+    capacity: CapacityResult,
+    sizing: SizingResult,
+    environment: Mapping[str, object],
+    *,
+    status: str,
+) -> Verdict:
+    """Whether capacity and webserver count are both known, and what they are.
+
+    `environment` is that of `RunAnalysis`: it names the webservers' size in the sentence.
+    """
+    reasons = ["The run broke down before its end."] if status in BROKE_DOWN else []
     if capacity.highest_stage is None and capacity.bottleneck != "generator":
         advice = "; begin with a lower rate" if capacity.stopped_by_stage is not None else ""
         reasons.append(f"No stage met the SLO{advice}.")
     if capacity.stopped_by_stage is None or capacity.bottleneck == "generator":
         advice = " Add a stage with a higher rate." if capacity.bottleneck == "not_reached" else ""
         reasons.append(f"{capacity.explanation}{advice}")
-    if sizing.target is None or sizing.target.webservers is None:
+    row = sizing.target
+    if row is None or row.webservers is None:
         reasons.append(sizing.explanation)
-    if reasons or sizing.target is None:
+    if reasons or row is None or row.webservers is None:
         sentence = f"Not answered: {_lowered(reasons[0]).rstrip('.')}{_and_more(reasons)}."
         return Verdict("capacity", False, None, EXIT_INCONCLUSIVE, sentence, tuple(reasons))
-    sentence = f"{_need(sizing.target)}; {_measured(capacity)}."
+    needed = sized_webservers(row.webservers, environment, sizing.webserver_cpu)
+    sentence = f"{_need(row, needed)}; {_measured(capacity)}."
     return Verdict(
         "capacity", True, None, EXIT_OK, sentence, (capacity.explanation, sizing.explanation)
     )
 
 
-def _need(row: SizingRow) -> str:
+def _need(row: SizingRow, needed: str) -> str:
     interval = ""
     if row.webservers_low is not None:
         most = row.webservers_high if row.webservers_high is not None else "more than can be had"
         ends = f"{most}" if row.webservers_low == most else f"{row.webservers_low}-{most}"
         interval = f" (95 % interval {ends})"
-    noun = "webserver" if row.webservers == 1 else "webservers"
     beyond = "" if row.within_limits else ", more than the service allows"
-    return f"{row.rate_per_s:g} calls/s of this mix need {row.webservers} {noun}{interval}{beyond}"
+    return f"{row.rate_per_s:g} calls/s of this mix need {needed}{interval}{beyond}"
 
 
 def _measured(capacity: CapacityResult) -> str:

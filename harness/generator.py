@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from harness.record.disk import writing
+
 RUN_DIR_VARIABLE = "HEADROOM_RUN_DIR"
 GENERATOR_LOG = "generator.log"
 SCENARIO_FILE = "scenario.json"
@@ -50,23 +52,37 @@ class Generator:
 
     Args:
         run_dir: holds `scenario.json` and `targets.json`; the record is written there.
-        variables: the process's environment (endpoints, credentials, ...), used as it is.
+        variables: the process's environment (endpoints, credentials, ...); settings of the user's
+            own for Locust (LOCUST_...) are left out, because the scenario says it all.
     """
 
     def __init__(self, run_dir: Path, variables: Mapping[str, str]) -> None:
-        self._run_dir = run_dir
-        self._variables = {**variables, RUN_DIR_VARIABLE: str(run_dir)}
+        self._run_dir = run_dir.absolute()
+        inherited = {
+            key: value for key, value in variables.items() if not key.startswith("LOCUST_")
+        }
+        self._variables = {**inherited, RUN_DIR_VARIABLE: str(self._run_dir)}
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._latest: GeneratorStatus | None = None
 
     def start(self) -> None:
-        """Start the process and return at once."""
-        command = [sys.executable, "-m", "locust", "--headless", "--only-summary"]
-        with (self._run_dir / GENERATOR_LOG).open("ab") as log:
+        """Start the process and return at once.
+
+        Raises:
+            HeadroomError: its log cannot be opened.
+        """
+        # -P and the run directory as the working directory: Python would import, and Locust read
+        # its settings, from wherever the user happens to be.
+        command = [sys.executable, "-P", "-m", "locust", "--headless", "--only-summary"]
+        log_file = self._run_dir / GENERATOR_LOG
+        with writing(log_file):
+            opened = log_file.open("ab")
+        with opened as log:
             self._process = subprocess.Popen(
                 [*command, "-f", str(LOCUSTFILE)],
                 env=self._variables,
+                cwd=self._run_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -4,6 +4,9 @@ By itself, with Locust's web UI; users in the UI are the senders, nothing is rec
 
     locust -f locustfiles/invoke_rest_api.py --headroom-scenario scenarios/smoke.toml
 
+The UI listens on this machine only, unless --web-host says otherwise. By itself it never tidies up:
+DAG runs and variables that it creates stay, and so does a paused state; `headroom run` cleans up.
+
 Or started by `headroom run`, which names a run directory in HEADROOM_RUN_DIR: scenario and targets
 are read from there and the record is written there.
 """
@@ -47,6 +50,7 @@ class CallFailedError(Exception):
 @events.init_command_line_parser.add_listener
 def add_options(parser: ArgumentParser, **_: Any) -> None:
     """What `locust` can be told when it runs by itself."""
+    parser.set_defaults(web_host="127.0.0.1")  # Locust's own default is all interfaces
     group: Any = parser.add_argument_group("headroom")
     group.add_argument(
         "--headroom-scenario",
@@ -76,6 +80,7 @@ def prepare(environment: Any, **_: Any) -> None:
                 lambda report: LoadTest(plan, output, report),
                 exit_code_if_stopped=EXIT_INTERRUPTED,
             )
+            _forget_locust_settings(environment.parsed_options)
         else:
             plan = _plan_from_options(environment)
             conductor = _Conductor(
@@ -88,6 +93,11 @@ def prepare(environment: Any, **_: Any) -> None:
         logger.critical("%s", exc)
         raise SystemExit(EXIT_UNUSABLE) from exc
     conductor.listen(senders=plan.scenario.limits.max_in_flight)
+
+
+def _forget_locust_settings(options: Any) -> None:
+    """A ~/.locust.conf of the user's must not shrink a run: its scenario says it all."""
+    options.num_users = options.spawn_rate = options.run_time = None
 
 
 def _plan_from_options(environment: Any) -> Plan:

@@ -2,12 +2,13 @@
 
 import json
 import os
-import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from harness.aws.access import require_allowed
-from harness.aws.clients import is_loopback, make_clients
+from harness.aws.clients import AwsClients, is_loopback, make_clients
 from harness.aws.environment import describe_environment
 from harness.aws.preflight import preflight
 from harness.errors import RecordError
@@ -42,7 +43,8 @@ def plan_of_run(run_dir: Path) -> Plan:
     """The plan that `headroom run` has prepared.
 
     Raises:
-        HeadroomError: a file in the run directory is missing or wrong.
+        HeadroomError: a file in the run directory is missing or wrong, or the environment that the
+            endpoint and the credentials lead to is not the one the scenario allows.
     """
     path = run_dir / SCENARIO_FILE
     try:
@@ -50,7 +52,14 @@ def plan_of_run(run_dir: Path) -> Plan:
     except (OSError, ValueError) as exc:
         raise RecordError(f"'{path}' is missing or damaged; prepare the run again.") from exc
     scenario = check_scenario(tree, origin=str(path))
-    return Plan(scenario, load_targets(run_dir), _transport(scenario, scenario.environment.name))
+    targets, name = load_targets(run_dir), scenario.environment.name
+    client = _invoke_client(scenario, name)
+    # Checked by whoever prepared the run, but load goes where this process's own settings lead.
+    of_aws = isinstance(scenario.environment, AwsSettings)
+    arn = describe_environment(_clients(scenario, name), name).arn if of_aws else ""
+    on_this_machine = is_loopback(client.meta.endpoint_url)
+    require_allowed(scenario, arn, endpoint_is_loopback=on_this_machine)
+    return Plan(scenario, targets, _transport(scenario, client, name))
 
 
 def plan_by_itself(scenario_file: Path, environment_name: str | None) -> Plan:
@@ -65,25 +74,34 @@ def plan_by_itself(scenario_file: Path, environment_name: str | None) -> Plan:
     """
     scenario = load_scenario(scenario_file, variables=os.environ)
     name = environment_name or scenario.environment.name
-    clients = make_clients(
-        environment=name, region=scenario.environment.region, profile=_profile(scenario)
-    )
+    clients = _clients(scenario, name)
     facts = describe_environment(clients, name)
     on_this_machine = is_loopback(clients.mwaa.meta.endpoint_url)
     require_allowed(scenario, facts.arn, endpoint_is_loopback=on_this_machine)
     targets = preflight(clients, scenario, facts, _new_run_id()).targets
-    return Plan(scenario, targets, _transport(scenario, name))
+    return Plan(scenario, targets, _transport(scenario, _invoke_client(scenario, name), name))
 
 
-def _transport(scenario: Scenario, environment_name: str) -> Transport:
-    environment = scenario.environment
-    client = invoke_client(
+def _clients(scenario: Scenario, environment_name: str) -> AwsClients:
+    return make_clients(
         environment=environment_name,
-        region=environment.region,
+        region=scenario.environment.region,
+        profile=_profile(scenario),
+    )
+
+
+def _invoke_client(scenario: Scenario, environment_name: str) -> Any:
+    return invoke_client(
+        environment=environment_name,
+        region=scenario.environment.region,
         profile=_profile(scenario),
         call_timeout_s=scenario.limits.call_timeout_s,
         max_in_flight=scenario.limits.max_in_flight,
     )
+
+
+def _transport(scenario: Scenario, client: Any, environment_name: str) -> Transport:
+    environment = scenario.environment
     if isinstance(environment, AwsSettings):
         return boto3_transport(client, environment_name)
     return boto3_transport(
@@ -97,4 +115,4 @@ def _profile(scenario: Scenario) -> str | None:
 
 
 def _new_run_id() -> str:
-    return f"locust-{time.time_ns() // 1_000_000}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S-locust-%f}"

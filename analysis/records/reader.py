@@ -21,7 +21,8 @@ class RunRecord:
     """The files of one run, read.
 
     `requests` and `metrics` have exactly the columns of the schema; columns of later versions of
-    the writer are left out. `complete` is False when something was cut or never finished.
+    the writer are left out. `complete` is False when something is cut or
+    missing, or the status is still "running".
     """
 
     directory: Path
@@ -57,7 +58,7 @@ def read_run(directory: Path) -> RunRecord:
         requests=requests,
         metrics=metrics,
         events=events,
-        complete=not warnings and manifest.get("complete", True) is not False,
+        complete=not warnings,
         warnings=tuple(warnings),
     )
 

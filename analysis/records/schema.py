@@ -2,12 +2,28 @@
 
 A run directory holds:
 
-    manifest.json      what ran, on what, and whether it is complete (`Manifest` below)
+    manifest.json      what ran, on what, and how it ended (keys below)
     requests.arrows    Arrow IPC stream, appended while running; replaced by
     requests.parquet   once the run is finished: one row per arrival, unsent ones included
     metrics.arrows     the same two forms for
     metrics.parquet    every CloudWatch sample, with the moment it was read
     events.jsonl       stages, scaling, aborts, faults, expectations: one JSON object a line
+
+The manifest's keys:
+
+    schema_version  of this module
+    run_id          name of the run directory
+    status          one of RUN_STATUSES; "running" in a directory nobody writes to: cut off
+    started_at_s    and finished_at_s (null while running)
+    scenario        as it was run, defaults filled in; scenario_file: the name of its file
+    environment     name, kind (aws, local, simulated), arn, before and after (the reduced
+                    GetEnvironment answers; after is null while running), facts (what the stand-in
+                    or the environment class tells beyond them: webserver_cpu, cpu_limited, ...)
+    versions        of headroom, Python, the libraries that matter, and Airflow
+    host            cpus, platform and memory_bytes of the machine that sent the load
+    clock_offset_s  the environment's clock minus this host's; null: not known
+    rows            rows by table; empty while running
+    phases_s        seconds each phase of the run took
 
 All times are seconds since the Unix epoch (UTC) as float64, all durations seconds.
 

@@ -39,6 +39,7 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         stages=tables.stage_table(analysis, intervals=True) if analysis.stages else None,
         stage_name=tables.stage_name(stage) if stage else "",
         latency=tables.latency_table(stage) if stage else None,
+        latencies=tables.stage_latency_table(analysis) if len(analysis.stages) > 1 else None,
         operations=tables.operation_table(stage) if stage and stage.operations else None,
         errors=tables.error_table(analysis),
         webservers=tables.webserver_table(analysis),

@@ -60,12 +60,15 @@ def _cases(analysis: RunAnalysis) -> Iterator[_Case]:
     red = analysis.verdict.exit_code == _EXIT_SLO_NOT_MET
     run_s = _length_s(analysis.started_at_s, analysis.ended_at_s)
     if analysis.question == "check":
+        judged = all(stage.generator_ok for stage in analysis.stages)
         for line in analysis.slo:
-            yield _slo_case("whole run", line, run_s, red=red)
+            yield _slo_case("whole run", line, run_s, red=red and judged)
     for stage in analysis.stages:
         stage_s = _length_s(stage.started_at_s, stage.ended_at_s)
         for line in stage.slo:
-            yield _slo_case(f"stage {stage_name(stage)}", line, stage_s, red=red)
+            yield _slo_case(
+                f"stage {stage_name(stage)}", line, stage_s, red=red and stage.generator_ok
+            )
     for expectation in analysis.expectations:
         result: Literal["passed", "failure"] = "passed" if expectation.met else "failure"
         yield _Case("expectations", expectation.name, 0.0, result, expectation.detail)

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from analysis.latency import LOWER_BOUND
 from analysis.report import words
 from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import Estimate, RunAnalysis, ScalingEvent, SloResult, StageStats
+from analysis.sizing import sized_webservers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,9 @@ def headline(analysis: RunAnalysis) -> str:
         return "Inconclusive"
     if analysis.question == "check":
         return _check_headline(analysis)
-    if sizing and sizing.target and words.is_known(sizing.target.webservers):
-        needed = words.webservers(sizing.target.webservers)
+    if sizing and sizing.target and sizing.target.webservers is not None:
+        cpu = sizing.webserver_cpu
+        needed = sized_webservers(sizing.target.webservers, analysis.environment, cpu)
         return f"{needed} for {words.calls_per_s(sizing.target.rate_per_s)}"
     if capacity and words.is_known(capacity.highest_rate_per_s):
         at_least = "At least " if capacity.bottleneck == "not_reached" else ""
@@ -41,8 +44,10 @@ def headline(analysis: RunAnalysis) -> str:
 def _check_headline(analysis: RunAnalysis) -> str:
     if analysis.verdict.passed:
         return "SLO met" if analysis.slo else "Check passed"
-    lines = (*analysis.slo, *(line for stage in analysis.stages for line in stage.slo))
-    broken = any(line.met is False for line in lines)
+    judged = all(stage.generator_ok for stage in analysis.stages)
+    broken = any(stage_verdict(stage) is False for stage in analysis.stages) or (
+        judged and any(line.met is False for line in analysis.slo)
+    )
     missed = any(not each.met for each in analysis.expectations)
     return "Expectations not met" if missed and not broken else "SLO not met"
 
@@ -59,6 +64,12 @@ def _environment_words(facts: dict[str, object]) -> Iterator[str]:
     for key in ("name", "kind", "environment_class"):
         if facts.get(key):
             yield str(facts[key])
+    stated = facts.get("facts")
+    stated = stated if isinstance(stated, dict) else {}
+    cpu = stated.get("webserver_cpu")
+    if cpu and not facts.get("environment_class"):
+        unlimited = " (not limited)" if stated.get("cpu_limited") is False else ""
+        yield f"webservers of {cpu:g} CPU{unlimited}"
 
 
 def _length(analysis: RunAnalysis) -> str:
@@ -131,7 +142,7 @@ def scaling_sentence(event: ScalingEvent, started_at_s: float) -> str:
 
 
 def _scaling_steps(event: ScalingEvent) -> tuple[tuple[str, float | None], ...]:
-    threshold = event.reason.rstrip(".") or "threshold passed"
+    threshold = words.scaling_reason(event.reason)
     if event.to_count > event.from_count:
         ready = f"{words.ordinal(event.to_count)} webserver ready"
         seen = f"{event.to_count} webservers in the metrics"
@@ -179,14 +190,28 @@ def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
         elif stage.unsent:
             yield f"{name}: {stage.unsent} of {stage.arrivals} arrivals were not sent."
         if stage.censored:
-            yield (
-                f"{name}: {stage.censored} calls were cut at the service's time limit, "
-                "so the true latencies may be longer."
-            )
+            yield f"{name}: {_cut_calls(stage)}."
+
+
+def _cut_calls(stage: StageStats) -> str:
+    bounds = [
+        name
+        for name, estimate in stage.latency_s.items()
+        if any(LOWER_BOUND in warning for warning in estimate.warnings)
+    ]
+    cut = f"{stage.censored} calls were cut at a time limit, so "
+    if not bounds:
+        return f"{cut}the longest latencies may be longer still"
+    verb = "is a lower bound" if len(bounds) == 1 else "are lower bounds"
+    return f"{cut}{words.enumerated(bounds)} {verb}"
 
 
 def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
-    """Warnings of the stages' estimates; those that differ only in counts are told once."""
+    """Warnings of the stages' estimates; those that differ only in counts are told once.
+
+    Of latencies only the refused ones: a value without an interval shows that by itself, and lower
+    bounds are told with the calls that were cut.
+    """
     alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for stage in stages:
         for what, estimate in _stage_estimates(stage):
@@ -218,8 +243,13 @@ def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
 
 def _stage_estimates(stage: StageStats) -> Iterator[tuple[str, Estimate]]:
     for name, latency in stage.latency_s.items():
-        yield "latency", latency
+        if latency.value is None:
+            yield "latency", latency
         service_time = stage.service_time_s.get(name)
-        if service_time and service_time.warnings != latency.warnings:
+        if (
+            service_time
+            and service_time.value is None
+            and service_time.warnings != latency.warnings
+        ):
             yield "service time", service_time
     yield "error rate", stage.error_rate

@@ -99,6 +99,18 @@ def latency_table(stage: StageStats) -> Table:
     return Table(columns, tuple(rows))
 
 
+def stage_latency_table(analysis: RunAnalysis) -> Table:
+    """Latency and service time of every stage, with intervals."""
+    alone = [latency_table(stage) for stage in analysis.stages]
+    columns = (Column("stage", right=False), *(alone[0].columns if alone else ()))
+    rows = (
+        (stage_name(stage), *row)
+        for stage, table in zip(analysis.stages, alone, strict=True)
+        for row in table.rows
+    )
+    return Table(columns, tuple(rows))
+
+
 def operation_table(stage: StageStats) -> Table:
     """The operations of one stage."""
     columns = (
@@ -157,7 +169,7 @@ def webserver_table(analysis: RunAnalysis) -> Table | None:
         Column("webservers"),
         Column("CPU mean"),
         Column("CPU max"),
-        Column("connections", "max"),
+        Column("connections max"),
     )
     rows = tuple(
         (

@@ -41,7 +41,7 @@ def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
     pen = _Pen(colour=colour, width=width)
     lines = [pen.style(analysis.scenario_name, "bold")]
     lines.extend(pen.wrapped(story.identity(analysis)))
-    for section in (_judgements, _stages, _latency, _errors, _webservers, _demand, _sizing, _notes):
+    for section in _SECTIONS:
         body = list(section(analysis, pen))
         if body:
             lines.extend(("", *body))
@@ -103,6 +103,9 @@ def _webservers(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     if table:
         yield pen.style("Webservers", "bold")
         yield from laid_out(table, pen.width, pen.style)
+
+
+def _scaling(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     if analysis.scaling:
         yield pen.style("Scaling", "bold")
     for event in analysis.scaling:
@@ -148,3 +151,16 @@ def _verdict(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     )
     for line in pen.wrapped(analysis.verdict.sentence, first="", rest=""):
         yield pen.style(line, *styles)
+
+
+_SECTIONS: Final = (
+    _judgements,
+    _stages,
+    _latency,
+    _errors,
+    _webservers,
+    _scaling,
+    _demand,
+    _sizing,
+    _notes,
+)

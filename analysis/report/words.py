@@ -4,7 +4,8 @@ None, NaN and infinities never reach a reader; the reason is in the notes (`anal
 """
 
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeGuard
 
 from analysis.results import Estimate
@@ -12,6 +13,10 @@ from analysis.results import Estimate
 UNKNOWN: Final = "-"
 MARKS: Final = {True: "✓", False: "✗", None: "?"}
 
+_PAST_THRESHOLD: Final = re.compile(
+    r"(CPUUtilization|ActiveConnectionCount) (\d+(?:\.\d+)?) > (\d+(?:\.\d+)?)"
+    r" in \d+ of \d+ periods\.?"
+)
 _ORDINALS: Final = ("", "first", "second", "third", "fourth", "fifth")
 
 
@@ -120,6 +125,23 @@ def listed(numbers: Iterable[int]) -> str:
 def ordinal(number: int) -> str:
     """A place in a row: "third", "12th"."""
     return _ORDINALS[number] if 0 < number < len(_ORDINALS) else f"{number}th"
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Names inside a sentence: "p50, p95 and p99"."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def scaling_reason(reason: str) -> str:
+    """Why the webserver count changed, to be followed by the time: "CPU at 90 %, above 70 %,"."""
+    past = _PAST_THRESHOLD.fullmatch(reason)
+    if not past:
+        return reason.rstrip(".") or "threshold passed"
+    seen, threshold = float(past[2]), float(past[3])
+    if past[1] == "CPUUtilization":
+        return f"CPU at {percent(seen)}, above {percent(threshold)},"
+    return f"connections at {trimmed(seen)}, above {trimmed(threshold)},"
 
 
 def duration_estimate(estimate: Estimate | None) -> str:

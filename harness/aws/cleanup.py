@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from harness.aws.clients import AwsClients
 from harness.aws.created import Created, run_id_prefix
@@ -18,11 +20,16 @@ from harness.scenario.model import Scenario
 
 PAGE = 100  # Airflow's largest page
 MOST_PAGES = 1000
+CLOCKS_APART = timedelta(minutes=10)  # this host's clock and the environment's, at most
 PASSES = 2  # what failed once, by a throttle or a moment's trouble, is tried once more
 
 DAG_RUNS = "dag_runs"
 VARIABLES = "variables"
 PAUSED_STATES = "paused_states"
+
+_STARTED = "%Y%m%dT%H%M%S"  # a run id begins with it, in UTC
+_STARTED_LENGTH = 15
+_LIFE = ("queued_at", "start_date", "run_after")  # not all of them in every version and state
 
 _GONE = 404
 _CONFLICT = 409
@@ -83,7 +90,7 @@ def _undo(
     api: RestApi, created: Created, run_id: str, dags: set[str]
 ) -> Iterator[tuple[str, bool]]:
     for dag_id in sorted(dags):
-        for is_deleted in _delete_dag_runs(api, dag_id, run_id_prefix(run_id)):
+        for is_deleted in _delete_dag_runs(api, dag_id, run_id):
             yield DAG_RUNS, is_deleted
     for key in created.variables:
         yield VARIABLES, _is_done(_status(api, "DELETE", f"/variables/{key}"))
@@ -92,8 +99,8 @@ def _undo(
         yield PAUSED_STATES, _is_done(status)
 
 
-def _delete_dag_runs(api: RestApi, dag_id: str, prefix: str) -> Iterator[bool]:
-    left = _runs_with(api, dag_id, prefix)
+def _delete_dag_runs(api: RestApi, dag_id: str, run_id: str) -> Iterator[bool]:
+    left = _runs_of(api, dag_id, run_id)
     if left is None:
         yield False
         return
@@ -104,11 +111,13 @@ def _delete_dag_runs(api: RestApi, dag_id: str, prefix: str) -> Iterator[bool]:
     yield from (False for _ in left)
 
 
-def _runs_with(api: RestApi, dag_id: str, prefix: str) -> list[str] | None:
-    """Ids that begin with `prefix`; None: they cannot be listed.
+def _runs_of(api: RestApi, dag_id: str, run_id: str) -> list[str] | None:
+    """Ids of the DAG runs that this run triggered; None: they cannot be listed.
 
-    Newest first, so that ours come first: the first page without any of ours ends the search.
+    Newest first. Others may trigger the DAG too, so a page without any of ours ends the search only
+    if all of it is older than this run.
     """
+    prefix, since = run_id_prefix(run_id), _started_at(run_id) - CLOCKS_APART
     found: dict[str, None] = {}
     offset = 0
     for _ in range(MOST_PAGES):
@@ -119,13 +128,21 @@ def _runs_with(api: RestApi, dag_id: str, prefix: str) -> list[str] | None:
             return None
         if not answer.ok:
             return None
-        runs = [run["dag_run_id"] for run in answer.get("dag_runs") or ()]
-        ours = [run for run in runs if run.startswith(prefix)]
-        if not ours:
+        runs = answer.get("dag_runs") or ()
+        ours = [run["dag_run_id"] for run in runs if run["dag_run_id"].startswith(prefix)]
+        if not ours and not any(_lived_after(run, since) for run in runs):
             break
         found.update(dict.fromkeys(ours))
         offset += len(runs)
     return list(found)
+
+
+def _started_at(run_id: str) -> datetime:
+    return datetime.strptime(run_id[:_STARTED_LENGTH], _STARTED).replace(tzinfo=UTC)
+
+
+def _lived_after(run: Mapping[str, Any], since: datetime) -> bool:
+    return any(datetime.fromisoformat(run[key]) > since for key in _LIFE if run.get(key))
 
 
 def _delete_dag_run(api: RestApi, dag_id: str, run: str) -> bool:

@@ -68,10 +68,24 @@ def make_clients(
             return _stand_in_clients(variables)
         session = boto3.Session(profile_name=profile, region_name=region)
         return AwsClients(
-            mwaa=_client(session, "mwaa", _config(READ_ATTEMPTS)),
-            mwaa_once=_client(session, "mwaa", _config(1)),
-            cloudwatch=_client(session, "cloudwatch", _config(READ_ATTEMPTS)),
+            mwaa=client_of(session, "mwaa", _config(READ_ATTEMPTS)),
+            mwaa_once=client_of(session, "mwaa", _config(1)),
+            cloudwatch=client_of(session, "cloudwatch", _config(READ_ATTEMPTS)),
         )
+
+
+def client_of(session: boto3.Session, service: str, config: Config) -> Any:
+    """A client for the endpoint that the user configured.
+
+    One that is not AWS's gets no host prefix ("env." in front of an address or a name of the user's
+    own does not resolve), one on loopback no proxy either.
+    """
+    client = session.client(service, config=config)  # type: ignore[call-overload]
+    url = client.meta.endpoint_url
+    if is_of_aws(url):
+        return client
+    bare = Config(inject_host_prefix=False, proxies={} if is_loopback(url) else None)
+    return session.client(service, config=config.merge(bare))  # type: ignore[call-overload]
 
 
 def is_loopback(url: str) -> bool:
@@ -95,15 +109,6 @@ def _config(attempts: int) -> Config:
         retries={"total_max_attempts": attempts, "mode": "standard"},
         user_agent_extra="headroom",
     )
-
-
-def _client(session: boto3.Session, service: str, config: Config) -> Any:
-    client = session.client(service, config=config)  # type: ignore[call-overload]
-    if is_of_aws(client.meta.endpoint_url):
-        return client
-    # "env." in front of an address or a name of the user's own does not resolve.
-    without_prefix = config.merge(Config(inject_host_prefix=False))
-    return session.client(service, config=without_prefix)  # type: ignore[call-overload]
 
 
 def _stand_in_clients(variables: Mapping[str, str]) -> AwsClients:

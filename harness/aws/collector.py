@@ -55,7 +55,6 @@ class LatestMetrics:
 
     webservers: int
     cpu_percent: float | None  # mean over the webservers
-    connections: float | None  # total over the webservers
 
 
 class Collector:
@@ -233,12 +232,10 @@ def _latest_of(samples: Sequence[Sample]) -> LatestMetrics | None:
     newest = [sample for sample in samples if sample.period_start_s == newest_s]
     count = {s.metric: s.value for s in newest if _is(s, CPU, "SampleCount")}
     cpu = [s.value * count.get(s.metric, 0.0) for s in newest if _is(s, CPU, "Average")]
-    connections = [s.value for s in newest if _is(s, CONNECTIONS, "Sum")]
     webservers = sum(count.values())
     return LatestMetrics(
         webservers=round(webservers),
         cpu_percent=sum(cpu) / webservers if cpu and webservers else None,
-        connections=sum(connections) if connections else None,
     )
 
 

@@ -53,7 +53,6 @@ class EnvironmentFacts:
     arn: str
     status: str
     airflow_version: str
-    environment_class: str
     min_webservers: int | None
     max_webservers: int | None
     webserver_vcpu: float | None
@@ -86,7 +85,6 @@ def describe_environment(
         arn=str(environment.get("Arn", "")),
         status=str(environment.get("Status", "")),
         airflow_version=str(environment.get("AirflowVersion", "")),
-        environment_class=environment_class,
         min_webservers=_whole(environment.get("MinWebservers")),
         max_webservers=_whole(environment.get("MaxWebservers")),
         webserver_vcpu=WEBSERVER_VCPU.get(environment_class),

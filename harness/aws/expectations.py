@@ -26,9 +26,17 @@ def check_expectations(api: RestApi, expect: Expectations, health: Answer) -> It
         yield expect_dag(dag_id, api.get(f"/dags/{dag_id}"))
 
 
+def expect_nothing_met(expect: Expectations, detail: str) -> Iterator[Expectation]:
+    """Every expectation, unmet for one reason."""
+    for component in expect.healthy_components:
+        yield Expectation(_component_name(component), met=False, detail=detail)
+    for dag_id in expect.dags:
+        yield Expectation(_dag_name(dag_id), met=False, detail=detail)
+
+
 def expect_dag(dag_id: str, answer: Answer) -> Expectation:
     """Whether `GET /dags/{dag_id}` answered with a DAG that can run."""
-    name = f"DAG {dag_id}"
+    name = _dag_name(dag_id)
     if answer.status == 404:
         return Expectation(name, met=False, detail=f"the environment has no DAG '{dag_id}'")
     if not answer.ok:
@@ -43,10 +51,18 @@ def expect_dag(dag_id: str, answer: Answer) -> Expectation:
 
 
 def _expect_component(component: str, health: Answer) -> Expectation:
-    name = f"{component} is healthy"
+    name = _component_name(component)
     if not health.ok:
         detail = f"the health check answered {health.status}"
         return Expectation(name, met=False, detail=detail)
     reported = health.get(component)
     status = reported.get("status") if isinstance(reported, dict) else None
     return Expectation(name, met=status == "healthy", detail=str(status or "not reported"))
+
+
+def _component_name(component: str) -> str:
+    return f"{component} is healthy"
+
+
+def _dag_name(dag_id: str) -> str:
+    return f"DAG {dag_id}"

@@ -11,17 +11,26 @@ from dataclasses import dataclass
 from analysis.results import Expectation
 from harness.aws.cleanup import undo
 from harness.aws.clients import AwsClients
-from harness.aws.created import Created
+from harness.aws.created import Created, run_id_prefix
 from harness.aws.environment import EnvironmentFacts
-from harness.aws.expectations import check_expectations, expect_dag, health_path
+from harness.aws.expectations import (
+    check_expectations,
+    expect_dag,
+    expect_nothing_met,
+    health_path,
+)
 from harness.aws.mix_needs import DagUse, VariableUse, dag_uses, variable_uses
 from harness.aws.rest_api import Answer, RestApi
 from harness.aws.seeding import Seeding
-from harness.errors import HeadroomError, PreflightError
+from harness.aws.translate import is_unanswered
+from harness.errors import EnvironmentAccessError, PreflightError
 from harness.scenario.model import Scenario
 from harness.traffic.targets import Targets
 
 _USABLE = ("AVAILABLE", "UPDATE_FAILED")  # the latter "is ready to use" in its former state
+
+_AVAILABLE = "environment is AVAILABLE"
+_ANSWERS = "REST API answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,8 @@ def preflight(
     """Check the environment and prepare what the mix reads.
 
     A scenario that expects something of the environment (`scenario.expect`) gets unmet expectations
-    where another one gets an error about a missing DAG or ill health.
+    where another one gets an error about a missing DAG, ill health, an environment that is not
+    available or a webserver that does not answer; of the latter two nothing more is asked.
 
     Args:
         clients: see `make_clients`.
@@ -60,43 +70,79 @@ def preflight(
         PreflightError: names the scenario's key and what is missing.
         EnvironmentAccessError: InvokeRestApi is not permitted, or nothing answers.
     """
+    expects_something = bool(scenario.expect.dags or scenario.expect.healthy_components)
     if facts.status not in _USABLE:
+        if expects_something:
+            return _not_ready(scenario, facts, run_id, _AVAILABLE, f"it is {facts.status}")
         raise PreflightError(
             f"Environment '{facts.name}' is {facts.status}; wait until it is AVAILABLE."
         )
     rate_per_s = scenario.limits.max_rate_per_s
     api = RestApi(clients, facts.name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
-    expects_something = bool(scenario.expect.dags or scenario.expect.healthy_components)
 
-    health = api.get(health_path(facts.airflow_version))
+    try:
+        health = api.get(health_path(facts.airflow_version))
+    except EnvironmentAccessError as exc:
+        if expects_something and is_unanswered(exc):
+            return _not_ready(scenario, facts, run_id, _ANSWERS, str(exc))
+        raise
+    if health.status >= 500 and expects_something:
+        detail = f"the health check answered {health.status}"
+        return _not_ready(scenario, facts, run_id, _ANSWERS, detail)
     if not health.ok and not expects_something:
         raise PreflightError(_unhealthy(facts, health))
-    expectations = list(check_expectations(api, scenario.expect, health))
+    expectations = tuple(check_expectations(api, scenario.expect, health))
 
-    usable: dict[DagUse, Answer] = {}
-    for use, answer in _look_at_dags(api, dag_uses(scenario)).items():
-        found = expect_dag(use.dag_id, answer)
-        if found.met:
-            usable[use] = answer
-        elif not expects_something:
-            raise PreflightError(
-                f"{use.key}: {found.detail}; deploy DAG '{use.dag_id}' or name another one."
-            )
-        elif found not in expectations:
-            expectations.append(found)
-
-    dag_run_ids, created = _prepare(api, facts, run_id, usable, variable_uses(scenario))
+    usable, unmet = _look_at_dags(api, dag_uses(scenario), may_lack=expects_something)
+    found_runs, created = _prepare(api, facts, run_id, usable, variable_uses(scenario))
+    dag_run_ids = {**_absent_runs(scenario, run_id), **found_runs}
     return PreflightResult(
         targets=Targets(facts.airflow_version, run_id, dag_run_ids),
-        expectations=tuple(expectations),
+        expectations=tuple(dict.fromkeys((*expectations, *unmet))),
         notes=_notes(usable),
         created=created,
     )
 
 
-def _look_at_dags(api: RestApi, uses: tuple[DagUse, ...]) -> dict[DagUse, Answer]:
+def _not_ready(
+    scenario: Scenario, facts: EnvironmentFacts, run_id: str, name: str, detail: str
+) -> PreflightResult:
+    """Nothing is created where nothing answers; the load then records what its calls meet."""
+    return PreflightResult(
+        targets=Targets(facts.airflow_version, run_id, _absent_runs(scenario, run_id)),
+        expectations=(
+            Expectation(name, met=False, detail=detail),
+            *expect_nothing_met(scenario.expect, f"not checked: unmet is '{name}'"),
+        ),
+        notes=(),
+        created=Created(),
+    )
+
+
+def _absent_runs(scenario: Scenario, run_id: str) -> dict[str, tuple[str, ...]]:
+    """Without a run to ask for, a call could not even be built: these ask for one that is not."""
+    absent = (f"{run_id_prefix(run_id)}absent",)
+    return {use.dag_id: absent for use in dag_uses(scenario) if use.reads_dag_runs}
+
+
+def _look_at_dags(
+    api: RestApi, uses: tuple[DagUse, ...], *, may_lack: bool
+) -> tuple[dict[DagUse, Answer], list[Expectation]]:
+    """What was answered for DAGs that can run, and what was found of the others."""
     answers = {dag_id: api.get(f"/dags/{dag_id}") for dag_id in {use.dag_id: None for use in uses}}
-    return {use: answers[use.dag_id] for use in uses}
+    usable: dict[DagUse, Answer] = {}
+    unmet = []
+    for use in uses:
+        found = expect_dag(use.dag_id, answers[use.dag_id])
+        if found.met:
+            usable[use] = answers[use.dag_id]
+        elif may_lack:
+            unmet.append(found)
+        else:
+            raise PreflightError(
+                f"{use.key}: {found.detail}; deploy DAG '{use.dag_id}' or name another one."
+            )
+    return usable, unmet
 
 
 def _prepare(
@@ -115,7 +161,7 @@ def _prepare(
                 seeding.remember_paused(use.dag_id, is_paused=bool(answer.get("is_paused")))
             if use.reads_dag_runs:
                 seeding.provide_dag_runs(use)
-    except HeadroomError:
+    except BaseException:  # Ctrl-C too: nobody else knows yet what has been created
         undo(api, seeding.created(), run_id)
         raise
     return seeding.dag_run_ids, seeding.created()

@@ -107,6 +107,15 @@ def member(answer: Mapping[str, Any], key: str) -> Any:
     return answer[key]
 
 
+def is_unanswered(error: EnvironmentAccessError) -> bool:
+    """Whether nothing of use came back, in contrast to a refusal or a wrong configuration."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
+    unanswered = (ConnectionError, HTTPClientError, ResponseParserError, UnicodeDecodeError)
+    return isinstance(cause, unanswered)
+
+
 def is_throttle(code: str) -> bool:
     """Whether an AWS error code means "too fast"; `mwaa` models none, so it is told by the name."""
     return code.startswith(_THROTTLED)

@@ -45,7 +45,7 @@ def local_group() -> None:
 @click.option("--max-webservers", type=int, metavar="N", help="Most the autoscaler may start.")
 @click.option("--webserver-cpu", type=float, metavar="CPUS", help="CPUs of each webserver.")
 @click.option("--port", type=int, metavar="PORT", help="Port of the MWAA API; any free one if 0.")
-@click.option("--airflow-version", metavar="VERSION", help="Such as 3.3.1 or 2.11.2.")
+@click.option("--airflow-version", metavar="VERSION", help="Such as 3.3.1.")
 @as_json
 def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
     """Start an environment; it stays up until `headroom local down`."""
@@ -86,7 +86,9 @@ def status_command(name: str, json_output: bool) -> None:
         tree = {"schema_version": SCHEMA_VERSION, "name": name, "is_up": is_up, **status}
         click.echo(json.dumps(tree, indent=2))
     elif not is_up:
-        click.echo(f"The environment '{name}' is not up; start it with `headroom local up`.")
+        click.echo(
+            f"The environment '{name}' is not up; start it with `headroom local up --name {name}`."
+        )
     elif not status:
         click.echo(f"The environment '{name}' is starting.")
     else:

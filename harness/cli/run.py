@@ -1,6 +1,7 @@
 """`headroom run`: carry out a scenario, then analyse and report it."""
 
 import os
+import signal
 from pathlib import Path
 
 import click
@@ -40,6 +41,8 @@ def run_command(
     from harness.run.session import run_scenario
     from harness.scenario import load_scenario
 
+    # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     with make_narrator(quiet=no_progress) as narrator:
         directory = run_scenario(

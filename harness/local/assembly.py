@@ -126,7 +126,7 @@ async def running_environment(
             access_key_id=endpoints.access_key_id,
             secret_access_key=endpoints.secret_access_key,
             environment=settings.name,
-            period_s=settings.metrics.period_s,
+            settings=settings.metrics,
             emit=events.emit,
         )
         cleanup.callback(publisher.close)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from harness.errors import EnvironmentStartError, HeadroomError
-from harness.local.instance import Instance, write_json
+from harness.local.instance import Instance, write_json, writing_to
 
 LOCK_ATTEMPTS: Final = 20  # somebody may hold the lock for a moment, to see whether it is taken
 LOCK_RETRY_S: Final = 0.1
@@ -88,14 +88,15 @@ async def _take_lock(instance: Instance) -> IO[bytes]:
     for _ in range(LOCK_ATTEMPTS):
         lock = instance.take_lock()
         if lock is not None:
-            lock.truncate(0)
-            lock.write(str(os.getpid()).encode())
-            lock.flush()
+            with writing_to(instance.directory):
+                lock.truncate(0)
+                lock.write(str(os.getpid()).encode())
+                lock.flush()
             return lock
         await asyncio.sleep(LOCK_RETRY_S)
     raise EnvironmentStartError(
-        f"An environment is already running in '{instance.directory}'; stop it with"
-        " `headroom local down` first."
+        f"An environment is already running in '{instance.directory}';"
+        f" {instance.how_to_stop()} first."
     )
 
 

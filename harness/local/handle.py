@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from harness.errors import EnvironmentStartError, InstallError
 from harness.local.endpoints import Endpoints
-from harness.local.instance import Instance, instance_root, read_json
+from harness.local.instance import Instance, instance_root, read_json, writing_to
 from harness.local.processes import reclaim
 from harness.local.processes.reaper import LEDGER_PATTERN
 from harness.local.settings import LocalSettings, SimulatedSettings
@@ -111,12 +111,14 @@ def start_daemon(
     """
     if instance.is_running():
         raise EnvironmentStartError(
-            f"An environment is already running in '{instance.directory}'; stop it with"
-            " `headroom local down` first."
+            f"An environment is already running in '{instance.directory}';"
+            f" {instance.how_to_stop()} first."
         )
     instance.write_settings(settings)
     options = ["--stop-with-stdin"] if ends_with_us else []
-    with instance.log_path.open("wb") as log:
+    with writing_to(instance.directory):
+        log = instance.log_path.open("wb")
+    with log:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "harness.local.daemon", str(instance.directory), *options],
             stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,

@@ -14,6 +14,8 @@ airflow/       real Airflow's files
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +24,8 @@ from pydantic import TypeAdapter
 
 from harness.errors import EnvironmentStartError
 from harness.local.settings import AnyStandIn, LocalSettings, SimulatedSettings
+
+RUN_PREFIX = "run-"  # of the folders of environments that live as long as one run
 
 
 def instance_root() -> Path:
@@ -72,9 +76,14 @@ class Instance:
         return self.directory / "processes"
 
     def write_settings(self, settings: LocalSettings | SimulatedSettings) -> None:
-        """Make the folder and put the settings into it."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.directory.chmod(0o700)
+        """Make the folder and put the settings into it.
+
+        Raises:
+            EnvironmentStartError: the folder cannot be written.
+        """
+        with writing_to(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.chmod(0o700)
         write_json(self.settings_path, settings.model_dump(mode="json"))
 
     def read_settings(self) -> LocalSettings | SimulatedSettings:
@@ -89,14 +98,19 @@ class Instance:
         except (OSError, ValueError) as exc:
             raise EnvironmentStartError(
                 f"The settings in '{self.settings_path}' are missing or damaged; start the"
-                " environment again with `headroom local up`."
+                " environment again."
             ) from exc
 
     def take_lock(self) -> IO[bytes] | None:
-        """The lock, to be kept open for as long as the environment is ours; None: it is taken."""
-        if not self.directory.is_dir():
-            self.directory.mkdir(parents=True)
-        lock = (self.directory / "lock").open("ab")
+        """The lock, to be kept open for as long as the environment is ours; None: it is taken.
+
+        Raises:
+            EnvironmentStartError: the folder cannot be written.
+        """
+        with writing_to(self.directory):
+            if not self.directory.is_dir():
+                self.directory.mkdir(parents=True)
+            lock = (self.directory / "lock").open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -112,7 +126,11 @@ class Instance:
         return int(text) if text.isdecimal() else None
 
     def is_running(self) -> bool:
-        """Whether a daemon holds the lock."""
+        """Whether a daemon holds the lock.
+
+        Raises:
+            EnvironmentStartError: the folder cannot be written.
+        """
         if not self.directory.is_dir():
             return False
         lock = self.take_lock()
@@ -120,14 +138,42 @@ class Instance:
             lock.close()
         return lock is None
 
+    def how_to_stop(self) -> str:
+        """What the user must do to stop the environment that runs here, as part of a sentence."""
+        name = self.directory.name
+        if self.directory.parent == instance_root() and not name.startswith(RUN_PREFIX):
+            return f"stop it with `headroom local down --name {name}`"
+        return "end the `headroom run` (or other program) that started it"
+
 
 def write_json(path: Path, tree: object) -> None:
-    """Replace a file at once, readable by its owner only."""
+    """Replace a file at once, readable by its owner only.
+
+    Raises:
+        EnvironmentStartError: its folder cannot be written.
+    """
     unfinished = path.with_name(path.name + ".part")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(tree, file, indent=2)
-    unfinished.replace(path)
+    with writing_to(path.parent):
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(tree, file, indent=2)
+        unfinished.replace(path)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Tell in one sentence that an environment's folder cannot be written.
+
+    Raises:
+        EnvironmentStartError: instead of an OSError inside the `with` block.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise EnvironmentStartError(
+            f"Cannot write to the folder '{folder}' ({exc.strerror}): make room there or set"
+            " XDG_CACHE_HOME to a folder you can write to."
+        ) from exc
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.local.backend import Usage
 from harness.local.fleet import Member
 from harness.local.settings import MetricsSettings
 
-Cluster = Literal["WebServer", "AdditionalWebservers"]
+PRIMARY_CLUSTER = "WebServer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class Sample:
     """One webserver in one period."""
 
     webserver: str
-    cluster: Cluster
+    cluster: str  # of its metrics: the first min_webservers are one, the others another
     takes_calls: bool  # false while it starts or drains
     cpu_percent: float  # of the webserver's CPUs
     memory_percent: float
@@ -67,12 +66,12 @@ class Meter:
         nothing = Usage(cpu_s=0.0, memory_fraction=0.0)
         first = nothing if self._settings.while_starting else member.usage_when_ready
         used_s = usage.cpu_s - self._before.get(member.name, first).cpu_s
-        in_flight = 0.0 if member.state == "starting" else self._mean_in_flight(member.name)
+        is_primary = rank < self._min_webservers
         return Sample(
             webserver=member.name,
-            cluster="WebServer" if rank < self._min_webservers else "AdditionalWebservers",
+            cluster=PRIMARY_CLUSTER if is_primary else self._settings.additional_cluster,
             takes_calls=member.state == "ready",
             cpu_percent=100.0 * max(0.0, used_s) / elapsed_s / self._webserver_cpu,
             memory_percent=100.0 * usage.memory_fraction,
-            connections=in_flight * self._settings.connections_per_call,
+            connections=self._mean_in_flight(member.name) * self._settings.connections_per_call,
         )

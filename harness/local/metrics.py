@@ -3,7 +3,7 @@
 One datum per metric, webserver and period, so that SampleCount counts webservers. Dimensions are
 always in the order Cluster, Environment: real CloudWatch does not care, but the stand-in's (moto)
 finds a metric only under the order it was put with. Each datum is dated with the start of its
-period. Which dimensions ActiveConnectionCount has on AWS is unverified; here the same two.
+period. Which dimensions ActiveConnectionCount has on AWS is unverified, hence a setting.
 """
 
 import asyncio
@@ -14,13 +14,18 @@ from typing import Any, Final
 
 from harness.local.events import Emit
 from harness.local.meter import Sample
+from harness.local.settings import MetricsSettings
 
 NAMESPACE: Final = "AWS/MWAA"
 PUT_TIMEOUT_S: Final = 5.0
 
 
 def metric_data(
-    samples: Sequence[Sample], *, environment: str, period_s: int, period_start_s: float
+    samples: Sequence[Sample],
+    *,
+    environment: str,
+    settings: MetricsSettings,
+    period_start_s: float,
 ) -> list[dict[str, Any]]:
     """PutMetricData's MetricData for one period."""
     start = datetime.fromtimestamp(period_start_s, UTC)
@@ -28,19 +33,24 @@ def metric_data(
         {
             "MetricName": name,
             "Dimensions": [
-                {"Name": "Cluster", "Value": sample.cluster},
+                *([{"Name": "Cluster", "Value": sample.cluster}] if has_cluster else []),
                 {"Name": "Environment", "Value": environment},
             ],
             "Timestamp": start,
             "Value": value,
             "Unit": unit,
-            "StorageResolution": 1 if period_s < 60 else 60,
+            "StorageResolution": 1 if settings.period_s < 60 else 60,
         }
         for sample in samples
-        for name, value, unit in (
-            ("CPUUtilization", sample.cpu_percent, "Percent"),
-            ("MemoryUtilization", sample.memory_percent, "Percent"),
-            ("ActiveConnectionCount", sample.connections, "Count"),
+        for name, value, unit, has_cluster in (
+            ("CPUUtilization", sample.cpu_percent, "Percent", True),
+            ("MemoryUtilization", sample.memory_percent, "Percent", True),
+            (
+                "ActiveConnectionCount",
+                sample.connections,
+                "Count",
+                settings.connections_have_cluster,
+            ),
         )
     ]
 
@@ -56,7 +66,7 @@ class MetricsPublisher:
         access_key_id: str,
         secret_access_key: str,
         environment: str,
-        period_s: int,
+        settings: MetricsSettings,
         emit: Emit,
     ) -> None:
         self._cloudwatch_url = cloudwatch_url
@@ -64,7 +74,7 @@ class MetricsPublisher:
         self._access_key_id = access_key_id
         self._secret_access_key = secret_access_key
         self._environment = environment
-        self._period_s = period_s
+        self._settings = settings
         self._emit = emit
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._client: Any = None
@@ -74,7 +84,7 @@ class MetricsPublisher:
         data = metric_data(
             samples,
             environment=self._environment,
-            period_s=self._period_s,
+            settings=self._settings,
             period_start_s=period_start_s,
         )
         problem = await asyncio.get_running_loop().run_in_executor(self._thread, self._put, data)
@@ -82,7 +92,7 @@ class MetricsPublisher:
             self._emit(
                 "metrics_gap",
                 from_s=period_start_s,
-                to_s=period_start_s + self._period_s,
+                to_s=period_start_s + self._settings.period_s,
                 reason=problem,
             )
 

@@ -4,17 +4,26 @@ Behaviour of AWS that nobody could verify is a named setting here, with a commen
 choice in code. Defaults are the most plausible reading of the public documentation.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from harness.local.airflow_versions import known_versions
 
 Positive = Annotated[float, Field(gt=0)]
+AirflowVersion = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 
 
 class Settings(BaseModel):
-    """Frozen, and an unknown key is an error."""
+    """Frozen; an unknown key, a wrong type or an infinite number is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Whole numbers do where a fraction could be. A tuple must be declared with Field(strict=False),
+    because TOML and JSON have only arrays.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ThrottleSettings(Settings):
@@ -29,6 +38,8 @@ class ThrottleSettings(Settings):
     burst: Annotated[int, Field(ge=1)] = 20
     error_code: str = "ThrottlingException"  # unverified: could be TooManyRequestsException
     http_status: Literal[400, 429] = 429  # unverified
+    retry_after_ms: Annotated[int, Field(ge=0)] | None = None
+    # ^ unverified: does AWS say when to come back? If set, in the header x-amz-retry-after
 
 
 class GatewaySettings(Settings):
@@ -39,6 +50,8 @@ class GatewaySettings(Settings):
     timeout_exception: Literal["InternalServerException", "RestApiServerException"] = (
         "InternalServerException"  # unverified: documented is only that an error is raised
     )
+    max_request_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * 1024
+    # ^ unverified for MWAA: Amazon API Gateway's own limit
     max_response_bytes: Annotated[int, Field(ge=1)] = 6 * 1024 * 1024  # documented
     too_large_exception: Literal["ValidationException", "InternalServerException"] = (
         "ValidationException"  # unverified: documented is only that the call fails
@@ -86,6 +99,11 @@ class MetricsSettings(Settings):
     period_s: Literal[1, 5, 10, 30, 60] = 5  # AWS publishes every 60 s; local runs are short
     connections_per_call: Annotated[int, Field(ge=1)] = 1
     # ^ unverified: ELB's definition counts client->LB and LB->target connections, that is 2
+    connections_have_cluster: bool = True
+    # ^ unverified: has ActiveConnectionCount the dimension Cluster, as CPUUtilization has?
+    additional_cluster: Annotated[str, Field(pattern=r"(?i)^additionalwebserver")] = (
+        "AdditionalWebservers"  # unverified: so printed in the user guide, and nowhere else
+    )
     while_starting: bool = False  # unverified: does a webserver count before it is healthy?
 
 
@@ -114,7 +132,7 @@ class LocalSettings(StandInSettings):
     """Real Airflow on this machine."""
 
     kind: Literal["local"] = "local"
-    airflow_version: str = "3.3.1"
+    airflow_version: AirflowVersion = "3.3.1"
     webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25  # CPUs per webserver
     webserver_memory_mib: Annotated[int, Field(ge=256)] = (
         2048  # what MemoryUtilization is relative to
@@ -124,35 +142,58 @@ class LocalSettings(StandInSettings):
     #   tens of seconds after the load has stopped (apache/airflow issue 66493): set 5 to see it.
     database_max_overflow: Annotated[int, Field(ge=0)] = 10
 
+    @field_validator("airflow_version")
+    @classmethod
+    def _can_be_installed(cls, version: str) -> str:
+        if version not in known_versions():
+            raise ValueError(
+                f"Airflow {version} cannot be run locally; known are {', '.join(known_versions())}"
+            )
+        return version
+
+
+SIMULATED_DEMANDS_S: Mapping[str, float] = MappingProxyType(
+    {
+        "health": 0.010,
+        "list_dags": 0.030,
+        "list_dag_runs": 0.060,
+        "get_dag_run": 0.015,
+        "list_task_instances": 0.030,
+        "trigger_dag_run": 0.035,
+        "pause_dag": 0.016,
+        "unpause_dag": 0.016,
+        "list_variables": 0.011,
+        "list_connections": 0.015,
+        "list_pools": 0.025,
+        "set_variable": 0.020,
+    }
+)  # near Airflow 3.3.1 on one 2026 server core
+
 
 class SimulatedSettings(StandInSettings):
     """Webservers whose service demands are known, because they are set here."""
 
     kind: Literal["simulated"] = "simulated"
-    airflow_version: str = "3.3.1"
+    airflow_version: AirflowVersion = "3.3.1"
     cores: Positive = 1.0  # CPUs per webserver
-    demand_s: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=lambda: {
-            "health": 0.010,
-            "list_dags": 0.030,
-            "list_dag_runs": 0.060,
-            "get_dag_run": 0.015,
-            "list_task_instances": 0.030,
-            "trigger_dag_run": 0.035,
-            "pause_dag": 0.016,
-            "unpause_dag": 0.016,
-            "list_variables": 0.011,
-            "list_connections": 0.015,
-            "list_pools": 0.025,
-            "set_variable": 0.020,
-        }
-    )  # CPU-seconds per call; the defaults are near Airflow 3.3.1 on one 2026 server core
+    demand_s: dict[str, Positive] = Field(default_factory=lambda: dict(SIMULATED_DEMANDS_S))
+    # ^ CPU-seconds per call; an operation that is not given keeps its default
     demand_cv: Annotated[float, Field(ge=0)] = 0.0  # 0: every call costs exactly its demand
     contention: Annotated[float, Field(ge=0)] = 0.0
     # ^ each call in service beyond the first makes every call's demand larger by this fraction
     latency_s: Annotated[float, Field(ge=0)] = 0.002  # added to each call, costs no CPU
     start_s: Annotated[float, Field(ge=0)] = 1.0  # from decision to ready
     seed: int = 1
+
+    @field_validator("demand_s")
+    @classmethod
+    def _merged_over_the_defaults(cls, given: dict[str, float]) -> dict[str, float]:
+        for operation in given:
+            if operation not in SIMULATED_DEMANDS_S:
+                raise ValueError(
+                    f"unknown operation '{operation}'; known are {', '.join(SIMULATED_DEMANDS_S)}"
+                )
+        return {**SIMULATED_DEMANDS_S, **given}
 
 
 AnyStandIn = Annotated[LocalSettings | SimulatedSettings, Field(discriminator="kind")]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.aws.clients import AwsClients, make_clients
 from harness.local.handle import StandIn, instance_root
@@ -25,6 +26,8 @@ class RunEnvironment:
     metric_period_s: int
     metrics_settle_s: float  # how late metrics may arrive
     new_events: Callable[[], list[dict[str, object]]]  # the environment's own, since last asked
+    is_alive: Callable[[], bool]  # a stand-in can die under us; of AWS we do not know
+    logs: str  # the folder of a stand-in's logs
     is_ours: bool  # thrown away after the run: nothing needs cleaning up
 
 
@@ -46,7 +49,7 @@ def open_environment(
     with phases.timed("environment_up"):
         stand_in = StandIn.start(settings, directory, narrator.step)
     try:
-        yield _stand_in(settings, stand_in)
+        yield _stand_in(settings, stand_in, directory)
     finally:
         narrator.step("Stopping the environment")
         with phases.timed("environment_down"):
@@ -72,11 +75,15 @@ def _on_aws(settings: AwsSettings) -> RunEnvironment:
         metric_period_s=settings.metric_period_s,
         metrics_settle_s=settings.metrics_settle_s,
         new_events=list,
+        is_alive=lambda: True,
+        logs="",
         is_ours=False,
     )
 
 
-def _stand_in(settings: LocalSettings | SimulatedSettings, stand_in: StandIn) -> RunEnvironment:
+def _stand_in(
+    settings: LocalSettings | SimulatedSettings, stand_in: StandIn, directory: Path
+) -> RunEnvironment:
     variables = stand_in.endpoints.as_variables()
     rule = settings.autoscaler
     return RunEnvironment(
@@ -90,5 +97,7 @@ def _stand_in(settings: LocalSettings | SimulatedSettings, stand_in: StandIn) ->
         metric_period_s=settings.metrics.period_s,
         metrics_settle_s=settings.metrics.period_s + PUBLISHING_S,
         new_events=stand_in.new_events,
+        is_alive=stand_in.is_running,
+        logs=str(directory),
         is_ours=True,
     )

@@ -32,6 +32,8 @@ class Watch:
 
     latest_metrics: Callable[[], LatestMetrics | None]
     new_environment_events: Callable[[], list[dict[str, object]]]
+    environment_is_alive: Callable[[], bool]
+    environment_logs: str  # where the environment keeps them
 
 
 def carry_load(
@@ -49,18 +51,33 @@ def carry_load(
     ending: Ending | None = None
     generator.start()
     try:
-        while generator.is_running() and time.monotonic() < give_up_at_s:
+        while generator.is_running():
             _look(generator.latest(), watch, recording, narrator)
+            reason = _reason_to_stop(watch, give_up_at_s)
+            if reason:
+                narrator.note(reason)
+                recording.note(reason)
+                ending = "failed"
+                break
             time.sleep(LOOK_INTERVAL_S)
-        if generator.is_running():
-            recording.note(f"The generator was stopped: it still ran after {longest_s:.0f} s.")
-            ending = "failed"
     except KeyboardInterrupt:
         narrator.step("Interrupted: finishing the calls in flight (Ctrl-C again to kill them)")
         ending = "interrupted"
+    except BaseException:
+        generator.kill()  # load must not go on when nobody watches it
+        raise
     code = _stop(generator, drain_s)
     record_environment_events(watch.new_environment_events(), recording)
     return ending or _ending_of(code, recording)
+
+
+def _reason_to_stop(watch: Watch, give_up_at_s: float) -> str:
+    if not watch.environment_is_alive():
+        logs = watch.environment_logs
+        return f"The local environment ended during the load; its logs in {logs} say why."
+    if time.monotonic() > give_up_at_s:
+        return "The load generator was stopped: it ran on long after its schedule."
+    return ""
 
 
 def record_environment_events(events: Sequence[dict[str, object]], recording: Recording) -> None:

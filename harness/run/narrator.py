@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class LoadStatus:
-    """The load at one moment. Rates are over the last status interval; None: not known yet."""
+    """The load at one moment; rates as configured, counts of the whole run, None: not known yet."""
 
     stage: int
     stages: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from analysis.records.schema import EVENTS_FILE
 from harness.aws.environment import EnvironmentFacts
 from harness.record.directory import create_run_directory, finish_tables, write_manifest
+from harness.record.disk import writing
 from harness.record.events import EventLog
 from harness.record.manifest import build_manifest, describe_run_environment
 from harness.run.phases import Phases
@@ -115,5 +116,6 @@ def start_recording(
     )
     recording.save_manifest("running", rows={})
     effective = json.dumps(scenario.model_dump(mode="json"), indent=2)
-    (directory / SCENARIO_FILE).write_text(effective + "\n", encoding="utf-8")
+    with writing(directory):
+        (directory / SCENARIO_FILE).write_text(effective + "\n", encoding="utf-8")
     return recording

@@ -34,35 +34,39 @@ def run_scenario(
 ) -> Path:
     """Carry out a scenario and return its run directory.
 
-    Ctrl-C during the load ends it in order; the directory then has the status "interrupted".
+    Ctrl-C, once there is a record, ends the run in order; its status is then "interrupted".
 
     Raises:
         HeadroomError: nothing was loaded (environment, permission, preflight), or the record could
             not be written.
     """
     phases = Phases()
+    recording: Recording | None = None
     ending: Ending = "failed"
-    with open_environment(scenario, narrator, phases) as environment:
-        facts = describe_environment(environment.clients, scenario.environment.name)
-        require_allowed(
-            scenario,
-            facts.arn,
-            endpoint_is_loopback=environment.clients.endpoint_is_loopback,
-        )
-        recording = start_recording(
-            scenario,
-            scenario_file=scenario_file,
-            runs_directory=runs_directory,
-            facts=facts,
-            stand_in_facts=environment.facts,
-            phases=phases,
-        )
-        try:
+    try:
+        with open_environment(scenario, narrator, phases) as environment:
+            facts = describe_environment(environment.clients, scenario.environment.name)
+            require_allowed(
+                scenario,
+                facts.arn,
+                endpoint_is_loopback=environment.clients.endpoint_is_loopback,
+            )
+            recording = start_recording(
+                scenario,
+                scenario_file=scenario_file,
+                runs_directory=runs_directory,
+                facts=facts,
+                stand_in_facts=environment.facts,
+                phases=phases,
+            )
             ending = _load(environment, recording, narrator)
-        except BaseException:
-            recording.finish("failed")
+    except KeyboardInterrupt:
+        if recording is None:
             raise
-    recording.finish(ending)
+        ending = "interrupted"
+    finally:
+        if recording is not None:
+            recording.finish(ending)
     return recording.directory
 
 
@@ -118,7 +122,12 @@ def _load_and_collect(
         sleep=time.sleep,
     )
     generator = Generator(recording.directory, environment.generator_variables)
-    watch = Watch(collector.latest, environment.new_events)
+    watch = Watch(
+        latest_metrics=collector.latest,
+        new_environment_events=environment.new_events,
+        environment_is_alive=environment.is_alive,
+        environment_logs=environment.logs,
+    )
     load_ended = threading.Event()
     collecting = collector.run_in_thread(load_ended)
     began_s = time.time()

@@ -66,8 +66,14 @@ def _from_variables(variables: Mapping[str, str]) -> list[tuple[list[str], str]]
     found = []
     for name in sorted(variables):
         key_path = name.removeprefix(VARIABLE_PREFIX).lower().split("__")
-        if name.startswith(VARIABLE_PREFIX) and len(key_path) > 1 and key_path[0] in SECTIONS:
-            found.append((key_path, variables[name]))
+        if not name.startswith(VARIABLE_PREFIX) or len(key_path) < 2:
+            continue
+        if key_path[0] not in SECTIONS:
+            raise ScenarioError(
+                f"The environment variable {name} names no table of a scenario; known are "
+                f"{', '.join(SECTIONS)}."
+            )
+        found.append((key_path, variables[name]))
     return found
 
 

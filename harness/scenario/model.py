@@ -21,6 +21,7 @@ def _checked_slo(text: str) -> str:
 
 
 Slo = Annotated[str, AfterValidator(_checked_slo)]
+Array = Field(strict=False)  # a tuple here, an array in the file
 
 
 class Question(Settings):
@@ -126,10 +127,10 @@ class Stage(Settings):
 class Expectations(Settings):
     """What a deployed environment must have before any load: the post-deployment check."""
 
-    healthy_components: tuple[
-        Literal["metadatabase", "scheduler", "triggerer", "dag_processor"], ...
+    healthy_components: Annotated[
+        tuple[Literal["metadatabase", "scheduler", "triggerer", "dag_processor"], ...], Array
     ] = ()
-    dags: tuple[str, ...] = ()
+    dags: Annotated[tuple[str, ...], Array] = ()
 
 
 class Limits(Settings):
@@ -149,11 +150,11 @@ class Scenario(Settings):
 
     name: str
     description: str = ""
-    slo: tuple[Slo, ...] = ()
+    slo: Annotated[tuple[Slo, ...], Array] = ()
     question: Question
     environment: AnyEnvironment
     traffic: Traffic
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    stages: Annotated[tuple[Stage, ...], Array, Field(min_length=1)]
     expect: Expectations = Expectations()
     limits: Limits = Limits()
 

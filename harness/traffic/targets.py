@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
+from harness.record.disk import writing
 
 TARGETS_FILE = "targets.json"
 
@@ -30,13 +31,19 @@ class Targets:
 
 
 def save_targets(run_dir: Path, targets: Targets) -> None:
-    """Write `targets.json` into a run directory."""
+    """Write `targets.json` into a run directory.
+
+    Raises:
+        HeadroomError: the disk is full or may not be written.
+    """
     tree = {
         "airflow_version": targets.airflow_version,
         "run_id": targets.run_id,
         "dag_run_ids": {dag: list(runs) for dag, runs in targets.dag_run_ids.items()},
     }
-    (run_dir / TARGETS_FILE).write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+    path = run_dir / TARGETS_FILE
+    with writing(path):
+        path.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
 
 
 def load_targets(run_dir: Path) -> Targets:

@@ -12,7 +12,7 @@ import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
 
-from harness.aws.clients import is_loopback, is_of_aws
+from harness.aws.clients import client_of
 from harness.aws.translate import aws_call
 from harness.traffic.operations import RestCall
 from harness.transport.answers import SERVICE_TIMEOUT_S, outcome_of_answer
@@ -37,8 +37,7 @@ def invoke_client(
 ) -> Any:
     """A boto3 `mwaa` client for load: one attempt, a connection per call in flight.
 
-    Endpoint and credentials come from botocore's standard configuration. An endpoint that is
-    not AWS's gets no host prefix (env.127.0.0.1 is no name), one on loopback no proxy either.
+    Endpoint and credentials come from botocore's standard configuration.
 
     Raises:
         EnvironmentAccessError: the configuration is incomplete.
@@ -53,12 +52,7 @@ def invoke_client(
     )
     with aws_call("creating AWS clients", environment=environment):
         session = boto3.Session(profile_name=profile, region_name=region)
-        client = session.client("mwaa", config=config)
-        url = client.meta.endpoint_url
-        if not is_of_aws(url):
-            bare = Config(inject_host_prefix=False, proxies={} if is_loopback(url) else None)
-            client = session.client("mwaa", config=config.merge(bare))
-    return client
+        return client_of(session, "mwaa", config)
 
 
 def boto3_transport(

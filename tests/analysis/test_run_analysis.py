@@ -44,7 +44,7 @@ def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
     assert analysis.verdict.answered
     assert analysis.verdict.exit_code == 0
     assert analysis.verdict.sentence.startswith(
-        "20 calls/s of this mix need 3 webservers (95 % interval 3); measured: "
+        "20 calls/s of this mix need 3 webservers with 0.25 CPU (95 % interval 3); measured: "
     )
     assert analysis.complete
     assert analysis.warnings == ()
@@ -107,6 +107,7 @@ OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
             CALM | {"rates_per_s": (4.0, 8.0, 30.0), "throttle_per_s": 10.0}, 0,
             "the service's throttle", id="throttled",
         ),
+        pytest.param({"status": "failed"}, 5, "Not answered: the run broke down", id="failed"),
         pytest.param(CALM | {"status": "interrupted"}, 130, "Interrupted; up to then",
             id="interrupted"),
         pytest.param(CHECK | {"status": "aborted"}, 5, "did not come to its end", id="aborted"),

@@ -24,6 +24,7 @@ class ScriptedAirflow:
     major: int = 3
     dags: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, list[str]] = field(default_factory=dict)  # oldest first
+    queued_at: dict[str, str] = field(default_factory=dict)  # of some of the runs
     variables: dict[str, str] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
     statuses: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # answered first
@@ -66,7 +67,8 @@ class ScriptedAirflow:
             runs.reverse()
         offset, limit = query.get("offset", 0), min(query.get("limit", 50), 100)
         page = runs[offset : offset + limit]
-        return {"dag_runs": [{"dag_run_id": run} for run in page], "total_entries": len(runs)}
+        shown = [{"dag_run_id": run, "queued_at": self.queued_at.get(run)} for run in page]
+        return {"dag_runs": shown, "total_entries": len(runs)}
 
     def _trigger(self, dag: str, body: Any) -> Answered:
         if self.major == 3 and "logical_date" not in body:

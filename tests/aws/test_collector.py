@@ -183,7 +183,7 @@ def test_the_latest_values_are_over_all_webservers_of_the_newest_period() -> Non
     under_test = collector(reader, kept)
     assert under_test.latest() is None
     under_test.poll(NOW_S)
-    assert under_test.latest() == LatestMetrics(3, pytest.approx(60.0), 12.0)
+    assert under_test.latest() == LatestMetrics(3, pytest.approx(60.0))
 
 
 def test_the_latest_values_stay_while_nothing_new_comes() -> None:
@@ -193,7 +193,7 @@ def test_the_latest_values_stay_while_nothing_new_comes() -> None:
     under_test.poll(NOW_S)
     reader.samples.clear()
     under_test.poll(NOW_S + 5)
-    assert under_test.latest() == LatestMetrics(2, None, None)
+    assert under_test.latest() == LatestMetrics(2, None)
 
 
 def test_a_gap_is_one_event_with_its_ends_and_is_read_again_afterwards() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from canned_mwaa import NAME, CannedMwaa
 
+from analysis.results import Expectation
 from harness.aws.cleanup import DAG_RUNS, PAUSED_STATES, VARIABLES, CleanupResult, clean_up
 from harness.aws.created import Created
 from harness.aws.environment import describe_environment
@@ -228,8 +229,72 @@ def test_an_unhealthy_answer_is_an_unmet_expectation_where_something_is_expected
 ) -> None:
     canned.airflow.statuses["GET", "/monitor/health"] = [503]
     wanted = scenario({"health": 1}, expect={"healthy_components": ["scheduler"]})
-    (told,) = check(canned, wanted).expectations
-    assert (told.met, told.detail) == (False, "the health check answered 503")
+    told = check(canned, wanted).expectations
+    assert told == (
+        Expectation("REST API answers", met=False, detail="the health check answered 503"),
+        Expectation(
+            "scheduler is healthy", met=False, detail="not checked: unmet is 'REST API answers'"
+        ),
+    )
+
+
+def test_an_environment_that_is_not_available_is_an_unmet_expectation_and_left_alone(
+    canned: CannedMwaa,
+) -> None:
+    canned.environment["Status"] = "UPDATING"
+    wanted = scenario({"set_variable": 1, "get_dag_run": 1}, expect={"dags": ["etl"]})
+    result = check(canned, wanted)
+    assert {(item.name, item.met, item.detail) for item in result.expectations} == {
+        ("environment is AVAILABLE", False, "it is UPDATING"),
+        ("DAG etl", False, "not checked: unmet is 'environment is AVAILABLE'"),
+    }
+    assert canned.airflow.calls == []
+    assert result.created == Created()
+    # The load goes on: its calls can be built.
+    assert OURS in build_call("get_dag_run", {}, arrival=0, targets=result.targets).path
+
+
+@pytest.mark.parametrize("refusal", [None, (504, "GatewayTimeout", "no answer")])
+def test_a_webserver_that_does_not_answer_is_an_unmet_expectation(
+    canned: CannedMwaa, refusal: tuple[int, str, str] | None
+) -> None:
+    facts = describe_environment(canned.clients(), NAME)
+    canned.refusal = refusal
+    if refusal is None:
+        canned.url = "http://127.0.0.1:1"
+    wanted = scenario({"set_variable": 1}, expect={"dags": ["etl"]})
+    told = preflight(canned.clients(), wanted, facts, RUN_ID, **NO_WAIT).expectations
+    assert [(item.name, item.met) for item in told] == [
+        ("REST API answers", False),
+        ("DAG etl", False),
+    ]
+
+
+def test_a_denied_call_is_an_error_whatever_is_expected(canned: CannedMwaa) -> None:
+    facts = describe_environment(canned.clients(), NAME)
+    canned.refusal = (403, "AccessDeniedException", "not authorized")
+    wanted = scenario({"health": 1}, expect={"dags": ["etl"]})
+    with pytest.raises(EnvironmentAccessError, match="access is denied"):
+        preflight(canned.clients(), wanted, facts, RUN_ID, **NO_WAIT)
+
+
+def test_ctrl_c_while_preparing_undoes_what_was_created(canned: CannedMwaa) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    clients = canned.clients()
+    facts = describe_environment(clients, NAME)
+    pressed = False
+
+    def press_ctrl_c_once_something_is_there(_: float) -> None:
+        nonlocal pressed
+        if not pressed and len(canned.airflow.runs.get("headroom_example", [])) == 3:
+            pressed = True
+            raise KeyboardInterrupt
+
+    wanted = scenario({"set_variable": 1, "get_dag_run": 1})
+    with pytest.raises(KeyboardInterrupt):
+        preflight(clients, wanted, facts, RUN_ID, sleep=press_ctrl_c_once_something_is_there)
+    assert canned.airflow.runs == {"headroom_example": []}
+    assert canned.airflow.variables == {}
 
 
 def test_cleaning_up_finds_everything_triggered_over_many_pages_and_nothing_else(
@@ -242,6 +307,23 @@ def test_cleaning_up_finds_everything_triggered_over_many_pages_and_nothing_else
     result = tidy(canned, scenario({"trigger_dag_run": 1}), Created())
     assert result == CleanupResult({DAG_RUNS: 250}, {})
     assert canned.airflow.runs["headroom_example"] == [*foreign, "scheduled__later"]
+
+
+def test_cleaning_up_looks_behind_pages_of_runs_that_others_triggered_since(
+    canned: CannedMwaa,
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    old = [f"old__{n}" for n in range(350)]
+    later = [f"scheduled__{n}" for n in range(250)]
+    canned.airflow.queued_at = {
+        **dict.fromkeys(old, "2026-11-20T00:00:00Z"),
+        **dict.fromkeys(later, "2026-11-22T07:45:00+00:00"),
+    }
+    canned.airflow.runs["headroom_example"] = [*old, f"{OURS}0", *later]
+    result = tidy(canned, scenario({"trigger_dag_run": 1}), Created())
+    assert result == CleanupResult({DAG_RUNS: 1}, {})
+    # Ours is on the third page, the fourth is older than this run: there the search ends.
+    assert canned.airflow.calls.count(("GET", "/dags/headroom_example/dagRuns")) == 4
 
 
 def test_aws_is_cleaned_up_only_when_asked(canned: CannedMwaa) -> None:

@@ -104,6 +104,10 @@ def test_down_and_up_again_after_a_kill(local: Local) -> None:
         ),
         (["up", "--kind", "simulated", "--webserver-cpu", "0"], "--webserver-cpu cannot be used"),
         (["up", "--port", "70000"], "--port cannot be used"),
+        (
+            ["up", "--airflow-version", "1.9.0"],
+            "--airflow-version cannot be used: Airflow 1.9.0 .* known are .*3.3.1",
+        ),
         (["up", "--name", "../../elsewhere"], "--name must start with a letter"),
         (["status", "--name", ""], "--name must start with a letter"),
     ],

@@ -1,6 +1,7 @@
 """The fleet, over webservers made of nothing and a real balancer."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,6 +10,8 @@ from harness.errors import EnvironmentStartError
 from harness.local.backend import Usage
 from harness.local.fleet import RESTARTS_PER_MINUTE, Fleet
 from harness.local.gateway.balancer import Balancer
+from harness.local.meter import Meter
+from harness.local.settings import MetricsSettings
 
 
 class PaperWebserver:
@@ -19,6 +22,8 @@ class PaperWebserver:
         self.base_url = f"http://127.0.0.1/{name}"
         self.fails = fails
         self.may_be_ready = asyncio.Event()
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
         self.lives = True
         self.stops = 0
 
@@ -34,6 +39,7 @@ class PaperWebserver:
         return Usage(cpu_s=1.0, memory_fraction=0.5)
 
     async def stop(self) -> None:
+        await self.may_stop.wait()
         self.lives = False
         self.stops += 1
 
@@ -150,6 +156,37 @@ def test_scales_out_when_ready_and_in_from_the_youngest() -> None:
             ("webserver_draining", "webserver-3"),
             ("webserver_stopped", "webserver-3"),
         ]
+
+    play(test)
+
+
+@pytest.mark.parametrize("was_ready", [True, False])
+def test_a_webserver_that_takes_long_to_stop_can_be_metered(was_ready: bool) -> None:
+    async def test(stage: Stage) -> None:
+        await stage.fleet.start(1)
+        stage.backend.new_ones_wait = not was_ready
+        stage.fleet.scale_to(2)
+        await settle()
+        slow = stage.backend.webservers[1]
+        slow.may_stop.clear()
+        stage.fleet.scale_to(1)
+        await settle()
+        assert stage.balancer.names() == ("webserver-1",)
+        meter = Meter(
+            MetricsSettings(),
+            webserver_cpu=1.0,
+            min_webservers=1,
+            mean_in_flight=stage.balancer.take_mean_in_flight,
+            clock=itertools.count().__next__,
+        )
+        samples = meter.read(stage.fleet.members())
+        assert [(one.webserver, one.takes_calls) for one in samples] == [
+            ("webserver-1", True),
+            ("webserver-2", False),
+        ]
+        slow.may_stop.set()
+        await settle()
+        assert len(stage.fleet.members()) == 1
 
     play(test)
 

@@ -9,6 +9,7 @@ import pytest
 from harness.errors import EnvironmentStartError
 from harness.local.endpoints import VARIABLES_TO_UNSET, Endpoints, shell_lines
 from harness.local.events import EventLog
+from harness.local.handle import start_daemon
 from harness.local.instance import Instance, instance_root, read_json, write_json
 from harness.local.settings import LocalSettings, SimulatedSettings
 
@@ -40,6 +41,41 @@ def test_damaged_settings_are_one_sentence(tmp_path: Path, content: str | None) 
         (tmp_path / "settings.json").write_text(content)
     with pytest.raises(EnvironmentStartError, match="are missing or damaged"):
         Instance(tmp_path).read_settings()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    instance = Instance(tmp_path / "file" / "instance")
+    for attempt in (lambda: instance.write_settings(SimulatedSettings()), instance.take_lock):
+        with pytest.raises(EnvironmentStartError, match=r"instance' \(Not a .*XDG_CACHE_HOME"):
+            attempt()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ready.json.part").symlink_to("/dev/full")
+    with pytest.raises(EnvironmentStartError, match=r"No space left on device\): make room"):
+        write_json(tmp_path / "ready.json", {})
+
+
+@pytest.mark.parametrize(
+    ("folder", "advice"),
+    [
+        ("headroom/local/mine", "stop it with `headroom local down --name mine`"),
+        ("headroom/local/run-mine", "end the `headroom run`"),
+        ("elsewhere/mine", "or other program"),
+    ],
+)
+def test_the_advice_names_the_right_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, advice: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    instance = Instance(tmp_path / folder)
+    lock = instance.take_lock()
+    assert lock is not None
+    with lock, pytest.raises(EnvironmentStartError, match="already running") as caught:
+        start_daemon(SimulatedSettings(), instance, print, ends_with_us=True)
+    assert advice in str(caught.value)
 
 
 def test_one_lock_at_a_time(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def test_the_oldest_are_the_webserver_cluster_whatever_their_numbers() -> None:
     members = [member(number)[0] for number in (3, 4, 7)]
     clusters = [sample.cluster for sample in Bench().read(*members)]
     assert clusters == ["WebServer", "WebServer", "AdditionalWebservers"]
+    samples = Bench(additional_cluster="AdditionalWebserver").read(*members)
+    assert samples[2].cluster == "AdditionalWebserver"
 
 
 def test_draining_webservers_still_run_but_take_no_calls() -> None:
@@ -122,7 +124,8 @@ def test_one_datum_per_metric_and_webserver_dated_with_the_start(
         Sample("webserver-1", "WebServer", True, 50.0, 25.0, 3.0),
         Sample("webserver-2", "AdditionalWebservers", True, 60.0, 25.0, 4.0),
     ]
-    data = metric_data(samples, environment="e", period_s=period_s, period_start_s=1_700_000_000.0)
+    settings = MetricsSettings.model_validate({"period_s": period_s})
+    data = metric_data(samples, environment="e", settings=settings, period_start_s=1_700_000_000.0)
     assert len(data) == 6
     assert data[0] == {
         "MetricName": "CPUUtilization",
@@ -137,6 +140,22 @@ def test_one_datum_per_metric_and_webserver_dated_with_the_start(
     }
     assert data[5]["MetricName"] == "ActiveConnectionCount"
     assert data[5]["Unit"] == "Count"
+    assert [one["Name"] for one in data[5]["Dimensions"]] == ["Cluster", "Environment"]
+
+
+def test_connections_may_come_without_a_cluster() -> None:
+    data = metric_data(
+        [Sample("webserver-1", "WebServer", True, 50.0, 25.0, 3.0)],
+        environment="e",
+        settings=MetricsSettings(connections_have_cluster=False),
+        period_start_s=0.0,
+    )
+    dimensions = {one["MetricName"]: [d["Name"] for d in one["Dimensions"]] for one in data}
+    assert dimensions == {
+        "CPUUtilization": ["Cluster", "Environment"],
+        "MemoryUtilization": ["Cluster", "Environment"],
+        "ActiveConnectionCount": ["Environment"],
+    }
 
 
 @pytest.mark.parametrize(

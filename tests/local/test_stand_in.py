@@ -179,6 +179,44 @@ def test_a_burst_scales_out_and_events_status_and_metrics_agree(eager: StandIn) 
     assert eager.status()["calls_handled"] > 24
 
 
+def test_scaling_in_after_scaling_out_leaves_a_working_environment(tmp_path: Path) -> None:
+    rule = AutoscalerSettings(
+        datapoints_to_alarm=1,
+        evaluation_periods=1,
+        scale_out_cooldown_s=1.0,
+        scale_in_cooldown_s=1.0,
+        scale_in_periods=2,
+    )
+    settings = EAGER.model_copy(update={"autoscaler": rule})
+    began_s, events = time.time(), []
+    with StandIn.start(settings, tmp_path, lambda _: None) as environment:
+        client = client_of(environment, "mwaa")
+
+        def has_told(*kinds: str) -> bool:
+            events.extend(environment.new_events())
+            assert environment.is_running()
+            return set(kinds) <= {event["kind"] for event in events}
+
+        with ThreadPoolExecutor(24) as pool:
+            is_over = False
+
+            def keep_calling() -> None:
+                while not is_over:
+                    invoke(client, "GET", "/dags")
+
+            callers = [pool.submit(keep_calling) for _ in range(24)]
+            try:
+                wait_for(lambda: 3.0 in running_counts(environment, began_s), "the third's metric")
+            finally:
+                is_over = True
+            for caller in callers:
+                caller.result(PATIENCE_S)
+        wait_for(lambda: has_told("webserver_draining", "webserver_stopped"), "scaling in")
+        wait_for(lambda: running_counts(environment, began_s)[-1] == 2.0, "the count's fall")
+        assert environment.is_running()
+        assert invoke(client, "GET", "/dags")["total_entries"] == 23
+
+
 def test_secrets_are_in_no_file_others_can_read(eager: StandIn) -> None:
     directory = next(
         Path(argument)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from loopback import canned_server, cheap_scenario, events_of, prepare, rows_of, variables
 
+from harness.errors import HeadroomError
 from harness.generator import (
     EXIT_ABORTED,
     EXIT_FINISHED,
@@ -27,6 +28,7 @@ from harness.generator import (
 )
 from harness.local.handle import StandIn
 from harness.local.settings import SimulatedSettings
+from harness.scenario.load import check_scenario
 from harness.scenario.model import Scenario
 from harness.traffic.schedule import schedule_of
 
@@ -215,6 +217,50 @@ def test_calls_are_cut_at_the_time_limit(tmp_path):
     assert {row["outcome"] for row in rows} == {"client_timeout"}
     assert len(rows) == arrivals_of(scenario)
     assert min(row["service_time_s"] for row in rows) >= 0.45
+
+
+def test_where_the_user_is_and_how_they_set_up_locust_does_not_matter(tmp_path, monkeypatch):
+    elsewhere, home, run_dir = tmp_path / "elsewhere", tmp_path / "home", tmp_path / "run"
+    for folder in (elsewhere / "analysis", home, run_dir):
+        folder.mkdir(parents=True)
+    (elsewhere / "analysis" / "__init__.py").write_text("raise RuntimeError('not ours')\n")
+    for settings in (elsewhere / "locust.conf", home / ".locust.conf"):
+        settings.write_text("users = 1\nspawn-rate = 1\nrun-time = 1s\n")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LOCUST_USERS", "1")
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 3}], max_in_flight=40)
+    with canned_server("--delay-s", "0.3") as port:
+        code, generator = run(Path("../run"), scenario, port)
+    assert code == EXIT_FINISHED
+    assert generator.latest().unsent == 0, "one sender could not have sent them all"
+    assert len(rows_of(run_dir)) == arrivals_of(scenario)
+
+
+@pytest.mark.parametrize("kind", ["simulated", "aws"])
+def test_load_never_goes_where_the_scenario_does_not_allow(tmp_path, kind):
+    scenario = cheap_scenario([{"rate_per_s": 20, "duration_s": 2}])
+    tree = scenario.model_dump(mode="json")
+    if kind == "aws":
+        tree["environment"] = {"kind": "aws", "name": "prod"}
+        tree["limits"]["allow_environment"] = "arn:aws:airflow:us-east-1:123456789012:other"
+    prepare(tmp_path, check_scenario(tree, origin="test"))
+    with canned_server("--arn", "arn:aws:airflow:us-east-1:123456789012:prod") as port:
+        lead_to = variables(port)
+        if kind == "simulated":
+            lead_to["AWS_ENDPOINT_URL_MWAA"] = "http://elsewhere.invalid"
+        generator = Generator(tmp_path, lead_to)
+        generator.start()
+        code = generator.wait(60)
+    log = (tmp_path / GENERATOR_LOG).read_text()
+    assert code == EXIT_UNUSABLE, log
+    assert {"simulated": "an endpoint is elsewhere", "aws": "allow_environment"}[kind] in log
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / GENERATOR_LOG).mkdir()
+    with pytest.raises(HeadroomError, match=r"Cannot write '.*generator\.log'"):
+        Generator(tmp_path, variables(1)).start()
 
 
 def test_a_run_directory_without_a_scenario(tmp_path):

@@ -197,14 +197,55 @@ def test_cloudwatch_refusing_costs_the_metrics_but_not_the_run(
     assert any(event["kind"] == "metrics_gap" for event in events)
 
 
+def test_an_environment_that_dies_is_not_blamed_on_the_network(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+
+    os.kill(_pid_with("harness.local.daemon", tmp_path / "cache"), signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 5, output
+    assert "The local environment ended during the load; its logs in" in output
+    assert json.loads((directory / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_ctrl_c_while_late_metrics_are_read_still_reports(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start(
+        "run",
+        str(scenario),
+        "--set",
+        "stages=[{rate_per_s=10, duration_s=3}]",
+        cwd=tmp_path,
+        variables=variables,
+    )
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            if "Reading the last metrics" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output = lines.read()
+
+    assert process.wait(60) == 130, output
+    assert "Report:" in output
+
+
 def _pid_of_metrics_server(cache: Path) -> int:
-    """The metrics server that this test's own environment started."""
+    return _pid_with("metrics_server", cache)
+
+
+def _pid_with(word: str, cache: Path) -> int:
+    """The process with this word in its command that this test's own environment started."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             command = (path / "cmdline").read_bytes()
             surroundings = (path / "environ").read_bytes()
         except OSError:
             continue
-        if b"metrics_server" in command and str(cache).encode() in surroundings:
+        if word.encode() in command and str(cache).encode() in surroundings:
             return int(path.name)
-    raise AssertionError("no metrics server")
+    raise AssertionError(f"no {word}")

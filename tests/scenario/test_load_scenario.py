@@ -61,6 +61,19 @@ def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
         ("rate_per_s = 5", "rate_per_s = 0", "'stages[0].rate_per_s' is wrong"),
         ("rate_per_s = 5", "rate_per_s = 50", "above limits.max_rate_per_s = 10"),
         ("rate_per_s = 5", 'rate_per_s = "fast"', "'stages[0].rate_per_s' is wrong"),
+        ("rate_per_s = 5", 'rate_per_s = "5"', "'stages[0].rate_per_s' is wrong"),
+        ("rate_per_s = 5", "rate_per_s = true", "'stages[0].rate_per_s' is wrong"),
+        ("[traffic.mix]", "[traffic]\nseed = true\n[traffic.mix]", "'traffic.seed' is wrong"),
+        ("[[stages]]", '[limits]\nclean_up = "no"\n[[stages]]', "'limits.clean_up' is wrong"),
+        ("[[stages]]", "[limits]\nmax_rate_per_s = inf\n[[stages]]", "'limits.max_rate_per_s' is"),
+        ("weight = 2", 'weight = "2"', "'traffic.mix.list_dag_runs_10.weight' is wrong"),
+        ('slo = ["p95(latency) < 1s"]', 'slo = "p95(latency) < 1s"', "'slo' is wrong"),
+        ('"simulated"', '"local"\nairflow_version = "1.9.0"', "known are 3.3.1"),
+        (
+            '"simulated"',
+            '"simulated"\ndemand_s = { list_dgas = 1 }',
+            "unknown operation 'list_dgas'",
+        ),
         ("duration_s = 10", "", "'stages[0].duration_s' is missing"),
         ("duration_s = 10", "duration_s = 10\nwarmup_s = 10", "warmup_s must be shorter"),
         ("health = 1", "helth = 1", "unknown operation 'helth'"),
@@ -127,6 +140,10 @@ class TestPrecedence:
 
         assert scenario.traffic.seed == 8
         assert scenario.environment.name == "plain-text"
+
+    def test_a_misspelt_variable_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ScenarioError, match="HEADROOM_ENVIROMENT__NAME names no table"):
+            load_scenario(write(tmp_path, GOOD), variables={"HEADROOM_ENVIROMENT__NAME": "x"})
 
     @pytest.mark.parametrize(
         ("override", "told"),

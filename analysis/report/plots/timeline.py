@@ -220,7 +220,7 @@ def _scale_out_cpu_percent(analysis: RunAnalysis) -> float:
 
 
 def _draw_webservers(axes: Axes, analysis: RunAnalysis) -> None:
-    edges, counts = _steps(analysis, [point.webservers for point in analysis.periods])
+    edges, counts = _count_steps(analysis)
     axes.step(edges, counts, where="post", color=INK, linewidth=2.0)
     axes.fill_between(edges, counts, step="post", color=GRID, alpha=0.6, linewidth=0)
     known = counts[np.isfinite(counts)]
@@ -244,6 +244,26 @@ def _steps(analysis: RunAnalysis, values: Sequence[float | None]) -> tuple[Array
         corners.append((start_s, value if words.is_known(value) else math.nan))
     corners.append((previous_end_s, corners[-1][1]))
     x, y = np.array(corners).T
+    return x, y
+
+
+def _count_steps(analysis: RunAnalysis) -> tuple[Array, Array]:
+    """Corners of the webserver count, which changes at the end of the first period that shows it.
+
+    The count of a period holds from the start only where nothing is known of the time before.
+    """
+    corners: list[tuple[float, float]] = []
+    previous_end_s = -math.inf
+    for point in analysis.periods:
+        if not words.is_known(point.webservers):
+            continue
+        start_s = point.start_s - analysis.started_at_s
+        if start_s > previous_end_s + point.period_s * 0.5:
+            corners += [(previous_end_s, math.nan)] if corners else []
+            corners.append((start_s, point.webservers))
+        previous_end_s = start_s + point.period_s
+        corners.append((previous_end_s, point.webservers))
+    x, y = np.array(corners or [(0.0, math.nan)]).T
     return x, y
 
 

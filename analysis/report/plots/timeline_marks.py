@@ -92,7 +92,7 @@ def _all_marks(analysis: RunAnalysis) -> list[tuple[float, str, str]]:
 
 
 def _marks(event: ScalingEvent) -> Iterator[tuple[float | None, str, str]]:
-    yield event.breach_s, event.reason or "threshold passed", VERMILLION
+    yield event.breach_s, words.scaling_reason(event.reason), VERMILLION
     yield event.decision_s, f"decision: {event.from_count} to {event.to_count}", PURPLE
     if event.ready_s is not None:
         yield event.ready_s, f"{event.to_count} ready", GREEN

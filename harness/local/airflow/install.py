@@ -17,9 +17,9 @@ import uv
 from harness.errors import EnvironmentStartError, InstallError
 from harness.local.airflow.cache import build_once, cache_home
 from harness.local.airflow.logs import hint
+from harness.local.airflow_versions import REQUIREMENTS, known_versions
 from harness.local.processes import Children
 
-REQUIREMENTS = Path(__file__).parent / "requirements"
 _INSTALL_TIMEOUT_S = 15 * 60.0
 # uv must not write into another environment, and must be free to write bytecode: without it every
 # start of every Airflow process compiles 4,000 modules, which doubles the time until it is ready.
@@ -43,11 +43,6 @@ class Installation:
         """Where its packages are."""
         python = f"python{sys.version_info.major}.{sys.version_info.minor}"
         return self.folder / "lib" / python / "site-packages"
-
-
-def known_versions() -> tuple[str, ...]:
-    """The Airflow versions that can be installed."""
-    return tuple(sorted(file.stem for file in REQUIREMENTS.glob("*.txt")))
 
 
 def requirement_file(version: str) -> Path:

@@ -20,19 +20,27 @@ class Answer:
     error_code: str | None = None
     error_message: str | None = None
     trail_elements: Mapping[str, object] | None = None
+    retry_after_ms: int | None = None
 
 
 class ApiError(Exception):
     """A call that ends with an AWS error."""
 
     def __init__(
-        self, code: str, status: int, message: str, members: Mapping[str, object] | None = None
+        self,
+        code: str,
+        status: int,
+        message: str,
+        members: Mapping[str, object] | None = None,
+        *,
+        retry_after_ms: int | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.message = message
         self.members = members
+        self.retry_after_ms = retry_after_ms
 
     def answer(self) -> Answer:
         """The error as it goes over the wire."""
@@ -43,6 +51,7 @@ class ApiError(Exception):
             body=json.dumps(document).encode(),
             error_code=self.code,
             error_message=self.message,
+            retry_after_ms=self.retry_after_ms,
         )
 
 

@@ -105,9 +105,11 @@ class Balancer:
     def take_mean_in_flight(self, name: str) -> float:
         """Calls in flight, averaged over the time since the previous take (or since `add`).
 
-        Raises KeyError if unknown.
+        0.0 if unknown: a webserver runs before it is added and after it is removed, without calls.
         """
-        webserver = self._webservers[name]
+        webserver = self._webservers.get(name)
+        if webserver is None:
+            return 0.0
         now_s = self._clock()
         webserver.count(0, now_s)
         elapsed_s = now_s - webserver.taken_at_s

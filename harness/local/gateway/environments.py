@@ -17,7 +17,7 @@ def describe(
         "Arn": arn,
         "Status": "AVAILABLE",
         "AirflowVersion": airflow_version,
-        "EnvironmentClass": "mw1.small",
+        "EnvironmentClass": "mw1.small",  # means nothing here: settings decide the CPU and memory
         "MinWebservers": settings.min_webservers,
         "MaxWebservers": settings.max_webservers,
         "MinWorkers": 1,

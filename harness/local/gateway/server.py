@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 DATA_EVENTS = frozenset(("InvokeRestApi", "CreateWebLoginToken"))
-MAX_REQUEST_BYTES = 10 * 1024 * 1024  # unverified for MWAA; Amazon API Gateway's own limit
 BACKLOG = 1024  # an open workload may connect in bursts
 SHUTDOWN_GRACE_S = 2.0
 
@@ -108,7 +107,7 @@ class Gateway:
                 logins=logins,
                 authorization=self._authorization,
             )
-            web_port = await _listen(webserver_address.handle, 0, cleanup)
+            web_port = await self._listen(webserver_address.handle, 0, cleanup)
             operations = Operations(
                 settings=self._settings,
                 airflow_version=self._airflow_version,
@@ -119,7 +118,7 @@ class Gateway:
                 logins=logins,
                 authorization=self._authorization,
             )
-            mwaa_port = await _listen(
+            mwaa_port = await self._listen(
                 partial(self._handle, operations), self._settings.gateway_port, cleanup
             )
             self._cleanup = cleanup.pop_all()
@@ -130,6 +129,39 @@ class Gateway:
     async def stop(self) -> None:
         """Stop listening, let calls in flight end for two seconds, and write the trail's rest."""
         await self._cleanup.aclose()
+
+    async def _listen(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        port: int,
+        cleanup: contextlib.AsyncExitStack,
+    ) -> int:
+        """Serve `handler` on loopback; the port it got (0 asks for a free one)."""
+        loop = asyncio.get_running_loop()
+        max_bytes = self._settings.gateway.max_request_bytes
+
+        def new_request(
+            message: Any, payload: Any, protocol: Any, writer: Any, task: "asyncio.Task[None]"
+        ) -> web.BaseRequest:
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, loop, client_max_size=max_bytes
+            )
+
+        # Low-level: an Application's routes and middlewares cost more than the signature.
+        runner = web.ServerRunner(
+            web.Server(handler, request_factory=new_request, access_log=None),
+            shutdown_timeout=SHUTDOWN_GRACE_S,
+        )
+        await runner.setup()
+        cleanup.push_async_callback(runner.cleanup)
+        try:
+            await web.TCPSite(runner, LOOPBACK, port, backlog=BACKLOG).start()
+        except OSError as exc:
+            raise EnvironmentStartError(
+                f"Port {port} on {LOOPBACK} cannot be used ({os.strerror(exc.errno or 0)}): "
+                "set gateway_port to a free port, or to 0 for any free one."
+            ) from exc
+        return int(runner.addresses[0][1])
 
     async def _handle(self, operations: Operations, request: web.BaseRequest) -> web.StreamResponse:
         request_id = str(uuid.uuid4())
@@ -144,6 +176,8 @@ class Gateway:
         headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
         if answer.error_code is not None:
             headers["x-amzn-errortype"] = answer.error_code
+        if answer.retry_after_ms is not None:
+            headers["x-amz-retry-after"] = str(answer.retry_after_ms)
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
     async def _answer(
@@ -203,40 +237,8 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         raise ApiError(
             "RequestEntityTooLargeException",
             413,
-            f"The request is larger than {MAX_REQUEST_BYTES} bytes",
+            f"The request is larger than {request.client_max_size} bytes",
         ) from None
-
-
-async def _listen(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    port: int,
-    cleanup: contextlib.AsyncExitStack,
-) -> int:
-    """Serve `handler` on loopback; the port it got (0 asks for a free one)."""
-    loop = asyncio.get_running_loop()
-
-    def new_request(
-        message: Any, payload: Any, protocol: Any, writer: Any, task: "asyncio.Task[None]"
-    ) -> web.BaseRequest:
-        return web.BaseRequest(
-            message, payload, protocol, writer, task, loop, client_max_size=MAX_REQUEST_BYTES
-        )
-
-    # The low-level server: an Application's routes and middlewares cost more than the signature.
-    runner = web.ServerRunner(
-        web.Server(handler, request_factory=new_request, access_log=None),
-        shutdown_timeout=SHUTDOWN_GRACE_S,
-    )
-    await runner.setup()
-    cleanup.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, LOOPBACK, port, backlog=BACKLOG).start()
-    except OSError as exc:
-        raise EnvironmentStartError(
-            f"Port {port} on {LOOPBACK} cannot be used ({os.strerror(exc.errno or 0)}): "
-            "set gateway_port to a free port, or to 0 for any free one."
-        ) from exc
-    return int(runner.addresses[0][1])
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -28,5 +28,10 @@ class Throttle:
         self._tokens = min(float(self._settings.burst), self._tokens + gained)
         self._filled_at_s = now_s
         if self._tokens < 1.0:
-            raise ApiError(self._settings.error_code, self._settings.http_status, "Rate exceeded")
+            raise ApiError(
+                self._settings.error_code,
+                self._settings.http_status,
+                "Rate exceeded",
+                retry_after_ms=self._settings.retry_after_ms,
+            )
         self._tokens -= 1.0

@@ -184,3 +184,8 @@ def test_a_directory_with_nothing_but_a_manifest_is_readable(copy: Path) -> None
     record = read_run(copy)
     assert record.requests.num_rows == record.metrics.num_rows == len(record.events) == 0
     assert not record.complete
+
+
+def test_a_run_that_is_still_running_is_not_complete(copy: Path) -> None:
+    _with_manifest(copy, status="running")
+    assert not read_run(copy).complete

@@ -71,7 +71,12 @@ def hand_built() -> RunAnalysis:
         complete=True,
         started_at_s=START_S,
         ended_at_s=START_S + 120,
-        environment={"name": "demo", "kind": "local", "airflow_version": "2.10.3", "facts": {}},
+        environment={
+            "name": "demo",
+            "kind": "local",
+            "airflow_version": "2.10.3",
+            "facts": {"webserver_cpu": 0.25},
+        },
         versions={"headroom": "0.1.0"},
         mix={"health": 1.0},
         slo=stages[0].slo,

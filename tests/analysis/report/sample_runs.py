@@ -79,7 +79,6 @@ def made_up_run(plan: Plan) -> tuple[RunRecord, RunAnalysis]:
             "name": "demo",
             "kind": "simulated",
             "airflow_version": "2.10.3",
-            "environment_class": "mw1.small",
             "min_webservers": 2,
             "max_webservers": 5,
             "last_updated": None,

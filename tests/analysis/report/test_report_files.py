@@ -19,6 +19,7 @@ from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
 from analysis.report.junit import junit_xml
 from analysis.report.plots.gallery import as_inline_svg, as_png, draw_pictures
+from analysis.report.plots.timeline import draw_timeline
 from analysis.report.write import write_reports
 from analysis.results import SloResult, Verdict
 
@@ -109,7 +110,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(written: Path) -> None:
     html = (written / "report.html").read_text(encoding="utf-8")
     page = parsed(html)
     text = " ".join(" ".join(page.text).split())
-    assert "3 webservers for 25 calls/s" in text
+    assert "3 webservers with 1 CPU for 25 calls/s" in text
     assert "3 webservers (3-3) are needed for 25 calls/s." in text
     assert "time since the start of the run (min:s)" in text, "pictures keep their text"
     assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in page.references)
@@ -247,3 +248,13 @@ def test_text_reports_do_not_load_matplotlib() -> None:
         "sys.exit('matplotlib' in sys.modules or 'jinja2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_webserver_count_steps_at_the_end_of_the_period_that_first_shows_it() -> None:
+    record, analysis = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
+    shown = next(point for point in analysis.periods if point.webservers == 3)
+    figure = draw_timeline(record.requests, analysis)
+    (panel,) = (axes for axes in figure.axes if axes.get_ylabel() == "webservers")
+    x, counts = panel.lines[0].get_data()
+    stepped_at_s = next(at for at, count in zip(x, counts, strict=True) if count == 3)
+    assert stepped_at_s == shown.start_s + shown.period_s - analysis.started_at_s

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_runs import Plan, made_up_run
 
+from analysis.report import story
 from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
 from analysis.report.junit import junit_xml
@@ -17,7 +18,7 @@ from analysis.results import Estimate, RunAnalysis, SloResult, Verdict
 
 GOLDEN = """\
 golden
-  0001_golden, demo, local, Airflow 2.10.3, finished after 2 min
+  0001_golden, demo, local, webservers of 0.25 CPU, Airflow 2.10.3, finished after 2 min
 
 SLO (stage 1 calm, the highest that met it)
   ✓ p95(latency) < 800ms  612 ms
@@ -42,10 +43,10 @@ Errors by layer
   2 burst  airflow       1 % (0-2)  5 airflow_server_error
 
 Webservers
-  stage    webservers  CPU mean  CPU max  connections
-                                                  max
-  1 calm            2      35 %     40 %            6
-  2 burst         2-3      70 %     80 %            6
+  stage    webservers  CPU mean  CPU max  connections max
+  1 calm            2      35 %     40 %                6
+  2 burst         2-3      70 %     80 %                6
+
 Scaling
   2 to 3 webservers: CPU above 70 % at 00:42 (12 s after the load rose), decision +5 s, third
     webserver ready +17 s, SLO restored +25 s.
@@ -222,3 +223,56 @@ def test_a_stage_spoilt_by_the_generator_is_not_called_a_pass() -> None:
 def test_the_page_opens_with_the_answer(verdict: Verdict, status: str, headline: str) -> None:
     analysis = replace(hand_built(), question="check", verdict=verdict, status=status)
     assert f"<h1>{headline}</h1>" in render_html(analysis, {})
+
+
+@pytest.mark.parametrize(
+    ("environment", "headline", "identity"),
+    [
+        (
+            {"name": "demo", "kind": "local", "facts": {"webserver_cpu": 0.25}},
+            "3 webservers with 0.25 CPU for 25 calls/s",
+            "demo, local, webservers of 0.25 CPU, finished",
+        ),
+        (
+            {"name": "demo", "kind": "aws", "environment_class": "mw1.small", "facts": {}},
+            "3 mw1.small webservers (0.25 vCPU) for 25 calls/s",
+            "demo, aws, mw1.small, finished",
+        ),
+    ],
+)
+def test_the_answer_names_the_size_of_the_webservers(
+    environment: dict[str, object], headline: str, identity: str
+) -> None:
+    analysis = replace(hand_built(), environment=environment)
+    assert f"<h1>{headline}</h1>" in render_html(analysis, {})
+    assert identity in render_summary(analysis, colour=False, width=100)
+
+
+def test_calls_that_were_cut_take_one_note_and_a_shown_value_takes_none() -> None:
+    cut = "268 calls were cut at their time limit."
+    latency_s = {
+        "p50": Estimate(4.2, 4.0, 4.4, 300),
+        "p95": Estimate(10.0, 10.0, 10.0, 300, warnings=(f"p95 is a lower bound: {cut}",)),
+        "p99": Estimate(
+            10.0,
+            n=300,
+            warnings=(
+                f"p99 is a lower bound: {cut}",
+                "An interval for p99 needs 368 calls, there are 300.",
+            ),
+        ),
+    }
+    slow = replace(
+        stage(1, p95_s=1.0, met=False), latency_s=latency_s, service_time_s=latency_s, censored=268
+    )
+    analysis = replace(hand_built(), stages=(slow,), warnings=(), notes=())
+    assert story.notes(analysis) == (
+        "Stage 2 burst: 268 calls were cut at a time limit, so p95 and p99 are lower bounds.",
+    )
+
+
+def test_the_page_has_latency_and_service_time_of_every_stage() -> None:
+    page = render_html(hand_built(), {})
+    details = page[page.index("<details>") : page.index("</details>")]
+    for text in ("1 calm", "2 burst", "service time", "1.25 s (1.22-1.29)"):
+        assert text in details

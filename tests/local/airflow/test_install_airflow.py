@@ -7,7 +7,8 @@ import pytest
 
 from harness.errors import InstallError
 from harness.local.airflow.cache import COMPLETE
-from harness.local.airflow.install import install, known_versions, requirement_file
+from harness.local.airflow.install import install, requirement_file
+from harness.local.airflow_versions import known_versions
 from harness.local.processes import Children
 
 

@@ -116,6 +116,8 @@ def test_the_mean_in_flight_is_an_average_over_time() -> None:
         clock.now_s += 5.0
         assert balancer.take_mean_in_flight("w1") == 1.0
         assert balancer.take_mean_in_flight("w1") == 1.0  # no time has passed: what it is now
+    balancer.remove("w1")
+    assert balancer.take_mean_in_flight("w1") == 0.0  # it may still run, but has no calls
 
 
 @given(

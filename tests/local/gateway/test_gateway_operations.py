@@ -329,6 +329,13 @@ def test_a_request_beyond_the_size_limit(stand: Stand) -> None:
     assert (error["Error"]["Code"], status_of(error)) == ("RequestEntityTooLargeException", 413)
 
 
+def test_the_size_limit_is_a_setting(start_stand: StartStand) -> None:
+    stand = start_stand(max_request_bytes=1000)
+    assert stand.invoke("/x", "POST", Body="x" * 500)["RestApiStatusCode"] == 200
+    error = error_of(lambda: stand.invoke("/x", "POST", Body="x" * 1000))
+    assert error["Error"]["Message"] == "The request is larger than 1000 bytes"
+
+
 @pytest.mark.parametrize(
     ("code", "status"), [("ThrottlingException", 429), ("TooManyRequestsException", 400)]
 )
@@ -340,9 +347,17 @@ def test_the_throttle_answers_as_set(start_stand: StartStand, code: str, status:
     error = error_of(stand.invoke)
     assert (error["Error"]["Code"], status_of(error)) == (code, status)
     assert error["Error"]["Message"] == "Rate exceeded"
+    assert "x-amz-retry-after" not in error["ResponseMetadata"]["HTTPHeaders"]
     stand.client().get_environment(Name=ENVIRONMENT)  # only InvokeRestApi is throttled
     assert stand.gateway.calls_handled == 4
     assert stand.gateway.outcomes == {"ok": 3, code: 1}
+
+
+def test_the_throttle_may_say_when_to_come_back(start_stand: StartStand) -> None:
+    stand = start_stand(throttle=ThrottleSettings(rate_per_s=0.001, burst=1, retry_after_ms=250))
+    assert "x-amz-retry-after" not in stand.invoke()["ResponseMetadata"]["HTTPHeaders"]
+    headers = error_of(stand.invoke)["ResponseMetadata"]["HTTPHeaders"]
+    assert headers["x-amz-retry-after"] == "250"
 
 
 # --- webservers that fail ---------------------------------------------------------------------

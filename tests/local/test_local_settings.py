@@ -1,0 +1,42 @@
+"""Settings of the stand-in: what is refused, and what is filled in."""
+
+import pytest
+from pydantic import ValidationError
+
+from harness.local.airflow_versions import known_versions
+from harness.local.settings import LocalSettings, SimulatedSettings, StandInSettings
+
+
+def test_demands_are_merged_over_the_defaults() -> None:
+    defaults = SimulatedSettings().demand_s
+    changed = SimulatedSettings(demand_s={"list_dags": 0.5}).demand_s
+    assert changed == {**defaults, "list_dags": 0.5}
+
+
+def test_an_unknown_demand_names_the_known_ones() -> None:
+    with pytest.raises(ValidationError, match=r"unknown operation 'list_dgas'; known are health, "):
+        SimulatedSettings(demand_s={"list_dgas": 0.5})
+
+
+@pytest.mark.parametrize("version", ["", "3", "3.3", "latest", "3.3.1rc1", "../3.3.1"])
+@pytest.mark.parametrize("kind", [LocalSettings, SimulatedSettings])
+def test_an_airflow_version_has_three_numbers(
+    kind: type[LocalSettings | SimulatedSettings], version: str
+) -> None:
+    with pytest.raises(ValidationError, match="airflow_version"):
+        kind.model_validate({"airflow_version": version})
+
+
+def test_real_airflow_must_be_a_version_with_pinned_packages() -> None:
+    assert LocalSettings().airflow_version in known_versions()
+    with pytest.raises(
+        ValidationError, match=r"9\.9\.9 cannot be run locally; known are .*3\.3\.1"
+    ):
+        LocalSettings(airflow_version="9.9.9")
+    assert SimulatedSettings(airflow_version="9.9.9").airflow_version == "9.9.9"
+
+
+@pytest.mark.parametrize("settings", [LocalSettings(), SimulatedSettings(), StandInSettings()])
+def test_settings_read_back_as_themselves(settings: StandInSettings) -> None:
+    assert type(settings).model_validate(settings.model_dump(mode="json")) == settings
+    assert type(settings).model_validate_json(settings.model_dump_json()) == settings
