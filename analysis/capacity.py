@@ -48,11 +48,18 @@ def inversions(stages: Sequence[StageStats], capacity: CapacityResult) -> tuple[
     if highest is None:
         return ()
     return tuple(
-        f"{_capital(_named(stage))} broke the SLO although {_named(highest)} met it: the "
-        "environment did not behave the same all the time."
+        f"{_capital(_named(stage))} broke the SLO although {_named(highest)} met it: "
+        f"{_why_it_differed(stage, highest)}."
         for stage in stages
         if _failed(stage) and stage.rate_per_s < highest.rate_per_s
     )
+
+
+def _why_it_differed(stage: StageStats, highest: StageStats) -> str:
+    before, later = stage.webservers_min, highest.webservers_min
+    if before is not None and later is not None and before < later:
+        return f"it began with {before} webservers, the other one had {later}"
+    return "the environment did not behave the same all the time"
 
 
 def _passed(stage: StageStats) -> bool:

@@ -124,6 +124,18 @@ def test_capacity_is_what_a_linear_search_finds(verdicts: tuple[bool, ...]) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("webservers_later", "why"),
+    [(3, "it began with 2 webservers, the other one had 3"), (2, "did not behave the same")],
+)
+def test_a_lower_stage_that_failed_is_explained(webservers_later: int, why: str) -> None:
+    stages = [stage(0, 18, met=False), stage(1, 25, webservers_min=webservers_later)]
+
+    (warning,) = inversions(stages, find_capacity(SETTING, stages))
+
+    assert why in warning
+
+
 THROTTLED = {
     "outcomes": {"ok": 900, "throttled": 95, "airflow_server_error": 5},
     "error_rate_by_layer": {"service": share(95, 1000), "airflow": share(5, 1000)},
