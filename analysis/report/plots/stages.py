@@ -114,10 +114,11 @@ def _capacity_title(analysis: RunAnalysis) -> str:
     servers = words.span(best.webservers_min, best.webservers_max)
     with_servers = "" if servers == words.UNKNOWN else f" with {_webserver_words(servers)}"
     held = f"The SLO held at {words.calls_per_s(best.achieved_per_s)}{with_servers}"
-    if not broken:
-        return f"{held}, the highest load tried"
-    worst = min(broken, key=lambda stage: stage.achieved_per_s)
-    return f"{held} and broke at {words.calls_per_s(worst.achieved_per_s)}"
+    # A lower stage may have failed before webservers were added: it is no limit of what was reached.
+    above = [stage.achieved_per_s for stage in broken if stage.rate_per_s > best.rate_per_s]
+    if not above:
+        return f"{held}, the highest load that could be judged"
+    return f"{held} and broke at {words.calls_per_s(min(above))}"
 
 
 def _errors_title(analysis: RunAnalysis, layers: Iterable[str]) -> str:
