@@ -114,7 +114,7 @@ def _capacity_title(analysis: RunAnalysis) -> str:
     servers = words.span(best.webservers_min, best.webservers_max)
     with_servers = "" if servers == words.UNKNOWN else f" with {_webserver_words(servers)}"
     held = f"The SLO held at {words.calls_per_s(best.achieved_per_s)}{with_servers}"
-    # A lower stage may have failed before webservers were added: it is no limit of what was reached.
+    # A lower stage that failed, before webservers were added, did not limit what was reached.
     above = [stage.achieved_per_s for stage in broken if stage.rate_per_s > best.rate_per_s]
     if not above:
         return f"{held}, the highest load that could be judged"
