@@ -29,10 +29,11 @@ format: $(VENV)/dev.done  ## let ruff put the code in order
 	$(BIN)/ruff format .
 
 requirements: $(VENV)/run.done  ## compile the pinned requirement files anew
-	@for name in bootstrap run dev; do \
+	@for source in requirements/bootstrap.in requirements/run.in requirements/dev.in \
+	        harness/local/airflow/requirements/*.in; do \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --no-header \
-	        requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
+	        $$source --output-file $${source%.in}.txt || exit 1; \
 	done
 
 $(VENV)/bootstrap.done: requirements/bootstrap.txt
