@@ -4,13 +4,13 @@
     lag limit       = max(100 ms, 10 % of the tightest latency threshold), at p99
     unsent limit    = 0.1 % of the arrivals
 
-A stage whose generator was past a limit is neither a pass nor a fail of the environment, with one
-exception: calls that were not sent because all senders were busy would have been load on top, so
-they cannot turn a fail into a pass.
+A stage whose generator was past a limit is neither a pass nor a fail of the environment, with two
+exceptions, both fails: calls that were not sent because all senders were busy would have been load
+on top, and a latency line that is broken even with the lag taken off, twice, is not broken by it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,8 @@ def stage_stats(times: StageTimes, window: Window, slos: Sequence[Slo]) -> Stage
     sent = int(calls.sent.sum())
     lag_p99_s = _lag_p99_s(calls)
     judged = tuple(judge(slo, window) for slo in slos)
-    generator_reason = _lateness(lag_p99_s, slos) or (
+    late = "" if _slow_without_us(slos, window, lag_p99_s) else _lateness(lag_p99_s, slos)
+    generator_reason = late or (
         "" if _broken_by_sent_calls(slos, judged) else _incompleteness(len(calls), sent)
     )
     webservers = [period.webservers for period in window.periods if period.webservers is not None]
@@ -182,6 +183,17 @@ def _lateness(lag_p99_s: float | None, slos: Sequence[Slo]) -> str:
         f"Calls were sent up to {lag_p99_s * 1000:.0f} ms late (p99), "
         f"more than {limit_s * 1000:.0f} ms."
     )
+
+
+def _slow_without_us(slos: Sequence[Slo], window: Window, lag_p99_s: float | None) -> bool:
+    """Whether a latency line is broken even with all that late sending can have added taken off.
+
+    That is the lag itself, and once more the lag for the burst that late calls come in.
+    """
+    calls = window.calls
+    taken_off_s = np.where(calls.sent, -2 * (lag_p99_s or 0.0), np.nan)
+    without_us = replace(window, calls=replace(calls, lag_s=taken_off_s))
+    return any(judge(slo, without_us).met is False for slo in slos if slo.metric == "latency")
 
 
 def _incompleteness(arrivals: int, sent: int) -> str:

@@ -132,6 +132,23 @@ def test_our_own_generator_is_held_to_its_limits(calls: Calls, slo: str, says: s
     assert says in stage.generator_reason
 
 
+@pytest.mark.parametrize(
+    ("service_s", "generator_ok"),
+    [
+        (2.0, True),  # 2 s - 2 x 120 ms is still too slow
+        (1.1, False),  # the lag may have made the difference
+    ],
+)
+def test_lag_does_not_excuse_a_latency_that_is_broken_without_it(
+    service_s: float, generator_ok: bool
+) -> None:
+    calls = calls_by_hand(outcomes=["ok"] * 100, lags_s=0.12, service_times_s=service_s)
+
+    stage = only_stage(calls, "p95(latency) < 1s")
+
+    assert (stage.met_slo, stage.generator_ok) == (False, generator_ok)
+
+
 UNSENT_WITH_SLOW_CALLS = calls_by_hand(outcomes=["ok"] * 90 + ["unsent"] * 10, service_times_s=3.0)
 
 

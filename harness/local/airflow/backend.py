@@ -25,6 +25,8 @@ from harness.local.settings import LocalSettings
 _OTHER_CONNECTIONS = 60  # scheduler, task server, running tasks
 _SERVICE_TIMEOUT_S = 120.0
 _NICE = 10
+# What is measured must not take the CPU from what measures it: the load generator, on this machine.
+_WEBSERVER_NICE = 5
 _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
@@ -94,7 +96,9 @@ class AirflowBackend:
         port = free_port()
         self._task_server_url = f"http://127.0.0.1:{port}"
         self._services = {
-            "scheduler": self._launch("scheduler", release.scheduler_command()),
+            "scheduler": self._launch(
+                "scheduler", release.scheduler_command(), niceness=_WEBSERVER_NICE
+            ),
             # Needed last, so that they must not slow the start of the webservers down.
             "task-server": self._launch(
                 "task-server", release.task_server_command(port), niceness=_NICE
@@ -113,6 +117,7 @@ class AirflowBackend:
             name,
             release.webserver_command(port),
             pool=release.Pool(settings.database_pool_size, settings.database_max_overflow),
+            niceness=_WEBSERVER_NICE,
         )
         webserver = AirflowWebserver(
             name,
