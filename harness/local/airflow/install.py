@@ -1,8 +1,7 @@
 """Installs a pinned Airflow, and PostgreSQL with it, into a virtual environment of its own.
 
-The versions that can be installed are the files in `requirements/`. A file `X.txt` was made with
-`uv pip compile X.in -o X.txt --universal --python-version 3.11 --generate-hashes
---no-emit-index-url --no-emit-find-links --no-header`.
+The versions that can be installed are the files in `requirements/`: `make requirements` compiles
+each `X.in` there into an `X.txt` with hashes and without index addresses.
 """
 
 import hashlib
