@@ -75,6 +75,63 @@ class StageStats:
     generator_ok: bool  # False: lag or unsent arrivals past the stated limits
     generator_reason: str = ""
     censored: int = 0  # calls cut at the service's time limit
+    users: int | None = None  # of a closed workload; None: open
+    generator_cpu_fraction: float | None = None  # of one core, the busiest worker's mean
+    generator_stalled_fraction: float | None = None  # of the stage, the worst worker's
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    """One load process over the whole run; None: not recorded."""
+
+    worker: int
+    rows: int
+    cpu_fraction_max: float | None  # of one core, its busiest seconds while a stage ran
+    longest_stall_s: float | None
+    clock_offset_s: float | None  # its clock minus the master's; largest in size
+    clock_uncertainty_s: float | None
+    lost: str = ""  # why it did not come to the end; "": it did
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorHealth:
+    """Whether the load generator itself can have bent the numbers."""
+
+    ok: bool  # no stage is past a stated limit, and every arrival has its row
+    arrivals: int  # due by the schedule, as the generator counted them
+    rows: int
+    unsent: int
+    lag_p99_s: float | None
+    longest_stall_s: float | None
+    cpu_fraction_max: float | None
+    workers: tuple[WorkerHealth, ...]
+    reasons: tuple[str, ...] = ()  # one sentence each: what is past a limit and what to change
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryResult:
+    """How long after an overload the SLO held again; judged by its lines about calls."""
+
+    after_stage: int  # index in stages
+    load_ended_at_s: float
+    watched_s: float
+    rate_per_s: float  # of the light load
+    calls: int
+    hold_s: float  # the lines had to hold for that long
+    recovered_after_s: float | None  # None: not while it was watched
+    explanation: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """What a client's own retries did; counts of calls, not attempts, unless named so."""
+
+    mode: str  # legacy | standard | adaptive
+    sent: int
+    attempts: int
+    repeated: int  # calls sent more than once
+    repeated_ok: int  # of these, ended ok: errors that the retries hid
+    duplicate_triggers: int  # repeated triggers that Airflow had already taken (409)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +267,11 @@ class RunAnalysis:
     sizing: SizingResult | None
     expectations: tuple[Expectation, ...]
     verdict: Verdict
+    workload: str  # "open: Poisson arrivals", "closed: users with think time", ...
+    transport: str  # lean | boto3 | web_token
+    generator: GeneratorHealth
+    recoveries: tuple[RecoveryResult, ...] = ()
+    retries: RetryResult | None = None  # None: they were off
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     events: tuple[dict[str, object], ...] = field(default=(), repr=False)

@@ -1,4 +1,4 @@
-"""Names, columns and words of a record, version 1.
+"""Names, columns and words of a record, version 2.
 
 A run directory holds:
 
@@ -8,6 +8,7 @@ A run directory holds:
     metrics.arrows     the same two forms for
     metrics.parquet    every CloudWatch sample, with the moment it was read
     events.jsonl       stages, scaling, aborts, faults, expectations: one JSON object a line
+    trace-<k>.csv      the trace of stage k, where the scenario replays one
 
 The manifest's keys:
 
@@ -22,6 +23,8 @@ The manifest's keys:
     versions        of headroom, Python, the libraries that matter, and Airflow
     host            cpus, platform and memory_bytes of the machine that sent the load
     clock_offset_s  the environment's clock minus this host's; null: not known
+    generator       workers: how many processes were to send the load (1: no master), remote: on
+                    other machines
     rows            rows by table; empty while running
     phases_s        seconds each phase of the run took
 
@@ -29,14 +32,23 @@ All times are seconds since the Unix epoch (UTC) as float64, all durations secon
 
 Outcome -> layer is the one place where blame is assigned: see `LAYER_OF_OUTCOME`.
 
-History: 1 (2026-11) first version.
+Rows of a recovery phase, the light load after a stage that broke the SLO, have stage -1 - k for
+stage k, and arrivals numbered from `RECOVERY_ARRIVALS_FROM * (k + 1)` on.
+
+An arrival that is `unsent` because the worker it was given to is gone has the error code
+`WORKER_LOST`; whether the call left that worker in its last second cannot be known.
+
+History: 1 (2026-11) first version. 2 (2026-11) recovery phases, several workers, traces.
 """
 
 from typing import Final
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+RECOVERY_ARRIVALS_FROM: Final = 1_000_000_000
+WORKER_LOST: Final = "WorkerLost"
 
 MANIFEST_FILE: Final = "manifest.json"
 EVENTS_FILE: Final = "events.jsonl"
@@ -49,7 +61,7 @@ METRICS_TABLE: Final = "metrics.parquet"
 REQUESTS_SCHEMA: Final = pa.schema(
     [
         pa.field("arrival", pa.int64(), nullable=False),  # index in the whole run's schedule
-        pa.field("stage", pa.int32(), nullable=False),  # index in the scenario's stages
+        pa.field("stage", pa.int32(), nullable=False),  # index in the scenario; below 0: recovery
         pa.field("operation", pa.string(), nullable=False),  # label in the mix
         pa.field("intended_start_s", pa.float64(), nullable=False),
         pa.field("lag_s", pa.float64()),  # actual start - intended start; null: unsent
@@ -118,7 +130,15 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "webserver_stopped": ("webserver",),
     "webserver_died": ("webserver", "detail"),
     "webserver_restarted": ("webserver",),
-    "generator_load": ("cpu_fraction", "in_flight"),
+    # Over the last seconds of one load process. stalled_s: time its event loop stood still, in
+    # stalls of at least 50 ms; longest_stall_s: the longest of them.
+    "generator_load": ("worker", "cpu_fraction", "in_flight", "stalled_s", "longest_stall_s"),
+    "worker_joined": ("worker", "cpus"),
+    "clock_offset": ("worker", "offset_s", "uncertainty_s"),  # worker's clock minus the master's
+    "worker_lost": ("worker", "reason"),
+    "recovery_started": ("stage", "rate_per_s"),
+    "recovery_ended": ("stage", "recovered"),  # as seen live; the analysis decides from the rows
+    "rows_checked": ("arrivals", "rows"),  # due so far by the schedule, and written
     "note": ("message",),
     "aborted": ("reason",),
     "interrupted": (),
