@@ -1,26 +1,51 @@
-"""Starts the load generator, Locust, as a process of its own and listens to it.
+"""Starts the load generator, Locust, as processes of their own and listens to it.
 
 Locust patches the standard library for gevent when it is imported, so it must never share a process
-with the rest of the harness. The process writes its record into the run directory by itself; over
-standard output comes one status line a second, and its log goes to `generator.log`.
+with the rest of the harness. One process sends by itself; of several, the master directs and the
+workers send. The one process, or the master, writes the record into the run directory by itself;
+over its standard output comes one status line a second, and its log goes to `generator.log`, that
+of the workers on this machine to `generator-worker-<i>.log`.
 """
 
 import json
+import math
+import re
 import subprocess
-import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from harness.fleet import (
+    ALLOW_VARIABLE,
+    DEFAULT_MASTER_PORT,
+    LOCUSTFILE,
+    RUN_DIR_VARIABLE,
+    Fleet,
+    end_all,
+    kill_all,
+    locust_command,
+    locust_variables,
+    reserve_port,
+    worker_command,
+)
 from harness.record.disk import writing
 
-RUN_DIR_VARIABLE = "HEADROOM_RUN_DIR"
+__all__ = [
+    "ALLOW_VARIABLE",
+    "DEFAULT_MASTER_PORT",
+    "LOCUSTFILE",
+    "RUN_DIR_VARIABLE",
+    "Fleet",
+    "Generator",
+    "GeneratorStatus",
+]
+
 GENERATOR_LOG = "generator.log"
 SCENARIO_FILE = "scenario.json"
-LOCUSTFILE = Path(__file__).resolve().parents[1] / "locustfiles" / "invoke_rest_api.py"
 
 EXIT_FINISHED = 0  # the schedule ran to its end
 EXIT_FAILED = 1  # the generator itself broke; its log says why
@@ -28,13 +53,17 @@ EXIT_UNUSABLE = 2  # the run directory, or the scenario in it, cannot be used
 EXIT_ABORTED = 5  # an abort rule of the scenario's limits fired
 EXIT_INTERRUPTED = 130  # SIGTERM, SIGINT, or the parent process is gone
 
+START_S = 60.0  # until a generator has imported everything and is sending
+WORKERS_LEAVE_S = 5.0  # after the master has told them to, or is gone
+MASTER_WAITS_LONGER_S = 30.0  # than we do, so that it is we who say what was waited for
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorStatus:
-    """One status line. Counts are of the whole run so far."""
+    """One status line. Counts are of the whole run so far, over all processes that send."""
 
     time_s: float  # epoch
-    stage: int  # index; -1: none has started
+    stage: int | None  # index; below 0: the recovery after stage -1 - `stage`; None: none yet
     stage_name: str
     elapsed_s: float  # since the stage started
     arrivals: int  # due so far, unsent ones included
@@ -44,64 +73,92 @@ class GeneratorStatus:
     errors: int  # sent calls that ended otherwise
     in_flight: int
     rate_per_s: float  # calls sent per second since the line before
-    cpu_fraction: float  # of one core, since the line before
+    cpu_fraction: float  # of one core, since the line before; of the busiest process that sends
 
 
 class Generator:
-    """The load process of one run.
+    """The load processes of one run.
 
     Args:
         run_dir: holds `scenario.json` and `targets.json`; the record is written there.
-        variables: the process's environment (endpoints, credentials, ...); settings of the user's
-            own for Locust (LOCUST_...) are left out, because the scenario says it all.
+        variables: the environment of the processes (endpoints, credentials, ...).
+        fleet: how many there are, and where.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, run_dir: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        variables: Mapping[str, str],
+        fleet: Fleet = Fleet(),  # noqa: B008 - frozen
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._run_dir = run_dir.absolute()
-        inherited = {
-            key: value for key, value in variables.items() if not key.startswith("LOCUST_")
-        }
-        self._variables = {**inherited, RUN_DIR_VARIABLE: str(self._run_dir)}
-        self._process: subprocess.Popen[str] | None = None
+        self._variables = variables
+        self._fleet = fleet
+        self._clock = clock
+        self._started_s = 0.0
+        self._process: subprocess.Popen[str] | None = None  # the master, or the only one
+        self._workers: list[subprocess.Popen[str]] = []
         self._reader: threading.Thread | None = None
         self._latest: GeneratorStatus | None = None
 
+    @property
+    def longest_start_s(self) -> float:
+        """After that it sends, or has said in `trouble` why it does not."""
+        return 2 * START_S + self._fleet.wait_s if self._fleet.has_master else START_S
+
     def start(self) -> None:
-        """Start the process and return at once.
+        """Start the processes and return at once.
 
         Raises:
-            HeadroomError: its log cannot be opened.
+            HeadroomError: a log cannot be opened.
         """
-        # -P and the run directory as the working directory: Python would import, and Locust read
-        # its settings, from wherever the user happens to be.
-        command = [sys.executable, "-P", "-m", "locust", "--headless", "--only-summary"]
-        log_file = self._run_dir / GENERATOR_LOG
-        with writing(log_file):
-            opened = log_file.open("ab")
-        with opened as log:
-            self._process = subprocess.Popen(
-                [*command, "-f", str(LOCUSTFILE)],
-                env=self._variables,
-                cwd=self._run_dir,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                # Ctrl-C in the terminal must reach the run first, which then stops us in order.
-                start_new_session=True,
-            )
-        self._reader = threading.Thread(
-            target=self._read, args=(self._process.stdout,), name="generator-status", daemon=True
-        )
-        self._reader.start()
+        self._started_s = self._clock()
+        try:
+            self._start_all()
+        except BaseException:  # load must not go on when nobody watches it
+            self.kill()
+            raise
 
     def latest(self) -> GeneratorStatus | None:
         """The newest status line; None before the first."""
         return self._latest
 
     def is_running(self) -> bool:
-        """Whether the process has been started and has not ended."""
+        """Whether it has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    def trouble(self) -> str:
+        """One sentence when its workers will not make a fleet any more; "" when all is well.
+
+        What happens to workers once the load has begun is the master's business.
+        """
+        if not self._fleet.has_master or self._has_begun():
+            return ""
+        for number, worker in enumerate(self._workers):
+            if worker.poll():
+                return (
+                    f"Nothing was sent, because worker {number} of the load generator ended "
+                    f"before the load began; {worker_log(number)} says why."
+                )
+        # The first status line comes when the master has all its workers.
+        if self._latest is not None or self._clock() < self._started_s + self._fleet.wait_s:
+            return ""
+        missing = f"fewer than {self._fleet.workers} workers came within {self._fleet.wait_s:g} s"
+        if not self._fleet.is_remote:
+            return f"Nothing was sent, because {missing}; {GENERATOR_LOG} says more."
+        return (
+            f"Nothing was sent, because {missing}: start `headroom worker --master "
+            f"{self._fleet.meeting_point}` on each machine, and let it reach that address."
+        )
+
+    def last_words(self) -> str:
+        """What the master, or the only process, logged as the reason of its end; "": nothing."""
+        log = (self._run_dir / GENERATOR_LOG).read_text(encoding="utf-8", errors="replace")
+        said = re.findall(r"^\[.*?\] \S+/CRITICAL/\S+: (.*)$", log, flags=re.MULTILINE)
+        return str(said[-1]) if said else ""
 
     def request_stop(self) -> None:
         """Ask it to send nothing more, drain, write everything and exit."""
@@ -109,7 +166,7 @@ class Generator:
             self._process.terminate()
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for its end and return one of the EXIT codes.
+        """Wait for its end and return one of the EXIT codes; no local worker is left then.
 
         Raises:
             TimeoutError: it still runs after `timeout_s`.
@@ -121,14 +178,74 @@ class Generator:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as exc:
             raise TimeoutError(f"the generator still runs after {timeout_s:g} s") from exc
+        # One that was killed has told its workers nothing.
+        end_all(self._workers, patience_s=WORKERS_LEAVE_S if code >= 0 else 0.0)
         self._reader.join()
         return code
 
     def kill(self) -> None:
         """End it at once; at most the last second or two of its record is lost."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        kill_all([process for process in (self._process, *self._workers) if process is not None])
+
+    def _start_all(self) -> None:
+        port = self._fleet.port or self._free_port()
+        self._process = self._spawn(
+            locust_command("--headless", "--only-summary", *self._master_options(port)),
+            locust_variables(self._variables, self._run_dir),
+            GENERATOR_LOG,
+            stdout=subprocess.PIPE,
+        )
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), name="generator-status", daemon=True
+        )
+        self._reader.start()
+        if not self._fleet.has_master or self._fleet.is_remote:
+            return
+        for number in range(self._fleet.processes):
+            worker = self._spawn(
+                worker_command("127.0.0.1", port),
+                locust_variables(self._variables),
+                worker_log(number),
+                stdout=subprocess.DEVNULL,
+            )
+            self._workers.append(worker)
+
+    def _free_port(self) -> int:
+        return self._fleet.address[1] if self._fleet.is_remote else reserve_port()
+
+    def _master_options(self, port: int) -> list[str]:
+        if not self._fleet.has_master:
+            return []
+        longest_wait_s = math.ceil(self._fleet.wait_s + MASTER_WAITS_LONGER_S)
+        return [
+            *("--master", "--master-bind-host", self._fleet.bind_host),
+            *("--master-bind-port", str(port)),
+            *("--expect-workers", str(self._fleet.workers)),
+            *("--expect-workers-max-wait", str(longest_wait_s)),
+        ]
+
+    def _spawn(
+        self, command: list[str], variables: Mapping[str, str], log_name: str, *, stdout: int
+    ) -> subprocess.Popen[str]:
+        log_file = self._run_dir / log_name
+        with writing(log_file):
+            opened = log_file.open("ab")
+        with opened as log:
+            return subprocess.Popen(
+                command,
+                env=variables,
+                # Locust reads its settings from there, and not from wherever the user is.
+                cwd=self._run_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=log,
+                text=True,
+                # Ctrl-C in the terminal must reach the run first, which then stops us in order.
+                start_new_session=True,
+            )
+
+    def _has_begun(self) -> bool:
+        return self._latest is not None and self._latest.stage is not None
 
     def _read(self, lines: IO[str]) -> None:
         with lines:
@@ -136,3 +253,8 @@ class Generator:
                 # Locust or a library may print something of its own; that is no status.
                 with suppress(ValueError, TypeError):
                     self._latest = GeneratorStatus(**json.loads(line))
+
+
+def worker_log(number: int) -> str:
+    """The log of one worker on this machine, in the run directory."""
+    return f"generator-worker-{number}.log"

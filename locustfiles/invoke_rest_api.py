@@ -1,4 +1,4 @@
-"""Entry for Locust: an open-loop load test of one MWAA environment through InvokeRestApi.
+"""Entry for Locust: a load test of one MWAA environment through InvokeRestApi.
 
 By itself, with Locust's web UI; users in the UI are the senders, nothing is recorded:
 
@@ -9,31 +9,40 @@ DAG runs and variables that it creates stay, and so does a paused state; `headro
 
 Or started by `headroom run`, which names a run directory in HEADROOM_RUN_DIR: scenario and targets
 are read from there and the record is written there.
+
+With Locust's --master it directs workers, with --worker it is one: a worker's plan comes from its
+master. Load on AWS needs HEADROOM_ALLOW_ENVIRONMENT to name the environment's ARN on the worker.
 """
 
 import logging
 import os
 from argparse import ArgumentParser
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gevent
 import locust
+from locust.runners import MasterRunner, WorkerRunner
 
 from harness.errors import HeadroomError
 from harness.generator import (
+    ALLOW_VARIABLE,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     RUN_DIR_VARIABLE,
 )
 from harness.transport.outcome import CallResult
+from locustfiles.channel import Channel
+from locustfiles.conductor import Conductor
 from locustfiles.journal import Report
-from locustfiles.load_test import LoadTest
+from locustfiles.load_test import CarrierMaker, LoadTest
+from locustfiles.lone import LoneCarrier
+from locustfiles.master import Desk, MasterCarrier
 from locustfiles.output import NoOutput, RunDirectoryOutput
-from locustfiles.plan import Plan, plan_by_itself, plan_of_run
+from locustfiles.plan import Blueprint, blueprint_by_itself, blueprint_of_run, plan_of
 from locustfiles.users import InvokeRestApiUser
+from locustfiles.worker import WorkerDesk
 
 __all__ = ["InvokeRestApiUser"]  # Locust takes its users from this module
 
@@ -70,101 +79,84 @@ def add_options(parser: ArgumentParser, **_: Any) -> None:
 
 @events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
-    """Find out what to do, and do it whenever Locust starts a test."""
+    """Find out what this process is to do, and do it whenever Locust starts a test."""
+    if isinstance(environment.runner, WorkerRunner):
+        _be_a_worker(environment)
+        return
     run_dir = os.environ.get(RUN_DIR_VARIABLE)
     try:
         if run_dir:
-            plan, output = plan_of_run(Path(run_dir)), RunDirectoryOutput(Path(run_dir))
-            conductor = _Conductor(
-                environment,
-                lambda report: LoadTest(plan, output, report),
-                exit_code_if_stopped=EXIT_INTERRUPTED,
-            )
-            _forget_locust_settings(environment.parsed_options)
+            _work_for_headroom_run(environment, Path(run_dir))
         else:
-            plan = _plan_from_options(environment)
-            conductor = _Conductor(
-                environment,
-                lambda report: LoadTest(plan.again(), NoOutput(), report),
-                # By itself, a test that its user or --run-time stops has ended well.
-                exit_code_if_stopped=EXIT_FINISHED,
-            )
+            _work_by_itself(environment)
     except HeadroomError as exc:
         logger.critical("%s", exc)
         raise SystemExit(EXIT_UNUSABLE) from exc
-    conductor.listen(senders=plan.scenario.limits.max_in_flight)
 
 
-def _forget_locust_settings(options: Any) -> None:
-    """A ~/.locust.conf of the user's must not shrink a run: its scenario says it all."""
-    options.num_users = options.spawn_rate = options.run_time = None
+def _be_a_worker(environment: Any) -> None:
+    def give_up(refused: bool) -> None:
+        environment.process_exit_code = EXIT_UNUSABLE if refused else EXIT_INTERRUPTED
+        environment.runner.quit()
+
+    desk = WorkerDesk(
+        Channel(environment.runner),
+        InvokeRestApiUser.pool,
+        allowed_arn=os.environ.get(ALLOW_VARIABLE, ""),
+        report=_reporter(environment),
+        give_up=give_up,
+    )
+    for event in (events.test_stopping, events.quitting):
+        event.add_listener(lambda **_: desk.finish())
 
 
-def _plan_from_options(environment: Any) -> Plan:
+def _work_for_headroom_run(environment: Any, run_dir: Path) -> None:
+    blueprint = blueprint_of_run(run_dir)
+    make_carrier = _carrier_maker(environment, blueprint, None)
     options = environment.parsed_options
-    return plan_by_itself(Path(options.headroom_scenario), options.mwaa_environment or None)
+    # A ~/.locust.conf of the user's must not shrink a run: its scenario says it all.
+    options.num_users = options.spawn_rate = options.run_time = None
+    Conductor(
+        environment,
+        lambda: LoadTest(blueprint, RunDirectoryOutput(run_dir), make_carrier),
+        exit_code_if_stopped=EXIT_INTERRUPTED,
+    ).listen(senders=blueprint.scenario.limits.max_in_flight)
 
 
-class _Conductor:
-    """Ties the life of load tests to Locust's events; Locust runs one at a time."""
+def _work_by_itself(environment: Any) -> None:
+    options = environment.parsed_options
+    scenario_file, name = Path(options.headroom_scenario), options.mwaa_environment or None
+    blueprint = blueprint_by_itself(scenario_file, name)
+    make_carrier = _carrier_maker(environment, blueprint, _reporter(environment))
+    Conductor(
+        environment,
+        lambda: LoadTest(blueprint.again(), NoOutput(), make_carrier),
+        # By itself, a test that its user or --run-time stops has ended well.
+        exit_code_if_stopped=EXIT_FINISHED,
+    ).listen(senders=blueprint.scenario.limits.max_in_flight)
 
-    def __init__(
-        self,
-        environment: Any,
-        new_test: Callable[[Report], LoadTest],
-        *,
-        exit_code_if_stopped: int,
-    ) -> None:
-        self._environment = environment
-        self._new_test = new_test
-        self._exit_code_if_stopped = exit_code_if_stopped
-        self._test: LoadTest | None = None
 
-    def listen(self, *, senders: int) -> None:
-        """Register for the events; `senders` is how many Locust starts if nobody says otherwise."""
-        events.test_start.add_listener(self._on_test_start)
-        events.spawning_complete.add_listener(self._on_all_senders_up)
-        events.test_stopping.add_listener(self._on_stop)
-        events.quitting.add_listener(self._on_stop)
-        options = self._environment.parsed_options
-        if options.num_users is None:
-            options.num_users = senders
-        if options.spawn_rate is None:
-            options.spawn_rate = options.num_users
+def _carrier_maker(environment: Any, blueprint: Blueprint, report: Report | None) -> CarrierMaker:
+    """What makes the carrier of each test: of a master, or of a process that sends by itself.
 
-    def _on_test_start(self, **_: Any) -> None:
-        self._test = InvokeRestApiUser.load_test = self._new_test(self._report)
+    Raises:
+        HeadroomError: this process cannot send what is planned.
+    """
+    if isinstance(environment.runner, MasterRunner):
+        desk = Desk(Channel(environment.runner), statistics=report is not None)
+        return partial(MasterCarrier, desk)
+    return partial(LoneCarrier, plan_of(blueprint), InvokeRestApiUser.pool, report)
 
-    def _on_all_senders_up(self, **_: Any) -> None:
-        gevent.spawn(self._run)
 
-    def _run(self) -> None:
-        test = self._test
-        if test is None or not test.run():
-            return
-        runner = self._environment.runner
-        if self._environment.parsed_options.headless:
-            runner.quit()
-        else:
-            runner.stop()
+def _reporter(environment: Any) -> Report:
+    """Feeds Locust's own statistics."""
 
-    def _on_stop(self, **_: Any) -> None:
-        if self._test is None:  # told to quit before anything began
-            self._environment.process_exit_code = self._exit_code_if_stopped
-            return
-        self._test.finish()
-        code = self._test.exit_code
-        was_stopped = code == EXIT_INTERRUPTED
-        self._environment.process_exit_code = self._exit_code_if_stopped if was_stopped else code
-
-    def _report(
-        self, label: str, start_s: float, latency_s: float | None, result: CallResult
-    ) -> None:
+    def report(label: str, start_s: float, latency_s: float | None, result: CallResult) -> None:
         failure = None
         if result.outcome != "ok":
             detail = f" ({result.error_code})" if result.error_code else ""
             failure = CallFailedError(f"{result.outcome}{detail}")
-        self._environment.events.request.fire(
+        environment.events.request.fire(
             request_type="InvokeRestApi",
             name=label,
             response_time=None if latency_s is None else latency_s * 1000,
@@ -173,3 +165,5 @@ class _Conductor:
             context={},
             start_time=start_s,
         )
+
+    return report

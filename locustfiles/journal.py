@@ -1,16 +1,15 @@
-"""Keeps account of a load test: a row per arrival, events, counts, the abort rule's errors."""
+"""Keeps account of one load process: a row per arrival, and counts."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.traffic.abort import ErrorRateRule
-from harness.traffic.schedule import StageSchedule
-from harness.transport.outcome import UNSENT, CallResult
-from locustfiles.output import Output
-from locustfiles.pool import Job
+import pyarrow as pa
 
-WORKER = 0
+from analysis.records.schema import REQUESTS_SCHEMA
+from harness.record.stream import record_batch
+from harness.transport.outcome import UNSENT, CallResult
+from locustfiles.epoch import EpochClock
+from locustfiles.pool import Job
 
 # Tells Locust's own statistics about one arrival: label, epoch of its intended start, latency in
 # seconds (None: unsent), result.
@@ -19,74 +18,61 @@ Report = Callable[[str, float, float | None, CallResult], None]
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of the whole run so far, and where it is."""
+    """Counts of one process, or of all together, since the beginning of the run."""
 
     arrivals: int = 0
     sent: int = 0
     unsent: int = 0
     ok: int = 0
     errors: int = 0
-    stage: int = -1
-    stage_name: str = ""
-    stage_started_s: float = 0.0  # on the clock
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.arrivals + other.arrivals,
+            self.sent + other.sent,
+            self.unsent + other.unsent,
+            self.ok + other.ok,
+            self.errors + other.errors,
+        )
 
 
 class Journal:
-    """The observer of the dispatcher and of every call.
+    """Takes what happens to every arrival; rows wait here until somebody takes them.
+
+    On the measured path a row is one tuple appended to a list.
 
     Args:
-        output: takes rows and events.
-        report: feeds Locust's statistics.
-        rule: counts errors.
-        clock: monotonic seconds; converted to epoch by one offset taken now, so that a step of the
-            wall clock during the test bends no latency.
+        epoch: this process's time of day.
+        report: feeds Locust's statistics; None: nobody looks at them.
+        worker: number of this process in the rows.
     """
 
     def __init__(
         self,
-        output: Output,
-        report: Report,
-        rule: ErrorRateRule,
+        epoch: EpochClock,
+        report: Report | None = None,
         *,
-        clock: Callable[[], float] = time.perf_counter,
+        worker: int = 0,
     ) -> None:
-        self.tally = Tally(stage_started_s=clock())
-        self._output = output
+        self.tally = Tally()
+        self._worker = worker
         self._report = report
-        self._rule = rule
-        self._clock = clock
-        self._epoch_offset_s = time.time() - clock()
+        self._epoch = epoch
+        self._offset_s = epoch.epoch_s(0.0)
+        self._rows: list[tuple[object, ...]] = []
 
-    def epoch_s(self, at_s: float | None = None) -> float:
-        """The epoch time of a moment on the clock; of now by default."""
-        return self._epoch_offset_s + (self._clock() if at_s is None else at_s)
-
-    def event(self, kind: str, *, at_s: float | None = None, **fields: object) -> None:
-        """Record an event; `at_s` is on the clock and now by default."""
-        self._output.event(kind, time_s=self.epoch_s(at_s), **fields)
-
-    def stage_started(self, schedule: StageSchedule, at_s: float) -> None:
-        """See `locustfiles.open_loop.Observer`."""
-        self.tally.stage = schedule.stage
-        self.tally.stage_name = schedule.name
-        self.tally.stage_started_s = at_s
-        self.event("stage_started", at_s=at_s, stage=schedule.stage, name=schedule.name)
-
-    def stage_ended(self, schedule: StageSchedule, at_s: float) -> None:
-        """See `locustfiles.open_loop.Observer`."""
-        self.event("stage_ended", at_s=at_s, stage=schedule.stage, name=schedule.name)
-
-    def drained(self, schedule: StageSchedule, *, in_flight_left: int, took_s: float) -> None:
-        """See `locustfiles.open_loop.Observer`."""
-        self.event("drained", stage=schedule.stage, in_flight_left=in_flight_left, took_s=took_s)
+    def follow(self, ahead_s: float) -> None:
+        """Keep rows by another machine's time of day; this one's is `ahead_s` ahead of it."""
+        self._offset_s = self._epoch.epoch_s(0.0) - ahead_s
 
     def arrived(self, job: Job, *, taken: bool) -> None:
-        """See `locustfiles.open_loop.Observer`."""
+        """An arrival was due; `taken` is False if it stays unsent."""
         self.tally.arrivals += 1
         if not taken:
             self.tally.unsent += 1
             self._row(job, None, None, UNSENT)
-            self._report(job.label, self.epoch_s(job.intended_s), None, UNSENT)
+            if self._report is not None:
+                self._report(job.label, self._offset_s + job.intended_s, None, UNSENT)
 
     def sending(self) -> None:
         """A sender is about to send its call."""
@@ -94,23 +80,35 @@ class Journal:
 
     def ended(self, job: Job, started_s: float, ended_s: float, result: CallResult) -> None:
         """A call has ended; both times are on the clock."""
-        is_error = result.outcome != "ok"
-        self.tally.errors += is_error
-        self.tally.ok += not is_error
-        self._rule.add(ended_s, is_error=is_error)
+        if result.outcome == "ok":
+            self.tally.ok += 1
+        else:
+            self.tally.errors += 1
         self._row(job, started_s - job.intended_s, ended_s - started_s, result)
-        latency_s = ended_s - job.intended_s
-        self._report(job.label, self.epoch_s(job.intended_s), latency_s, result)
+        if self._report is not None:
+            latency_s = ended_s - job.intended_s
+            self._report(job.label, self._offset_s + job.intended_s, latency_s, result)
+
+    def waiting_rows(self) -> int:
+        """Rows that nobody has taken yet."""
+        return len(self._rows)
+
+    def take(self) -> pa.RecordBatch | None:
+        """All rows since the last time; None: there were none."""
+        if not self._rows:
+            return None
+        rows, self._rows = self._rows, []
+        return record_batch(rows, REQUESTS_SCHEMA)
 
     def _row(
         self, job: Job, lag_s: float | None, service_time_s: float | None, result: CallResult
     ) -> None:
-        self._output.row(
+        self._rows.append(
             (
                 job.arrival,
                 job.stage,
                 job.label,
-                self._epoch_offset_s + job.intended_s,
+                self._offset_s + job.intended_s,
                 lag_s,
                 service_time_s,
                 result.outcome,
@@ -119,6 +117,6 @@ class Journal:
                 result.error_code,
                 result.response_bytes,
                 result.attempts,
-                WORKER,
+                self._worker,
             )
         )

@@ -1,52 +1,64 @@
 """One load test from the first arrival to the last row."""
 
-import gc
 import logging
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
 
-from harness.generator import EXIT_ABORTED, EXIT_FAILED, EXIT_FINISHED, EXIT_INTERRUPTED
+from analysis.slo import parse_slo
+from harness.errors import HeadroomError
+from harness.generator import (
+    EXIT_ABORTED,
+    EXIT_FAILED,
+    EXIT_FINISHED,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    GeneratorStatus,
+)
 from harness.traffic.abort import ErrorRateRule
-from harness.traffic.operations import build_call
-from harness.traffic.schedule import schedule_of
-from harness.transport.outcome import CallResult
-from locustfiles.journal import Journal, Report
-from locustfiles.open_loop import OpenLoop
+from locustfiles.books import Books
+from locustfiles.direction import Carrier, Direction
+from locustfiles.epoch import EpochClock
 from locustfiles.output import Output
-from locustfiles.plan import Plan
-from locustfiles.pool import Job, SenderPool
-from locustfiles.pulse import PERIOD_S, Pulse
+from locustfiles.overload import Overload
+from locustfiles.plan import Blueprint
 
-HARD_LIMIT_BEYOND_TIMEOUT_S = 0.5  # a socket timeout counts each wait alone, not the whole call
-DRAIN_BEYOND_TIMEOUT_S = 2.0
+TICK_S = 0.2
+TICKS_A_BEAT = 5
+LONGEST_END_S = 90.0  # of draining and writing, whatever happens
 
 logger = logging.getLogger(__name__)
 
+# Makes the carrier of one test from what belongs to that test.
+CarrierMaker = Callable[[Blueprint, Books, Callable[..., None], EpochClock], Carrier]
+
 
 class LoadTest:
-    """Carries out a plan once. All of it lives on one gevent hub: nothing here needs a lock."""
+    """Carries out a blueprint once. It lives on one gevent hub: nothing here needs a lock."""
 
-    def __init__(self, plan: Plan, output: Output, report: Report) -> None:
-        limits = plan.scenario.limits
-        rule = ErrorRateRule(limit=limits.abort_error_rate, window_s=limits.abort_window_s)
+    def __init__(self, blueprint: Blueprint, output: Output, make_carrier: CarrierMaker) -> None:
+        scenario = blueprint.scenario
+        limits = scenario.limits
+        slos = tuple(parse_slo(text) for text in scenario.slo)
+        overload = Overload(slos, hold_s=scenario.recovery.hold_s)
         self.exit_code = EXIT_FAILED
-        self._plan = plan
         self._output = output
-        self._pool = SenderPool()
-        self._journal = Journal(output, report, rule)
-        self._pulse = Pulse(self._journal, output, self._pool, rule)
-        self._hard_limit_s = limits.call_timeout_s + HARD_LIMIT_BEYOND_TIMEOUT_S
-        self._drain_s = limits.call_timeout_s + DRAIN_BEYOND_TIMEOUT_S
-        self._loop = OpenLoop(self._pool, self._journal, drain_s=self._drain_s)
+        self._epoch = EpochClock()
+        self._rule = ErrorRateRule(limit=limits.abort_error_rate, window_s=limits.abort_window_s)
+        self._books = Books(output, overload, self._rule)
+        self._carrier = make_carrier(blueprint, self._books, output.event, self._epoch)
+        self._direction = Direction(blueprint, self._carrier, overload, output.event, self._epoch)
+        self._sent_before = 0
+        self._beat_before_s = time.perf_counter()
         self._started = False
         self._finishing = False
         self._stopped_with: int | None = None
         self._ended = Event()
 
     def run(self) -> bool:
-        """Send the whole schedule; returns when its calls have ended and the record is closed.
+        """Send everything; returns when all calls have ended and the record is closed.
 
         Only the first call does anything: Locust may announce more than once that all users are up.
 
@@ -58,6 +70,9 @@ class LoadTest:
         self._started = True
         try:
             self._send_everything()
+        except HeadroomError as exc:
+            logger.critical("%s", exc)
+            self.exit_code = EXIT_UNUSABLE
         except Exception:
             logger.exception("The load test broke")
             self.exit_code = EXIT_FAILED
@@ -71,68 +86,78 @@ class LoadTest:
         self._finishing = True
         self._interrupt()
         if self._started:
-            self._ended.wait(self._drain_s + PERIOD_S)
+            self._ended.wait(LONGEST_END_S)
         else:
             self.run()  # nothing will be sent: it writes down that it was interrupted
 
     def _send_everything(self) -> None:
-        # What is there by now stays. Without this, a full collection over it, when hundreds of
-        # calls are in flight, stalls the dispatcher for a fifth of a second.
-        gc.collect()
-        gc.freeze()
-        beating = gevent.spawn(self._beat)
+        beating = gevent.spawn(self._keep_beating)
         try:
-            self._loop.run(schedule_of(self._plan.scenario))
-            self.exit_code = EXIT_FINISHED if self._stopped_with is None else self._stopped_with
+            self._carrier.prepare()
+            completed = self._direction.run()
+            self.exit_code = EXIT_FINISHED if completed else EXIT_FAILED
+            if self._stopped_with is not None:
+                self.exit_code = self._stopped_with
         finally:
             beating.kill()
-            self._pulse.beat()
+            self._carrier.close()
+            self._output.event(
+                "rows_checked",
+                time_s=self._epoch.now_s(),
+                arrivals=self._carrier.tally.arrivals,
+                rows=self._books.rows,
+            )
+            self._output.status(self._status())
             self._output.close()
 
-    def serve_one(self) -> None:
-        """As one of the senders: wait for a job and carry it out."""
-        self._pool.serve_one(self._carry_out)
-
-    def _carry_out(self, job: Job) -> None:
-        choice = self._plan.scenario.traffic.mix[job.label]
-        call = build_call(
-            choice.operation, choice.parameters, arrival=job.arrival, targets=self._plan.targets
-        )
-        self._journal.sending()
-        started_s = time.perf_counter()
-        too_long = gevent.Timeout(self._hard_limit_s)
-        try:
-            with too_long:
-                result = self._plan.send(call)
-        except gevent.Timeout as timeout:
-            if timeout is not too_long:
-                raise
-            result = CallResult("client_timeout", error_code="CallTimeout")
-        self._journal.ended(job, started_s, time.perf_counter(), result)
-
-    def _beat(self) -> None:
+    def _keep_beating(self) -> None:
+        ticks = 0
         try:
             while True:
-                gevent.sleep(PERIOD_S)
-                self._pulse.beat()
-                self._stop_if_needed()
+                gevent.sleep(TICK_S)
+                ticks += 1
+                self._carrier.tick()
+                if ticks % TICKS_A_BEAT == 0:
+                    self._beat()
         except Exception:
             logger.exception("The record cannot be written")
             self._stop(EXIT_FAILED)
 
-    def _stop_if_needed(self) -> None:
-        reason = self._pulse.reason_to_abort()
+    def _beat(self) -> None:
+        self._output.status(self._status())
+        self._direction.look()
+        reason = self._rule.reason_to_abort(self._epoch.now_s())
         if self._stopped_with is None and reason:
             self._stop(EXIT_ABORTED)
-            self._journal.event("aborted", reason=reason)
+            self._output.event("aborted", time_s=self._epoch.now_s(), reason=reason)
         if not self._output.is_wanted():
             self._interrupt()
 
     def _interrupt(self) -> None:
         if self._stopped_with is None:
             self._stop(EXIT_INTERRUPTED)
-            self._journal.event("interrupted")
+            self._output.event("interrupted", time_s=self._epoch.now_s())
 
     def _stop(self, exit_code: int) -> None:
         self._stopped_with = exit_code
-        self._loop.stop()
+        self._carrier.stop()
+
+    def _status(self) -> GeneratorStatus:
+        cpu_fraction = self._carrier.beat()
+        direction, tally, now_s = self._direction, self._carrier.tally, time.perf_counter()
+        rate_per_s = (tally.sent - self._sent_before) / max(now_s - self._beat_before_s, 1e-9)
+        self._sent_before, self._beat_before_s = tally.sent, now_s
+        return GeneratorStatus(
+            time_s=self._epoch.epoch_s(now_s),
+            stage=direction.stage,
+            stage_name=direction.stage_name,
+            elapsed_s=max(now_s - direction.stage_started_s, 0.0),
+            arrivals=tally.arrivals,
+            sent=tally.sent,
+            unsent=tally.unsent,
+            ok=tally.ok,
+            errors=tally.errors,
+            in_flight=self._carrier.in_flight,
+            rate_per_s=rate_per_s,
+            cpu_fraction=cpu_fraction,
+        )

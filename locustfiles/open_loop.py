@@ -1,46 +1,39 @@
 """The dispatcher: every arrival is handed over when it is due, whatever the answers do.
 
-It never waits for a sender. An arrival that finds all senders busy is reported as unsent at once:
+It never waits for a sender. An arrival that finds all senders busy is told to be unsent at once:
 what the generator could not send must show in the record, not in a silently lower rate.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 import gevent
-from gevent.event import Event
 
-from harness.traffic.schedule import StageSchedule
+from harness.traffic.schedule import Share, StageSchedule
 from locustfiles.pool import Job, SenderPool
+from locustfiles.timer import Timer
 
-DRAIN_POLL_S = 0.01
-TIMER_GRAIN_S = 0.001  # the event loop's timers come up to a millisecond late: the rest is polled
+# Behind schedule nothing is waited for, but answers that have come must still free their senders.
+LET_OTHERS_RUN_EVERY = 16
 
 
 class Observer(Protocol):
-    """Is told what happens; times are on the dispatcher's clock, in seconds."""
-
-    def stage_started(self, schedule: StageSchedule, at_s: float) -> None:
-        """Offsets of the schedule count from `at_s`."""
+    """Is told of every arrival, and carries out what is sent."""
 
     def arrived(self, job: Job, *, taken: bool) -> None:
         """An arrival was due; `taken` is False if it stays unsent."""
 
-    def stage_ended(self, schedule: StageSchedule, at_s: float) -> None:
-        """The schedule ran to its end; not told when it was stopped before."""
-
-    def drained(self, schedule: StageSchedule, *, in_flight_left: int, took_s: float) -> None:
-        """Calls in flight at the stage's end have ended, or the time for that is up."""
+    def carry_out(self, job: Job) -> None:
+        """As a sender: make the call and keep account of it."""
 
 
 class OpenLoop:
-    """Walks through the stages of a run once.
+    """Sends shares of schedules, one after the other.
 
     Args:
         pool: takes the jobs.
-        observer: is told about stages and arrivals.
-        drain_s: how long to wait for calls in flight after each stage, at most.
+        observer: is told of arrivals.
         clock: monotonic seconds.
     """
 
@@ -49,63 +42,48 @@ class OpenLoop:
         pool: SenderPool,
         observer: Observer,
         *,
-        drain_s: float,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._pool = pool
         self._observer = observer
-        self._drain_s = drain_s
         self._clock = clock
-        self._stopping = Event()
+        self._timer = Timer()
+        self._cut_short = False
+        self._without_pause = 0
 
-    def run(self, schedules: Iterable[StageSchedule]) -> bool:
-        """Run all stages and drain after each; False if `stop` cut it short."""
-        for schedule in schedules:
-            if self._stopping.is_set():
-                return False
-            completed = self._run_stage(schedule)
-            self._drain(schedule)
-            if not completed:
-                return False
-        return True
+    def send(self, schedule: StageSchedule, share: Share, start_s: float) -> bool:
+        """Hand over the arrivals of `share`; offsets count from `start_s` on the clock.
 
-    def stop(self) -> None:
-        """Hand out nothing more; `run` then drains and returns."""
-        self._stopping.set()
+        Returns:
+            At the schedule's end: True; at once after `cut_short`: False.
+        """
+        self._cut_short = False
+        pool, observer, stage = self._pool, self._observer, schedule.stage
+        for block in schedule.blocks(share):
+            for arrival, offset_s, label in zip(
+                block.arrival.tolist(), block.offset_s.tolist(), block.label.tolist(), strict=True
+            ):
+                job = Job(arrival, stage, schedule.labels[label], start_s + offset_s)
+                if not self._wait_until(job.intended_s):
+                    return False
+                observer.arrived(job, taken=pool.offer(job, observer.carry_out))
+        return self._wait_until(start_s + schedule.duration_s)
 
-    def _run_stage(self, schedule: StageSchedule) -> bool:
-        start_s = self._clock()
-        self._observer.stage_started(schedule, start_s)
-        for arrival, offset_s, label in zip(
-            schedule.arrival.tolist(),
-            schedule.offset_s.tolist(),
-            schedule.label.tolist(),
-            strict=True,
-        ):
-            job = Job(arrival, schedule.stage, schedule.labels[label], start_s + offset_s)
-            if not self._wait_until(job.intended_s):
-                return False
-            self._observer.arrived(job, taken=self._pool.offer(job))
-        if not self._wait_until(start_s + schedule.duration_s):
-            return False
-        self._observer.stage_ended(schedule, start_s + schedule.duration_s)
-        return True
+    def cut_short(self) -> None:
+        """Hand over nothing more of what is being sent."""
+        self._cut_short = True
+        self._timer.wake()
+
+    def close(self) -> None:
+        """Nothing will be sent any more."""
+        self._timer.close()
 
     def _wait_until(self, due_s: float) -> bool:
-        """Return when `due_s` has come, or at once and False when stopped."""
-        while (left_s := due_s - self._clock()) > 0:
-            if left_s > TIMER_GRAIN_S:
-                self._stopping.wait(left_s - TIMER_GRAIN_S)
-            else:
-                gevent.sleep(0)
-            if self._stopping.is_set():
-                return False
-        return not self._stopping.is_set()
-
-    def _drain(self, schedule: StageSchedule) -> None:
-        start_s = self._clock()
-        while self._pool.in_flight and self._clock() - start_s < self._drain_s:
-            gevent.sleep(DRAIN_POLL_S)
-        self._observer.drained(
-            schedule, in_flight_left=self._pool.in_flight, took_s=self._clock() - start_s
-        )
+        self._without_pause += 1
+        while not self._cut_short and (left_s := due_s - self._clock()) > 0:
+            self._timer.sleep(left_s)
+            self._without_pause = 0
+        if self._without_pause >= LET_OTHERS_RUN_EVERY:
+            gevent.sleep(0)
+            self._without_pause = 0
+        return not self._cut_short

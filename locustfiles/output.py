@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+
 from analysis.records.schema import EVENTS_FILE, REQUESTS_SCHEMA, REQUESTS_STREAM
 from harness.generator import GeneratorStatus
 from harness.record.events import EventLog
@@ -15,14 +17,14 @@ from harness.record.stream import StreamWriter
 class Output(Protocol):
     """Takes what a load test has to tell."""
 
-    def row(self, row: tuple[object, ...]) -> None:
-        """One arrival, in the order of REQUESTS_SCHEMA; on the measured path, so cheap."""
+    def rows(self, batch: pa.RecordBatch) -> None:
+        """Arrivals with the columns of REQUESTS_SCHEMA; safe when this returns."""
 
     def event(self, kind: str, *, time_s: float, **fields: object) -> None:
         """One event of EVENT_KINDS."""
 
     def status(self, status: GeneratorStatus) -> None:
-        """Once a second, after which all rows so far are safe."""
+        """Once a second."""
 
     def is_wanted(self) -> bool:
         """False once whoever started this load test is gone."""
@@ -35,11 +37,11 @@ class RunDirectoryOutput:
     """Writes the record and prints status lines for the process that started this one."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._rows = StreamWriter(run_dir / REQUESTS_STREAM, REQUESTS_SCHEMA)
+        self._stream = StreamWriter(run_dir / REQUESTS_STREAM, REQUESTS_SCHEMA)
         self._events = EventLog(run_dir / EVENTS_FILE)
         self._parent = os.getppid()
         self._reader_is_gone = False
-        self.row = self._rows.append
+        self.rows = self._stream.write
 
     def event(self, kind: str, *, time_s: float, **fields: object) -> None:
         """See `Output`."""
@@ -47,7 +49,6 @@ class RunDirectoryOutput:
 
     def status(self, status: GeneratorStatus) -> None:
         """See `Output`."""
-        self._rows.flush()
         line = json.dumps(asdict(status)) + "\n"
         try:
             os.write(1, line.encode())
@@ -60,14 +61,14 @@ class RunDirectoryOutput:
 
     def close(self) -> None:
         """See `Output`."""
-        self._rows.close()
+        self._stream.close()
         self._events.close()
 
 
 class NoOutput:
     """For `locust -f ...` by itself: Locust's own statistics are all there is."""
 
-    def row(self, row: tuple[object, ...]) -> None:
+    def rows(self, batch: pa.RecordBatch) -> None:
         """See `Output`."""
 
     def event(self, kind: str, *, time_s: float, **fields: object) -> None:

@@ -1,50 +1,116 @@
-"""What a load test is to do: read from a run directory, or put together from a scenario file."""
+"""What a load test is to do: from a run directory, from a scenario file, or from a master."""
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.aws.access import require_allowed
 from harness.aws.clients import AwsClients, is_loopback, make_clients
 from harness.aws.environment import describe_environment
 from harness.aws.preflight import preflight
-from harness.errors import RecordError
+from harness.errors import NotAllowedError, RecordError, UsageError
 from harness.generator import SCENARIO_FILE
 from harness.scenario.load import check_scenario, load_scenario
 from harness.scenario.model import AwsSettings, Scenario
 from harness.traffic.operations import build_call
-from harness.traffic.targets import Targets, load_targets
-from harness.transport.boto3_transport import boto3_transport, invoke_client
+from harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
+from harness.traffic.targets import Targets, load_targets, targets_from_tree, tree_of_targets
+from harness.traffic.traces import Trace, load_traces, traces_beside
+from harness.transport.opening import open_transport
 from harness.transport.outcome import Transport
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything a load test needs to know."""
+class Phase:
+    """One stage, or the recovery after one.
+
+    Attributes:
+        stage: index in the scenario; -1 - k: the recovery after stage k.
+        schedule: when calls are due; None: a closed workload.
+        users: of a closed workload, else 0.
+    """
+
+    stage: int
+    name: str
+    duration_s: float
+    labels: tuple[str, ...]
+    schedule: StageSchedule | None
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What is to be sent, without the means to send it: this travels to workers."""
 
     scenario: Scenario
+    environment_name: str
     targets: Targets
+    traces: Mapping[int, Trace]
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The stages, in order."""
+        if self.scenario.traffic.arrivals != "closed":
+            return tuple(_open_phase(one) for one in schedule_of(self.scenario, self.traces))
+        labels = tuple(self.scenario.traffic.mix)
+        return tuple(
+            Phase(index, stage.name, stage.duration_s, labels, None, stage.users or 0)
+            for index, stage in enumerate(self.scenario.stages)
+        )
+
+    def recovery_after(self, stage: int) -> Phase:
+        """The light load after a stage that broke the SLO."""
+        return _open_phase(recovery_schedule(self.scenario, stage))
+
+    def again(self) -> "Blueprint":
+        """The same under another run id: Airflow takes the id of a DAG run only once."""
+        return replace(self, targets=replace(self.targets, run_id=_new_run_id()))
+
+    def to_wire(self) -> dict[str, Any]:
+        """Plain values for Locust's channel; no credentials are among them."""
+        return {
+            "scenario": self.scenario.model_dump(mode="json"),
+            "environment_name": self.environment_name,
+            "targets": tree_of_targets(self.targets),
+            "traces": {str(stage): _trace_to_wire(trace) for stage, trace in self.traces.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A blueprint and the means to carry it out; see `harness.transport.opening.OpenTransport`."""
+
+    blueprint: Blueprint
     send: Transport
+    longest_call_s: float
+    cut_calls: bool  # the transport does not itself see to it that none takes longer
 
     def __post_init__(self) -> None:
         """Every entry of the mix must be able to build its call before the first one is due."""
         for choice in self.scenario.traffic.mix.values():
             build_call(choice.operation, choice.parameters, arrival=0, targets=self.targets)
 
-    def again(self) -> "Plan":
-        """The same plan under another run id: Airflow takes the id of a DAG run only once."""
-        return replace(self, targets=replace(self.targets, run_id=_new_run_id()))
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario to carry out."""
+        return self.blueprint.scenario
+
+    @property
+    def targets(self) -> Targets:
+        """What the calls are aimed at."""
+        return self.blueprint.targets
 
 
-def plan_of_run(run_dir: Path) -> Plan:
-    """The plan that `headroom run` has prepared.
+def blueprint_of_run(run_dir: Path) -> Blueprint:
+    """What `headroom run` has prepared.
 
     Raises:
-        HeadroomError: a file in the run directory is missing or wrong, or the environment that the
-            endpoint and the credentials lead to is not the one the scenario allows.
+        HeadroomError: a file in the run directory is missing or wrong.
     """
     path = run_dir / SCENARIO_FILE
     try:
@@ -52,18 +118,12 @@ def plan_of_run(run_dir: Path) -> Plan:
     except (OSError, ValueError) as exc:
         raise RecordError(f"'{path}' is missing or damaged; prepare the run again.") from exc
     scenario = check_scenario(tree, origin=str(path))
-    targets, name = load_targets(run_dir), scenario.environment.name
-    client = _invoke_client(scenario, name)
-    # Checked by whoever prepared the run, but load goes where this process's own settings lead.
-    of_aws = isinstance(scenario.environment, AwsSettings)
-    arn = describe_environment(_clients(scenario, name), name).arn if of_aws else ""
-    on_this_machine = is_loopback(client.meta.endpoint_url)
-    require_allowed(scenario, arn, endpoint_is_loopback=on_this_machine)
-    return Plan(scenario, targets, _transport(scenario, client, name))
+    traces = load_traces(scenario, run_dir)
+    return Blueprint(scenario, scenario.environment.name, load_targets(run_dir), traces)
 
 
-def plan_by_itself(scenario_file: Path, environment_name: str | None) -> Plan:
-    """A plan without a run directory: access is checked and targets are found here.
+def blueprint_by_itself(scenario_file: Path, environment_name: str | None) -> Blueprint:
+    """A blueprint without a run directory: access is checked and targets are found here.
 
     Args:
         scenario_file: its own environment is not started: it must be up already.
@@ -79,39 +139,87 @@ def plan_by_itself(scenario_file: Path, environment_name: str | None) -> Plan:
     on_this_machine = is_loopback(clients.mwaa.meta.endpoint_url)
     require_allowed(scenario, facts.arn, endpoint_is_loopback=on_this_machine)
     targets = preflight(clients, scenario, facts, _new_run_id()).targets
-    return Plan(scenario, targets, _transport(scenario, _invoke_client(scenario, name), name))
+    return Blueprint(scenario, name, targets, traces_beside(scenario, scenario_file))
+
+
+def blueprint_from_wire(tree: Mapping[str, Any], *, allowed_arn: str) -> Blueprint:
+    """What a master sent.
+
+    Args:
+        tree: as `Blueprint.to_wire` made it.
+        allowed_arn: what the user of this worker allows to be loaded; "": nothing on AWS.
+
+    Raises:
+        HeadroomError: the message is not understood, or load is not allowed.
+    """
+    try:
+        blueprint = Blueprint(
+            check_scenario(tree["scenario"], origin="the master's scenario"),
+            str(tree["environment_name"]),
+            targets_from_tree(tree["targets"]),
+            {int(stage): _trace_from_wire(trace) for stage, trace in tree["traces"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise UsageError(
+            "The master's plan is not understood; run the same version of headroom on both sides."
+        ) from exc
+    named = blueprint.scenario.limits.allow_environment
+    if blueprint.scenario.environment.kind == "aws" and named != allowed_arn:
+        raise NotAllowedError(
+            f"The master wants to load {named}: if this worker may do so, start it with "
+            f"--allow-environment {named}."
+        )
+    return blueprint
+
+
+def plan_of(blueprint: Blueprint) -> Plan:
+    """The plan, with a transport that follows this process's own AWS configuration.
+
+    Raises:
+        HeadroomError: the environment that endpoint and credentials lead to is not the one the
+            scenario allows, or the configuration is incomplete.
+    """
+    scenario, name = blueprint.scenario, blueprint.environment_name
+    opened = open_transport(scenario, name, blueprint.targets.airflow_version)
+    # Checked by whoever prepared the run, but load goes where this process's own settings lead.
+    arn = ""
+    if isinstance(scenario.environment, AwsSettings):
+        arn = describe_environment(_clients(scenario, name), name).arn
+    require_allowed(scenario, arn, endpoint_is_loopback=is_loopback(opened.endpoint_url))
+    return Plan(blueprint, opened.send, opened.longest_call_s, cut_calls=not opened.sees_to_it)
+
+
+def _open_phase(schedule: StageSchedule) -> Phase:
+    return Phase(
+        schedule.stage, schedule.name, schedule.duration_s, schedule.labels, schedule=schedule
+    )
+
+
+def _trace_to_wire(trace: Trace) -> dict[str, Any]:
+    rates = trace.rate_per_s
+    return {
+        "kind": trace.kind,
+        "time_s": trace.time_s.tobytes(),
+        "rate_per_s": None if rates is None else rates.tobytes(),
+    }
+
+
+def _trace_from_wire(tree: Mapping[str, Any]) -> Trace:
+    rates = tree["rate_per_s"]
+    return Trace(
+        kind=tree["kind"],
+        time_s=np.frombuffer(tree["time_s"]),
+        rate_per_s=None if rates is None else np.frombuffer(rates),
+    )
 
 
 def _clients(scenario: Scenario, environment_name: str) -> AwsClients:
+    environment = scenario.environment
     return make_clients(
         environment=environment_name,
-        region=scenario.environment.region,
-        profile=_profile(scenario),
+        region=environment.region,
+        profile=environment.profile if isinstance(environment, AwsSettings) else None,
     )
-
-
-def _invoke_client(scenario: Scenario, environment_name: str) -> Any:
-    return invoke_client(
-        environment=environment_name,
-        region=scenario.environment.region,
-        profile=_profile(scenario),
-        call_timeout_s=scenario.limits.call_timeout_s,
-        max_in_flight=scenario.limits.max_in_flight,
-    )
-
-
-def _transport(scenario: Scenario, client: Any, environment_name: str) -> Transport:
-    environment = scenario.environment
-    if isinstance(environment, AwsSettings):
-        return boto3_transport(client, environment_name)
-    return boto3_transport(
-        client, environment_name, service_timeout_s=environment.gateway.timeout_s
-    )
-
-
-def _profile(scenario: Scenario) -> str | None:
-    environment = scenario.environment
-    return environment.profile if isinstance(environment, AwsSettings) else None
 
 
 def _new_run_id() -> str:

@@ -1,13 +1,12 @@
 """The bounded pool of senders: a job is given to a sender that is idle right now, or to none."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
 
 from gevent.queue import SimpleQueue
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One arrival on its way to a sender; `intended_s` is on the dispatcher's clock."""
 
     arrival: int
@@ -17,10 +16,13 @@ class Job:
 
 
 class SenderPool:
-    """Senders wait in `serve_one`; `offer` never waits. Made for greenlets of one thread."""
+    """Senders live in `serve`; `offer` never waits. Made for greenlets of one thread.
+
+    It lives as long as the process: senders are there before it is known what they will send.
+    """
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Job, Callable[[Job], None]]] = SimpleQueue()
         self._waiting = 0
         self.in_flight = 0
 
@@ -29,22 +31,31 @@ class SenderPool:
         """Senders that could take a job now; one that is being woken up does not count."""
         return self._waiting - int(self._jobs.qsize())
 
-    def offer(self, job: Job) -> bool:
-        """Give `job` to an idle sender; False if there is none."""
+    def offer(self, job: Job, handle: Callable[[Job], None]) -> bool:
+        """Let an idle sender handle `job`; False if there is none."""
         if self.idle <= 0:
             return False
         self.in_flight += 1
-        self._jobs.put(job)
+        self._jobs.put((job, handle))
         return True
 
-    def serve_one(self, handle: Callable[[Job], None]) -> None:
-        """Wait for a job and handle it: the whole life of a sender is to call this again."""
-        self._waiting += 1
-        try:
-            job = self._jobs.get()
-        finally:
-            self._waiting -= 1
+    def carry(self, job: Job, handle: Callable[[Job], None]) -> None:
+        """Handle `job` right here, as a closed workload's user does, and return when it is done."""
+        self.in_flight += 1
         try:
             handle(job)
         finally:
             self.in_flight -= 1
+
+    def serve(self) -> NoReturn:
+        """Wait for jobs and handle them: the whole life of a sender."""
+        while True:
+            self._waiting += 1
+            try:
+                job, handle = self._jobs.get()
+            finally:
+                self._waiting -= 1
+            try:
+                handle(job)
+            finally:
+                self.in_flight -= 1

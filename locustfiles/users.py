@@ -4,15 +4,15 @@ from typing import ClassVar
 
 from locust import User, task
 
-from locustfiles.load_test import LoadTest
+from locustfiles.pool import SenderPool
 
 
 class InvokeRestApiUser(User):
     """One sender. What it sends, and when, is the load test's business."""
 
-    load_test: ClassVar[LoadTest]  # set when a test starts, before any user exists
+    pool: ClassVar[SenderPool] = SenderPool()
 
     @task
-    def serve_one(self) -> None:
-        """Wait for the next job and carry it out."""
-        self.load_test.serve_one()
+    def serve(self) -> None:
+        """Carry out jobs until Locust ends this user."""
+        self.pool.serve()

@@ -48,7 +48,17 @@ class StreamWriter:
             rows = self._pending[:count]
             del self._pending[:count]
             if rows and not self._file.closed:
-                self._write(_record_batch(rows, self._schema).serialize())
+                self._write(record_batch(rows, self._schema).serialize())
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write rows that are a record batch already, behind everything flushed so far.
+
+        Raises:
+            HeadroomError: as `flush`.
+        """
+        with self._lock:
+            if batch.num_rows and not self._file.closed:
+                self._write(batch.serialize())
 
     def close(self) -> None:
         """Flush, write the end mark and close; closing twice is fine."""
@@ -69,7 +79,8 @@ class StreamWriter:
             raise
 
 
-def _record_batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
+def record_batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows, their values in the schema's order, as one record batch; there must be at least one."""
     columns = zip(*rows, strict=True)
     arrays = [
         pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)

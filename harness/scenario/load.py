@@ -1,21 +1,24 @@
 """From a TOML file, `HEADROOM_*` variables and flags to a checked `Scenario`.
 
 Precedence: flag, then environment variable, then file. A variable or flag names a key by its path:
-`--set limits.max_rate_per_s=20` or `HEADROOM_LIMITS__MAX_RATE_PER_S=20`.
+`--set limits.max_rate_per_s=20` or `HEADROOM_LIMITS__MAX_RATE_PER_S=20`. The rates of a stage that
+replays a trace are filled in from its file.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
 from harness.errors import ScenarioError
 from harness.scenario.model import Scenario
+from harness.traffic.traces import read_trace, trace_rates
 
 VARIABLE_PREFIX = "HEADROOM_"
-SECTIONS = ("question", "environment", "traffic", "expect", "limits")
+SECTIONS = ("question", "environment", "traffic", "recovery", "expect", "limits")
 
 
 def load_scenario(
@@ -29,7 +32,7 @@ def load_scenario(
         variables: the process environment; only `HEADROOM_<SECTION>__<KEY>` names are read.
 
     Raises:
-        ScenarioError: one sentence with the file and the key.
+        ScenarioError: one sentence with the file and the key, or the trace file and the line.
     """
     tree = _read_toml(path)
     tree.setdefault("name", path.stem)
@@ -40,11 +43,20 @@ def load_scenario(
         if not separator or not key:
             raise ScenarioError(f"--set needs key.path=value, got '{text}'.")
         _put(tree, key.split("."), value, origin=path)
+    _fill_in_trace_rates(tree, path)
     return check_scenario(tree, origin=str(path))
 
 
 def check_scenario(tree: Mapping[str, Any], *, origin: str) -> Scenario:
-    """Check an already parsed scenario; `origin` names it in errors."""
+    """Check an already parsed scenario, the rates of its traces filled in.
+
+    Args:
+        tree: such as an effective scenario, as saved with a run.
+        origin: names it in errors.
+
+    Raises:
+        ScenarioError: one sentence with the origin and the key.
+    """
     try:
         return Scenario.model_validate(tree)
     except ValidationError as exc:
@@ -60,6 +72,35 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ScenarioError(f"Cannot read '{path}': {exc.strerror}.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ScenarioError(f"{path} is not valid TOML: {exc}.") from exc
+
+
+def _fill_in_trace_rates(tree: dict[str, Any], path: Path) -> None:
+    """What is not as it should be is left as it is: the model finds better words for it."""
+    traffic, stages = tree.get("traffic"), tree.get("stages")
+    if not isinstance(traffic, dict) or traffic.get("arrivals") != "trace":
+        return
+    for index, stage in enumerate(stages if isinstance(stages, list) else []):
+        if not isinstance(stage, dict):
+            continue
+        for key in ("rate_per_s", "peak_rate_per_s"):
+            if key in stage:
+                raise ScenarioError(
+                    f"{path}: stages[{index}].{key} comes from the trace; leave it out."
+                )
+        name, duration_s = stage.get("trace_file"), stage.get("duration_s")
+        if isinstance(name, str) and name and _is_positive(duration_s):
+            stage.update(_rates_of(path.parent / name, float(duration_s)))
+
+
+def _rates_of(trace_file: Path, duration_s: float) -> dict[str, float]:
+    mean_per_s, peak_per_s = trace_rates(read_trace(trace_file), duration_s)
+    if mean_per_s == 0:
+        raise ScenarioError(f"{trace_file} has no calls within the first {duration_s:g} s.")
+    return {"rate_per_s": mean_per_s, "peak_rate_per_s": peak_per_s}
+
+
+def _is_positive(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 def _from_variables(variables: Mapping[str, str]) -> list[tuple[list[str], str]]:

@@ -1,4 +1,7 @@
-"""The scenario as frozen, checked values. Its TOML keys are the field names below."""
+"""The scenario as frozen, checked values. Its TOML keys are the field names below.
+
+What concerns one key is checked here, what concerns several in `harness.scenario.checks`.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -7,9 +10,14 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from analysis.errors import SloSyntaxError
 from analysis.slo import parse_slo
 from harness.local.settings import LocalSettings, Positive, Settings, SimulatedSettings
+from harness.scenario.checks import check_together
 from harness.traffic.operations import OPERATIONS, check_parameters
 
-HIGHEST_RATE_PER_S = 500.0  # above this, a typo is likelier than a wish
+HIGHEST_RATE_PER_S = 5000.0  # above this, a typo is likelier than a wish
+
+Arrivals = Literal["poisson", "constant", "trace", "closed"]
+Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE_PER_S)]
+Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 
 
 def _checked_slo(text: str) -> str:
@@ -70,15 +78,23 @@ class OperationChoice(Settings):
 
 
 class Traffic(Settings):
-    """Arrivals and mix.
+    """Arrivals, mix, and how calls are sent.
 
     In the file an entry of the mix is `label = weight` or
     `label = { weight = 1, operation = "list_dag_runs", limit = 100 }`.
     """
 
-    arrivals: Literal["poisson", "constant"] = "poisson"
+    arrivals: Arrivals = "poisson"
     seed: int = 1
+    transport: Literal["lean", "boto3", "web_token"] = "lean"
+    retries: Literal["off", "legacy", "standard", "adaptive"] = "off"  # botocore's modes
+    think_time_s: Seconds | None = None  # closed only: the mean of exponential think times
     mix: Annotated[dict[str, OperationChoice], Field(min_length=1)]
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the mix's entries, in order."""
+        return tuple(choice.weight for choice in self.mix.values())
 
     @field_validator("mix", mode="before")
     @classmethod
@@ -104,12 +120,15 @@ def _expand_choice(label: str, entry: object) -> object:
 
 
 class Stage(Settings):
-    """A part of a run with one rate, or a ramp from one rate to another."""
+    """A part of a run with one setting; which keys it needs depends on `traffic.arrivals`."""
 
     name: str = ""
-    rate_per_s: Annotated[float, Field(gt=0, le=HIGHEST_RATE_PER_S)]
-    ramp_to_rate_per_s: Annotated[float, Field(gt=0, le=HIGHEST_RATE_PER_S)] | None = None
-    duration_s: Annotated[float, Field(gt=0, le=24 * 3600)]
+    rate_per_s: Rate | None = None  # trace: its mean, filled in; closed: None
+    ramp_to_rate_per_s: Rate | None = None
+    trace_file: Annotated[str, Field(min_length=1)] | None = None  # seen from the scenario file
+    peak_rate_per_s: Rate | None = None  # trace: the most in any one second, filled in
+    users: Annotated[int, Field(ge=1)] | None = None  # closed only
+    duration_s: Seconds
     warmup_s: Annotated[float, Field(ge=0)] = 0.0  # at its start, left out of its judgement
 
     @model_validator(mode="after")
@@ -118,10 +137,19 @@ class Stage(Settings):
             raise ValueError("warmup_s must be shorter than duration_s")
         return self
 
-    @property
-    def highest_rate_per_s(self) -> float:
-        """The highest rate the stage reaches."""
-        return max(self.rate_per_s, self.ramp_to_rate_per_s or 0.0)
+
+class Recovery(Settings):
+    """The light load after a stage that broke the SLO, until the SLO holds again."""
+
+    rate_per_s: Rate | None = None  # None: the lowest rate of the stages
+    hold_s: Positive = 10.0  # for so long the SLO must hold
+    longest_s: Annotated[float, Field(ge=0, le=3600)] = 60.0  # 0: no recovery phases
+
+    @model_validator(mode="after")
+    def _can_be_seen(self) -> "Recovery":
+        if 0 < self.longest_s < self.hold_s:
+            raise ValueError("longest_s must not be below hold_s, or else 0")
+        return self
 
 
 class Expectations(Settings):
@@ -155,6 +183,7 @@ class Scenario(Settings):
     environment: AnyEnvironment
     traffic: Traffic
     stages: Annotated[tuple[Stage, ...], Array, Field(min_length=1)]
+    recovery: Recovery = Recovery()
     expect: Expectations = Expectations()
     limits: Limits = Limits()
 
@@ -168,21 +197,25 @@ class Scenario(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
-        for index, stage in enumerate(self.stages):
-            if stage.highest_rate_per_s > self.limits.max_rate_per_s:
-                raise ValueError(
-                    f"stages[{index}] asks for {stage.highest_rate_per_s:g} calls/s, "
-                    f"above limits.max_rate_per_s = {self.limits.max_rate_per_s:g}"
-                )
-        if not self.slo and not (self.expect.dags or self.expect.healthy_components):
-            raise ValueError("slo must not be empty: without it nothing can be judged")
-        for index, text in enumerate(self.slo):
-            slo = parse_slo(text)
-            if slo.selector_key == "operation" and slo.selector_value not in self.traffic.mix:
-                raise ValueError(
-                    f"slo[{index}] names '{slo.selector_value}', which is not in traffic.mix "
-                    f"({', '.join(self.traffic.mix)})"
-                )
-        if self.question.ask == "capacity" and not self.slo:
-            raise ValueError("a capacity question needs an slo")
+        check_together(self)
         return self
+
+    @property
+    def recovery_rate_per_s(self) -> float | None:
+        """Calls per second of a recovery phase; None: there are none."""
+        if self.traffic.arrivals == "closed" or self.recovery.longest_s == 0:
+            return None
+        if self.recovery.rate_per_s is not None:
+            return self.recovery.rate_per_s
+        rates = [rate for s in self.stages for rate in (s.rate_per_s, s.ramp_to_rate_per_s) if rate]
+        return min(*rates, max(rates) / 2)  # of a single stage, half
+
+    def highest_rate_per_s(self, stage: Stage) -> float:
+        """The highest rate a stage reaches, over a second or longer.
+
+        Users of a closed workload reach it only if answers take no time.
+        """
+        if stage.users is not None and self.traffic.think_time_s is not None:
+            return stage.users / self.traffic.think_time_s
+        rates = (stage.rate_per_s, stage.ramp_to_rate_per_s, stage.peak_rate_per_s)
+        return max(rate or 0.0 for rate in rates)

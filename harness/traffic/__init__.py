@@ -1,5 +1,6 @@
-"""What is called and when: operations, targets, arrival schedules, the mix.
+"""What is called and when: operations, targets, arrival schedules, traces, users, the mix.
 
-Everything here is a pure function of the scenario, a seed and the targets: no clock, no sleep, no
-network. Sending lives in `locustfiles/` and `harness/transport/`.
+Everything here is a pure function of the scenario, a seed, the targets and the traces: no clock, no
+sleep, no network; the only files are the targets and traces kept in a run directory. Sending lives
+in `locustfiles/` and `harness/transport/`.
 """

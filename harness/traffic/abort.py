@@ -1,7 +1,5 @@
 """The rule that stops a run doing harm: too many errors among the calls of the last seconds."""
 
-from collections import deque
-
 FEWEST_CALLS = 20  # fewer say nothing
 
 
@@ -16,22 +14,19 @@ class ErrorRateRule:
     def __init__(self, *, limit: float, window_s: float) -> None:
         self._limit = limit
         self._window_s = window_s
-        self._seconds: deque[list[int]] = deque()  # [second, calls, errors]
+        self._seconds: dict[int, tuple[int, int]] = {}  # calls and errors
 
-    def add(self, time_s: float, *, is_error: bool) -> None:
-        """Count one call that ended at `time_s`; times never go back by a second or more."""
-        second = int(time_s)
-        if not self._seconds or self._seconds[-1][0] < second:
-            self._seconds.append([second, 0, 0])
-        self._seconds[-1][1] += 1
-        self._seconds[-1][2] += is_error
+    def add(self, second: int, *, calls: int, errors: int) -> None:
+        """Count calls that ended within one second of the clock; seconds may come in any order."""
+        before = self._seconds.get(second, (0, 0))
+        self._seconds[second] = (before[0] + calls, before[1] + errors)
 
     def reason_to_abort(self, now_s: float) -> str | None:
         """One sentence if the rule is broken, else None."""
-        while self._seconds and self._seconds[0][0] <= now_s - self._window_s - 1:
-            self._seconds.popleft()
-        calls = sum(entry[1] for entry in self._seconds)
-        errors = sum(entry[2] for entry in self._seconds)
+        oldest = now_s - self._window_s - 1
+        self._seconds = {second: n for second, n in self._seconds.items() if second > oldest}
+        calls = sum(entry[0] for entry in self._seconds.values())
+        errors = sum(entry[1] for entry in self._seconds.values())
         if calls < FEWEST_CALLS or errors < self._limit * calls:
             return None
         return (

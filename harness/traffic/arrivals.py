@@ -1,71 +1,206 @@
 """When calls are due: intended starts within one stage, for an open workload.
 
-Both kinds place points on the axis of expected arrivals and map them back to time by inverting the
-cumulative rate
+Calls are spaced on the axis of expected arrivals, y, and mapped back to time by inverting the
+cumulative rate y = L(t). Over a stage of D seconds a `Ramp` goes from rate r0 to rate r1:
 
     L(t) = r0 t + (r1 - r0) t^2 / (2 D),     t = 2 y / (r0 + sqrt(r0^2 + 2 (r1 - r0) y / D)),
 
-with r0, r1 the rates at the stage's start and end (per second), D its duration (s) and y = L(t).
+and `Steps` hold the rate r_k from t_k to t_(k+1), so that L is piecewise linear through
+(t_k, sum over j < k of r_j (t_(j+1) - t_j)) and its inverse is an interpolation.
+
 `poisson` uses unit-exponential gaps in y, which gives a Poisson process with rate L'(t)
 (time-rescaling: Cinlar 1975, ch. 4.7). `constant` uses unit gaps behind one random phase, so that
 the number of arrivals is L(D) on average and exactly L(D) where that is whole.
+
+Arrivals come in blocks, so that memory does not grow with the length of a stage. Blocks are drawn
+one after another from one stream of random numbers, whoever sends which of their calls.
 """
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-ArrivalKind = Literal["poisson", "constant"]
+Spacing = Literal["poisson", "constant"]
+Floats = npt.NDArray[np.float64]
 
-_STREAM = 1  # keeps these draws apart from those of the mix
+BLOCK = 65_536  # arrivals at most
 
 
-def stage_arrivals(
-    kind: ArrivalKind,
-    rate_per_s: float,
-    *,
-    ramp_to_rate_per_s: float | None = None,
-    duration_s: float,
-    seed: int,
-    stage_index: int,
-) -> npt.NDArray[np.float64]:
-    """Offsets from the stage's start in seconds, ascending, all in [0, duration_s).
+class Purpose(IntEnum):
+    """What random numbers are for: each purpose has a stream of its own within a stage."""
 
-    Args:
-        kind: how gaps are distributed.
-        rate_per_s: at the start of the stage.
-        ramp_to_rate_per_s: at its end; None: the rate stays.
-        duration_s: length of the stage.
-        seed: of the run; the same seed and stage index give the same offsets.
-        stage_index: index of the stage in the scenario.
+    ARRIVALS = 1
+    MIX = 2
+    USERS = 3
+    RECOVERY_ARRIVALS = 4
+    RECOVERY_MIX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Randomness:
+    """Reproducible random numbers for one purpose within one stage.
+
+    Attributes:
+        seed: of the run.
+        stage: index in the scenario.
+        purpose: numbers of different purposes are independent.
     """
-    end_rate_per_s = rate_per_s if ramp_to_rate_per_s is None else ramp_to_rate_per_s
-    expected = (rate_per_s + end_rate_per_s) / 2 * duration_s
-    generator = random_stream(seed, stage_index, _STREAM)
-    if kind == "poisson":
-        cumulative = _unit_poisson(expected, generator)
-    else:
-        cumulative = np.arange(generator.random(), expected, 1.0)
-    slope = (end_rate_per_s - rate_per_s) / duration_s
-    # Rounding may make the root a little negative at the very end of a ramp towards zero.
-    root = np.sqrt(np.maximum(rate_per_s**2 + 2 * slope * cumulative, 0.0))
-    offsets = 2 * cumulative / (rate_per_s + root)
-    return np.minimum(offsets, math.nextafter(duration_s, 0.0))
+
+    seed: int
+    stage: int
+    purpose: Purpose
+
+    def generator(self, *which: int) -> np.random.Generator:
+        """At its beginning; `which` tells apart those who share the purpose, such as users."""
+        return np.random.default_rng([self.seed % 2**64, self.stage, int(self.purpose), *which])
 
 
-def random_stream(seed: int, stage_index: int, stream: int) -> np.random.Generator:
-    """Independent random numbers for one purpose within one stage."""
-    return np.random.default_rng([seed % 2**64, stage_index, stream])
+class Pace(Protocol):
+    """How the rate goes over one stage."""
+
+    @property
+    def expected(self) -> float:
+        """Expected arrivals in the whole stage, L(D)."""
+
+    def time_of(self, expected_before: Floats) -> Floats:
+        """When so many arrivals are expected to have come, in seconds from the stage's start."""
 
 
-def _unit_poisson(expected: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Points of a Poisson process of rate one in [0, expected)."""
-    points = np.empty(0)
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """A rate that goes straight from one value to another, or stays."""
+
+    start_per_s: float
+    end_per_s: float
+    duration_s: float
+
+    @property
+    def expected(self) -> float:
+        """The area under the rate."""
+        return (self.start_per_s + self.end_per_s) / 2 * self.duration_s
+
+    def time_of(self, expected_before: Floats) -> Floats:
+        """The inverse of L; see the module."""
+        slope = (self.end_per_s - self.start_per_s) / self.duration_s
+        # Rounding may make the root a little negative at the very end of a ramp towards zero.
+        root = np.sqrt(np.maximum(self.start_per_s**2 + 2 * slope * expected_before, 0.0))
+        offset_s: Floats = 2 * expected_before / (self.start_per_s + root)
+        return offset_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """A rate that is held and changes at once, as the corners of L.
+
+    Attributes:
+        time_s: of each corner, ascending from 0 to the stage's end.
+        expected_before: L there.
+    """
+
+    time_s: Floats
+    expected_before: Floats
+
+    @classmethod
+    def held(cls, time_s: Floats, rate_per_s: Floats, duration_s: float) -> "Steps":
+        """Each rate holds from its time, the first of which is 0, to the next or the end."""
+        inside = time_s < duration_s
+        edges = np.append(time_s[inside], duration_s)
+        areas = rate_per_s[inside] * np.diff(edges)
+        return cls(edges, np.concatenate([[0.0], np.cumsum(areas)]))
+
+    @property
+    def expected(self) -> float:
+        """The area under the rate."""
+        return float(self.expected_before[-1])
+
+    def time_of(self, expected_before: Floats) -> Floats:
+        """The inverse of L; where the rate is zero nothing is due."""
+        return np.interp(expected_before, self.expected_before, self.time_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PacedArrivals:
+    """Arrivals at a pace.
+
+    Attributes:
+        spacing: how gaps are distributed.
+        pace: the rate.
+        duration_s: length of the stage.
+        randomness: the same gives the same arrivals.
+    """
+
+    spacing: Spacing
+    pace: Pace
+    duration_s: float
+    randomness: Randomness
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(len(points) for points in self._points())
+
+    def blocks(self) -> Iterator[Floats]:
+        """Offsets from the stage's start in seconds, ascending, all in [0, duration_s)."""
+        latest_s = math.nextafter(self.duration_s, 0.0)
+        last_s = 0.0
+        for points in self._points():
+            offset_s = np.clip(self.pace.time_of(points), last_s, latest_s)
+            # Rounding must not put one arrival before another.
+            np.maximum.accumulate(offset_s, out=offset_s)
+            last_s = float(offset_s[-1])
+            yield offset_s
+
+    def _points(self) -> Iterator[Floats]:
+        expected, generator = self.pace.expected, self.randomness.generator()
+        spaced = _unit_poisson(generator) if self.spacing == "poisson" else _unit_steps(generator)
+        for points in spaced:
+            if points[-1] >= expected:
+                points = points[points < expected]
+                if len(points):
+                    yield points
+                return
+            yield points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimedArrivals:
+    """Arrivals at given times.
+
+    Attributes:
+        time_s: ascending, from the stage's start.
+        duration_s: length of the stage; what is due later is left out.
+    """
+
+    time_s: Floats
+    duration_s: float
+
+    def count(self) -> int:
+        """How many there are."""
+        return int(np.searchsorted(self.time_s, self.duration_s))
+
+    def blocks(self) -> Iterator[Floats]:
+        """Offsets from the stage's start in seconds, ascending, all in [0, duration_s)."""
+        count = self.count()
+        for begin in range(0, count, BLOCK):
+            yield self.time_s[begin : min(begin + BLOCK, count)]
+
+
+def _unit_poisson(generator: np.random.Generator) -> Iterator[Floats]:
+    """Points of a Poisson process of rate one, without end."""
     last = 0.0
-    while last < expected:
-        gaps = generator.exponential(size=int(expected - last + 6 * math.sqrt(expected)) + 16)
-        points = np.concatenate([points, last + np.cumsum(gaps)])
+    while True:
+        points = last + np.cumsum(generator.exponential(size=BLOCK))
         last = float(points[-1])
-    return points[points < expected]
+        yield points
+
+
+def _unit_steps(generator: np.random.Generator) -> Iterator[Floats]:
+    """Points one apart, the first in [0, 1), without end."""
+    points: Floats = generator.random() + np.arange(BLOCK, dtype=np.float64)
+    while True:
+        yield points
+        points = points + float(BLOCK)  # another array: somebody may still hold the last one

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness.traffic.arrivals import random_stream
 
-_STREAM = 2  # keeps these draws apart from those of the arrivals
+class MixDraws:
+    """Entries of a mix, drawn one after another, independently and by weight.
 
-
-def choose_entries(
-    weights: Sequence[float], count: int, *, seed: int, stage_index: int
-) -> npt.NDArray[np.int64]:
-    """An index into `weights` for each of `count` arrivals, independently and by weight.
-
-    The same seed and stage index give the same choices.
+    Args:
+        weights: of the entries.
+        generator: what comes depends on it alone, not on how many are taken at a time.
     """
-    shares = np.asarray(weights, dtype=float)
-    generator = random_stream(seed, stage_index, _STREAM)
-    return generator.choice(len(shares), size=count, p=shares / shares.sum())
+
+    def __init__(self, weights: Sequence[float], generator: np.random.Generator) -> None:
+        shares = np.asarray(weights, dtype=float)
+        self._shares = shares / shares.sum()
+        self._generator = generator
+
+    def take(self, count: int) -> npt.NDArray[np.int64]:
+        """The next `count` of them, as indices into the weights."""
+        return self._generator.choice(len(self._shares), size=count, p=self._shares)

@@ -1,64 +1,159 @@
-"""A scenario's arrivals, stage by stage."""
+"""A scenario's arrivals, stage by stage, whole or as one worker's share."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.scenario.model import Scenario
-from harness.traffic.arrivals import stage_arrivals
-from harness.traffic.mix import choose_entries
+from analysis.records.schema import RECOVERY_ARRIVALS_FROM
+from harness.scenario.model import Scenario, Stage
+from harness.traffic.arrivals import PacedArrivals, Purpose, Ramp, Randomness, Steps, TimedArrivals
+from harness.traffic.mix import MixDraws
+from harness.traffic.traces import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Worker i of n has the arrivals whose index in the whole run is i modulo n."""
+
+    worker: int
+    workers: int
+
+
+WHOLE: Final = Share(0, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrivalBlock:
+    """Consecutive arrivals of one share: three arrays of one length, ordered by time.
+
+    Attributes:
+        arrival: index in the whole run.
+        offset_s: intended start, from the stage's start.
+        label: the entry of the mix, as an index into the schedule's labels.
+    """
+
+    arrival: npt.NDArray[np.int64]
+    offset_s: npt.NDArray[np.float64]
+    label: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class StageSchedule:
-    """The arrivals of one stage: three arrays of one length, ordered by time.
-
-    Any slice of all three is again a schedule: arrivals keep their index of the whole run.
+    """The arrivals of one stage.
 
     Attributes:
-        stage: index in the scenario.
+        stage: index in the scenario; -1 - k: the recovery phase after stage k.
         name: of the stage.
         duration_s: how long the stage lasts.
-        arrival: index in the whole run.
-        offset_s: intended start, from the stage's start.
-        label: the entry of the mix, as an index into `labels`.
         labels: names of the mix's entries.
+        first: index of its first arrival in the whole run.
+        count: its arrivals, of all workers.
+        arrivals: when they are due.
+        weights: of the mix's entries.
+        mix_randomness: chooses among them.
     """
 
     stage: int
     name: str
     duration_s: float
-    arrival: npt.NDArray[np.int64]
-    offset_s: npt.NDArray[np.float64]
-    label: npt.NDArray[np.int64]
     labels: tuple[str, ...]
+    first: int
+    count: int
+    arrivals: PacedArrivals | TimedArrivals = field(repr=False)
+    weights: tuple[float, ...] = field(repr=False)
+    mix_randomness: Randomness = field(repr=False)
+
+    def blocks(self, share: Share = WHOLE) -> Iterator[ArrivalBlock]:
+        """The arrivals of a share in order, none of the blocks empty; the same ones every time."""
+        draws = MixDraws(self.weights, self.mix_randomness.generator())
+        first = self.first
+        for offset_s in self.arrivals.blocks():
+            arrival = np.arange(first, first + len(offset_s))
+            label = draws.take(len(offset_s))
+            own = slice((share.worker - first) % share.workers, None, share.workers)
+            first += len(offset_s)
+            if len(arrival[own]):
+                yield ArrivalBlock(arrival[own], offset_s[own], label[own])
 
 
-def schedule_of(scenario: Scenario) -> Iterator[StageSchedule]:
-    """The schedules of all stages, in order; the same scenario always gives the same ones."""
-    traffic = scenario.traffic
-    labels = tuple(traffic.mix)
-    weights = [choice.weight for choice in traffic.mix.values()]
-    first = 0
+def schedule_of(scenario: Scenario, traces: Mapping[int, Trace]) -> Iterator[StageSchedule]:
+    """The schedules of all stages of an open workload, in order.
+
+    The same scenario and traces always give the same ones. Counting a stage's arrivals takes about
+    a second for every hundred million of them.
+
+    Args:
+        scenario: its arrivals are not "closed".
+        traces: by stage, of all stages that replay one.
+
+    Raises:
+        ValueError: the workload is closed: its calls depend on the answers.
+    """
+    seed, first = scenario.traffic.seed, 0
     for index, stage in enumerate(scenario.stages):
-        offset_s = stage_arrivals(
-            traffic.arrivals,
-            stage.rate_per_s,
-            ramp_to_rate_per_s=stage.ramp_to_rate_per_s,
-            duration_s=stage.duration_s,
-            seed=traffic.seed,
-            stage_index=index,
+        arrivals = _arrivals_of(
+            scenario, stage, traces.get(index), Randomness(seed, index, Purpose.ARRIVALS)
         )
-        count = len(offset_s)
+        count = arrivals.count()
         yield StageSchedule(
             stage=index,
             name=stage.name,
             duration_s=stage.duration_s,
-            arrival=np.arange(first, first + count),
-            offset_s=offset_s,
-            label=choose_entries(weights, count, seed=traffic.seed, stage_index=index),
-            labels=labels,
+            labels=tuple(scenario.traffic.mix),
+            first=first,
+            count=count,
+            arrivals=arrivals,
+            weights=scenario.traffic.weights,
+            mix_randomness=Randomness(seed, index, Purpose.MIX),
         )
         first += count
+
+
+def recovery_schedule(scenario: Scenario, after_stage: int) -> StageSchedule:
+    """The light load that shows when an overloaded environment is itself again.
+
+    Raises:
+        ValueError: the scenario has no recovery phases.
+    """
+    rate_per_s, duration_s = scenario.recovery_rate_per_s, scenario.recovery.longest_s
+    if rate_per_s is None:
+        raise ValueError("this scenario has no recovery phases")
+    seed = scenario.traffic.seed
+    arrivals = PacedArrivals(
+        "constant" if scenario.traffic.arrivals == "constant" else "poisson",
+        Ramp(rate_per_s, rate_per_s, duration_s),
+        duration_s,
+        Randomness(seed, after_stage, Purpose.RECOVERY_ARRIVALS),
+    )
+    return StageSchedule(
+        stage=-1 - after_stage,
+        name=f"recovery after {scenario.stages[after_stage].name}",
+        duration_s=duration_s,
+        labels=tuple(scenario.traffic.mix),
+        first=RECOVERY_ARRIVALS_FROM * (after_stage + 1),
+        count=arrivals.count(),
+        arrivals=arrivals,
+        weights=scenario.traffic.weights,
+        mix_randomness=Randomness(seed, after_stage, Purpose.RECOVERY_MIX),
+    )
+
+
+def _arrivals_of(
+    scenario: Scenario, stage: Stage, trace: Trace | None, randomness: Randomness
+) -> PacedArrivals | TimedArrivals:
+    kind, duration_s = scenario.traffic.arrivals, stage.duration_s
+    if kind == "closed" or stage.rate_per_s is None:
+        raise ValueError("a closed workload has no schedule: its calls depend on the answers")
+    if kind == "trace":
+        if trace is None:
+            raise ValueError(f"the trace of stage '{stage.name}' is missing")
+        if trace.rate_per_s is None:
+            return TimedArrivals(trace.time_s, duration_s)
+        steps = Steps.held(trace.time_s, trace.rate_per_s, duration_s)
+        return PacedArrivals("poisson", steps, duration_s, randomness)
+    end_per_s = stage.ramp_to_rate_per_s
+    ramp = Ramp(stage.rate_per_s, stage.rate_per_s if end_per_s is None else end_per_s, duration_s)
+    return PacedArrivals(kind, ramp, duration_s, randomness)

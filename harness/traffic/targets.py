@@ -1,8 +1,10 @@
 """What the calls of a run are aimed at, found once before the run and kept with its record."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import RecordError
 from harness.record.disk import writing
@@ -36,14 +38,9 @@ def save_targets(run_dir: Path, targets: Targets) -> None:
     Raises:
         HeadroomError: the disk is full or may not be written.
     """
-    tree = {
-        "airflow_version": targets.airflow_version,
-        "run_id": targets.run_id,
-        "dag_run_ids": {dag: list(runs) for dag, runs in targets.dag_run_ids.items()},
-    }
     path = run_dir / TARGETS_FILE
     with writing(path):
-        path.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(tree_of_targets(targets), indent=2) + "\n", encoding="utf-8")
 
 
 def load_targets(run_dir: Path) -> Targets:
@@ -54,11 +51,28 @@ def load_targets(run_dir: Path) -> Targets:
     """
     path = run_dir / TARGETS_FILE
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        return Targets(
-            airflow_version=tree["airflow_version"],
-            run_id=tree["run_id"],
-            dag_run_ids={dag: tuple(runs) for dag, runs in tree["dag_run_ids"].items()},
-        )
+        return targets_from_tree(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise RecordError(f"'{path}' is missing or damaged; prepare the run again.") from exc
+
+
+def tree_of_targets(targets: Targets) -> dict[str, Any]:
+    """The targets as JSON values."""
+    return {
+        "airflow_version": targets.airflow_version,
+        "run_id": targets.run_id,
+        "dag_run_ids": {dag: list(runs) for dag, runs in targets.dag_run_ids.items()},
+    }
+
+
+def targets_from_tree(tree: Mapping[str, Any]) -> Targets:
+    """The targets from JSON values.
+
+    Raises:
+        KeyError, TypeError, AttributeError: `tree` is not what `tree_of_targets` makes.
+    """
+    return Targets(
+        airflow_version=tree["airflow_version"],
+        run_id=tree["run_id"],
+        dag_run_ids={dag: tuple(runs) for dag, runs in tree["dag_run_ids"].items()},
+    )

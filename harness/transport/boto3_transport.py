@@ -1,22 +1,27 @@
-"""The transport everybody's own program uses: boto3's `invoke_rest_api`, without its retries.
+"""The transport everybody's own program uses: boto3's `invoke_rest_api`.
 
-One client, one attempt per call: boto3's default would send a call up to five times, POSTs too, and
-hide that in one latency. A read timeout above the service's own 10 s tells the two apart.
+Retries are off unless asked for: boto3's default sends a call up to three or five times, POSTs too,
+and hides that in one latency. With retries every attempt is counted, whether or not an answer came.
+A read timeout above the service's own 10 s tells the two apart.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
 
-from harness.aws.clients import client_of
+from harness.aws.clients import client_of, isolated_session, stand_in_client
 from harness.aws.translate import aws_call
+from harness.errors import EnvironmentAccessError
 from harness.traffic.operations import RestCall
 from harness.transport.answers import SERVICE_TIMEOUT_S, outcome_of_answer
 from harness.transport.outcome import CallResult, Outcome, Transport
+from harness.transport.retry_modes import RetryMode, retry_settings
 
 _NO_CREDENTIALS = (
     aws_errors.NoCredentialsError,
@@ -27,6 +32,23 @@ _NO_CREDENTIALS = (
 )
 
 
+@dataclass(slots=True)
+class _Attempts:
+    """What became of the call that this thread or greenlet is making."""
+
+    clock: Callable[[], float]
+    made: int = 0
+    last_began_s: float = 0.0
+
+    @property
+    def counted(self) -> int:
+        """At least one: 0 means that the generator did not send, not that boto3 refused to."""
+        return max(self.made, 1)
+
+
+_of_this_call: ContextVar[_Attempts | None] = ContextVar("attempts", default=None)
+
+
 def invoke_client(
     *,
     environment: str,
@@ -34,25 +56,43 @@ def invoke_client(
     profile: str | None,
     call_timeout_s: float,
     max_in_flight: int,
+    retries: RetryMode = "off",
+    variables: Mapping[str, str] | None = None,
 ) -> Any:
-    """A boto3 `mwaa` client for load: one attempt, a connection per call in flight.
+    """A boto3 `mwaa` client for load, with a connection per call in flight.
 
-    Endpoint and credentials come from botocore's standard configuration.
+    Args:
+        environment: its name, for error messages.
+        region: None: from botocore's standard configuration.
+        profile: None: from botocore's standard configuration.
+        call_timeout_s: of one attempt, for connecting and for each wait for bytes.
+        max_in_flight: how many calls may be in flight without a connection being thrown away.
+        retries: anything but off is botocore's own mode (see `harness.transport.retry_modes`).
+        variables: of the local stand-in, as for `harness.aws.clients.make_clients`. None: endpoint
+            and credentials come from botocore's standard configuration.
 
     Raises:
-        EnvironmentAccessError: the configuration is incomplete.
+        EnvironmentAccessError: the configuration is incomplete or wrong.
     """
     config = Config(
-        retries={"total_max_attempts": 1, "mode": "standard"},
+        retries=retry_settings(retries),  # type: ignore[arg-type]
         max_pool_connections=max_in_flight,
         connect_timeout=call_timeout_s,
         read_timeout=call_timeout_s,
         tcp_keepalive=True,
         user_agent_extra="headroom",
     )
-    with aws_call("creating AWS clients", environment=environment):
-        session = boto3.Session(profile_name=profile, region_name=region)
-        return client_of(session, "mwaa", config)
+    try:
+        with aws_call("creating AWS clients", environment=environment):
+            if variables is not None:
+                return stand_in_client(isolated_session(), "mwaa", variables, config)
+            session = boto3.Session(profile_name=profile, region_name=region)
+            return client_of(session, "mwaa", config)
+    except ValueError as exc:  # botocore's, for an endpoint or a number that is none
+        raise EnvironmentAccessError(
+            f"The AWS configuration cannot be used ({exc}); correct it, and check "
+            "AWS_ENDPOINT_URL_MWAA and AWS_MAX_ATTEMPTS if they are set."
+        ) from exc
 
 
 def boto3_transport(
@@ -70,6 +110,10 @@ def boto3_transport(
         service_timeout_s: after how long the service itself gives up.
         clock: seconds from any fixed point, to tell the service's timeout from its other errors.
     """
+    # Counted here, because ResponseMetadata has attempts only if the last one was answered. Last:
+    # adaptive mode waits in this event. The id: a client may serve several transports.
+    events = client.meta.events
+    events.register_last("before-send", _count_attempt, unique_id="headroom-attempts")
 
     def send(call: RestCall) -> CallResult:
         request: dict[str, Any] = {
@@ -81,19 +125,31 @@ def boto3_transport(
             request["QueryParameters"] = call.query
         if call.body is not None:
             request["Body"] = call.body
-        started = clock()
+        attempts = _Attempts(clock)
+        _of_this_call.set(attempts)
         try:
             answer = client.invoke_rest_api(**request)
         except aws_errors.ClientError as exc:
             answer = exc.response
         except Exception as exc:  # botocore's parser lets anything out on an unforeseen answer
-            return _without_answer(exc)
-        return _with_answer(answer, clock() - started, service_timeout_s)
+            return _without_answer(exc, attempts.counted)
+        # Of the last attempt alone: the service's time limit knows nothing of earlier ones.
+        elapsed_s = clock() - attempts.last_began_s
+        return _with_answer(answer, attempts.counted, elapsed_s, service_timeout_s)
 
     return send
 
 
-def _with_answer(answer: Any, elapsed_s: float, service_timeout_s: float) -> CallResult:
+def _count_attempt(**_: Any) -> None:
+    attempts = _of_this_call.get()
+    if attempts is not None:
+        attempts.made += 1
+        attempts.last_began_s = attempts.clock()
+
+
+def _with_answer(
+    answer: Any, attempts: int, elapsed_s: float, service_timeout_s: float
+) -> CallResult:
     meta = answer.get("ResponseMetadata", {})
     error = answer.get("Error")
     code = (error.get("Code") or "Unknown") if error else None
@@ -114,12 +170,16 @@ def _with_answer(answer: Any, elapsed_s: float, service_timeout_s: float) -> Cal
         airflow_status=airflow_status,
         error_code=code,
         response_bytes=int(length) if length is not None else None,
-        attempts=meta.get("RetryAttempts", 0) + 1,
+        attempts=attempts,
     )
 
 
-def _without_answer(error: Exception) -> CallResult:
-    return CallResult(_outcome_without_answer(error), error_code=type(error).__name__)
+def _without_answer(error: Exception, attempts: int) -> CallResult:
+    return CallResult(
+        _outcome_without_answer(error),
+        error_code=type(error).__name__,
+        attempts=attempts,
+    )
 
 
 def _outcome_without_answer(error: Exception) -> Outcome:

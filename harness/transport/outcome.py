@@ -1,7 +1,6 @@
 """What a call ended as. The words are the keys of `analysis.records.schema.LAYER_OF_OUTCOME`."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from harness.traffic.operations import RestCall
 
@@ -22,9 +21,8 @@ Outcome = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """The end of one call.
+class CallResult(NamedTuple):
+    """The end of one call; a named tuple, because one is made for every call.
 
     Attributes:
         outcome: who is to blame follows from it.

@@ -1,0 +1,352 @@
+"""A load test by workers that this process directs; it alone writes the record."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import gevent
+import numpy as np
+import pyarrow as pa
+
+from harness.errors import UsageError
+from harness.traffic.schedule import Share
+from locustfiles.accounts import PhaseAccount
+from locustfiles.books import Books
+from locustfiles.channel import ORDER, PING, PLAN, PONG, READY, REPORT, Channel, rows_from_wire
+from locustfiles.clock_offset import ClockOffset
+from locustfiles.crew import Drained
+from locustfiles.epoch import EpochClock
+from locustfiles.journal import Tally
+from locustfiles.plan import Blueprint, Phase
+
+LEAD_IN_S = 0.5  # orders are there, and understood, before a phase begins
+READY_WITHIN_S = 60.0
+SILENCE_S = 5.0  # of a worker, after which it counts as lost
+CLOSE_WITHIN_S = 10.0
+FIRST_PINGS = 10
+POLL_S = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Worker:
+    """What is known of one worker."""
+
+    number: int
+    peer: str
+    heard_s: float  # on the clock
+    ready: bool = False
+    error: str = ""
+    cpus: int = 0
+    tally: Tally = field(default_factory=Tally)
+    rows: int = 0
+    in_flight: int = 0
+    cpu_fraction: float = 0.0
+    sequence: int = 0
+    order: int = 0  # the last one it has carried out
+    completed: bool = True
+    took_s: float = 0.0
+    lost: str = ""
+    offset: ClockOffset = field(default_factory=ClockOffset)
+
+
+class Desk:
+    """Receives messages for whichever test goes on: Locust keeps listeners for ever.
+
+    Args:
+        channel: to the workers.
+        statistics: whether somebody looks at Locust's own.
+    """
+
+    def __init__(self, channel: Channel, *, statistics: bool) -> None:
+        self.channel = channel
+        self.statistics = statistics
+        self.test: MasterCarrier | None = None
+        self.tests = count(1)
+        for kind, handle in (
+            (READY, lambda test, worker, data: test.on_ready(worker, data)),
+            (PONG, lambda test, worker, data: test.on_pong(worker, data)),
+            (REPORT, lambda test, worker, data: test.on_report(worker, data)),
+        ):
+            channel.listen(kind, self._for_the_test(handle))
+
+    def _for_the_test(
+        self, handle: "Callable[[MasterCarrier, Worker, Mapping[str, Any]], None]"
+    ) -> Callable[[str, Mapping[str, Any]], None]:
+        def on_message(peer: str, data: Mapping[str, Any]) -> None:
+            test = self.test
+            worker = None if test is None else test.workers.get(peer)
+            if test is not None and worker is not None and data["test"] == test.number:
+                handle(test, worker, data)
+
+        return on_message
+
+
+class MasterCarrier:
+    """See `locustfiles.direction.Carrier`."""
+
+    lead_in_s = LEAD_IN_S
+
+    def __init__(
+        self,
+        desk: Desk,
+        blueprint: Blueprint,
+        books: Books,
+        event: Callable[..., None],
+        epoch: EpochClock,
+    ) -> None:
+        self.number = next(desk.tests)
+        self.workers: dict[str, Worker] = {}
+        self._blueprint = blueprint
+        self._channel = desk.channel
+        self._statistics = desk.statistics
+        self._books = books
+        self._event = event
+        self._epoch = epoch
+        self._orders = count(1)
+        self._accounts: dict[int, PhaseAccount] = {}
+        self._shares: dict[int, dict[int, Share]] = {}  # by stage, by worker
+        self._until_s: dict[int, float] = {}  # by stage, when it ended, in epoch seconds
+        self._settled = Tally()
+        self._stopping = False
+        self._broken: Exception | None = None
+        desk.test = self
+
+    @property
+    def tally(self) -> Tally:
+        """See `Carrier`."""
+        return sum((worker.tally for worker in self.workers.values()), self._settled)
+
+    @property
+    def in_flight(self) -> int:
+        """See `Carrier`."""
+        return sum(worker.in_flight for worker in self._present())
+
+    def prepare(self) -> None:
+        """Send the plan to all workers that are connected, and compare clocks.
+
+        Raises:
+            UsageError: a worker cannot carry it out, or does not answer.
+        """
+        wire = self._blueprint.to_wire()
+        for number, peer in enumerate(self._channel.peers()):
+            self.workers[peer] = Worker(number, peer, self._epoch.clock())
+            plan = {
+                "test": self.number,
+                "number": number,
+                "blueprint": wire,
+                "statistics": self._statistics,
+            }
+            self._channel.send(PLAN, plan, peer)
+        self._wait_for(lambda worker: worker.ready, READY_WITHIN_S, silence_counts=False)
+        for worker in self.workers.values():
+            if worker.error:
+                raise UsageError(worker.error)
+            if not worker.ready:
+                raise UsageError(
+                    f"Worker {worker.number} did not get ready within {READY_WITHIN_S:g} s; its "
+                    "log says why."
+                )
+            self._tell("worker_joined", worker=worker.number, cpus=worker.cpus)
+        for _ in range(FIRST_PINGS):
+            self._ping()
+            gevent.sleep(POLL_S)
+        self._wait_for(lambda worker: worker.offset.count > 0, SILENCE_S)
+        self._tell_clocks()
+
+    def run(self, phase: Phase, start_s: float) -> bool:
+        """See `Carrier`."""
+        present = self._present()
+        if self._stopping or not present:
+            return False
+        shares = {w.number: Share(i, len(present)) for i, w in enumerate(present)}
+        start_epoch_s = self._epoch.epoch_s(start_s)
+        self._shares[phase.stage] = shares
+        if phase.schedule is not None:
+            self._accounts[phase.stage] = PhaseAccount(phase, start_epoch_s)
+        order = next(self._orders)
+        for worker in present:
+            share = shares[worker.number]
+            message = {
+                "test": self.number,
+                "order": order,
+                "do": "send",
+                "stage": phase.stage,
+                "share": [share.worker, share.workers],
+                "start_s": start_epoch_s,
+                "ahead_s": worker.offset.ahead_s,
+            }
+            self._channel.send(ORDER, message, worker.peer)
+        self._wait_for(lambda worker: worker.order >= order)
+        self._until_s[phase.stage] = self._epoch.now_s()
+        left = self._present()
+        return bool(left) and not self._stopping and all(worker.completed for worker in left)
+
+    def end_phase(self) -> None:
+        """See `Carrier`."""
+        self._tell_workers({"do": "end_phase"})
+
+    def stop(self) -> None:
+        """See `Carrier`."""
+        self._stopping = True
+        self._tell_workers({"do": "stop"})
+
+    def drain(self) -> Drained:
+        """See `Carrier`."""
+        self._order("drain")
+        present = self._present()
+        self._settle()
+        self._tell_clocks()
+        took_s = max((worker.took_s for worker in present), default=0.0)
+        return Drained(sum(worker.in_flight for worker in present), took_s)
+
+    def tick(self) -> None:
+        """See `Carrier`.
+
+        Raises:
+            Exception: what went wrong with a report; Locust only logs errors of its listeners.
+        """
+        if self._broken is not None:
+            raise self._broken
+        self._notice_losses()
+
+    def beat(self) -> float:
+        """See `Carrier`."""
+        self._ping()
+        return max((worker.cpu_fraction for worker in self._present()), default=0.0)
+
+    def close(self) -> None:
+        """See `Carrier`."""
+        self._order("close", within_s=CLOSE_WITHIN_S)
+        self._settle()
+
+    def on_ready(self, worker: Worker, data: Mapping[str, Any]) -> None:
+        """A worker has its plan, or says why it cannot carry it out."""
+        worker.heard_s = self._epoch.clock()
+        worker.cpus = int(data["cpus"])
+        worker.error = str(data["error"])
+        worker.ready = True
+
+    def on_pong(self, worker: Worker, data: Mapping[str, Any]) -> None:
+        """A worker has answered a ping."""
+        worker.heard_s = self._epoch.clock()
+        worker.offset.add(
+            sent_s=float(data["sent_s"]),
+            answered_s=float(data["now_s"]),
+            received_s=self._epoch.now_s(),
+        )
+
+    def on_report(self, worker: Worker, data: Mapping[str, Any]) -> None:
+        """A worker tells what it has done since its last report."""
+        if worker.lost:  # its arrivals are settled
+            return
+        worker.heard_s = self._epoch.clock()
+        if data["sequence"] != worker.sequence + 1:
+            self._tell("note", message=f"A report of worker {worker.number} was lost on the way.")
+        worker.sequence = int(data["sequence"])
+        try:
+            for batch in rows_from_wire(data["rows"]):
+                self._take_in(worker, batch)
+        except Exception as exc:
+            self._broken = exc
+            raise
+        worker.tally = Tally(*data["tally"])
+        worker.in_flight = int(data["in_flight"])
+        worker.cpu_fraction = float(data["cpu_fraction"])
+        if data["load"] is not None:
+            self._tell(
+                "generator_load", worker=worker.number, in_flight=worker.in_flight, **data["load"]
+            )
+        if data["order"] is not None:
+            worker.completed = bool(data["completed"])
+            worker.took_s = float(data["took_s"])
+            worker.order = int(data["order"])
+        if data["leaving"]:
+            self._lose(worker, "it was stopped")
+
+    def _take_in(self, worker: Worker, batch: pa.RecordBatch) -> None:
+        stages = batch.column("stage").to_numpy()
+        for stage in np.unique(stages).tolist():
+            own = batch.filter(pa.array(stages == stage))
+            account = self._accounts.get(stage)
+            fresh = own if account is None else account.take(own)
+            worker.rows += fresh.num_rows
+            self._books.take_in(fresh)
+
+    def _present(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if not worker.lost]
+
+    def _order(self, what: str, *, within_s: float | None = None) -> None:
+        order = next(self._orders)
+        self._tell_workers({"order": order, "do": what})
+        self._wait_for(lambda worker: worker.order >= order, within_s)
+
+    def _wait_for(
+        self,
+        has_done: Callable[[Worker], bool],
+        within_s: float | None = None,
+        *,
+        silence_counts: bool = True,
+    ) -> None:
+        """Until all workers that are still there have done it, or time is up."""
+        began_s = self._epoch.clock()
+        while not all(has_done(worker) for worker in self._present()):
+            if within_s is not None and self._epoch.clock() - began_s > within_s:
+                return
+            gevent.sleep(POLL_S)
+            self._notice_losses(silence_counts=silence_counts)
+
+    def _tell_workers(self, message: Mapping[str, Any]) -> None:
+        for worker in self._present():
+            self._channel.send(ORDER, {"test": self.number, **message}, worker.peer)
+
+    def _ping(self) -> None:
+        for worker in self._present():
+            ping = {"test": self.number, "sent_s": self._epoch.now_s()}
+            self._channel.send(PING, ping, worker.peer)
+
+    def _notice_losses(self, *, silence_counts: bool = True) -> None:
+        connected = set(self._channel.peers())
+        for worker in self._present():
+            if worker.peer not in connected:
+                self._lose(worker, "it is no longer connected")
+            elif silence_counts and self._epoch.clock() - worker.heard_s > SILENCE_S:
+                self._lose(worker, f"nothing was heard of it for {SILENCE_S:g} s")
+
+    def _lose(self, worker: Worker, reason: str) -> None:
+        worker.lost = reason
+        logger.warning("Worker %d is lost: %s.", worker.number, reason)
+        self._tell("worker_lost", worker=worker.number, reason=reason)
+
+    def _settle(self) -> None:
+        """Write down what lost workers can no longer report; all phases so far are over then."""
+        for stage, account in self._accounts.items():
+            for worker in self.workers.values():
+                share = self._shares[stage].get(worker.number)
+                if worker.lost and share is not None:
+                    until_s = self._until_s.get(stage, self._epoch.now_s())
+                    for batch in account.missing(worker.number, share, until_s):
+                        self._books.take_in(batch)
+                        self._settled.arrivals += batch.num_rows
+                        self._settled.unsent += batch.num_rows
+        for worker in self.workers.values():
+            if worker.lost:  # what it counted and did not report is among the missing
+                worker.tally.arrivals = worker.rows
+        self._accounts.clear()
+        self._shares.clear()
+
+    def _tell_clocks(self) -> None:
+        for worker in self._present():
+            if worker.offset.count:
+                self._tell(
+                    "clock_offset",
+                    worker=worker.number,
+                    offset_s=worker.offset.ahead_s,
+                    uncertainty_s=worker.offset.uncertainty_s,
+                )
+
+    def _tell(self, kind: str, **fields: object) -> None:
+        self._event(kind, time_s=self._epoch.now_s(), **fields)

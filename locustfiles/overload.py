@@ -1,0 +1,86 @@
+"""Sees, while the load goes on, whether a stage broke the SLO and when it holds again.
+
+The judgement is the analysis's own, over the rows that have come in so far. Webserver metrics come
+too late for it, so only the lines about calls are judged.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.calls import calls_of, good_calls
+from analysis.judge import Window, judge
+from analysis.records.schema import REQUESTS_SCHEMA
+from analysis.recovery import call_lines, held_from_s
+from analysis.slo import Slo
+
+KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
+
+
+class Overload:
+    """Looks at one phase at a time.
+
+    Args:
+        slos: of the scenario.
+        hold_s: how long the SLO must hold to hold again.
+    """
+
+    def __init__(self, slos: Sequence[Slo], *, hold_s: float) -> None:
+        self._slos = call_lines(slos)
+        self._hold_s = hold_s
+        self._stage = 0
+        self._from_s = 0.0
+        self._batches: deque[pa.RecordBatch] = deque()
+        self._kept = 0
+
+    def look_at(self, stage: int, from_s: float) -> None:
+        """From now on, at calls of this stage whose intended start is not before `from_s`."""
+        self._stage = stage
+        self._from_s = from_s
+        self._batches.clear()
+        self._kept = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Rows of any stage."""
+        own = batch.filter(pc.equal(batch.column("stage"), self._stage))
+        if not own.num_rows:
+            return
+        self._batches.append(own)
+        self._kept += own.num_rows
+        while self._kept - self._batches[0].num_rows >= KEPT_ROWS:
+            self._kept -= self._batches.popleft().num_rows
+
+    def broke_slo(self, *, in_flight: int, rate_per_s: float) -> bool:
+        """Whether the stage, at its end, has broken a line about calls.
+
+        By Little's law, more calls in flight than rate times threshold means that calls take longer
+        than the threshold on average, even if none of them has been answered.
+        """
+        if not self._slos:
+            return False
+        limits_s = [slo.threshold for slo in self._slos if slo.metric == "latency"]
+        if limits_s and in_flight > max(rate_per_s * min(limits_s), 1.0):
+            return True
+        calls = calls_of(self._table())
+        calls = calls.where(calls.intended_start_s >= self._from_s)
+        window = Window(calls, good_calls(calls, self._slos), ())
+        return bool(len(calls)) and any(judge(slo, window).met is False for slo in self._slos)
+
+    def has_recovered(self) -> bool:
+        """Whether the SLO has held for `hold_s` over arrivals that have all had their answer."""
+        table = self._table()
+        if not self._slos or not table.num_rows:
+            return False
+        table = table.sort_by("arrival")
+        # Arrivals of a phase are numbered without gaps: a gap is a call that has not ended.
+        arrival = table.column("arrival").to_numpy()
+        answered = int(np.argmax(np.append(np.diff(arrival) != 1, True))) + 1
+        until_s = float(table.column("intended_start_s")[answered - 1].as_py())
+        calls = calls_of(table.slice(0, answered))
+        return held_from_s(calls, self._slos, self._hold_s, until_s) is not None
+
+    def _table(self) -> pa.Table:
+        return pa.Table.from_batches(list(self._batches), REQUESTS_SCHEMA)

@@ -1,0 +1,232 @@
+"""One of several load processes: carries out its shares and ships its rows to the master."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.queue import SimpleQueue
+
+from harness.errors import HeadroomError
+from harness.traffic.schedule import Share
+from locustfiles.channel import ORDER, PING, PLAN, PONG, READY, REPORT, Channel, rows_to_wire
+from locustfiles.crew import Crew
+from locustfiles.epoch import EpochClock
+from locustfiles.journal import Journal, Report
+from locustfiles.lone import LOAD_EVENT_EVERY_S, MANY_ROWS
+from locustfiles.meter import LoadMeter
+from locustfiles.plan import Phase, Plan, blueprint_from_wire, plan_of
+from locustfiles.pool import SenderPool
+
+TICK_S = 0.2
+REPORT_EVERY_S = 1.0
+MASTER_SILENCE_S = 5.0  # load must not go on when nobody records it
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerDesk:
+    """Receives a master's messages for whichever test goes on.
+
+    Args:
+        channel: to the master.
+        pool: the senders of this process.
+        allowed_arn: the environment on AWS that may be loaded; "": none.
+        report: feeds Locust's statistics, where the master says that somebody looks at them.
+        give_up: ends this process in order, with a plan that was refused (True) or a master that is
+            gone (False).
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        pool: SenderPool,
+        *,
+        allowed_arn: str,
+        report: Report,
+        give_up: Callable[[bool], None],
+    ) -> None:
+        self.test: WorkerTest | None = None
+        self._channel = channel
+        self._pool = pool
+        self._allowed_arn = allowed_arn
+        self._report = report
+        self._give_up = give_up
+        channel.listen(PLAN, self._on_plan, may_wait=True)
+        channel.listen(PING, self._on_ping)
+        channel.listen(ORDER, self._on_order)
+
+    def finish(self) -> None:
+        """Drain and report what is left, if a test goes on."""
+        if self.test is not None:
+            self.test.finish()
+
+    def _on_plan(self, _: str, data: Mapping[str, Any]) -> None:
+        answer = {"test": data["test"], "cpus": os.cpu_count() or 1, "error": ""}
+        try:
+            blueprint = blueprint_from_wire(data["blueprint"], allowed_arn=self._allowed_arn)
+            plan = plan_of(blueprint)
+        except HeadroomError as exc:
+            logger.critical("%s", exc)
+            self._channel.send(READY, {**answer, "error": str(exc)})
+            self._give_up(True)
+            return
+        self.test = WorkerTest(
+            data["test"],
+            data["number"],
+            plan,
+            self._channel,
+            self._pool,
+            report=self._report if data["statistics"] else None,
+            give_up=lambda: self._give_up(False),
+        )
+        self._channel.send(READY, answer)
+
+    def _on_ping(self, _: str, data: Mapping[str, Any]) -> None:
+        if self.test is not None and data["test"] == self.test.number:
+            self.test.on_ping(data)
+
+    def _on_order(self, _: str, data: Mapping[str, Any]) -> None:
+        if self.test is not None and data["test"] == self.test.number:
+            self.test.on_order(data)
+
+
+class WorkerTest:
+    """This worker's part of one load test."""
+
+    def __init__(
+        self,
+        number: int,
+        worker: int,
+        plan: Plan,
+        channel: Channel,
+        pool: SenderPool,
+        *,
+        report: Report | None,
+        give_up: Callable[[], None],
+    ) -> None:
+        self.number = number
+        self._blueprint = plan.blueprint
+        self._phases = {phase.stage: phase for phase in plan.blueprint.phases()}
+        self._channel = channel
+        self._epoch = EpochClock()
+        self._journal = Journal(self._epoch, report, worker=worker)
+        self._crew = Crew(plan, pool, self._journal)
+        self._meter = LoadMeter()
+        self._give_up = give_up
+        self._orders: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._sequence = 0
+        self._parent = os.getppid()
+        self._heard_s = self._reported_s = self._load_told_s = self._epoch.clock()
+        self._ended = Event()
+        self._busy = [
+            gevent.spawn(self._meter.watch_stalls),
+            gevent.spawn(self._keep_ticking),
+        ]
+        gevent.spawn(self._carry_out_orders)
+
+    def on_ping(self, data: Mapping[str, Any]) -> None:
+        """Answer at once: the way there and back is what counts."""
+        pong = {"test": self.number, "sent_s": data["sent_s"], "now_s": self._epoch.now_s()}
+        self._channel.send(PONG, pong)
+        self._heard_s = self._epoch.clock()
+
+    def on_order(self, data: Mapping[str, Any]) -> None:
+        """Some orders are for now, the others for when those before are done."""
+        self._heard_s = self._epoch.clock()
+        match data["do"]:
+            case "stop":
+                self._crew.stop()
+            case "end_phase":
+                self._crew.end_phase()
+            case _:
+                self._orders.put(data)
+
+    def finish(self) -> None:
+        """Send nothing more, wait for calls in flight and tell the master that this was all."""
+        if self._ended.is_set():
+            return
+        self._crew.stop()
+        self._crew.drain()
+        self._crew.close()
+        self._send_report(leaving=True)
+        self._end()
+
+    def _carry_out_orders(self) -> None:
+        while not self._ended.is_set():
+            order = self._orders.get()
+            completed, took_s = True, 0.0
+            match order["do"]:
+                case "send":
+                    completed = self._send_share(order)
+                    self._load_told_s = 0.0  # what belongs to this phase is told with its end
+                case "drain":
+                    took_s = self._crew.drain().took_s
+                case "close":
+                    self._crew.close()
+            self._send_report(order=order["order"], completed=completed, took_s=took_s)
+            if order["do"] == "close":
+                self._end()
+
+    def _send_share(self, order: Mapping[str, Any]) -> bool:
+        self._journal.follow(order["ahead_s"])
+        start_s = self._epoch.on_clock_s(order["start_s"] + order["ahead_s"])
+        return self._crew.run(self._phase(order["stage"]), start_s, Share(*order["share"]))
+
+    def _phase(self, stage: int) -> Phase:
+        return self._phases[stage] if stage >= 0 else self._blueprint.recovery_after(-1 - stage)
+
+    def _keep_ticking(self) -> None:
+        while True:
+            gevent.sleep(TICK_S)
+            now_s = self._epoch.clock()
+            due = now_s - self._reported_s >= REPORT_EVERY_S
+            if due or self._journal.waiting_rows() >= MANY_ROWS:
+                self._send_report()
+            if now_s - self._heard_s > MASTER_SILENCE_S or os.getppid() != self._parent:
+                logger.critical("The master is gone, so this worker stops.")
+                gevent.spawn(self._leave)
+                return
+
+    def _leave(self) -> None:
+        self.finish()
+        self._give_up()
+
+    def _send_report(
+        self,
+        *,
+        order: int | None = None,
+        completed: bool = True,
+        took_s: float = 0.0,
+        leaving: bool = False,
+    ) -> None:
+        now_s = self._epoch.clock()
+        load = None
+        if now_s - self._load_told_s >= LOAD_EVENT_EVERY_S:
+            self._load_told_s = now_s
+            load = self._meter.report()
+        self._sequence += 1
+        self._reported_s = now_s
+        self._channel.send(
+            REPORT,
+            {
+                "test": self.number,
+                "sequence": self._sequence,
+                "rows": rows_to_wire(self._journal.take()),
+                "tally": list(astuple(self._journal.tally)),
+                "in_flight": self._crew.in_flight,
+                "cpu_fraction": self._meter.cpu_fraction(),
+                "load": load,
+                "order": order,
+                "completed": completed,
+                "took_s": took_s,
+                "leaving": leaving,
+            },
+        )
+
+    def _end(self) -> None:
+        self._ended.set()
+        gevent.killall(self._busy, block=False)
