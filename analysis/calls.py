@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from analysis.labels import Labels, labels_of
+from analysis.labels import Mask as Mask
+from analysis.records.columns import whole
 from analysis.records.schema import LAYER_OF_OUTCOME, OUTCOMES_BEFORE_WEBSERVER
 from analysis.slo import Slo
 
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Number = TypeVar("Number", np.int32, np.float64)
 
 CENSORED_OUTCOMES = ("service_timeout", "client_timeout")
 
@@ -22,11 +25,15 @@ LOWEST_PERCENTILE_OF_A_LIMIT = 90.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calls:
-    """Arrivals, one element each; times in epoch seconds, NaN where a call was not sent."""
+    """Arrivals, one element each; times in epoch seconds, NaN where a call was not sent.
 
-    stage: NDArray[np.int64]
-    operation: NDArray[Any]  # labels of the mix
-    outcome: NDArray[Any]  # keys of LAYER_OF_OUTCOME
+    A call takes 30 bytes, so that ten million of them fit into any machine. Masks are cheap, copies
+    are not: choose times by a mask of all calls rather than by `where` and then a mask.
+    """
+
+    stage: NDArray[np.int32]
+    operation: Labels  # labels of the mix
+    outcome: Labels  # keys of LAYER_OF_OUTCOME
     intended_start_s: Floats
     lag_s: Floats
     service_time_s: Floats
@@ -47,7 +54,7 @@ class Calls:
 
     def of_operation(self, operation: str | None) -> "Calls":
         """The calls of one operation; None: all."""
-        return self if operation is None else self.where(self.operation == operation)
+        return self if operation is None else self.where(self.operation.are(operation))
 
     @property
     def latency_s(self) -> Floats:
@@ -67,39 +74,51 @@ class Calls:
     @property
     def sent(self) -> Mask:
         """Calls that left the generator."""
-        took_time = np.isfinite(self.service_time_s + self.lag_s)
-        return np.asarray((self.outcome != "unsent") & took_time)
+        took_time = np.isfinite(self.service_time_s) & np.isfinite(self.lag_s)
+        return took_time & ~self.outcome.are("unsent")
 
     @property
     def ok(self) -> Mask:
         """Calls that ended as they should."""
-        return np.asarray(self.sent & (self.outcome == "ok"))
+        return self.sent & self.outcome.are("ok")
 
     @property
     def censored(self) -> Mask:
         """Calls cut at a time limit: they would have taken at least as long as they did."""
-        return self.sent & np.isin(self.outcome, CENSORED_OUTCOMES)
+        return self.sent & self.outcome.are(*CENSORED_OUTCOMES)
 
     @property
     def timed(self) -> Mask:
         """Calls whose time says something about the environment: ok, or cut at a time limit."""
-        return self.ok | self.censored
+        return self.sent & self.outcome.are("ok", *CENSORED_OUTCOMES)
 
     @property
     def reached_webserver(self) -> Mask:
         """Calls that cost a webserver work."""
-        return self.sent & ~np.isin(self.outcome, sorted(OUTCOMES_BEFORE_WEBSERVER))
+        return self.sent & ~self.outcome.are(*OUTCOMES_BEFORE_WEBSERVER)
+
+    def times_s(self, metric: str, chosen: Mask) -> Floats:
+        """The latencies ("latency") or service times ("service_time") of the calls chosen."""
+        times_s = self.service_time_s[chosen]
+        if metric == "latency":
+            times_s += self.lag_s[chosen]
+        return times_s
 
 
 def calls_of(requests: pa.Table) -> Calls:
-    """The calls of a record's requests table (columns as in `REQUESTS_SCHEMA`)."""
+    """The calls of a record's requests table (columns as in `REQUESTS_SCHEMA`).
+
+    What the table has in one piece and without nulls is not copied.
+    """
+    outcome = labels_of(requests.column("outcome"))
     return Calls(
-        stage=_numbers(requests, "stage").astype(np.int64),
-        operation=_words(requests, "operation"),
-        outcome=_known_outcomes(_words(requests, "outcome")),
-        intended_start_s=_numbers(requests, "intended_start_s"),
-        lag_s=_numbers(requests, "lag_s"),
-        service_time_s=_numbers(requests, "service_time_s"),
+        stage=_numbers(requests, "stage", np.int32),
+        operation=labels_of(requests.column("operation")),
+        # An outcome of a later version is still a failure; it counts as the service's.
+        outcome=outcome.restricted_to(LAYER_OF_OUTCOME, otherwise="service_error"),
+        intended_start_s=_numbers(requests, "intended_start_s", np.float64),
+        lag_s=_numbers(requests, "lag_s", np.float64),
+        service_time_s=_numbers(requests, "service_time_s", np.float64),
     )
 
 
@@ -109,16 +128,14 @@ def good_calls(calls: Calls, slos: Iterable[Slo]) -> Mask:
     Only lines about p90 and above or the maximum are limits for a single call; a median or a mean
     is met by a mix of fast and slow ones.
     """
-    limit_s = np.full(len(calls), np.inf)
+    good, latency_s = calls.ok, calls.latency_s
     for slo in slos:
         if is_latency_limit(slo):
-            concerned = (
-                calls.operation == slo.selector_value
-                if slo.selector_key
-                else np.full(len(calls), fill_value=True)
-            )
-            limit_s[concerned] = np.minimum(limit_s[concerned], slo.threshold)
-    return calls.ok & (calls.latency_s <= limit_s)
+            within = latency_s <= slo.threshold
+            if slo.selector_value is not None:
+                within |= ~calls.operation.are(slo.selector_value)
+            good &= within
+    return good
 
 
 def is_latency_limit(slo: Slo) -> bool:
@@ -130,21 +147,7 @@ def is_latency_limit(slo: Slo) -> bool:
     )
 
 
-def _numbers(table: pa.Table, column: str) -> Floats:
-    values = table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float64)
-
-
-def _words(table: pa.Table, column: str) -> NDArray[Any]:
-    # Fixed-width strings compare fast; object arrays of millions of rows would not.
-    encoded = table.column(column).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    labels = np.array(encoded.dictionary.to_pylist() or [""], dtype=str)
-    return np.asarray(labels[encoded.indices.to_numpy(zero_copy_only=False)])
-
-
-def _known_outcomes(outcome: NDArray[Any]) -> NDArray[Any]:
-    # An outcome of a later version is still a failure; it counts as the service's.
-    known = np.isin(outcome, sorted(LAYER_OF_OUTCOME))
-    return np.asarray(np.where(known, outcome, "service_error"))
+def _numbers(table: pa.Table, column: str, kind: type[Number]) -> NDArray[Number]:
+    """A column; NaN for nulls."""
+    values = whole(table.column(column)).to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=kind)

@@ -14,14 +14,30 @@ from analysis.setting import Setting
 from analysis.slo import parse_slo
 from analysis.stages import stage_label
 
+CLOSED_HAS_NO_CAPACITY = (
+    "A closed workload cannot tell a capacity: its users wait for slow answers and so send less, "
+    "just when a rate would be too high; ask with open arrivals (poisson, constant or trace)."
+)
 THROTTLED_SHARE = 0.01  # of the calls sent
 BUSY_CPU_PERCENT = 80.0  # mean of a stage
 BUSIEST_CPU_PERCENT = 90.0  # one webserver in one period
 MOST_ERRORS = 0.5
 
 
-def find_capacity(setting: Setting, stages: Sequence[StageStats]) -> CapacityResult:
-    """Compare the stages in the order of their rates."""
+def find_capacity(
+    setting: Setting, stages: Sequence[StageStats], *, miscounted: str = ""
+) -> CapacityResult:
+    """Compare the stages in the order of their rates.
+
+    Args:
+        setting: an open workload, or there is no capacity.
+        stages: all that were measured.
+        miscounted: why the rows do not stand for the arrivals, so that no stage can be judged.
+    """
+    if setting.is_closed:
+        return _refused("unknown", CLOSED_HAS_NO_CAPACITY)
+    if miscounted:
+        return _refused("generator", miscounted)
     by_rate = sorted(stages, key=lambda stage: (stage.rate_per_s, stage.index))
     passed = [stage for stage in by_rate if _passed(stage)]
     highest = passed[-1] if passed else None
@@ -53,6 +69,10 @@ def inversions(stages: Sequence[StageStats], capacity: CapacityResult) -> tuple[
         for stage in stages
         if _failed(stage) and stage.rate_per_s < highest.rate_per_s
     )
+
+
+def _refused(bottleneck: str, why: str) -> CapacityResult:
+    return CapacityResult(None, None, None, None, bottleneck, why)
 
 
 def _why_it_differed(stage: StageStats, highest: StageStats) -> str:

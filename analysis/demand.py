@@ -209,12 +209,13 @@ def _refused(periods: int) -> DemandResult:
 def _observe(
     calls: Calls, periods: Sequence[WebserverPeriod], webserver_cpu: float
 ) -> _Observations:
-    working = calls.where(calls.reached_webserver)
+    working = calls.reached_webserver
     webservers = np.array([float(p.webservers or 0) for p in periods])
     fraction = np.array([(p.cpu_percent or 0.0) / 100 for p in periods])
     columns, operations = [], []
-    for operation in np.unique(working.operation).tolist():
-        work = calls_in_periods(working.of_operation(operation), periods)
+    for operation in calls.operation.counts():
+        own = calls.where(working & calls.operation.are(operation))
+        work = calls_in_periods(own, periods)
         if work.any():
             operations.append(operation)
             columns.append(work / periods[0].period_s)

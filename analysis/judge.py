@@ -1,12 +1,19 @@
-"""Judges one SLO line over one window of calls and metric periods."""
+"""Judges one SLO line over one window of calls and metric periods.
+
+A call that was cut at a time limit would have taken at least as long as it did. A percentile, mean
+or maximum of times therefore lies between its value with the cut calls as recorded and its value
+with them taking for ever. A line that both ends meet is met, one that neither meets is broken, and
+any other cannot be judged.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.calls import Calls, Mask
-from analysis.latency import percentile
+from analysis.calls import Calls, Floats
+from analysis.labels import Mask
+from analysis.latency import value_at_rank, values_for_percentile
 from analysis.records.schema import LAYER_OF_OUTCOME
 from analysis.results import SloResult
 from analysis.slo import Slo
@@ -20,6 +27,7 @@ class Window:
     calls: Calls
     good: Mask  # of `calls`: met the latency thresholds and ended ok
     periods: Sequence[WebserverPeriod]
+    inside: Mask | None = None  # which of `calls` the window is about; None: all
 
 
 def judge(slo: Slo, window: Window) -> SloResult:
@@ -27,11 +35,35 @@ def judge(slo: Slo, window: Window) -> SloResult:
 
     `met` is None, with a reason, when the window cannot tell.
     """
-    observed, reason = _observed(slo, window)
+    if slo.metric in ("latency", "service_time"):
+        return _judge_time(slo, window)
+    if slo.metric.startswith("webserver."):
+        observed, reason = _observed_metric(slo, window.periods)
+    else:
+        observed, reason = _observed_share(slo, window)
     if observed is None:
-        hopeless = slo.metric in ("latency", "service_time") and _only_failures(slo, window)
-        return SloResult(slo.text, None, "not known", False if hopeless else None, reason)
+        return SloResult(slo.text, None, "not known", None, reason)
     return SloResult(slo.text, observed, slo.observed_text(observed), slo.is_met_by(observed))
+
+
+def judge_times(slo: Slo, times_s: Floats, cut: Mask) -> tuple[float, bool, bool | None]:
+    """A line about times, by at least one call, however few they are for a percentile.
+
+    Args:
+        slo: a line about latency or service time.
+        times_s: of the timed calls.
+        cut: which of them were cut at a time limit.
+
+    Returns:
+        What was observed, whether that is merely a lower bound, and whether the line is met; None:
+        it cannot be told.
+    """
+    observed = _statistic(slo, times_s)
+    met = slo.is_met_by(observed)
+    if not cut.any():
+        return observed, False, met
+    at_most = _statistic(slo, np.where(cut, np.inf, times_s))
+    return observed, observed < at_most, met if slo.is_met_by(at_most) == met else None
 
 
 def all_met(results: Iterable[SloResult]) -> bool | None:
@@ -42,56 +74,71 @@ def all_met(results: Iterable[SloResult]) -> bool | None:
     return None if None in verdicts or not verdicts else True
 
 
-def _observed(slo: Slo, window: Window) -> tuple[float | None, str]:
-    if slo.metric in ("latency", "service_time"):
-        return _observed_time(slo, window)
-    if slo.metric.startswith("webserver."):
-        return _observed_metric(slo, window.periods)
-    return _observed_share(slo, window)
+def concerned_by(slo: Slo, calls: Calls) -> Mask:
+    """The calls a line is about: all, or those of its operation."""
+    if slo.selector_key == "operation":
+        return calls.operation.are(str(slo.selector_value))
+    return np.full(len(calls), fill_value=True)
 
 
-def _observed_time(slo: Slo, window: Window) -> tuple[float | None, str]:
-    operation = slo.selector_value if slo.selector_key else None
-    calls = window.calls.of_operation(operation)
-    timed = calls.where(calls.timed)
-    if not len(timed):
-        what = f"call of {operation}" if operation else "call"
-        return None, f"No {what} ended ok in this window."
-    times_s = timed.latency_s if slo.metric == "latency" else timed.service_time_s
+def errors_of(slo: Slo, calls: Calls, sent: Mask) -> Mask:
+    """Which of the calls sent ended as a line about errors counts them."""
+    failed = sent & ~calls.outcome.are("ok")
+    if slo.selector_key == "layer":
+        return failed & calls.outcome.are(*_outcomes_of(slo.selector_value))
+    if slo.selector_key == "outcome":
+        return failed & calls.outcome.are(str(slo.selector_value))
+    return failed
+
+
+def _concerned_in(window: Window, slo: Slo) -> Mask:
+    concerned = concerned_by(slo, window.calls)
+    return concerned if window.inside is None else concerned & window.inside
+
+
+def _judge_time(slo: Slo, window: Window) -> SloResult:
+    calls, concerned = window.calls, _concerned_in(window, slo)
+    timed = calls.timed & concerned
+    count = int(np.count_nonzero(timed))
+    if not count:
+        what = f"call of {slo.selector_value}" if slo.selector_key else "call"
+        hopeless = bool((calls.sent & concerned).any())
+        reason = f"No {what} ended ok in this window."
+        return SloResult(slo.text, None, "not known", False if hopeless else None, reason)
+    needed = values_for_percentile(slo.percentile) if slo.percentile is not None else 1
+    if count < needed:
+        reason = f"{slo.function} needs at least {needed} calls, there are {count}."
+        return SloResult(slo.text, None, "not known", None, reason)
+    cut = calls.censored[timed]
+    observed, is_lower_bound, met = judge_times(slo, calls.times_s(slo.metric, timed), cut)
+    text = slo.observed_text(observed)
+    text = f"at least {text}" if is_lower_bound else text
+    reason = ""
+    if met is None:
+        reason = f"{np.count_nonzero(cut)} calls were cut at a time limit: it was {text}."
+    return SloResult(slo.text, observed, text, met, reason)
+
+
+def _statistic(slo: Slo, times_s: Floats) -> float:
     if slo.percentile is not None:
-        estimate = percentile(times_s, slo.percentile)
-        return estimate.value, "" if estimate.value is not None else estimate.warnings[0]
-    return float(times_s.max() if slo.function == "max" else times_s.mean()), ""
-
-
-def _only_failures(slo: Slo, window: Window) -> bool:
-    calls = window.calls.of_operation(slo.selector_value if slo.selector_key else None)
-    return bool(calls.sent.any()) and not calls.timed.any()
+        return value_at_rank(times_s, slo.percentile)
+    return float(times_s.max() if slo.function == "max" else times_s.mean())
 
 
 def _observed_share(slo: Slo, window: Window) -> tuple[float | None, str]:
-    concerned = np.full(len(window.calls), fill_value=True)
-    if slo.selector_key == "operation":
-        concerned = np.asarray(window.calls.operation == slo.selector_value)
-    calls, good = window.calls.where(concerned), window.good[concerned]
-    sent = calls.sent
+    calls, concerned = window.calls, _concerned_in(window, slo)
     match slo.metric:
         case "errors":
-            part, whole = int(_errors(slo, calls).sum()), int(sent.sum())
+            whole = calls.sent & concerned
+            part = errors_of(slo, calls, whole)
         case "unsent":
-            part, whole = int((~sent).sum()), len(calls)
+            part, whole = concerned & ~calls.sent, concerned
         case _:
-            part, whole = int(good.sum()), len(calls)
-    return (part / whole, "") if whole else (None, "There are no calls in this window.")
-
-
-def _errors(slo: Slo, calls: Calls) -> Mask:
-    failed = calls.sent & ~calls.ok
-    if slo.selector_key == "layer":
-        return np.asarray(failed & np.isin(calls.outcome, _outcomes_of(slo.selector_value)))
-    if slo.selector_key == "outcome":
-        return np.asarray(failed & (calls.outcome == slo.selector_value))
-    return failed
+            part, whole = window.good & concerned, concerned
+    count = int(np.count_nonzero(whole))
+    if not count:
+        return None, "There are no calls in this window."
+    return int(np.count_nonzero(part)) / count, ""
 
 
 def _outcomes_of(layer: str | None) -> list[str]:

@@ -12,6 +12,7 @@ independent; within a run they are correlated, so intervals are somewhat too nar
 """
 
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -25,42 +26,39 @@ _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7 in binary
 
 
 def percentile(values: Floats, percent: float, *, censored: int = 0) -> Estimate:
-    """The `percent`-th percentile of `values`, in their unit.
+    """The `percent`-th percentile of `values`, in their unit; see `percentiles`."""
+    return percentiles(values, (percent,), censored=censored)[percent]
+
+
+def percentiles(
+    values: Floats, percents: Sequence[float], *, censored: int = 0
+) -> dict[float, Estimate]:
+    """Several percentiles of the same values, in their unit.
 
     Args:
         values: finite numbers in any order.
-        percent: between 0 and 100, both excluded.
+        percents: each between 0 and 100, both excluded.
         censored: how many of the values were cut at a time limit, hence are too small.
     """
     count = len(values)
-    needed = values_for_percentile(percent)
-    if count < needed:
-        return Estimate(
-            value=None,
-            n=count,
-            warnings=(f"p{percent:g} needs at least {needed} calls, there are {count}.",),
-        )
-    ordered = np.sort(values)
-    rank = nearest_rank(count, percent)
-    warnings = []
-    if censored > count - rank:
-        warnings.append(
-            f"p{percent:g} {LOWER_BOUND}: {censored} calls were cut at their time limit."
-        )
-    ranks = interval_ranks(count, percent)
-    if ranks is None:
-        warnings.append(
-            f"An interval for p{percent:g} needs {values_for_interval(percent)} calls, "
-            f"there are {count}."
-        )
-    return Estimate(
-        value=float(ordered[rank - 1]),
-        low=float(ordered[ranks[0] - 1]) if ranks else None,
-        high=float(ordered[ranks[1] - 1]) if ranks else None,
-        n=count,
-        confidence=CONFIDENCE,
-        warnings=tuple(warnings),
-    )
+    ranks = {
+        percent: _ranks(count, percent)
+        for percent in percents
+        if count >= values_for_percentile(percent)
+    }
+    at_rank = _values_at({rank for found in ranks.values() for rank in found}, values)
+    return {
+        percent: _estimate(percent, count, [at_rank[rank] for rank in ranks[percent]], censored)
+        if percent in ranks
+        else _refused(percent, count)
+        for percent in percents
+    }
+
+
+def value_at_rank(values: Floats, percent: float) -> float:
+    """The `percent`-th percentile alone, of at least one value, however few they are."""
+    rank = nearest_rank(len(values), percent)
+    return _values_at({rank}, values)[rank]
 
 
 def nearest_rank(count: int, percent: float) -> int:
@@ -86,3 +84,46 @@ def values_for_interval(percent: float) -> int:
     """How many values an interval needs."""
     commoner = max(percent, 100 - percent) / 100
     return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(commoner) - _ROUNDING)
+
+
+def _ranks(count: int, percent: float) -> tuple[int, ...]:
+    """Of the value, then of the interval's ends where there is one."""
+    return (nearest_rank(count, percent), *(interval_ranks(count, percent) or ()))
+
+
+def _values_at(ranks: Iterable[int], values: Floats) -> dict[int, float]:
+    # Of millions of values, putting a few into their place is much faster than sorting all.
+    places = sorted(rank - 1 for rank in ranks)
+    ordered = np.partition(values, places) if places else values
+    return {place + 1: float(ordered[place]) for place in places}
+
+
+def _estimate(percent: float, count: int, found: Sequence[float], censored: int) -> Estimate:
+    value, *ends = found
+    warnings = []
+    if censored > count - nearest_rank(count, percent):
+        warnings.append(
+            f"p{percent:g} {LOWER_BOUND}: {censored} calls were cut at their time limit."
+        )
+    if not ends:
+        warnings.append(
+            f"An interval for p{percent:g} needs {values_for_interval(percent)} calls, "
+            f"there are {count}."
+        )
+    return Estimate(
+        value=value,
+        low=ends[0] if ends else None,
+        high=ends[1] if ends else None,
+        n=count,
+        confidence=CONFIDENCE,
+        warnings=tuple(warnings),
+    )
+
+
+def _refused(percent: float, count: int) -> Estimate:
+    needed = values_for_percentile(percent)
+    return Estimate(
+        value=None,
+        n=count,
+        warnings=(f"p{percent:g} needs at least {needed} calls, there are {count}.",),
+    )

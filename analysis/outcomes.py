@@ -9,8 +9,6 @@ Assumes independent calls; errors come in bursts, so intervals are too narrow th
 
 import math
 
-import numpy as np
-
 from analysis.calls import Calls
 from analysis.records.schema import LAYER_OF_OUTCOME, LAYERS
 from analysis.results import Estimate
@@ -36,9 +34,8 @@ def share(part: int, whole: int) -> Estimate:
 
 def outcome_counts(calls: Calls) -> dict[str, int]:
     """How many arrivals ended as what, the most frequent first."""
-    names, counts = np.unique(calls.outcome, return_counts=True)
-    pairs = zip(names.tolist(), counts.tolist(), strict=True)
-    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+    counts = calls.outcome.counts()
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def error_rate(calls: Calls) -> Estimate:

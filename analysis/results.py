@@ -101,7 +101,7 @@ class GeneratorHealth:
     arrivals: int  # due by the schedule, as the generator counted them
     rows: int
     unsent: int
-    lag_p99_s: float | None
+    lag_p99_s: float | None  # of the stage in which it was worst
     longest_stall_s: float | None
     cpu_fraction_max: float | None
     workers: tuple[WorkerHealth, ...]

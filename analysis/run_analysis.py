@@ -6,17 +6,57 @@ from typing import Any
 from analysis.calls import Calls, calls_of, good_calls
 from analysis.capacity import find_capacity, inversions
 from analysis.demand import estimate_demand, steady_periods
+from analysis.generator_health import (
+    generator_health,
+    lost_arrivals,
+    rows_miscounted,
+    worker_warnings,
+)
+from analysis.generator_load import LoadReport, load_reports, use_within
 from analysis.judge import judge
+from analysis.labels import Mask
 from analysis.records.reader import RunRecord
-from analysis.results import CapacityResult, Expectation, RunAnalysis, SloResult, StageStats
+from analysis.recovery import recoveries
+from analysis.results import (
+    CapacityResult,
+    Expectation,
+    RunAnalysis,
+    SloResult,
+    StageStats,
+)
+from analysis.retries import retries_of, retry_warnings
 from analysis.scaling import scaling_events
 from analysis.setting import Setting, read_setting
 from analysis.sizing import contradictions, size
-from analysis.stages import measured_window, stage_stats, stage_times, whole_window
+from analysis.stages import (
+    StageTimes,
+    measured_window,
+    stage_stats,
+    stage_times,
+    whole_window,
+)
 from analysis.verdict import interrupted, judge_capacity, judge_check
-from analysis.windows import period_points, webserver_periods
+from analysis.windows import WebserverPeriod, period_points, webserver_periods
 
 CLOCK_TOLERANCE_S = 2.0
+CLOSED_HIDES_WAITING = (
+    "The workload is closed: a user waits for its answer before it calls again, so slow answers "
+    "thin out the calls, and latencies hide the waiting that callers who do not wait for each "
+    "other would feel."
+)
+# Of the requests; `read_run` need not read any other for `analyse_run` and `write_reports`.
+ANALYSED_COLUMNS = (
+    "stage",
+    "operation",
+    "intended_start_s",
+    "lag_s",
+    "service_time_s",
+    "outcome",
+    "airflow_status",
+    "error_code",
+    "attempts",
+    "worker",
+)
 UNLIMITED_ERRORS = 0.01  # share of failed calls that deserves a line of the SLO
 
 
@@ -31,15 +71,18 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     good = good_calls(calls, setting.slos)
     periods = webserver_periods(record.metrics)
     times = stage_times(setting, record.events, calls)
-    stages = tuple(
-        stage_stats(one, measured_window(one, calls, good, periods), setting.slos) for one in times
-    )
+    reports = load_reports(record.events)
+    stages = _stages(setting, record, times, calls, good, periods, reports)
     measured = whole_window(times, calls, good, periods)
     inside = {period.start_s for period in measured.periods}
     steady = [period for period in steady_periods(periods) if period.start_s in inside]
     demand = estimate_demand(calls, steady, setting.webserver_cpu, setting.utilisation_target)
+    generator = generator_health(
+        record.requests, record.events, reports, stages, complete=record.complete
+    )
+    miscounted = rows_miscounted(generator)
     asks_capacity = setting.question == "capacity"
-    capacity = find_capacity(setting, stages) if asks_capacity else None
+    capacity = find_capacity(setting, stages, miscounted=miscounted) if asks_capacity else None
     sizing = size(setting, demand)
     expectations = _expectations(record.events)
     status = str(record.manifest.get("status", "running"))
@@ -47,8 +90,9 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     verdict = (
         judge_capacity(capacity, sizing, setting.environment, status=status)
         if capacity
-        else judge_check(whole_run, stages, expectations, status=status)
+        else judge_check(whole_run, stages, expectations, status=status, miscounted=miscounted)
     )
+    retries = retries_of(setting, record.requests)
     started_at_s, ended_at_s = _extent(record, calls)
     return RunAnalysis(
         run_id=str(record.manifest.get("run_id", record.directory.name)),
@@ -71,14 +115,43 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         sizing=sizing,
         expectations=expectations,
         verdict=interrupted(verdict) if status == "interrupted" else verdict,
+        workload=setting.workload,
+        transport=setting.transport,
+        generator=generator,
+        recoveries=recoveries(setting, stages, record.events, calls, good),
+        retries=retries,
         warnings=(
             *record.warnings,
             *_warnings(record, setting, stages, has_metrics=bool(periods)),
+            *worker_warnings(record.events),
+            *retry_warnings(retries),
             *(inversions(stages, capacity) if capacity else ()),
             *contradictions(setting, demand, capacity, stages),
         ),
         notes=_notes(setting, record.events),
         events=record.events,
+    )
+
+
+def _stages(
+    setting: Setting,
+    record: RunRecord,
+    times: Sequence[StageTimes],
+    calls: Calls,
+    good: Mask,
+    periods: Sequence[WebserverPeriod],
+    reports: Sequence[LoadReport],
+) -> tuple[StageStats, ...]:
+    lost = lost_arrivals(record.requests)
+    return tuple(
+        stage_stats(
+            one,
+            measured_window(one, calls, good, periods),
+            setting.slos,
+            use=use_within(reports, one.measured_from_s, one.ended_at_s),
+            lost=lost.of(one.plan.index, one.measured_from_s),
+        )
+        for one in times
     )
 
 
@@ -116,6 +189,8 @@ def _warnings(
     record: RunRecord, setting: Setting, stages: Sequence[StageStats], *, has_metrics: bool
 ) -> list[str]:
     found = []
+    if setting.is_closed:
+        found.append(CLOSED_HIDES_WAITING)
     if not record.requests.num_rows:
         found.append("The record has no calls.")
     if not has_metrics:

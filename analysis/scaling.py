@@ -14,7 +14,7 @@ A change seen only in SampleCount counts when the next period confirms it: a lat
 cluster looks like a lost webserver.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from analysis.calls import Calls
-from analysis.judge import Window, judge
-from analysis.latency import nearest_rank
+from analysis.judge import Window, judge, judge_times
 from analysis.results import ScalingEvent
 from analysis.setting import Setting
 from analysis.slo import Slo
@@ -32,6 +31,7 @@ from analysis.windows import WebserverPeriod
 
 WINDOW_S = 5.0
 GOOD_WINDOWS_IN_A_ROW = 2
+_WINDOWS_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,33 +198,34 @@ def _restored_s(
     judged = [slo for slo in slos if slo.percentile is not None or slo.metric == "errors"]
     if after_s is None or not judged or not len(calls):
         return None
-    windows = _good_windows(from_s, judged, calls)
-    if all(good for end_s, good in windows if end_s <= after_s):
-        return None
+    was_broken = False
     in_a_row: list[float] = []
-    for end_s, good in windows:
+    for end_s, good in _good_windows(from_s, judged, calls):
+        was_broken |= end_s <= after_s and not good
         if end_s - WINDOW_S < after_s:
             continue
+        if not was_broken:
+            return None
         in_a_row = [*in_a_row, end_s] if good else []
         if len(in_a_row) == GOOD_WINDOWS_IN_A_ROW:
             return in_a_row[0]
     return None
 
 
-def _good_windows(from_s: float, slos: Sequence[Slo], calls: Calls) -> list[tuple[float, bool]]:
+def _good_windows(from_s: float, slos: Sequence[Slo], calls: Calls) -> Iterator[tuple[float, bool]]:
     """End and goodness of each window with calls, from a time on."""
-    later = calls.where(calls.intended_start_s >= from_s)
-    number = ((later.intended_start_s - from_s) // WINDOW_S).astype(int)
-    order = np.argsort(number, kind="stable")
-    borders = np.flatnonzero(np.diff(number[order])) + 1
-    return [
-        (
-            from_s + (int(number[chosen[0]]) + 1) * WINDOW_S,
-            all(_holds(slo, later.where(chosen)) for slo in slos),
-        )
-        for chosen in np.split(order, borders)
-        if len(chosen)
-    ]
+    number = ((calls.intended_start_s - from_s) // WINDOW_S).astype(np.int32)
+    # A light load after an overload is no proof that more webservers restored the SLO.
+    number[calls.stage < 0] = -1
+    # Few windows are ever asked for, so calls are put in order for some of them at a time.
+    for first in range(0, int(number.max(initial=-1)) + 1, _WINDOWS_TOGETHER):
+        together = np.flatnonzero((number >= first) & (number < first + _WINDOWS_TOGETHER))
+        order = together[np.argsort(number[together], kind="stable")]
+        for chosen in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+            if len(chosen):
+                window = calls.where(chosen)
+                end_s = from_s + (int(number[chosen[0]]) + 1) * WINDOW_S
+                yield end_s, all(_holds(slo, window) for slo in slos)
 
 
 def _holds(slo: Slo, calls: Calls) -> bool:
@@ -232,8 +233,9 @@ def _holds(slo: Slo, calls: Calls) -> bool:
     if slo.percentile is None:
         return judge(slo, Window(calls, good=calls.ok, periods=())).met is not False
     concerned = calls.of_operation(slo.selector_value)
-    timed = concerned.where(concerned.timed)
-    if not len(timed):
+    timed = concerned.timed
+    if not timed.any():
         return not concerned.sent.any()
-    times_s = np.sort(timed.latency_s if slo.metric == "latency" else timed.service_time_s)
-    return slo.is_met_by(float(times_s[nearest_rank(len(times_s), slo.percentile) - 1]))
+    times_s = concerned.times_s(slo.metric, timed)
+    _, _, met = judge_times(slo, times_s, concerned.censored[timed])
+    return met is True

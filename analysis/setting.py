@@ -13,16 +13,26 @@ CONNECTIONS_ABOVE = 15.0
 # A change of one of these during the run makes its parts incomparable.
 _MATTERING = ("AirflowVersion", "EnvironmentClass", "MinWebservers", "MaxWebservers", "Schedulers")
 
+_WORKLOADS = {
+    "poisson": "open: Poisson arrivals",
+    "trace": "open: trace",
+    "closed": "closed: users with think time",
+}
+_USUAL_TRANSPORT = "lean"
+_FIRST_TRANSPORT = "boto3"  # of records of version 1, before there was a choice
+_USUAL_HOLD_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """One stage as configured; a ramp has the mean of its two rates."""
+    """One stage as configured; a ramp and a trace have their mean rate, a closed one has none."""
 
     index: int
     name: str
-    rate_per_s: float
+    rate_per_s: float | None
     duration_s: float
     warmup_s: float
+    users: int | None = None  # of a closed workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +44,28 @@ class Setting:
     target_rate_per_s: float | None
     utilisation_target: float
     slos: tuple[Slo, ...]
+    arrivals: str  # poisson | constant | trace | closed
+    transport: str  # lean | boto3 | web_token
+    retries: str  # off | legacy | standard | adaptive
     mix: dict[str, float]  # label -> fraction
+    operations: dict[str, str]  # label -> operation
+    recovery_hold_s: float
     stages: tuple[StagePlan, ...]
     environment: dict[str, Any]
     webserver_cpu: float | None  # CPUs per webserver
     cpu_above_percent: float
     connections_above: float
     connections_are_per_webserver: bool
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether arrivals wait for answers, so that slow answers mean less load."""
+        return self.arrivals == "closed"
+
+    @property
+    def workload(self) -> str:
+        """The kind of load as people call it."""
+        return _WORKLOADS.get(self.arrivals, f"open: {self.arrivals} arrivals")
 
 
 def read_setting(manifest: Mapping[str, Any]) -> Setting:
@@ -53,21 +78,26 @@ def read_setting(manifest: Mapping[str, Any]) -> Setting:
     if not isinstance(scenario, Mapping):
         raise RecordFormatError("The manifest has no scenario, so nothing can be judged.")
     try:
-        return _setting(scenario, _environment(manifest))
+        is_first = manifest.get("schema_version") == 1
+        transport = _FIRST_TRANSPORT if is_first else _USUAL_TRANSPORT
+        return _setting(scenario, _environment(manifest), transport)
     except SloSyntaxError as exc:
         raise RecordFormatError(f"The manifest's scenario cannot be judged: {exc}") from exc
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise RecordFormatError(f"The manifest's scenario is incomplete: {exc!r}.") from exc
 
 
-def _setting(scenario: Mapping[str, Any], environment: dict[str, Any]) -> Setting:
+def _setting(
+    scenario: Mapping[str, Any], environment: dict[str, Any], usual_transport: str
+) -> Setting:
     question = scenario["question"]
     facts = environment["facts"]
     configured = dict(scenario.get("environment") or {})
     rule = dict(configured.get("autoscaler") or {})
-    weights = {
-        str(label): float(choice["weight"]) for label, choice in scenario["traffic"]["mix"].items()
-    }
+    traffic = scenario["traffic"]
+    mix = {str(label): choice for label, choice in traffic["mix"].items()}
+    weights = {label: float(choice["weight"]) for label, choice in mix.items()}
+    recovery = dict(scenario.get("recovery") or {})
     target = question.get("target_rate_per_s")
     cpu = facts.get("webserver_cpu") or configured.get("webserver_cpu") or configured.get("cores")
     return Setting(
@@ -76,7 +106,12 @@ def _setting(scenario: Mapping[str, Any], environment: dict[str, Any]) -> Settin
         target_rate_per_s=float(target) if target else None,
         utilisation_target=float(question.get("utilisation_target", 0.7)),
         slos=tuple(parse_slo(text) for text in scenario.get("slo", ())),
+        arrivals=str(traffic.get("arrivals", "poisson")),
+        transport=str(traffic.get("transport", usual_transport)),
+        retries=str(traffic.get("retries", "off")),
         mix={label: weight / sum(weights.values()) for label, weight in weights.items()},
+        operations={label: str(choice.get("operation", label)) for label, choice in mix.items()},
+        recovery_hold_s=float(recovery.get("hold_s", _USUAL_HOLD_S)),
         stages=tuple(_plan(index, stage) for index, stage in enumerate(scenario["stages"])),
         environment=environment,
         webserver_cpu=float(cpu) if cpu else None,
@@ -111,12 +146,16 @@ def _environment(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(index: int, stage: Mapping[str, Any]) -> StagePlan:
-    rate = float(stage["rate_per_s"])
-    ramp_to = stage.get("ramp_to_rate_per_s")
+    rate, ramp_to, users = (stage.get(key) for key in ("rate_per_s", "ramp_to_rate_per_s", "users"))
+    if rate is None and users is None:
+        raise KeyError("rate_per_s")
+    if rate is not None:
+        rate = float(rate) if ramp_to is None else (float(rate) + float(ramp_to)) / 2
     return StagePlan(
         index=index,
         name=str(stage.get("name") or f"stage {index + 1}"),
-        rate_per_s=rate if ramp_to is None else (rate + float(ramp_to)) / 2,
+        rate_per_s=rate,
         duration_s=float(stage["duration_s"]),
         warmup_s=float(stage.get("warmup_s", 0.0)),
+        users=None if users is None else int(users),
     )

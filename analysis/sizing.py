@@ -32,9 +32,8 @@ _ROUNDING = 1e-9
 
 def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
     """Webservers for the target and for the rate of every stage."""
-    target_rate = setting.target_rate_per_s or max(
-        (stage.rate_per_s for stage in setting.stages), default=None
-    )
+    planned = {stage.rate_per_s for stage in setting.stages if stage.rate_per_s is not None}
+    target_rate = setting.target_rate_per_s or max(planned, default=None)
     refusal = _refusal(setting, demand)
     if refusal or demand is None or target_rate is None:
         return SizingResult(
@@ -45,7 +44,7 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
             webserver_cpu=setting.webserver_cpu,
             explanation=f"No webserver count can be given: {refusal}",
         )
-    rates = sorted({stage.rate_per_s for stage in setting.stages} | {target_rate})
+    rates = sorted(planned | {target_rate})
     rows = {rate: _row(demand, rate) for rate in rates}
     target = rows[target_rate]
     return SizingResult(
@@ -124,6 +123,8 @@ def _expected_cpu(
 
 
 def _refusal(setting: Setting, demand: DemandResult | None) -> str:
+    if setting.is_closed:
+        return "a closed workload has no rate to size for; run open arrivals."
     if setting.webserver_cpu is None:
         return (
             "the CPUs of one webserver are not known; set environment.webserver_cpu in the "

@@ -1,32 +1,29 @@
 """What happened in each stage, warm-up left out, and whether our own generator was in the way.
 
     measured window = [start + warm-up, end), calls chosen by their intended start
-    lag limit       = max(100 ms, 10 % of the tightest latency threshold), at p99
-    unsent limit    = 0.1 % of the arrivals
 
-A stage whose generator was past a limit is neither a pass nor a fail of the environment, with two
-exceptions, both fails: calls that were not sent because all senders were busy would have been load
-on top, and a latency line that is broken even with the lag taken off, twice, is not broken by it.
+The limits of the generator are in `generator_limits.py`. A stage of a closed workload has no rate
+of its own: the one it achieved stands in its place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.calls import Calls, Mask
+from analysis.calls import Calls
+from analysis.generator_limits import GeneratorFigures, generator_reason
+from analysis.generator_load import GeneratorUse
 from analysis.judge import Window, all_met, judge
-from analysis.latency import nearest_rank, percentile
+from analysis.labels import Mask
+from analysis.latency import percentiles, value_at_rank
 from analysis.outcomes import error_rate, error_rate_by_layer, outcome_counts
-from analysis.results import Estimate, OperationStats, SloResult, StageStats
+from analysis.results import Estimate, OperationStats, StageStats
 from analysis.setting import Setting, StagePlan
 from analysis.slo import Slo
 from analysis.windows import WebserverPeriod, periods_within
 
-LAG_LIMIT_S = 0.1
-LAG_LIMIT_OF_SLO = 0.1
-UNSENT_LIMIT = 0.001
 PERCENTILES = (50.0, 95.0, 99.0)
 _WHOLE_STAGE = 0.95  # of the planned duration: stages end between two arrivals
 
@@ -87,23 +84,42 @@ def measured_window(
     )
 
 
-def stage_stats(times: StageTimes, window: Window, slos: Sequence[Slo]) -> StageStats:
-    """One stage in numbers, judged by every line of the SLO."""
+def stage_stats(
+    times: StageTimes,
+    window: Window,
+    slos: Sequence[Slo],
+    *,
+    use: GeneratorUse = GeneratorUse(),  # noqa: B008 - frozen, and empty
+    lost: int = 0,
+) -> StageStats:
+    """One stage in numbers, judged by every line of the SLO.
+
+    Args:
+        times: when it was.
+        window: its measured part.
+        slos: the lines of the SLO.
+        use: of the load processes in that part.
+        lost: arrivals of that part that were lost with their load process.
+    """
     calls = window.calls
-    sent = int(calls.sent.sum())
-    lag_p99_s = _lag_p99_s(calls)
-    judged = tuple(judge(slo, window) for slo in slos)
-    late = "" if _slow_without_us(slos, window, lag_p99_s) else _lateness(lag_p99_s, slos)
-    generator_reason = late or (
-        "" if _broken_by_sent_calls(slos, judged) else _incompleteness(len(calls), sent)
+    sent = int(np.count_nonzero(calls.sent))
+    figures = GeneratorFigures(
+        arrivals=len(calls),
+        unsent=len(calls) - sent,
+        lost=lost,
+        lag_p99_s=_lag_p99_s(calls),
+        use=use,
     )
+    judged = tuple(judge(slo, window) for slo in slos)
+    objection = generator_reason(figures, window, slos, judged)
+    achieved_per_s = _per_s(sent, times)
     webservers = [period.webservers for period in window.periods if period.webservers is not None]
     cpu = [period.cpu_percent for period in window.periods if period.cpu_percent is not None]
     connections = [p.connections for p in window.periods if p.connections is not None]
     return StageStats(
         index=times.plan.index,
         name=times.plan.name,
-        rate_per_s=times.plan.rate_per_s,
+        rate_per_s=achieved_per_s if times.plan.rate_per_s is None else times.plan.rate_per_s,
         started_at_s=times.started_at_s,
         measured_from_s=times.measured_from_s,
         ended_at_s=times.ended_at_s,
@@ -112,11 +128,11 @@ def stage_stats(times: StageTimes, window: Window, slos: Sequence[Slo]) -> Stage
         sent=sent,
         unsent=len(calls) - sent,
         offered_per_s=_per_s(len(calls), times),
-        achieved_per_s=_per_s(sent, times),
-        goodput_per_s=_per_s(int(window.good.sum()), times),
+        achieved_per_s=achieved_per_s,
+        goodput_per_s=_per_s(int(np.count_nonzero(window.good)), times),
         latency_s=_percentiles(calls, "latency"),
         service_time_s=_percentiles(calls, "service_time"),
-        lag_p99_s=lag_p99_s,
+        lag_p99_s=figures.lag_p99_s,
         error_rate=error_rate(calls),
         error_rate_by_layer=error_rate_by_layer(calls),
         outcomes=outcome_counts(calls),
@@ -128,9 +144,12 @@ def stage_stats(times: StageTimes, window: Window, slos: Sequence[Slo]) -> Stage
         connections_max=max(connections, default=None),
         slo=judged,
         met_slo=all_met(judged),
-        generator_ok=not generator_reason,
-        generator_reason=generator_reason,
-        censored=int(calls.censored.sum()),
+        generator_ok=not objection,
+        generator_reason=objection,
+        censored=int(np.count_nonzero(calls.censored)),
+        users=times.plan.users,
+        generator_cpu_fraction=use.cpu_fraction,
+        generator_stalled_fraction=use.stalled_fraction,
     )
 
 
@@ -140,18 +159,13 @@ def stage_label(stage: StageStats) -> str:
     return number if stage.name in ("", number) else f"{number} '{stage.name}'"
 
 
-def tightest_latency_s(slos: Sequence[Slo]) -> float | None:
-    """The smallest threshold of all lines about latency."""
-    return min((slo.threshold for slo in slos if slo.metric == "latency"), default=None)
-
-
 def whole_window(
     stages: Sequence[StageTimes],
     calls: Calls,
     good: Mask,
     periods: Sequence[WebserverPeriod],
 ) -> Window:
-    """The measured parts of all stages together."""
+    """The measured parts of all stages together; its calls are those of the whole run."""
     mask = np.full(len(calls), fill_value=False)
     inside: list[WebserverPeriod] = []
     for times in stages:
@@ -159,7 +173,7 @@ def whole_window(
             calls.intended_start_s >= times.measured_from_s
         )
         inside += periods_within(periods, times.measured_from_s, times.ended_at_s)
-    return Window(calls.where(mask), good[mask], tuple(inside))
+    return Window(calls, good, tuple(inside), inside=mask)
 
 
 def _first_times(events: Sequence[dict[str, Any]], kind: str) -> dict[int, float]:
@@ -171,47 +185,8 @@ def _first_times(events: Sequence[dict[str, Any]], kind: str) -> dict[int, float
 
 
 def _lag_p99_s(calls: Calls) -> float | None:
-    lag_s = np.sort(calls.lag_s[calls.sent])
-    return float(lag_s[nearest_rank(len(lag_s), 99.0) - 1]) if len(lag_s) else None
-
-
-def _lateness(lag_p99_s: float | None, slos: Sequence[Slo]) -> str:
-    limit_s = max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * (tightest_latency_s(slos) or 0.0))
-    if lag_p99_s is None or lag_p99_s <= limit_s:
-        return ""
-    return (
-        f"Calls were sent up to {lag_p99_s * 1000:.0f} ms late (p99), "
-        f"more than {limit_s * 1000:.0f} ms."
-    )
-
-
-def _slow_without_us(slos: Sequence[Slo], window: Window, lag_p99_s: float | None) -> bool:
-    """Whether a latency line is broken even with all that late sending can have added taken off.
-
-    That is the lag itself, and once more the lag for the burst that late calls come in.
-    """
-    calls = window.calls
-    taken_off_s = np.where(calls.sent, -2 * (lag_p99_s or 0.0), np.nan)
-    without_us = replace(window, calls=replace(calls, lag_s=taken_off_s))
-    return any(judge(slo, without_us).met is False for slo in slos if slo.metric == "latency")
-
-
-def _incompleteness(arrivals: int, sent: int) -> str:
-    if not arrivals or (arrivals - sent) / arrivals <= UNSENT_LIMIT:
-        return ""
-    share = 100 * (arrivals - sent) / arrivals
-    return (
-        f"{arrivals - sent} of {arrivals} arrivals ({share:.2g} %) were never sent, more than "
-        f"{100 * UNSENT_LIMIT:g} %, because all senders were busy; raise limits.max_in_flight."
-    )
-
-
-def _broken_by_sent_calls(slos: Sequence[Slo], judged: Sequence[SloResult]) -> bool:
-    """Whether a line is broken that unsent arrivals do not enter."""
-    return any(
-        result.met is False and slo.metric not in ("unsent", "goodput")
-        for slo, result in zip(slos, judged, strict=True)
-    )
+    lag_s = calls.lag_s[calls.sent]
+    return value_at_rank(lag_s, 99.0) if len(lag_s) else None
 
 
 def _per_s(count: int, times: StageTimes) -> float:
@@ -219,24 +194,22 @@ def _per_s(count: int, times: StageTimes) -> float:
 
 
 def _percentiles(calls: Calls, metric: str) -> dict[str, Estimate]:
-    timed = calls.where(calls.timed)
-    values_s = timed.latency_s if metric == "latency" else timed.service_time_s
-    censored = int(timed.censored.sum())
-    return {
-        f"p{percent:g}": percentile(values_s, percent, censored=censored) for percent in PERCENTILES
-    }
+    times_s = calls.times_s(metric, calls.timed)
+    censored = int(np.count_nonzero(calls.censored))
+    found = percentiles(times_s, PERCENTILES, censored=censored)
+    return {f"p{percent:g}": estimate for percent, estimate in found.items()}
 
 
 def _operations(calls: Calls) -> tuple[OperationStats, ...]:
     found = []
-    for operation in np.unique(calls.operation).tolist():
+    for operation, arrivals in calls.operation.counts().items():
         own = calls.of_operation(operation)
         latency_s = _percentiles(own, "latency")
         found.append(
             OperationStats(
                 operation=operation,
-                arrivals=len(own),
-                ok=int(own.ok.sum()),
+                arrivals=arrivals,
+                ok=int(np.count_nonzero(own.ok)),
                 latency_p50_s=latency_s["p50"],
                 latency_p95_s=latency_s["p95"],
             )

@@ -3,7 +3,8 @@
 check     0 SLO and expectations hold, 3 they do not, 5 cannot be told
 capacity  0 answered: a stage met the SLO, a higher one broke it for a reason that is the
 environment's, and the target has a webserver count; else 5
-both      130 when the run was interrupted
+both      130 when the run was interrupted; 5 when arrivals and rows are not the same in number, for
+nothing is known of those that have no row
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,12 +43,14 @@ def judge_check(
     expectations: Sequence[Expectation],
     *,
     status: str,
+    miscounted: str = "",
 ) -> Verdict:
     """Whether the SLO held over the run and in every stage, and the deployment is as expected.
 
     A stage in which the load generator was the limit says nothing, and neither does the run as a
     whole then; what the other stages broke still counts. Failures of a run that broke down itself
-    (status running or failed) are not the environment's.
+    (status running or failed) are not the environment's, and nothing is judged when the rows do not
+    stand for the arrivals (`miscounted` says how).
     """
     broken = [f"{e.name}: {e.detail}" for e in expectations if not e.met]
     doubts = [
@@ -55,8 +58,9 @@ def judge_check(
         for stage in stages
         if not stage.generator_ok
     ]
-    broke_down = status in BROKE_DOWN
-    if not broke_down:
+    if miscounted:
+        doubts.insert(0, miscounted)
+    elif status not in BROKE_DOWN:
         judged = () if doubts else slo
         broken += [_broken_line(line) for line in judged if line.met is False]
         broken += [
@@ -93,9 +97,9 @@ def judge_capacity(
     `environment` is that of `RunAnalysis`: it names the webservers' size in the sentence.
     """
     reasons = ["The run broke down before its end."] if status in BROKE_DOWN else []
-    if capacity.highest_stage is None and capacity.bottleneck != "generator":
-        advice = "; begin with a lower rate" if capacity.stopped_by_stage is not None else ""
-        reasons.append(f"No stage met the SLO{advice}.")
+    stopped = capacity.stopped_by_stage is not None and capacity.bottleneck != "generator"
+    if capacity.highest_stage is None and stopped:
+        reasons.append("No stage met the SLO; begin with a lower rate.")
     if capacity.stopped_by_stage is None or capacity.bottleneck == "generator":
         advice = " Add a stage with a higher rate." if capacity.bottleneck == "not_reached" else ""
         reasons.append(f"{capacity.explanation}{advice}")

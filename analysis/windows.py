@@ -11,7 +11,7 @@ A sample that was read twice counts as it was read last. A period's stamp is its
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from analysis.results import PeriodPoint
 CPU = "CPUUtilization"
 MEMORY = "MemoryUtilization"
 CONNECTIONS = "ActiveConnectionCount"
+_BLOCK = 1 << 20  # calls looked at together: bounds the memory beside them
 
 _Group = tuple[str, str]  # cluster in lower case, dimensions
 _Statistics = dict[str, float]  # statistic -> value
@@ -75,12 +76,16 @@ def period_points(
     periods: Sequence[WebserverPeriod], calls: Calls, good: Mask
 ) -> tuple[PeriodPoint, ...]:
     """Metric periods beside calls: offered by intended start, everything else by actual start."""
-    sent, ok = calls.sent, calls.ok
+    sent = calls.sent
+    started = {
+        "achieved_per_s": sent,
+        "goodput_per_s": good,
+        "errors_per_s": sent & ~calls.outcome.are("ok"),
+    }
+    offered = {"offered_per_s": np.full(len(calls), fill_value=True)}
     rates = {
-        "offered_per_s": _rate_per_period(periods, calls.intended_start_s),
-        "achieved_per_s": _rate_per_period(periods, calls.start_s[sent]),
-        "goodput_per_s": _rate_per_period(periods, calls.start_s[good]),
-        "errors_per_s": _rate_per_period(periods, calls.start_s[sent & ~ok]),
+        **_rates(periods, calls.intended_start_s, offered),
+        **_rates(periods, calls.start_s, started),
     }
     return tuple(
         PeriodPoint(
@@ -166,9 +171,24 @@ def _total(groups: dict[_Group, _Statistics]) -> float | None:
     return sum(totals) if totals else None
 
 
-def _rate_per_period(periods: Sequence[WebserverPeriod], times_s: Floats) -> Floats:
-    ordered = np.sort(times_s[np.isfinite(times_s)])
+def _rates(
+    periods: Sequence[WebserverPeriod], times_s: Floats, choices: Mapping[str, Mask]
+) -> dict[str, Floats]:
+    """For each choice among the times, how many there are per second in each period."""
     starts = np.array([period.start_s for period in periods], dtype=np.float64)
     ends = np.array([period.end_s for period in periods], dtype=np.float64)
-    counts = np.searchsorted(ordered, ends) - np.searchsorted(ordered, starts)
-    return np.asarray(counts / np.maximum(ends - starts, 1e-9), dtype=np.float64)
+    borders = np.unique(np.concatenate([starts, ends]))
+    counts = {name: np.zeros(len(borders) + 1, dtype=np.int64) for name in choices}
+    # There are few borders and many times, which are not sorted: places are found block by block.
+    for first in range(0, len(times_s), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        place = np.searchsorted(borders, times_s[block], side="right")
+        for name, chosen in choices.items():
+            counts[name] += np.bincount(place[chosen[block]], minlength=len(borders) + 1)
+    first_border, last_border = np.searchsorted(borders, starts), np.searchsorted(borders, ends)
+    lengths_s = np.maximum(ends - starts, 1e-9)
+    before = {name: np.cumsum(count) for name, count in counts.items()}  # a border: times before it
+    return {
+        name: (below[last_border] - below[first_border]) / lengths_s
+        for name, below in before.items()
+    }

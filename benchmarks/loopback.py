@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from analysis.records.schema import EVENTS_FILE, REQUESTS_STREAM
 from harness.generator import SCENARIO_FILE
 from harness.scenario.load import check_scenario
 from harness.scenario.model import Scenario
+from harness.traffic.schedule import schedule_of
 from harness.traffic.targets import Targets, save_targets
 
 
@@ -31,15 +34,18 @@ def canned_server(*options: str) -> Iterator[int]:
             process.wait()
 
 
-def cheap_scenario(stages: list[dict[str, float]], **limits: float) -> Scenario:
-    """Poisson arrivals of one kind of call; `limits` over defaults that allow much."""
+def cheap_scenario(
+    stages: list[dict[str, float]], *, traffic: dict[str, Any] | None = None, **limits: float
+) -> Scenario:
+    """Poisson arrivals of one kind of call; `traffic` and `limits` over what allows much."""
     tree = {
         "name": "lag",
         "slo": ["p95(latency) < 1s"],
         "question": {"ask": "check"},
         "environment": {"kind": "simulated"},
-        "traffic": {"seed": 7, "mix": {"list_dags": 1}},
+        "traffic": {"seed": 7, "mix": {"list_dags": 1}, **(traffic or {})},
         "stages": stages,
+        "recovery": {"longest_s": 0.0},
         "limits": {"max_rate_per_s": 500, **limits},
     }
     return check_scenario(tree, origin="benchmark")
@@ -79,3 +85,9 @@ def events_of(run_dir: Path) -> list[dict[str, Any]]:
     """All events."""
     lines = (run_dir / EVENTS_FILE).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def offsets_of(scenario: Scenario) -> npt.NDArray[np.float64]:
+    """Intended starts of an open workload's arrivals, each from the start of its stage."""
+    blocks = [block for schedule in schedule_of(scenario, {}) for block in schedule.blocks()]
+    return np.concatenate([block.offset_s for block in blocks])

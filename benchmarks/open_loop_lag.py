@@ -11,10 +11,17 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from loopback import canned_server, cheap_scenario, events_of, prepare, rows_of, variables
+from loopback import (
+    canned_server,
+    cheap_scenario,
+    events_of,
+    offsets_of,
+    prepare,
+    rows_of,
+    variables,
+)
 
 from harness.generator import GENERATOR_LOG, Generator
-from harness.traffic.schedule import schedule_of
 
 
 def measure(rate_per_s: float, duration_s: float) -> str:
@@ -29,7 +36,7 @@ def measure(rate_per_s: float, duration_s: float) -> str:
             raise SystemExit((run_dir / GENERATOR_LOG).read_text(encoding="utf-8"))
         rows = rows_of(run_dir)
         loads = [e["cpu_fraction"] for e in events_of(run_dir) if e["kind"] == "generator_load"]
-    arrivals = sum(len(schedule.arrival) for schedule in schedule_of(scenario))
+    arrivals = len(offsets_of(scenario))
     sent = [row for row in rows if row["lag_s"] is not None]
     lag_ms = np.array([1000 * row["lag_s"] for row in sent])
     service_ms = np.array([1000 * row["service_time_s"] for row in sent])

@@ -63,8 +63,8 @@ class Direction:
     """Walks a carrier through a blueprint once.
 
     Attributes:
-        stage: index of the phase going on, as in the rows.
-        stage_name: its name; "": none has begun.
+        stage: index of the phase going on, as in the rows; None: none has begun.
+        stage_name: its name, "" before.
         stage_started_s: on the clock.
     """
 
@@ -78,7 +78,7 @@ class Direction:
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.stage = 0
+        self.stage: int | None = None
         self.stage_name = ""
         self.stage_started_s = clock()
         self._blueprint = blueprint

@@ -141,7 +141,7 @@ class MasterCarrier:
                 "statistics": self._statistics,
             }
             self._channel.send(PLAN, plan, peer)
-        self._wait_for(lambda worker: worker.ready, READY_WITHIN_S, silence_counts=False)
+        self._wait_for(lambda worker: worker.ready, READY_WITHIN_S)
         for worker in self.workers.values():
             if worker.error:
                 raise UsageError(worker.error)
@@ -207,7 +207,7 @@ class MasterCarrier:
         """See `Carrier`.
 
         Raises:
-            Exception: what went wrong with a report; Locust only logs errors of its listeners.
+            Exception: what went wrong with a report.
         """
         if self._broken is not None:
             raise self._broken
@@ -252,7 +252,6 @@ class MasterCarrier:
                 self._take_in(worker, batch)
         except Exception as exc:
             self._broken = exc
-            raise
         worker.tally = Tally(*data["tally"])
         worker.in_flight = int(data["in_flight"])
         worker.cpu_fraction = float(data["cpu_fraction"])
@@ -284,20 +283,14 @@ class MasterCarrier:
         self._tell_workers({"order": order, "do": what})
         self._wait_for(lambda worker: worker.order >= order, within_s)
 
-    def _wait_for(
-        self,
-        has_done: Callable[[Worker], bool],
-        within_s: float | None = None,
-        *,
-        silence_counts: bool = True,
-    ) -> None:
+    def _wait_for(self, has_done: Callable[[Worker], bool], within_s: float | None = None) -> None:
         """Until all workers that are still there have done it, or time is up."""
         began_s = self._epoch.clock()
         while not all(has_done(worker) for worker in self._present()):
             if within_s is not None and self._epoch.clock() - began_s > within_s:
                 return
             gevent.sleep(POLL_S)
-            self._notice_losses(silence_counts=silence_counts)
+            self._notice_losses()
 
     def _tell_workers(self, message: Mapping[str, Any]) -> None:
         for worker in self._present():
@@ -308,12 +301,13 @@ class MasterCarrier:
             ping = {"test": self.number, "sent_s": self._epoch.now_s()}
             self._channel.send(PING, ping, worker.peer)
 
-    def _notice_losses(self, *, silence_counts: bool = True) -> None:
+    def _notice_losses(self) -> None:
         connected = set(self._channel.peers())
         for worker in self._present():
             if worker.peer not in connected:
                 self._lose(worker, "it is no longer connected")
-            elif silence_counts and self._epoch.clock() - worker.heard_s > SILENCE_S:
+            # Until it is ready it may be busy with its plan for longer.
+            elif worker.ready and self._epoch.clock() - worker.heard_s > SILENCE_S:
                 self._lose(worker, f"nothing was heard of it for {SILENCE_S:g} s")
 
     def _lose(self, worker: Worker, reason: str) -> None:
@@ -335,6 +329,7 @@ class MasterCarrier:
         for worker in self.workers.values():
             if worker.lost:  # what it counted and did not report is among the missing
                 worker.tally.arrivals = worker.rows
+                worker.tally.sent = worker.tally.ok + worker.tally.errors
         self._accounts.clear()
         self._shares.clear()
 

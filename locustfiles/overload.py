@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.calls import calls_of, good_calls
+from analysis.calls import calls_of, good_calls, is_latency_limit
 from analysis.judge import Window, judge
 from analysis.records.schema import REQUESTS_SCHEMA
 from analysis.recovery import call_lines, held_from_s
@@ -61,7 +61,11 @@ class Overload:
         """
         if not self._slos:
             return False
-        limits_s = [slo.threshold for slo in self._slos if slo.metric == "latency"]
+        limits_s = [
+            slo.threshold
+            for slo in self._slos
+            if is_latency_limit(slo) and slo.selector_key is None  # calls in flight are of any kind
+        ]
         if limits_s and in_flight > max(rate_per_s * min(limits_s), 1.0):
             return True
         calls = calls_of(self._table())

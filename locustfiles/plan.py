@@ -180,12 +180,11 @@ def plan_of(blueprint: Blueprint) -> Plan:
             scenario allows, or the configuration is incomplete.
     """
     scenario, name = blueprint.scenario, blueprint.environment_name
-    opened = open_transport(scenario, name, blueprint.targets.airflow_version)
     # Checked by whoever prepared the run, but load goes where this process's own settings lead.
-    arn = ""
     if isinstance(scenario.environment, AwsSettings):
         arn = describe_environment(_clients(scenario, name), name).arn
-    require_allowed(scenario, arn, endpoint_is_loopback=is_loopback(opened.endpoint_url))
+        require_allowed(scenario, arn, endpoint_is_loopback=False)
+    opened = open_transport(scenario, name, blueprint.targets.airflow_version)
     return Plan(blueprint, opened.send, opened.longest_call_s, cut_calls=not opened.sees_to_it)
 
 

@@ -67,6 +67,7 @@ class Timer:
 
     def _sleep_and_poll(self, seconds: float) -> None:
         loop = gevent.get_hub().loop
+        loop.update_now()
         until_s = loop.now() + seconds
         while not self._woken:
             loop.update_now()

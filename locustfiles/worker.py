@@ -121,6 +121,7 @@ class WorkerTest:
         self._sequence = 0
         self._parent = os.getppid()
         self._heard_s = self._reported_s = self._load_told_s = self._epoch.clock()
+        self._leaving = False
         self._ended = Event()
         self._busy = [
             gevent.spawn(self._meter.watch_stalls),
@@ -130,9 +131,11 @@ class WorkerTest:
 
     def on_ping(self, data: Mapping[str, Any]) -> None:
         """Answer at once: the way there and back is what counts."""
+        self._heard_s = self._epoch.clock()
+        if self._ended.is_set():  # if it broke, the master must notice
+            return
         pong = {"test": self.number, "sent_s": data["sent_s"], "now_s": self._epoch.now_s()}
         self._channel.send(PONG, pong)
-        self._heard_s = self._epoch.clock()
 
     def on_order(self, data: Mapping[str, Any]) -> None:
         """Some orders are for now, the others for when those before are done."""
@@ -149,27 +152,40 @@ class WorkerTest:
         """Send nothing more, wait for calls in flight and tell the master that this was all."""
         if self._ended.is_set():
             return
+        self._leaving = True
         self._crew.stop()
-        self._crew.drain()
-        self._crew.close()
-        self._send_report(leaving=True)
-        self._end()
+        self._orders.put({"do": "leave"})
+        self._ended.wait()
 
     def _carry_out_orders(self) -> None:
-        while not self._ended.is_set():
-            order = self._orders.get()
-            completed, took_s = True, 0.0
-            match order["do"]:
-                case "send":
-                    completed = self._send_share(order)
-                    self._load_told_s = 0.0  # what belongs to this phase is told with its end
-                case "drain":
-                    took_s = self._crew.drain().took_s
-                case "close":
+        try:
+            while not self._ended.is_set():
+                order = self._orders.get()
+                if self._leaving:
+                    self._crew.drain()
                     self._crew.close()
+                    self._send_report(leaving=True)
+                    self._ended.set()
+                else:
+                    self._carry_out(order)
+        finally:
+            self._end()
+
+    def _carry_out(self, order: Mapping[str, Any]) -> None:
+        completed, took_s = True, 0.0
+        match order["do"]:
+            case "send":
+                completed = self._send_share(order)
+                self._load_told_s = 0.0  # what belongs to this phase is told with its end
+            case "drain":
+                took_s = self._crew.drain().took_s
+            case "close":
+                self._crew.close()
+        # An order that leaving cuts short must not look like one that somebody has stopped.
+        if not self._leaving:
             self._send_report(order=order["order"], completed=completed, took_s=took_s)
-            if order["do"] == "close":
-                self._end()
+        if order["do"] == "close":
+            self._ended.set()
 
     def _send_share(self, order: Mapping[str, Any]) -> bool:
         self._journal.follow(order["ahead_s"])

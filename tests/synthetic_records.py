@@ -3,8 +3,12 @@
 Each webserver is a first-come-first-served queue with `webserver_cpu` CPUs; calls go round robin.
 CPU is booked to the periods in which the work is done. The documented rule scales out: CPU above
 70 % in two periods on end adds one webserver.
+
+Beyond that: several load processes that may be busy, stand still or be lost; a recovery phase after
+the last stage, whose first seconds the webservers may hang; closed users; a client that retries.
 """
 
+import heapq
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +23,7 @@ from analysis.records import schema
 STARTED_AT_S = 1_790_000_000.0  # a multiple of 60
 SERVICE_TIMEOUT_S = 10.0
 CLIENT_OVERHEAD_S = 0.004
+REPORT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,33 @@ class SyntheticRun:
     lag_s: float = 0.001
     expectations: tuple[tuple[str, bool], ...] = ()
     status: str = "finished"
+    workers: int = 1
+    generator_cpu: float = 0.2  # of one core, every load process
+    generator_stalled: float = 0.0  # share of the time, in stalls of a fifth of a second
+    last_worker_lost_at_s: float | None = None
+    clock_moves_s: float = 0.0  # between the two measurements of each worker's clock
+    missing_rows: int = 0
+    recovery_s: float = 0.0  # of light load after the last stage
+    recovery_per_s: float = 4.0
+    hang_s: float = 0.0  # after the last stage, no webserver answers anything
+    users: tuple[int, ...] = ()  # one number a stage: a closed workload instead of the rates
+    think_time_s: float = 1.0
+    retries: str = "off"
+    repeated_share: float = 0.0  # of the calls; half of the repeated triggers answer 409
     streams: bool = False  # True: as a killed run leaves it, Arrow IPC streams
     seed: int = 1
 
     @property
+    def stages(self) -> int:
+        return len(self.users or self.rates_per_s)
+
+    @property
+    def load_s(self) -> float:
+        return self.stage_s * self.stages
+
+    @property
     def duration_s(self) -> float:
-        return self.stage_s * len(self.rates_per_s)
+        return self.load_s + self.recovery_s
 
     @property
     def mix_demand_s(self) -> float:
@@ -73,12 +99,12 @@ def write_synthetic_run(
     run = replace(run or SyntheticRun(), **changes)
     directory.mkdir(parents=True, exist_ok=True)
     cluster = _Cluster(run)
-    requests = _requests(run, cluster)
+    requests = _Client(run, cluster).send_all()
     cluster.advance_to(run.duration_s + 5 * run.period_s)
     metrics = cluster.metric_rows if run.with_metrics else []
     _write_table(directory, "requests", requests, schema.REQUESTS_SCHEMA, streams=run.streams)
     _write_table(directory, "metrics", metrics, schema.METRICS_SCHEMA, streams=run.streams)
-    events = _events(run, cluster)
+    events = _events(run, cluster, requests)
     (directory / schema.EVENTS_FILE).write_text(
         "".join(json.dumps(event) + "\n" for event in events)
     )
@@ -110,6 +136,8 @@ class _Cluster:
         server = ready[self.turn % len(ready)]
         self.turn += 1
         begin = max(start_s, self.free_at_s[server])
+        if self.run.load_s <= begin < self.run.load_s + self.run.hang_s:
+            begin = self.run.load_s + self.run.hang_s
         # Background work takes its share of the CPU all the time.
         end = begin + demand_s / (self.run.webserver_cpu - self.run.background_cpu)
         self.free_at_s[server] = end
@@ -188,39 +216,94 @@ class _Cluster:
                 )
 
 
-def _requests(run: SyntheticRun, cluster: _Cluster) -> list[dict[str, Any]]:
-    random = np.random.default_rng(run.seed)
-    names = list(run.mix)
-    weights = np.array([run.mix[name] for name in names]) / sum(run.mix.values())
-    in_turn = [name for name in names for _ in range(round(run.mix[name]))]
-    rows: list[dict[str, Any]] = []
-    tokens, filled_at_s = 20.0, 0.0
-    for stage, rate in enumerate(run.rates_per_s):
-        now_s = stage * run.stage_s
-        while (now_s := now_s + random.exponential(1 / rate)) < (stage + 1) * run.stage_s:
-            name = (
-                in_turn[len(rows) % len(in_turn)]
-                if run.mix_in_turn
-                else names[random.choice(len(names), p=weights)]
-            )
-            start_s = now_s + run.lag_s
-            if run.throttle_per_s is not None:
-                tokens = min(20.0, tokens + (start_s - filled_at_s) * run.throttle_per_s)
-                filled_at_s = start_s
-            if random.random() < run.unsent_share:
-                outcome, took_s = "unsent", 0.0
-            elif run.throttle_per_s is not None and tokens < 1:
-                outcome, took_s = "throttled", CLIENT_OVERHEAD_S
-            else:
-                tokens -= 1
-                took_s = cluster.serve(start_s, run.demands_s[name]) - start_s + CLIENT_OVERHEAD_S
-                outcome = "ok"
-                if took_s > SERVICE_TIMEOUT_S:
-                    outcome, took_s = "service_timeout", SERVICE_TIMEOUT_S
-                elif random.random() < run.airflow_error_share:
-                    outcome = "airflow_server_error"
-            rows.append(_row(run, len(rows), stage, name, now_s, took_s, outcome))
-    return rows
+class _Client:
+    """Sends calls in the order of time and writes a row for each."""
+
+    def __init__(self, run: SyntheticRun, cluster: _Cluster) -> None:
+        self.run = run
+        self.cluster = cluster
+        self.random = np.random.default_rng(run.seed)
+        self.names = list(run.mix)
+        self.weights = np.array([run.mix[name] for name in self.names]) / sum(run.mix.values())
+        self.in_turn = [name for name in self.names for _ in range(round(run.mix[name]))]
+        self.rows: list[dict[str, Any]] = []
+        self.tokens, self.filled_at_s = 20.0, 0.0
+
+    def send_all(self) -> list[dict[str, Any]]:
+        for stage, users in enumerate(self.run.users):
+            self._closed(stage, users)
+        if not self.run.users:
+            for stage, rate in enumerate(self.run.rates_per_s):
+                self._open(stage, rate, stage * self.run.stage_s, self.run.stage_s)
+        if self.run.recovery_s:
+            after = self.run.stages - 1
+            number = schema.RECOVERY_ARRIVALS_FROM * (after + 1) - len(self.rows)
+            begin_s = self.run.load_s
+            self._open(-1 - after, self.run.recovery_per_s, begin_s, self.run.recovery_s, number)
+        return self.rows
+
+    def _open(
+        self, stage: int, rate: float, begin_s: float, length_s: float, number_from: int = 0
+    ) -> None:
+        now_s = begin_s
+        while (now_s := now_s + self.random.exponential(1 / rate)) < begin_s + length_s:
+            self._call(stage, now_s, number_from)
+
+    def _closed(self, stage: int, users: int) -> None:
+        begin_s, end_s = stage * self.run.stage_s, (stage + 1) * self.run.stage_s
+        think_s = self.run.think_time_s
+        due = [begin_s + self.random.exponential(think_s) for _ in range(users)]
+        heapq.heapify(due)
+        while due and (now_s := heapq.heappop(due)) < end_s:
+            answered_s = self._call(stage, now_s, 0)
+            heapq.heappush(due, answered_s + self.random.exponential(think_s))
+
+    def _call(self, stage: int, now_s: float, number_from: int) -> float:
+        """One arrival; returns when its answer was there."""
+        run = self.run
+        name = (
+            self.in_turn[len(self.rows) % len(self.in_turn)]
+            if run.mix_in_turn
+            else self.names[self.random.choice(len(self.names), p=self.weights)]
+        )
+        start_s = now_s + run.lag_s
+        if run.throttle_per_s is not None:
+            self.tokens = min(20.0, self.tokens + (start_s - self.filled_at_s) * run.throttle_per_s)
+            self.filled_at_s = start_s
+        worker = len(self.rows) % run.workers
+        is_lost = (
+            run.last_worker_lost_at_s is not None
+            and worker == run.workers - 1
+            and now_s >= run.last_worker_lost_at_s
+        )
+        if self.random.random() < run.unsent_share or is_lost:
+            outcome, took_s = "unsent", 0.0
+        elif run.throttle_per_s is not None and self.tokens < 1:
+            outcome, took_s = "throttled", CLIENT_OVERHEAD_S
+        else:
+            self.tokens -= 1
+            took_s = self.cluster.serve(start_s, run.demands_s[name]) - start_s + CLIENT_OVERHEAD_S
+            outcome = "ok"
+            if took_s > SERVICE_TIMEOUT_S:
+                outcome, took_s = "service_timeout", SERVICE_TIMEOUT_S
+            elif self.random.random() < run.airflow_error_share:
+                outcome = "airflow_server_error"
+        row = _row(run, number_from + len(self.rows), stage, name, now_s, took_s, outcome)
+        row["worker"] = worker
+        if is_lost:
+            row["error_code"] = schema.WORKER_LOST
+        self._repeat(row)
+        self.rows.append(row)
+        return start_s + took_s
+
+    def _repeat(self, row: dict[str, Any]) -> None:
+        if not self.run.repeated_share or row["outcome"] != "ok":
+            return
+        if self.random.random() >= self.run.repeated_share:
+            return
+        row["attempts"] = 2
+        if row["operation"] == "trigger_dag_run" and self.random.random() < 0.5:
+            row |= {"outcome": "airflow_client_error", "http_status": 400, "airflow_status": 409}
 
 
 def _row(
@@ -261,12 +344,55 @@ def _event(at_s: float, kind: str, *, source: str = "environment", **keys: Any) 
     return {"time_s": STARTED_AT_S + at_s, "kind": kind, "source": source, **keys}
 
 
-def _events(run: SyntheticRun, cluster: _Cluster) -> list[dict[str, Any]]:
+def _generator_events(run: SyntheticRun, rows: int) -> list[dict[str, Any]]:
+    events = []
+    lost_at_s = run.last_worker_lost_at_s
+    for worker in range(run.workers):
+        is_lost = lost_at_s is not None and worker == run.workers - 1
+        until_s = lost_at_s if is_lost and lost_at_s is not None else run.duration_s
+        if run.workers > 1:
+            events.append(_event(-1.5, "worker_joined", worker=worker, cpus=2))
+            for at_s, moved_s in ((-1.0, 0.0), (until_s, run.clock_moves_s)):
+                offset = {"offset_s": 0.002 * worker + moved_s, "uncertainty_s": 0.0004}
+                events.append(_event(at_s, "clock_offset", worker=worker, **offset))
+        for at_s in np.arange(REPORT_EVERY_S, until_s + 0.1, REPORT_EVERY_S).tolist():
+            stalled_s = run.generator_stalled * REPORT_EVERY_S
+            figures = {
+                "cpu_fraction": run.generator_cpu,
+                "in_flight": 3,
+                "stalled_s": stalled_s,
+                "longest_stall_s": min(stalled_s, 0.2),
+            }
+            events.append(_event(at_s, "generator_load", worker=worker, **figures))
+        if is_lost:
+            reason = "nothing was heard of it for 5 s"
+            events.append(_event(until_s + 5.0, "worker_lost", worker=worker, reason=reason))
+    counts = {"arrivals": rows + run.missing_rows, "rows": rows}
+    events.append(_event(run.duration_s + 2.0, "rows_checked", **counts))
+    return [event | {"source": "generator"} for event in events]
+
+
+def _recovery_events(run: SyntheticRun) -> list[dict[str, Any]]:
+    if not run.recovery_s:
+        return []
+    stage = run.stages - 1
+    events = [
+        _event(run.load_s, "recovery_started", stage=stage, rate_per_s=run.recovery_per_s),
+        _event(run.duration_s, "recovery_ended", stage=stage, recovered=False),
+    ]
+    return [event | {"source": "generator"} for event in events]
+
+
+def _events(
+    run: SyntheticRun, cluster: _Cluster, requests: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     events = [
         _event(-1.0, "expectation", source="harness", name=name, met=met, detail=f"{name} seen")
         for name, met in run.expectations
     ]
-    for stage in range(len(run.rates_per_s)):
+    events += _generator_events(run, len(requests))
+    events += _recovery_events(run)
+    for stage in range(run.stages):
         keys = {"stage": stage, "name": f"stage {stage + 1}"}
         begin_s = stage * run.stage_s
         events.append(_event(begin_s, "stage_started", source="generator", **keys))
@@ -320,7 +446,10 @@ def _scenario(run: SyntheticRun) -> dict[str, Any]:
             "max_webservers": run.max_webservers,
         },
         "traffic": {
-            "arrivals": "poisson",
+            "arrivals": "closed" if run.users else "poisson",
+            "think_time_s": run.think_time_s if run.users else None,
+            "transport": "lean" if run.retries == "off" else "boto3",
+            "retries": run.retries,
             "seed": run.seed,
             "mix": {
                 label: {"operation": label, "weight": weight, "parameters": {}}
@@ -330,12 +459,12 @@ def _scenario(run: SyntheticRun) -> dict[str, Any]:
         "stages": [
             {
                 "name": f"stage {index + 1}",
-                "rate_per_s": rate,
                 "ramp_to_rate_per_s": None,
                 "duration_s": run.stage_s,
                 "warmup_s": run.warmup_s,
             }
-            for index, rate in enumerate(run.rates_per_s)
+            | ({"users": load, "rate_per_s": None} if run.users else {"rate_per_s": load})
+            for index, load in enumerate(run.users or run.rates_per_s)
         ],
         "expect": {"healthy_components": [], "dags": []},
         "limits": {"max_rate_per_s": 500.0},

@@ -1,6 +1,8 @@
 """The house's rules about who may import whom, read from the source itself."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +55,19 @@ def offenders(
             ("harness/aws/", "harness/transport/", "harness/local/metrics.py"),
             "AWS has its rooms",
         ),
-        ("harness", ("locust", "gevent"), (), "Locust is a process of its own"),
+        ("harness", ("locust",), (), "Locust is a process of its own"),
+        (
+            "harness",
+            ("gevent", "geventhttpclient"),
+            (
+                "harness/transport/deadlines.py",
+                "harness/transport/http",
+                "harness/transport/lean/",
+                "harness/transport/web_session.py",
+                "harness/transport/web_token.py",
+            ),
+            "only what sends load inside Locust lives on gevent",
+        ),
         (
             "harness/local",
             (
@@ -76,6 +90,15 @@ def test_imports_go_one_way(
     folder: str, forbidden: tuple[str, ...], spared: tuple[str, ...], why: str
 ) -> None:
     assert offenders(folder, forbidden, spared=spared) == [], why
+
+
+def test_commands_start_without_gevent() -> None:
+    """Its patches and its hub belong into the load processes alone."""
+    script = "import sys, harness.cli.main, harness.run.session; print('gevent' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_every_package_says_what_lives_there() -> None:

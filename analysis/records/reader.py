@@ -5,7 +5,9 @@ batch before the cut is recovered, and an events file whose last line may be hal
 """
 
 import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,19 @@ import pyarrow.parquet as pq
 
 from analysis.errors import RecordFormatError
 from analysis.records import schema
+from analysis.records.columns import encoded, whole
+
+_BATCHES_TOGETHER = 128  # a stream has one every second, too small to be kept as they are
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """The files of one run, read.
 
-    `requests` and `metrics` have exactly the columns of the schema; columns of later versions of
-    the writer are left out. `complete` is False when something is cut or
-    missing, or the status is still "running".
+    `requests` has exactly the columns that were asked for, `metrics` those of the schema; columns
+    of later versions of the writer are left out. Each column is one piece of memory, strings are
+    dictionary-encoded. `complete` is False when something is cut or missing, or the status is still
+    "running".
     """
 
     directory: Path
@@ -34,8 +40,15 @@ class RunRecord:
     warnings: tuple[str, ...]
 
 
-def read_run(directory: Path) -> RunRecord:
+def read_run(
+    directory: Path, columns: Collection[str] = tuple(schema.REQUESTS_SCHEMA.names)
+) -> RunRecord:
     """Read a run directory.
+
+    Args:
+        directory: of the run.
+        columns: of the requests; a long run has millions of them, and who needs few columns needs
+            little memory.
 
     Raises:
         RecordFormatError: it is missing, has no readable manifest, was written by a newer
@@ -43,8 +56,9 @@ def read_run(directory: Path) -> RunRecord:
     """
     manifest = _read_manifest(directory)
     warnings: list[str] = []
+    wanted = pa.schema([field for field in schema.REQUESTS_SCHEMA if field.name in columns])
     requests = _read_table(
-        directory, schema.REQUESTS_TABLE, schema.REQUESTS_STREAM, schema.REQUESTS_SCHEMA, warnings
+        directory, schema.REQUESTS_TABLE, schema.REQUESTS_STREAM, wanted, warnings
     )
     metrics = _read_table(
         directory, schema.METRICS_TABLE, schema.METRICS_STREAM, schema.METRICS_SCHEMA, warnings
@@ -92,58 +106,91 @@ def _read_table(
     table_path, stream_path = directory / table_file, directory / stream_file
     if table_path.exists():
         try:
-            return _conformed(pq.read_table(table_path), wanted, table_path)
+            return _read_parquet(table_path, wanted)
         except (pa.ArrowException, OSError) as exc:
             # A kill while finishing leaves half a Parquet file beside the whole stream.
             if not stream_path.exists():
                 raise RecordFormatError(f"'{table_path}' is damaged: {_first_line(exc)}.") from exc
     if not stream_path.exists():
         warnings.append(f"The record has neither {table_file} nor {stream_file}.")
-        return wanted.empty_table()
+        return _compact(_conformed(wanted.empty_table(), wanted, stream_path))
     table, cut = _read_stream(stream_path, wanted)
     extent = "its last rows are lost" if cut else "nothing of it is known to be lost"
     warnings.append(f"The run was not finished: {stream_file} was read instead, {extent}.")
     return table
 
 
+def _read_parquet(path: Path, wanted: pa.Schema) -> pa.Table:
+    written = pq.read_schema(path)
+    words = [
+        field.name
+        for field in wanted
+        if pa.types.is_string(field.type)
+        and field.name in written.names
+        and pa.types.is_string(written.field(field.name).type)
+    ]
+    with pq.ParquetFile(path, read_dictionary=words) as file:
+        # One at a time: the memory that decoding a column takes serves the next one again.
+        columns = [
+            _compact(_conformed(file.read(columns=[field.name]), pa.schema([field]), path))
+            for field in wanted
+        ]
+    return pa.Table.from_arrays([column.column(0) for column in columns], names=wanted.names)
+
+
 def _read_stream(path: Path, wanted: pa.Schema) -> tuple[pa.Table, bool]:
     """Every whole batch of an Arrow IPC stream, and whether more had begun."""
-    batches: list[pa.RecordBatch] = []
-    written = wanted
+    parts = [_conformed(wanted.empty_table(), wanted, path)]
+    torn: list[Exception] = []
     with pa.OSFile(str(path)) as source:
-        try:
-            stream = pa.ipc.open_stream(source)
-            written = stream.schema
-            while True:
-                batches.append(stream.read_next_batch())
-        except StopIteration:
-            cut = False
-        except (pa.ArrowException, OSError):
-            cut = True
-    return _conformed(pa.Table.from_batches(batches, schema=written), wanted, path), cut
+        batches = _whole_batches(source, torn)
+        while together := list(islice(batches, _BATCHES_TOGETHER)):
+            part = _conformed(pa.Table.from_batches(together), wanted, path)
+            parts.append(part.unify_dictionaries().combine_chunks())
+    return _compact(pa.concat_tables(parts)), bool(torn)
+
+
+def _whole_batches(source: pa.NativeFile, torn: list[Exception]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from pa.ipc.open_stream(source)
+    except (pa.ArrowException, OSError) as exc:
+        torn.append(exc)
 
 
 def _conformed(table: pa.Table, wanted: pa.Schema, path: Path) -> pa.Table:
+    """The wanted columns, strings dictionary-encoded."""
     columns = []
     for field in wanted:
         if field.name in table.column_names:
             columns.append(_cast(table.column(field.name), field, path))
         elif field.nullable:
-            columns.append(pa.nulls(table.num_rows, field.type))
+            columns.append(_cast(pa.chunked_array([pa.nulls(table.num_rows)]), field, path))
         else:
             raise RecordFormatError(f"'{path}' has no column '{field.name}'.")
-    return pa.Table.from_arrays(columns, schema=wanted)
+    return pa.Table.from_arrays(columns, names=wanted.names)
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArray:
     if column.null_count and not field.nullable:
         raise RecordFormatError(f"'{path}' has empty values in its column '{field.name}'.")
     try:
-        return column.cast(field.type)
+        if not pa.types.is_string(field.type):
+            return column.cast(field.type)
+        is_encoded = pa.types.is_dictionary(column.type)
+        return column if is_encoded else column.cast(field.type).dictionary_encode()
     except pa.ArrowException as exc:
         raise RecordFormatError(
             f"'{path}' has {column.type} in its column '{field.name}' instead of {field.type}."
         ) from exc
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """The same with each column in one piece and codes no wider than they must be."""
+    columns = [
+        encoded(column) if pa.types.is_dictionary(column.type) else whole(column)
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, names=table.column_names)
 
 
 def _read_events(path: Path, warnings: list[str]) -> tuple[dict[str, Any], ...]:

@@ -1,9 +1,10 @@
 """The verdict as JUnit XML, for CI servers.
 
-One test case per SLO line and judged scope, one per expectation, and one for the verdict. A broken
-SLO line is a failure only when it is the reason for exit code 3: while searching for the capacity a
-stage must break, and is reported as skipped with what was observed. So a CI server is red exactly
-when the command would have been. What could not be answered is an error.
+One test case per SLO line and judged scope, one per expectation, one for the load generator, and
+one for the verdict. A broken SLO line is a failure only when it is the reason for exit code 3:
+while searching for the capacity a stage must break, and is reported as skipped with what was
+observed. So a CI server is red exactly when the command would have been. What could not be answered
+is an error, and so is the load generator's share in that.
 """
 
 import re
@@ -18,6 +19,7 @@ from analysis.report.tables import stage_name
 from analysis.results import RunAnalysis, SloResult
 
 _EXIT_SLO_NOT_MET: Final = 3
+_EXIT_INCONCLUSIVE: Final = 5
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -49,7 +51,17 @@ def junit_xml(analysis: RunAnalysis) -> str:
         {"name": _clean(analysis.scenario_name), **counts, "timestamp": started},
     )
     properties = ET.SubElement(suite, "properties")
-    ET.SubElement(properties, "property", {"name": "run_id", "value": _clean(analysis.run_id)})
+    about = {
+        "run_id": analysis.run_id,
+        "workload": analysis.workload,
+        "transport": analysis.transport,
+        "load_generator": story.generator(analysis.generator),
+    }
+    about |= {
+        f"recovery_{result.after_stage + 1}": result.explanation for result in analysis.recoveries
+    }
+    for name, value in about.items():
+        ET.SubElement(properties, "property", {"name": name, "value": _clean(value)})
     for case in cases:
         _write(suite, case, analysis.scenario_name)
     ET.indent(suites)
@@ -72,6 +84,7 @@ def _cases(analysis: RunAnalysis) -> Iterator[_Case]:
     for expectation in analysis.expectations:
         result: Literal["passed", "failure"] = "passed" if expectation.met else "failure"
         yield _Case("expectations", expectation.name, 0.0, result, expectation.detail)
+    yield _generator_case(analysis, run_s)
     yield _verdict_case(analysis, run_s)
 
 
@@ -83,6 +96,15 @@ def _slo_case(scope: str, line: SloResult, time_s: float, *, red: bool) -> _Case
         return _Case(scope, line.slo, time_s, "skipped", observed)
     message = f"observed {observed}, wanted {line.slo}"
     return _Case(scope, line.slo, time_s, "failure" if red else "skipped", message)
+
+
+def _generator_case(analysis: RunAnalysis, time_s: float) -> _Case:
+    health = analysis.generator
+    text = " ".join((f"{story.generator(health)}.", *health.reasons))
+    if health.ok:
+        return _Case("load generator", "limits", time_s, "passed", text)
+    spoilt = analysis.verdict.exit_code == _EXIT_INCONCLUSIVE
+    return _Case("load generator", "limits", time_s, "error" if spoilt else "skipped", text)
 
 
 def _verdict_case(analysis: RunAnalysis, time_s: float) -> _Case:

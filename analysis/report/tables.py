@@ -6,7 +6,15 @@ from typing import Final
 
 from analysis.records.schema import LAYER_OF_OUTCOME, LAYERS
 from analysis.report import words
-from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult, StageStats
+from analysis.results import (
+    DemandResult,
+    Estimate,
+    GeneratorHealth,
+    RunAnalysis,
+    SizingResult,
+    StageStats,
+    WorkerHealth,
+)
 
 PERCENTILES: Final = ("p50", "p95", "p99")
 OUTCOMES_OF_LAYER: Final = {
@@ -44,15 +52,23 @@ def stage_verdict(stage: StageStats) -> bool | None:
     return stage.met_slo if stage.generator_ok else None
 
 
+def stage_load(stage: StageStats) -> str:
+    """The load a stage was asked for: "25 calls/s", or "20 users" of a closed workload."""
+    if stage.users is None:
+        return words.calls_per_s(stage.rate_per_s)
+    return f"{stage.users} user{'' if stage.users == 1 else 's'}"
+
+
 def stage_table(analysis: RunAnalysis, *, intervals: bool) -> Table:
     """One row per stage: load, latency, errors, webservers, verdict."""
     latency = [
         Column(name, "latency" if intervals else "", dropped=dropped)
         for name, dropped in zip(PERCENTILES, (1, 0, 3), strict=True)
     ]
+    closed = any(stage.users is not None for stage in analysis.stages)
     columns = (
         Column("stage", right=False),
-        Column("rate", "1/s"),
+        Column("users", "closed") if closed else Column("rate", "1/s"),
         Column("offered", "1/s", dropped=4),
         Column("achieved", "1/s"),
         Column("goodput", "1/s", dropped=2),
@@ -66,7 +82,7 @@ def stage_table(analysis: RunAnalysis, *, intervals: bool) -> Table:
     rows = (
         (
             stage_name(stage) + ("" if stage.complete else " (cut short)"),
-            words.trimmed(stage.rate_per_s),
+            words.count(stage.users) if closed else words.trimmed(stage.rate_per_s),
             words.rate(stage.offered_per_s),
             words.rate(stage.achieved_per_s),
             words.rate(stage.goodput_per_s),
@@ -185,6 +201,43 @@ def webserver_table(analysis: RunAnalysis) -> Table | None:
     return Table(columns, rows) if measured else None
 
 
+def worker_table(health: GeneratorHealth) -> Table | None:
+    """One row per load process; None when there was only one."""
+    if len(health.workers) < 2:
+        return None
+    columns = (
+        Column("process"),
+        Column("rows"),
+        Column("CPU at most", "of one core"),
+        Column("stall", "longest"),
+        Column("clock", "minus the master's"),
+    )
+    rows = tuple(
+        (
+            str(worker.worker),
+            words.count(worker.rows),
+            words.share(worker.cpu_fraction_max),
+            words.duration(worker.longest_stall_s),
+            _clock(worker),
+        )
+        for worker in health.workers
+    )
+    if not any(worker.lost for worker in health.workers):
+        return Table(columns, rows)
+    lost = (f"lost: {worker.lost}" if worker.lost else "" for worker in health.workers)
+    return Table(
+        (*columns, Column("", right=False)),
+        tuple((*row, text) for row, text in zip(rows, lost, strict=True)),
+    )
+
+
+def _clock(worker: WorkerHealth) -> str:
+    offset = words.duration(worker.clock_offset_s)
+    if not words.is_known(worker.clock_uncertainty_s):
+        return offset
+    return f"{offset} ± {words.duration(worker.clock_uncertainty_s)}"
+
+
 def demand_table(demand: DemandResult, mix: dict[str, float]) -> Table:
     """CPU of the webservers per call."""
     columns = (
@@ -226,4 +279,6 @@ def _sizing_remark(is_target: bool, within_limits: bool) -> str:
 
 
 def _duration_value(estimate: Estimate | None) -> str:
-    return words.duration(estimate.value) if estimate else words.UNKNOWN
+    if estimate is None or not words.is_known(estimate.value):
+        return words.UNKNOWN
+    return f"{words.bound(estimate)}{words.duration(estimate.value)}"

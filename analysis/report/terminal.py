@@ -41,6 +41,7 @@ def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
     pen = _Pen(colour=colour, width=width)
     lines = [pen.style(analysis.scenario_name, "bold")]
     lines.extend(pen.wrapped(story.identity(analysis)))
+    lines.extend(pen.wrapped(story.load(analysis)))
     for section in _SECTIONS:
         body = list(section(analysis, pen))
         if body:
@@ -82,6 +83,19 @@ def _stages(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     yield from laid_out(tables.stage_table(analysis, intervals=False), pen.width, pen.style)
 
 
+def _generator(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    health = analysis.generator
+    verdict = f"Load generator: {story.generator(health)}."
+    sentence, *more = pen.wrapped(verdict, first="", rest=INDENT)
+    yield pen.style(sentence, *(() if health.ok else ("yellow",)))
+    yield from more
+    for reason in health.reasons:
+        yield from pen.wrapped(reason, first=f"{INDENT}- ", rest=INDENT * 2)
+    table = tables.worker_table(health)
+    if table:
+        yield from laid_out(table, pen.width, pen.style)
+
+
 def _latency(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     stage = story.decisive_stage(analysis)
     known = stage and [e for e in stage.latency_s.values() if words.is_known(e.value)]
@@ -98,6 +112,14 @@ def _errors(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from laid_out(table, pen.width, pen.style)
 
 
+def _retries(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    if analysis.retries is None:
+        return
+    yield pen.style(f"Retries of the client ({analysis.retries.mode})", "bold")
+    for sentence in story.retries(analysis.retries):
+        yield from pen.wrapped(sentence)
+
+
 def _webservers(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     table = tables.webserver_table(analysis)
     if table:
@@ -111,6 +133,13 @@ def _scaling(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     for event in analysis.scaling:
         sentence = story.scaling_sentence(event, analysis.started_at_s)
         yield from pen.wrapped(sentence, rest=INDENT * 2)
+
+
+def _recovery(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+    if analysis.recoveries:
+        yield pen.style("Recovery", "bold")
+    for result in analysis.recoveries:
+        yield from pen.wrapped(result.explanation, rest=INDENT * 2)
 
 
 def _demand(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
@@ -156,10 +185,13 @@ def _verdict(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
 _SECTIONS: Final = (
     _judgements,
     _stages,
+    _generator,
     _latency,
     _errors,
+    _retries,
     _webservers,
     _scaling,
+    _recovery,
     _demand,
     _sizing,
     _notes,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeGuard
 
+from analysis.latency import LOWER_BOUND
 from analysis.results import Estimate
 
 UNKNOWN: Final = "-"
@@ -98,6 +99,11 @@ def count(value: float | None) -> str:
     return f"{value:.0f}" if is_known(value) else UNKNOWN
 
 
+def core_share(fraction: float | None) -> str:
+    """CPU of one process: "18 % of one core"."""
+    return f"{share(fraction)} of one core" if is_known(fraction) else UNKNOWN
+
+
 def webservers(number: float | None) -> str:
     """A number of webservers: "1 webserver", "3 webservers"."""
     return f"{count(number)} webserver{'' if number == 1 else 's'}"
@@ -145,14 +151,19 @@ def scaling_reason(reason: str) -> str:
 
 
 def duration_estimate(estimate: Estimate | None) -> str:
-    """A duration with its interval in the same unit: "612 ms (580-650)"."""
+    """A duration with its interval in the same unit: "612 ms (580-650)"; "≥" a lower bound."""
     if estimate is None or not is_known(estimate.value):
         return UNKNOWN
     scale, unit = _time_unit(estimate.value)
     # A value of zero has no digits of its own to give to its interval.
     decimals = _decimals(estimate.value * scale) if estimate.value else 2
     interval = _interval(estimate, lambda end: f"{end * scale:.{decimals}f}")
-    return f"{significant(estimate.value * scale)} {unit}{interval}"
+    return f"{bound(estimate)}{significant(estimate.value * scale)} {unit}{interval}"
+
+
+def bound(estimate: Estimate) -> str:
+    """A sign before what is only a lower bound, because calls were cut at a time limit."""
+    return "≥" if any(LOWER_BOUND in warning for warning in estimate.warnings) else ""
 
 
 def share_estimate(estimate: Estimate | None) -> str:

@@ -88,6 +88,40 @@ def client_of(session: boto3.Session, service: str, config: Config) -> Any:
     return session.client(service, config=config.merge(bare))  # type: ignore[call-overload]
 
 
+def stand_in_client(
+    session: boto3.Session, service: str, variables: Mapping[str, str], config: Config
+) -> Any:
+    """A client for the local stand-in that `variables` describe (see `make_clients`)."""
+    local = Config(
+        inject_host_prefix=False,
+        proxies={},
+        use_fips_endpoint=False,
+        use_dualstack_endpoint=False,
+    )
+    return session.client(  # type: ignore[call-overload]
+        service,
+        region_name=variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION"),
+        endpoint_url=variables[f"AWS_ENDPOINT_URL_{service.upper()}"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        config=config.merge(local),
+    )
+
+
+def isolated_session() -> boto3.Session:
+    """A session that a profile or a file of the user's cannot change or break."""
+    nowhere = (None, None, os.devnull, None)
+    return boto3.Session(
+        botocore_session=botocore.session.Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": nowhere,
+                "credentials_file": nowhere,
+            }
+        )
+    )
+
+
 def is_loopback(url: str) -> bool:
     """Whether the URL's host is this machine by its very name, without asking a resolver."""
     host = urlsplit(url).hostname or ""
@@ -112,41 +146,13 @@ def _config(attempts: int) -> Config:
 
 
 def _stand_in_clients(variables: Mapping[str, str]) -> AwsClients:
-    session = _isolated_session()
-    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION")
+    session = isolated_session()
 
     def client(service: str, attempts: int) -> Any:
-        local = Config(
-            inject_host_prefix=False,
-            proxies={},
-            use_fips_endpoint=False,
-            use_dualstack_endpoint=False,
-        )
-        return session.client(  # type: ignore[call-overload]
-            service,
-            region_name=region,
-            endpoint_url=variables[f"AWS_ENDPOINT_URL_{service.upper()}"],
-            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-            config=_config(attempts).merge(local),
-        )
+        return stand_in_client(session, service, variables, _config(attempts))
 
     return AwsClients(
         mwaa=client("mwaa", READ_ATTEMPTS),
         mwaa_once=client("mwaa", 1),
         cloudwatch=client("cloudwatch", READ_ATTEMPTS),
-    )
-
-
-def _isolated_session() -> boto3.Session:
-    """A session that a profile or a file of the user's cannot change or break."""
-    nowhere = (None, None, os.devnull, None)
-    return boto3.Session(
-        botocore_session=botocore.session.Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": nowhere,
-                "credentials_file": nowhere,
-            }
-        )
     )

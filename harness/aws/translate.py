@@ -24,11 +24,13 @@ from botocore.parsers import ResponseParserError
 
 from harness.errors import EnvironmentAccessError
 
+_ROLE = (
+    "arn:aws:airflow:<region>:<account>:role/{environment}/<Airflow role> "
+    "(a role/ ARN, not an environment/ one)"
+)
 _RESOURCES = {
-    "airflow:InvokeRestApi": (
-        "arn:aws:airflow:<region>:<account>:role/{environment}/<Airflow role> "
-        "(a role/ ARN, not an environment/ one)"
-    ),
+    "airflow:InvokeRestApi": _ROLE,
+    "airflow:CreateWebLoginToken": _ROLE,
     "airflow:GetEnvironment": "arn:aws:airflow:<region>:<account>:environment/{environment}",
 }
 _THROTTLED = ("Throttl", "TooManyRequests", "LimitExceeded", "RequestLimitExceeded", "429")

@@ -10,6 +10,7 @@ from harness.cli.local import local_group
 from harness.cli.report import report_command
 from harness.cli.run import run_command
 from harness.cli.validate import validate_command
+from harness.cli.worker import worker_command
 from harness.errors import ExitCode, HeadroomError
 
 
@@ -27,6 +28,7 @@ def app(debug: bool) -> None:
 app.add_command(run_command)
 app.add_command(report_command)
 app.add_command(validate_command)
+app.add_command(worker_command)
 app.add_command(local_group)
 
 

@@ -96,9 +96,11 @@ def load_line(status: LoadStatus) -> str:
     servers = "?" if status.webservers is None else str(status.webservers)
     cpu = "?" if status.cpu_percent is None else f"{status.cpu_percent:.0f} %"
     trouble = f", {status.unsent} unsent" if status.unsent else ""
+    by_rate = f"{status.rate_per_s or 0:g} calls/s asked"
+    asked = by_rate if status.users is None else f"{status.users} users"
     return (
         f"stage {status.stage + 1}/{status.stages} {status.stage_name}: "
-        f"{status.rate_per_s:g} calls/s asked, {status.sent} sent, {status.errors} failed"
+        f"{asked}, {status.sent} sent, {status.errors} failed"
         f"{trouble}, {status.in_flight} in flight, {servers} webservers at {cpu} CPU, "
         f"{status.remaining_s:.0f} s to go"
     )

@@ -14,6 +14,8 @@ _DISTRIBUTIONS = {
     "boto3": "boto3",
     "botocore": "botocore",
     "locust": "locust",
+    "gevent": "gevent",
+    "geventhttpclient": "geventhttpclient",
     "numpy": "numpy",
 }
 
@@ -29,6 +31,7 @@ def build_manifest(
     environment: Mapping[str, object],
     airflow_version: str | None,
     clock_offset_s: float | None,
+    generator: Mapping[str, object],
     rows: Mapping[str, int],
 ) -> dict[str, object]:
     """Put together the manifest of one run.
@@ -43,6 +46,7 @@ def build_manifest(
         environment: name, kind, arn, before, after and facts; see `describe_run_environment`.
         airflow_version: of the environment; None: not known.
         clock_offset_s: the environment's clock minus this host's; None: not known.
+        generator: workers (how many were to send) and remote (on other machines).
         rows: rows by table, as `finish_tables` counts them; empty while running.
 
     Raises:
@@ -62,6 +66,7 @@ def build_manifest(
         "versions": collect_versions(airflow_version),
         "host": describe_host(),
         "clock_offset_s": clock_offset_s,
+        "generator": dict(generator),
         "rows": dict(rows),
     }
 

@@ -17,13 +17,12 @@ from harness.generator import (
 )
 from harness.run.narrator import LoadStatus, Narrator
 from harness.run.recording import Recording
-from harness.scenario.model import Stage
+from harness.scenario.model import Scenario
 
 Ending = Literal["finished", "interrupted", "aborted", "failed"]
 
 LOOK_INTERVAL_S = 0.5
-DRAIN_MARGIN_S = 10.0  # beyond the call timeout: writing the last rows, leaving Locust
-START_MARGIN_S = 60.0  # until the generator has imported everything and is sending
+DRAIN_MARGIN_S = 10.0  # beyond the longest call: writing the last rows, leaving Locust
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,7 @@ class Watch:
     new_environment_events: Callable[[], list[dict[str, object]]]
     environment_is_alive: Callable[[], bool]
     environment_logs: str  # where the environment keeps them
+    longest_call_s: float  # attempts and waits between them included
 
 
 def carry_load(
@@ -44,19 +44,17 @@ def carry_load(
     KeyboardInterrupt asks the generator to drain and stop; a second one kills it. A generator that
     overstays its schedule is stopped too: a run ends on its own, whatever happens.
     """
-    limits, stages = recording.scenario.limits, recording.scenario.stages
-    drain_s = limits.call_timeout_s + DRAIN_MARGIN_S
-    longest_s = START_MARGIN_S + sum(stage.duration_s + drain_s for stage in stages)
+    drain_s = watch.longest_call_s + DRAIN_MARGIN_S
+    longest_s = generator.longest_start_s + longest_load_s(recording.scenario, drain_s)
     give_up_at_s = time.monotonic() + longest_s
     ending: Ending | None = None
     generator.start()
     try:
         while generator.is_running():
             _look(generator.latest(), watch, recording, narrator)
-            reason = _reason_to_stop(watch, give_up_at_s)
+            reason = generator.trouble() or _reason_to_stop(watch, give_up_at_s)
             if reason:
-                narrator.note(reason)
-                recording.note(reason)
+                _tell(reason, recording, narrator)
                 ending = "failed"
                 break
             time.sleep(LOOK_INTERVAL_S)
@@ -68,7 +66,23 @@ def carry_load(
         raise
     code = _stop(generator, drain_s)
     record_environment_events(watch.new_environment_events(), recording)
-    return ending or _ending_of(code, recording)
+    if ending is None and code not in _ENDINGS:
+        why = generator.last_words() or f"{GENERATOR_LOG} says why."
+        _tell(f"The load generator ended with code {code}: {why}", recording, narrator)
+    return ending or _ENDINGS.get(code, "failed")
+
+
+def longest_load_s(scenario: Scenario, drain_s: float) -> float:
+    """How long the stages take at most, if each has a recovery and is drained for `drain_s`."""
+    after_each_s = drain_s
+    if scenario.recovery_rate_per_s is not None:
+        after_each_s += scenario.recovery.longest_s
+    return sum(stage.duration_s + after_each_s for stage in scenario.stages)
+
+
+def _tell(text: str, recording: Recording, narrator: Narrator) -> None:
+    narrator.note(text)
+    recording.note(text)
 
 
 def _reason_to_stop(watch: Watch, give_up_at_s: float) -> str:
@@ -99,20 +113,26 @@ def _look(
     status: GeneratorStatus | None, watch: Watch, recording: Recording, narrator: Narrator
 ) -> None:
     record_environment_events(watch.new_environment_events(), recording)
-    if status is not None and status.stage >= 0:
-        narrator.load(_load_status(status, watch.latest_metrics(), recording.scenario.stages))
+    if status is not None and status.stage is not None:
+        narrator.load(load_status(status, status.stage, watch.latest_metrics(), recording.scenario))
 
 
-def _load_status(
-    status: GeneratorStatus, metrics: LatestMetrics | None, stages: Sequence[Stage]
+def load_status(
+    status: GeneratorStatus, phase: int, metrics: LatestMetrics | None, scenario: Scenario
 ) -> LoadStatus:
-    to_come_s = sum(stage.duration_s for stage in stages[status.stage :])
+    """What there is to show in a stage (`phase` from 0 on) or the recovery after one (below 0)."""
+    recovers = phase < 0
+    number = -1 - phase if recovers else phase
+    stage = scenario.stages[number]
+    this_s = scenario.recovery.longest_s if recovers else stage.duration_s
+    later_s = sum(later.duration_s for later in scenario.stages[number + 1 :])
     return LoadStatus(
-        stage=status.stage,
-        stages=len(stages),
-        stage_name=status.stage_name,
-        rate_per_s=stages[status.stage].rate_per_s,
-        remaining_s=max(0.0, to_come_s - status.elapsed_s),
+        stage=number,
+        stages=len(scenario.stages),
+        stage_name=f"recovery after {stage.name}" if recovers else stage.name,
+        rate_per_s=scenario.recovery_rate_per_s if recovers else stage.rate_per_s,
+        users=stage.users,
+        remaining_s=max(0.0, this_s - status.elapsed_s) + later_s,
         sent=status.sent,
         ok=status.ok,
         errors=status.errors,
@@ -132,14 +152,6 @@ def _stop(generator: Generator, drain_s: float) -> int:
     except (TimeoutError, KeyboardInterrupt):
         generator.kill()
         return generator.wait()
-
-
-def _ending_of(code: int, recording: Recording) -> Ending:
-    ending = _ENDINGS.get(code)
-    if ending is not None:
-        return ending
-    recording.note(f"The load generator ended with code {code}; {GENERATOR_LOG} says why.")
-    return "failed"
 
 
 _ENDINGS: dict[int, Ending] = {

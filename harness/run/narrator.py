@@ -6,19 +6,20 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class LoadStatus:
-    """The load at one moment; rates as configured, counts of the whole run, None: not known yet."""
+    """The load at one moment: as the scenario asks for it, and counted over the whole run."""
 
-    stage: int
+    stage: int  # during a recovery phase: the one before it
     stages: int
     stage_name: str
-    rate_per_s: float
-    remaining_s: float
+    rate_per_s: float | None  # None: users set the pace
+    users: int | None  # of a closed workload
+    remaining_s: float  # recovery phases to come left out
     sent: int
     ok: int
     errors: int
     unsent: int
     in_flight: int
-    webservers: int | None
+    webservers: int | None  # None: not known yet
     cpu_percent: float | None
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from analysis.records.schema import EVENTS_FILE
 from harness.aws.environment import EnvironmentFacts
+from harness.fleet import Fleet
 from harness.record.directory import create_run_directory, finish_tables, write_manifest
 from harness.record.disk import writing
 from harness.record.events import EventLog
 from harness.record.manifest import build_manifest, describe_run_environment
 from harness.run.phases import Phases
 from harness.scenario.model import Scenario
+from harness.traffic.traces import save_traces
 
 SCENARIO_FILE = "scenario.json"  # what the load process reads
 
@@ -33,6 +35,7 @@ class Recording:
     events: EventLog
     scenario: Scenario
     scenario_file: Path
+    fleet: Fleet
     facts_before: EnvironmentFacts
     stand_in_facts: Mapping[str, object]
     phases: Phases
@@ -83,6 +86,7 @@ class Recording:
             ),
             airflow_version=before.airflow_version,
             clock_offset_s=before.clock_offset_s,
+            generator={"workers": self.fleet.workers, "remote": self.fleet.is_remote},
             rows=rows,
         )
         write_manifest(self.directory, {**manifest, "phases_s": self.phases.durations_s})
@@ -93,14 +97,15 @@ def start_recording(
     *,
     scenario_file: Path,
     runs_directory: Path,
+    fleet: Fleet,
     facts: EnvironmentFacts,
     stand_in_facts: Mapping[str, object],
     phases: Phases,
 ) -> Recording:
-    """Make the run directory with a first manifest (status running) and the effective scenario.
+    """Make the run directory: a first manifest (status running), the effective scenario, traces.
 
     Raises:
-        HeadroomError: the directory cannot be made or written to.
+        HeadroomError: the directory cannot be made or written to, or a trace cannot be read.
     """
     now = datetime.now(UTC)
     directory = create_run_directory(runs_directory, scenario.name, now)
@@ -109,6 +114,7 @@ def start_recording(
         events=EventLog(directory / EVENTS_FILE),
         scenario=scenario,
         scenario_file=scenario_file,
+        fleet=fleet,
         facts_before=facts,
         stand_in_facts=stand_in_facts,
         phases=phases,
@@ -118,4 +124,5 @@ def start_recording(
     effective = json.dumps(scenario.model_dump(mode="json"), indent=2)
     with writing(directory):
         (directory / SCENARIO_FILE).write_text(effective + "\n", encoding="utf-8")
+    save_traces(scenario, scenario_file, directory)
     return recording

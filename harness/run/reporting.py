@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from analysis.errors import RecordFormatError
 from analysis.records.reader import read_run
 from analysis.results import RunAnalysis
-from analysis.run_analysis import analyse_run
+from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
 from harness.errors import RecordError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def report_run(directory: Path) -> "tuple[RunAnalysis, ReportPaths]":
     from analysis.report.write import write_reports  # matplotlib: not for those who only look
 
     try:
-        record = read_run(directory.resolve())
+        record = read_run(directory.resolve(), ANALYSED_COLUMNS)
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
     analysis = analyse_run(record)

@@ -18,6 +18,7 @@ from harness.aws.collector import Collector
 from harness.aws.environment import EnvironmentFacts, describe_environment
 from harness.aws.preflight import PreflightResult, preflight
 from harness.errors import EnvironmentAccessError
+from harness.fleet import ALLOW_VARIABLE, Fleet, require_fitting
 from harness.generator import Generator
 from harness.record.stream import StreamWriter
 from harness.run.environments import RunEnvironment, open_environment
@@ -27,19 +28,26 @@ from harness.run.phases import Phases
 from harness.run.recording import Recording, start_recording
 from harness.scenario.model import Scenario
 from harness.traffic.targets import save_targets
+from harness.transport.opening import WEB_TOKEN_STEPS, open_transport
 
 
 def run_scenario(
-    scenario: Scenario, *, scenario_file: Path, runs_directory: Path, narrator: Narrator
+    scenario: Scenario,
+    *,
+    scenario_file: Path,
+    runs_directory: Path,
+    narrator: Narrator,
+    fleet: Fleet = Fleet(),  # noqa: B008 - frozen
 ) -> Path:
     """Carry out a scenario and return its run directory.
 
     Ctrl-C, once there is a record, ends the run in order; its status is then "interrupted".
 
     Raises:
-        HeadroomError: nothing was loaded (environment, permission, preflight), or the record could
-            not be written.
+        HeadroomError: nothing was loaded (environment, permission, preflight, the fleet does not
+            fit the scenario), or the record could not be written.
     """
+    require_fitting(fleet, scenario)
     phases = Phases()
     recording: Recording | None = None
     ending: Ending = "failed"
@@ -55,6 +63,7 @@ def run_scenario(
                 scenario,
                 scenario_file=scenario_file,
                 runs_directory=runs_directory,
+                fleet=fleet,
                 facts=facts,
                 stand_in_facts=environment.facts,
                 phases=phases,
@@ -121,18 +130,28 @@ def _load_and_collect(
         clock=time.time,
         sleep=time.sleep,
     )
-    generator = Generator(recording.directory, environment.generator_variables)
+    allowed = recording.scenario.limits.allow_environment
+    generator = Generator(
+        recording.directory,
+        # Workers on this machine may load what the scenario may.
+        {
+            **environment.generator_variables,
+            **({} if allowed is None else {ALLOW_VARIABLE: allowed}),
+        },
+        recording.fleet,
+    )
     watch = Watch(
         latest_metrics=collector.latest,
         new_environment_events=environment.new_events,
         environment_is_alive=environment.is_alive,
         environment_logs=environment.logs,
+        longest_call_s=_longest_call_s(environment, recording),
     )
     load_ended = threading.Event()
     collecting = collector.run_in_thread(load_ended)
     began_s = time.time()
     try:
-        narrator.step("Sending the load")
+        _announce(recording, narrator)
         with recording.phases.timed("load"):
             ending = carry_load(generator, watch, recording, narrator)
         load_ended.set()
@@ -147,6 +166,40 @@ def _load_and_collect(
         writer.close()
     record_environment_events(environment.new_events(), recording)
     return ending
+
+
+def _longest_call_s(environment: RunEnvironment, recording: Recording) -> float:
+    scenario = recording.scenario
+    match scenario.traffic.transport:
+        case "lean":
+            return scenario.limits.call_timeout_s
+        case "web_token":
+            return WEB_TOKEN_STEPS * scenario.limits.call_timeout_s
+    # How often boto3 sends a call again depends on settings that only its client knows.
+    opened = open_transport(
+        scenario,
+        scenario.environment.name,
+        recording.facts_before.airflow_version or "",
+        environment.generator_variables if environment.is_ours else None,
+    )
+    return opened.longest_call_s
+
+
+def _announce(recording: Recording, narrator: Narrator) -> None:
+    fleet = recording.fleet
+    if not fleet.is_remote:
+        several = f" from {fleet.workers} processes" if fleet.has_master else ""
+        narrator.step(f"Sending the load{several}")
+        return
+    allowed = recording.scenario.limits.allow_environment
+    option = "" if allowed is None else f" --allow-environment {allowed}"
+    narrator.step(f"Waiting for workers, {fleet.workers} in all; start each with")
+    narrator.step(f"    headroom worker --master {fleet.meeting_point}{option}")
+    if not fleet.is_on_loopback:
+        narrator.note(
+            f"Whoever can reach {fleet.meeting_point} can join this run and read its scenario: "
+            "Locust neither authenticates nor encrypts what it tells its workers."
+        )
 
 
 def _facts_after(environment: RunEnvironment, recording: Recording) -> EnvironmentFacts | None:

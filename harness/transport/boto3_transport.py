@@ -152,13 +152,13 @@ def _with_answer(
 ) -> CallResult:
     meta = answer.get("ResponseMetadata", {})
     error = answer.get("Error")
-    code = (error.get("Code") or "Unknown") if error else None
+    code = str(error.get("Code") or "Unknown") if error else None  # a body may hold anything
     status = meta["HTTPStatusCode"]
     airflow_status = answer.get("RestApiStatusCode")
     outcome = outcome_of_answer(
         http_status=status,
         error_code=code,
-        message=(error.get("Message") or "") if error else "",
+        message=str(error.get("Message") or "") if error else "",
         airflow_status=airflow_status,
         elapsed_s=elapsed_s,
         service_timeout_s=service_timeout_s,

@@ -24,16 +24,17 @@ import gevent.socket
 import gevent.ssl
 from gevent import Timeout, monkey
 from gevent.lock import BoundedSemaphore
-from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
+from geventhttpclient._parser import HTTPParseError
 
 from harness.errors import EnvironmentAccessError
+from harness.transport.deadlines import Deadlines
+from harness.transport.http_parser import receive_answer
 
 # Below the time after which servers and load balancers close an idle connection (mostly 20 s or
 # more), so that they rarely close one that is being written to.
 IDLE_LIMIT_S = 15.0
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_RECEIVE_BYTES = 65536
 _poll = monkey.get_original("select", "poll")  # asks without giving way to other greenlets
 
 NoAnswerCode = Literal[
@@ -96,13 +97,12 @@ class HttpEndpoint:
             EnvironmentAccessError: the URL or the CA bundle cannot be used.
         """
         self.host_header = host_header(url)
-        parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or _DEFAULT_PORTS[parts.scheme]
-        self._tls = _tls_context(ca_bundle) if parts.scheme == "https" else None
+        scheme, self._host, self._port = _address_of(url)
+        self._tls = _tls_context(ca_bundle) if scheme == "https" else None
         self._timeout_s = timeout_s
         self._slots = BoundedSemaphore(connections)
         self._idle: deque[_Connection] = deque()
+        self._deadlines = Deadlines()
         self._closed = False
         weakref.finalize(self, _close_all, self._idle)
 
@@ -126,16 +126,15 @@ class HttpEndpoint:
             headers,
             body,
         )
+        end_s = monotonic() + self._timeout_s
         if not self._slots.acquire(timeout=self._timeout_s):
             raise NoAnswerError("ConnectTimeoutError")
         try:
             idle = self._take_idle()
             if idle is not None:
                 with suppress(_NothingSentError):
-                    return self._exchange(idle, message, self._timeout_s)
-            began_s = monotonic()
-            fresh = self._connect()
-            return self._exchange(fresh, message, self._timeout_s - (monotonic() - began_s))
+                    return self._exchange(idle, message, end_s)
+            return self._exchange(self._connect(end_s), message, end_s)
         finally:
             self._slots.release()
 
@@ -144,16 +143,18 @@ class HttpEndpoint:
         self._closed = True
         _close_all(self._idle)
 
-    def _exchange(self, connection: "_Connection", message: bytes, timeout_s: float) -> HttpAnswer:
+    def _exchange(self, connection: "_Connection", message: bytes, end_s: float) -> HttpAnswer:
+        self._deadlines.begin(end_s, NoAnswerError("ReadTimeoutError"))
         try:
-            with Timeout(max(timeout_s, 0.0), NoAnswerError("ReadTimeoutError")):
-                _transmit(connection.socket, message)
-                answer = _receive(connection.socket)
+            _transmit(connection.socket, message)
+            answer = receive_answer(connection.socket)
         except BaseException as exc:
             connection.socket.close()
             if isinstance(exc, OSError | HTTPParseError):
                 raise NoAnswerError(_code_of(exc)) from exc
             raise
+        finally:
+            self._deadlines.end()
         if answer.keeps_alive and not self._closed:
             self._put_idle(connection)
         else:
@@ -176,18 +177,16 @@ class HttpEndpoint:
         while self._idle[0].idle_since_s < connection.idle_since_s - IDLE_LIMIT_S:
             self._idle.popleft().socket.close()
 
-    def _connect(self) -> "_Connection":
-        began_s = monotonic()
+    def _connect(self, end_s: float) -> "_Connection":
         try:
-            with Timeout(self._timeout_s, NoAnswerError("ConnectTimeoutError")):
+            with _until(end_s, "ConnectTimeoutError"):
                 sock = self._reached()
         except TimeoutError as exc:
             raise NoAnswerError("ConnectTimeoutError") from exc
         except (OSError, UnicodeError) as exc:
             raise NoAnswerError("EndpointConnectionError") from exc
         if self._tls is not None:
-            left_s = max(self._timeout_s - (monotonic() - began_s), 0.0)
-            sock = _secured(sock, self._tls, self._host, left_s)
+            sock = _secured(sock, self._tls, self._host, end_s)
         return _Connection(sock)
 
     def _reached(self) -> Any:
@@ -218,15 +217,18 @@ def host_header(url: str) -> str:
     Raises:
         EnvironmentAccessError: the URL has no host, or another scheme than http and https.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise EnvironmentAccessError(
-            f"The endpoint URL '{url}' cannot be used: write it as http(s)://host[:port]."
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if parts.port in (None, _DEFAULT_PORTS[parts.scheme]):
-        return host
-    return f"{host}:{parts.port}"
+    scheme, host, port = _address_of(url)
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if port == _DEFAULT_PORTS[scheme] else f"{bracketed}:{port}"
+
+
+def _address_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host in lower case, and port."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in _DEFAULT_PORTS and parts.hostname:
+            return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]
+    raise EnvironmentAccessError("The endpoint URL is wrong: write it as http(s)://host[:port].")
 
 
 class _NothingSentError(NoAnswerError):
@@ -249,57 +251,9 @@ class _Connection:
         return not self._poller.poll(0)
 
 
-class _AnswerParser(HTTPResponseParser):
-    """Collects one answer; interim ones (1xx) are passed over."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.headers: dict[str, str] = {}
-        self.body: list[bytearray] = []
-        self.keeps_alive = False
-        self.is_complete = False
-        self._name = ""
-        self._value: str | None = None
-        self._in_head = True
-
-    def _on_message_begin(self) -> None:
-        if self.is_complete:
-            self.keeps_alive = False
-            raise HTTPParseError("more than one answer")
-        self.headers.clear()
-        self._in_head = True
-
-    def _on_status(self, reason: str) -> None:
-        """Says nothing that the status does not."""
-
-    def _on_header_field(self, part: str) -> None:
-        if self._value is not None:
-            self._keep_header()
-        self._name += part
-
-    def _on_header_value(self, part: str) -> None:
-        self._value = part if self._value is None else self._value + part
-
-    def _on_headers_complete(self) -> bool:
-        if self._value is not None:
-            self._keep_header()
-        self._in_head = False
-        return False  # an answer's body is not skipped
-
-    def _on_body(self, part: bytearray) -> None:
-        self.body.append(part)
-
-    def _on_message_complete(self) -> None:
-        if self.get_code() >= 200 or self.get_code() == 101:
-            self.keeps_alive = self.should_keep_alive()
-            self.is_complete = True
-
-    def _keep_header(self) -> None:
-        name, value = self._name.lower(), self._value or ""
-        self._name, self._value = "", None
-        if not self._in_head:
-            return  # a trailer, after the body: it must not replace a header
-        self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+def _until(end_s: float, code: NoAnswerCode) -> Timeout:
+    """Ends what the block does at `end_s`, with a NoAnswerError."""
+    return Timeout(max(end_s - monotonic(), 0.0), NoAnswerError(code))
 
 
 def _close_all(connections: deque[_Connection]) -> None:
@@ -307,17 +261,17 @@ def _close_all(connections: deque[_Connection]) -> None:
         connections.pop().socket.close()
 
 
-def _secured(sock: Any, context: Any, host: str, timeout_s: float) -> Any:
-    secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+def _secured(sock: Any, context: Any, host: str, end_s: float) -> Any:
     try:
-        with Timeout(timeout_s, NoAnswerError("ReadTimeoutError")):  # botocore's word for it
-            secured.do_handshake()
+        with _until(end_s, "ReadTimeoutError"):  # botocore's word for it
+            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+            sock.do_handshake()
     except BaseException as exc:
-        secured.close()
+        sock.close()
         if isinstance(exc, OSError):
             raise NoAnswerError(_code_of(exc)) from exc
         raise
-    return secured
+    return sock
 
 
 def _transmit(sock: Any, message: bytes) -> None:
@@ -327,23 +281,8 @@ def _transmit(sock: Any, message: bytes) -> None:
         raise _NothingSentError("ConnectionClosedError") from exc
     if sent < len(message):
         # A server may refuse a large request before it has read it all: its answer is waiting.
-        with suppress(BrokenPipeError):
+        with suppress(ConnectionError):
             sock.sendall(memoryview(message)[sent:])
-
-
-def _receive(sock: Any) -> _AnswerParser:
-    parser = _AnswerParser()
-    while not parser.is_complete:
-        data = sock.recv(_RECEIVE_BYTES)
-        try:
-            parser.feed(data)  # no data: the end of an answer without a length
-        except HTTPParseError:
-            if not parser.is_complete:
-                raise
-            parser.keeps_alive = False  # what follows the answer is not HTTP
-        if not data and not parser.is_complete:
-            raise HTTPParseError("closed without an answer")
-    return parser
 
 
 def _code_of(error: Exception) -> NoAnswerCode:

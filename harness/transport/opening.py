@@ -12,6 +12,7 @@ from harness.transport.boto3_transport import boto3_transport, invoke_client
 from harness.transport.outcome import Transport
 from harness.transport.retry_modes import longest_backoff_s, most_attempts
 
+WEB_TOKEN_STEPS = 4  # a call, a token, a login with it, and the call again
 BEYOND_TIMEOUT_S = 0.5  # a socket timeout counts each wait alone, not the whole call
 
 
@@ -84,7 +85,9 @@ def _boto3(scenario: Scenario, client: Any, environment_name: str) -> OpenTransp
 
 
 def _lean(scenario: Scenario, client: Any, environment_name: str) -> OpenTransport:
-    from harness.transport.lean.transport import lean_transport  # gevent: only where load is sent
+    # gevent: only where load is sent
+    from harness.transport.lean.credentials import PATIENCE_S
+    from harness.transport.lean.transport import lean_transport
 
     limits = scenario.limits
     send = lean_transport(
@@ -94,7 +97,7 @@ def _lean(scenario: Scenario, client: Any, environment_name: str) -> OpenTranspo
         call_timeout_s=limits.call_timeout_s,
         max_in_flight=limits.max_in_flight,
     )
-    longest_s = limits.call_timeout_s + BEYOND_TIMEOUT_S
+    longest_s = PATIENCE_S + limits.call_timeout_s + BEYOND_TIMEOUT_S
     return OpenTransport(send, client.meta.endpoint_url, longest_s)
 
 
@@ -112,8 +115,8 @@ def _web_token(
         max_in_flight=limits.max_in_flight,
         this_machine_only=not isinstance(scenario.environment, AwsSettings),
     )
-    # A call, a token, a login with it, and the call again.
-    return OpenTransport(send, send.url, 4 * limits.call_timeout_s + BEYOND_TIMEOUT_S)
+    longest_s = WEB_TOKEN_STEPS * limits.call_timeout_s
+    return OpenTransport(send, send.url, longest_s + BEYOND_TIMEOUT_S)
 
 
 def _service_timeout_s(scenario: Scenario) -> float:

@@ -10,6 +10,8 @@ from analysis.latency import (
     interval_ranks,
     nearest_rank,
     percentile,
+    percentiles,
+    value_at_rank,
     values_for_interval,
     values_for_percentile,
 )
@@ -83,3 +85,27 @@ def test_a_percentile_among_censored_calls_is_called_a_lower_bound() -> None:
     values = np.array([0.1] * 90 + [10.0] * 10)
     assert percentile(values, 50, censored=10).warnings == ()
     assert "lower bound" in percentile(values, 95, censored=10).warnings[0]
+
+
+@given(st.lists(st.floats(0, 100), max_size=600), st.integers(0, 50))
+def test_several_percentiles_at_once_are_the_ranks_of_the_sorted_values(
+    values: list[float], censored: int
+) -> None:
+    given_values = np.array(values)
+    ordered = sorted(values)
+    found = percentiles(given_values, (50.0, 95.0, 99.0), censored=censored)
+    assert given_values.tolist() == values  # the order of the calls is not touched
+    for percent, estimate in found.items():
+        assert estimate == percentile(given_values, percent, censored=censored)
+        if estimate.value is None:
+            continue
+        assert estimate.value == ordered[nearest_rank(len(values), percent) - 1]
+        assert estimate.value == value_at_rank(given_values, percent)
+        ranks = interval_ranks(len(values), percent)
+        expected = (ordered[ranks[0] - 1], ordered[ranks[1] - 1]) if ranks else (None, None)
+        assert (estimate.low, estimate.high) == expected
+
+
+def test_the_rank_of_few_values_is_known_though_no_percentile_of_them_is() -> None:
+    assert value_at_rank(np.array([3.0, 1.0, 2.0]), 95) == 3
+    assert percentile(np.array([3.0, 1.0, 2.0]), 95).value is None

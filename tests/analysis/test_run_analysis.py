@@ -139,6 +139,20 @@ def test_a_check_that_holds_only_on_the_whole_names_the_stage_that_broke_it(
     assert "in stage 10" in verdict.sentence
 
 
+def test_lines_over_the_whole_run_leave_warm_ups_and_other_phases_out(tmp_path: Path) -> None:
+    lines = ("rate(unsent) < 50%", "rate(goodput) > 10%", "rate(errors) < 50%")
+    analysis = analysed(
+        tmp_path / "run", **CHECK, slo=lines, unsent_share=0.2, airflow_error_share=0.1,
+        recovery_s=40.0,
+    )  # fmt: skip
+    stages = analysis.stages
+    arrivals = sum(stage.arrivals for stage in stages)
+    sent = sum(stage.sent for stage in stages)
+    ok = sum(stage.outcomes["ok"] for stage in stages)
+    observed = [line.observed for line in analysis.slo]
+    assert observed == pytest.approx([1 - sent / arrivals, ok / arrivals, 1 - ok / sent])
+
+
 def test_a_one_webserver_run_without_events_of_the_environment(tmp_path: Path) -> None:
     analysis = analysed(
         tmp_path / "run", **OVERLOAD, min_webservers=1, max_webservers=1,

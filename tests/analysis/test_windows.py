@@ -1,11 +1,15 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from calls_by_hand import calls_by_hand, periods_by_hand
+from hypothesis import given
+from hypothesis import strategies as st
 
+from analysis import windows
 from analysis.records import schema
 from analysis.windows import period_points, periods_within, webserver_periods
 
@@ -135,6 +139,41 @@ def test_every_call_is_in_exactly_one_period() -> None:
     calls = calls_by_hand(outcomes=["ok"] * 500, starts_s=starts.tolist())
     points = period_points(periods, calls, calls.ok)
     assert sum(point.achieved_per_s * point.period_s for point in points) == pytest.approx(500)
+
+
+@given(
+    starts_s=st.lists(st.integers(0, 60), min_size=1, max_size=8, unique=True).map(sorted),
+    times_s=st.lists(st.floats(-10, 80) | st.integers(0, 80), max_size=40),
+    lag_s=st.sampled_from([0.0, 0.5, 5.0]),
+)
+def test_rates_are_counts_from_start_to_end_however_periods_lie(
+    starts_s: list[int], times_s: list[float], lag_s: float
+) -> None:
+    """Periods with gaps between them or overlapping, calls on their borders and outside."""
+    periods = [
+        replace(period, start_s=float(start_s))
+        for period, start_s in zip(
+            periods_by_hand(webservers=[1] * len(starts_s)), starts_s, strict=True
+        )
+    ]
+    outcomes = [("ok", "throttled", "unsent")[n % 3] for n in range(len(times_s))]
+    calls = calls_by_hand(outcomes=outcomes, starts_s=times_s, lags_s=lag_s)
+    rows = list(zip(times_s, outcomes, strict=True))
+    for point, period in zip(period_points(periods, calls, calls.ok), periods, strict=True):
+        started = [o for t, o in rows if period.start_s <= t + lag_s < period.end_s]
+        offered = sum(period.start_s <= t < period.end_s for t, _ in rows)
+        assert point.offered_per_s == offered / 5
+        assert point.achieved_per_s == sum(o != "unsent" for o in started) / 5
+        assert point.goodput_per_s == started.count("ok") / 5
+        assert point.errors_per_s == started.count("throttled") / 5
+
+
+def test_a_run_of_many_calls_is_counted_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    periods = periods_by_hand(webservers=[1] * 4)
+    calls = calls_by_hand(outcomes=["ok", "throttled"] * 10)
+    at_once = period_points(periods, calls, calls.ok)
+    monkeypatch.setattr(windows, "_BLOCK", 3)
+    assert period_points(periods, calls, calls.ok) == at_once
 
 
 def test_only_whole_periods_are_inside() -> None:

@@ -23,7 +23,9 @@ def headroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("report",), ("validate",), ("local",)])
+@pytest.mark.parametrize(
+    "command", [(), ("run",), ("report",), ("validate",), ("local",), ("worker",)]
+)
 def test_every_command_has_help(command: tuple[str, ...]) -> None:
     answer = headroom(*command, "--help")
 
@@ -48,6 +50,17 @@ def test_the_version_is_told() -> None:
         (("run", "scenarios/smoke.toml", "--set", 'slo=["p95(latncy) < 1s"]'), "latncy"),
         (("report", "tests"), "tests"),
         (("report", "no-such-run"), "no-such-run"),
+        (("run", "scenarios/smoke.toml", "--processes", "65"), "--processes"),
+        (
+            ("run", "scenarios/smoke.toml", "--processes", "2", "--expect-workers", "2"),
+            "give only one",
+        ),
+        (
+            ("run", "scenarios/smoke.toml", "--expect-workers", "2", "--bind", "10.0.0.5"),
+            "can be reached only from this machine",
+        ),
+        (("worker",), "Missing option '--master'"),
+        (("worker", "--master", "a:b"), "--master must be HOST or HOST:PORT"),
         (("fly",), "No such command 'fly'"),
         (("run",), "Missing argument 'SCENARIO'"),
     ],

@@ -1,68 +1,14 @@
-"""What is written down: rows in the schema's order, epoch times, counts, status lines."""
+"""What is kept of every arrival: rows in the schema's order, epoch times, counts."""
 
 import time
 
-import pyarrow as pa
 import pytest
+from load_parts import DENIED, OK, Hands, job
 
-from analysis.records.schema import EVENT_KINDS, REQUESTS_SCHEMA
-from harness.generator import GeneratorStatus
-from harness.traffic.abort import ErrorRateRule
-from harness.transport.outcome import CallResult
-from locustfiles.journal import Journal
-from locustfiles.pool import Job, SenderPool
-from locustfiles.pulse import LOAD_EVENT_EVERY, Pulse
-
-DENIED = CallResult("denied", http_status=403, error_code="AccessDeniedException")
-OK = CallResult("ok", http_status=200, airflow_status=200, response_bytes=12)
-
-
-class Lists:
-    """An output that keeps everything."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple] = []
-        self.events: list[dict] = []
-        self.statuses: list[GeneratorStatus] = []
-        self.row = self.rows.append
-
-    def event(self, kind, *, time_s, **fields):
-        assert set(EVENT_KINDS[kind]) <= set(fields)
-        self.events.append({"kind": kind, "time_s": time_s, **fields})
-
-    def status(self, status):
-        self.statuses.append(status)
-
-    def is_wanted(self):
-        return True
-
-    def close(self):
-        pass
-
-
-class Hands:
-    """A clock that is moved by hand."""
-
-    def __init__(self, now_s: float) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def output():
-    return Lists()
-
-
-@pytest.fixture
-def reports():
-    return []
-
-
-@pytest.fixture
-def rule():
-    return ErrorRateRule(limit=0.5, window_s=10)
+from analysis.records.schema import REQUESTS_SCHEMA
+from locustfiles.epoch import EpochClock
+from locustfiles.journal import Journal, Tally
+from locustfiles.pool import Job
 
 
 @pytest.fixture
@@ -71,25 +17,46 @@ def clock():
 
 
 @pytest.fixture
-def journal(output, reports, rule, clock):
-    return Journal(output, lambda *report: reports.append(report), rule, clock=clock)
+def epoch(clock):
+    return EpochClock(clock)
 
 
-def test_rows_fit_the_schema(journal, output):
-    job = Job(arrival=5, stage=1, label="runs", intended_s=1001.0)
-    journal.arrived(job, taken=True)
+@pytest.fixture
+def reports():
+    return []
+
+
+@pytest.fixture
+def journal(epoch, reports):
+    return Journal(epoch, lambda *report: reports.append(report), worker=3)
+
+
+def test_time_of_day_follows_the_monotonic_clock_alone(epoch, clock, monkeypatch):
+    assert epoch.now_s() == pytest.approx(time.time(), abs=60)
+    began_s = epoch.now_s()
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # somebody sets the clock of the machine
+    clock.now_s += 5.5
+    assert epoch.now_s() == pytest.approx(began_s + 5.5)
+    assert epoch.epoch_s(1000.0) == began_s
+    assert epoch.on_clock_s(began_s + 2.0) == pytest.approx(1002.0)
+
+
+def test_rows_fit_the_schema(journal, epoch):
+    sent = Job(5, 1, "runs", 1001.0)
+    journal.arrived(sent, taken=True)
     journal.sending()
-    journal.ended(job, 1001.25, 1002.0, DENIED)
-    journal.arrived(Job(6, 1, "runs", 1001.5), taken=False)
+    journal.ended(sent, 1001.25, 1002.0, DENIED)
+    journal.arrived(Job(6, -2, "runs", 1001.5), taken=False)
+    assert journal.waiting_rows() == 2
+    batch = journal.take()
 
-    columns = [pa.array(c, type=f.type) for c, f in zip(zip(*output.rows), REQUESTS_SCHEMA)]  # noqa: B905
-    sent, unsent = pa.RecordBatch.from_arrays(columns, schema=REQUESTS_SCHEMA).to_pylist()
-    epoch_of_1000 = sent.pop("intended_start_s") - 1.0
-    assert epoch_of_1000 == pytest.approx(time.time(), abs=60)
-    assert sent == {
+    assert batch.schema == REQUESTS_SCHEMA
+    sent_row, unsent_row = batch.to_pylist()
+    assert sent_row == {
         "arrival": 5,
         "stage": 1,
         "operation": "runs",
+        "intended_start_s": epoch.epoch_s(1001.0),
         "lag_s": 0.25,
         "service_time_s": 0.75,
         "outcome": "denied",
@@ -98,63 +65,59 @@ def test_rows_fit_the_schema(journal, output):
         "error_code": "AccessDeniedException",
         "response_bytes": None,
         "attempts": 1,
-        "worker": 0,
+        "worker": 3,
     }
-    assert unsent["arrival"] == 6
-    assert unsent["outcome"] == "unsent"
-    assert unsent["attempts"] == 0
-    assert unsent["intended_start_s"] == pytest.approx(epoch_of_1000 + 1.5)
-    assert [unsent[key] for key in ("lag_s", "service_time_s", "http_status")] == [None] * 3
+    filled = {name: value for name, value in unsent_row.items() if value is not None}
+    assert filled == {
+        "arrival": 6,
+        "stage": -2,
+        "operation": "runs",
+        "intended_start_s": epoch.epoch_s(1001.5),
+        "outcome": "unsent",
+        "attempts": 0,
+        "worker": 3,
+    }
+
+
+def test_rows_are_taken_once(journal):
+    assert journal.take() is None
+    journal.arrived(job(), taken=False)
+    assert journal.take().num_rows == 1
+    assert journal.take() is None
+    assert journal.waiting_rows() == 0
+
+
+def test_rows_are_put_on_the_masters_clock(journal, epoch):
+    """This machine's clock is 2.5 s ahead: what is 10 o'clock here was 2.5 s before there."""
+    journal.arrived(job(0, intended_s=1010.0), taken=False)
+    journal.follow(2.5)
+    journal.arrived(job(1, intended_s=1010.0), taken=False)
+    journal.follow(-1.0)
+    journal.arrived(job(2, intended_s=1010.0), taken=False)
+    here_s = epoch.epoch_s(1010.0)
+    starts_s = journal.take().column("intended_start_s").to_pylist()
+    assert starts_s == pytest.approx([here_s, here_s - 2.5, here_s + 1.0])
 
 
 def test_locust_hears_latency_from_the_intended_start(journal, reports):
-    job = Job(0, 0, "health", 1001.0)
-    journal.ended(job, 1003.0, 1003.5, OK)
-    journal.arrived(job, taken=False)
+    journal.ended(job(intended_s=1001.0), 1003.0, 1003.5, OK)
+    journal.arrived(job(intended_s=1001.0), taken=False)
     (label, _, latency_s, result), (_, _, no_latency, unsent) = reports
     assert (label, latency_s, result) == ("health", 2.5, OK)
     assert (no_latency, unsent.outcome) == (None, "unsent")
 
 
-def test_unsent_arrivals_are_no_errors_of_the_environment(journal, rule, clock):
-    for arrival in range(100):
-        journal.arrived(Job(arrival, 0, "health", 1000.0), taken=False)
-    assert rule.reason_to_abort(clock()) is None
-    for arrival in range(30):
-        journal.ended(Job(arrival, 0, "health", 1000.0), 1000.0, 1000.1, DENIED)
-    assert "30 of 30" in rule.reason_to_abort(clock())
-
-
-def test_status_counts_everything_and_rates_since_the_line_before(journal, output, rule, clock):
-    cpu = Hands(7.0)
-    pulse = Pulse(journal, output, SenderPool(), rule, clock=clock, cpu_clock=cpu)
+def test_everything_is_counted(epoch):
+    journal = Journal(epoch)
     for arrival, result in enumerate([OK, OK, DENIED]):
-        job = Job(arrival, 0, "health", 1000.0)
-        journal.arrived(job, taken=True)
+        journal.arrived(job(arrival), taken=True)
         journal.sending()
-        journal.ended(job, 1000.0, 1000.1, result)
-    journal.arrived(Job(3, 0, "health", 1000.0), taken=False)
-    clock.now_s, cpu.now_s = 1002.0, 7.5
-    pulse.beat()
-    clock.now_s = 1003.0
-    pulse.beat()
-
-    first, second = output.statuses
-    assert (first.arrivals, first.sent, first.unsent, first.ok, first.errors) == (4, 3, 1, 2, 1)
-    assert (first.stage, first.elapsed_s) == (-1, 2.0)
-    assert first.rate_per_s == pytest.approx(1.5)
-    assert first.cpu_fraction == pytest.approx(0.25)
-    assert second.sent == 3
-    assert (second.rate_per_s, second.cpu_fraction) == (0, 0)
-    assert second.time_s == pytest.approx(first.time_s + 1)
+        journal.ended(job(arrival), 1000.0, 1000.1, result)
+    journal.arrived(job(3), taken=False)
+    journal.arrived(job(4), taken=True)
+    journal.sending()  # and has no answer yet
+    assert journal.tally == Tally(arrivals=5, sent=4, unsent=1, ok=2, errors=1)
 
 
-def test_generator_load_is_an_event_now_and_then(journal, output, rule, clock):
-    cpu = Hands(0.0)
-    pulse = Pulse(journal, output, SenderPool(), rule, clock=clock, cpu_clock=cpu)
-    for _ in range(2 * LOAD_EVENT_EVERY):
-        clock.now_s += 1.0
-        cpu.now_s += 0.4
-        pulse.beat()
-    assert [event["kind"] for event in output.events] == ["generator_load"] * 2
-    assert [event["cpu_fraction"] for event in output.events] == pytest.approx([0.4, 0.4])
+def test_tallies_of_several_processes_add_up():
+    assert Tally(9, 7, 2, 4, 3) + Tally(10, 10, 0, 9, 1) == Tally(19, 17, 2, 13, 4)

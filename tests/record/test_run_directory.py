@@ -7,11 +7,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.records.schema import (
     METRICS_SCHEMA,
     METRICS_STREAM,
     METRICS_TABLE,
+    REQUESTS_SCHEMA,
+    REQUESTS_STREAM,
+    REQUESTS_TABLE,
     RUN_STATUSES,
     SCHEMA_VERSION,
 )
@@ -114,6 +119,7 @@ def test_a_manifest_holds_what_the_schema_promises() -> None:
         ),
         airflow_version="3.3.1",
         clock_offset_s=None,
+        generator={"workers": 2, "remote": 1},
         rows={"requests": 3, "metrics": 4},
     )
     assert manifest["schema_version"] == SCHEMA_VERSION
@@ -122,12 +128,15 @@ def test_a_manifest_holds_what_the_schema_promises() -> None:
         "airflow",
         "boto3",
         "botocore",
+        "gevent",
+        "geventhttpclient",
         "headroom",
         "locust",
         "numpy",
         "python",
     }
     assert manifest["host"]["memory_bytes"] > 1e8
+    assert manifest["generator"] == {"workers": 2, "remote": 1}
     assert set(manifest["environment"]) == {
         "name",
         "kind",
@@ -151,6 +160,7 @@ def test_an_unknown_status_is_refused() -> None:
             environment={},
             airflow_version=None,
             clock_offset_s=None,
+            generator={},
             rows={},
         )
 
@@ -188,3 +198,52 @@ def test_a_stream_of_rubbish_becomes_an_empty_table(tmp_path: Path) -> None:
     (tmp_path / METRICS_STREAM).write_bytes(b"\xff\xff\xff\xff not an arrow stream")
     assert finish_tables(tmp_path)["metrics"] == 0
     assert pa.types.is_float64(pq.read_schema(tmp_path / METRICS_TABLE).field("value").type)
+
+
+VALUES = {
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.int32(): st.integers(-(2**31), 2**31 - 1),
+    pa.float64(): st.floats(allow_nan=False),
+    pa.string(): st.text(max_size=5),
+}
+ROWS = st.lists(
+    st.tuples(
+        *(
+            st.none() | VALUES[field.type] if field.nullable else VALUES[field.type]
+            for field in REQUESTS_SCHEMA
+        )
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=ROWS, flush_every=st.integers(1, 7))
+def test_a_finished_table_has_the_rows_that_were_appended(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], flush_every: int
+) -> None:
+    directory = tmp_path_factory.mktemp("rows")
+    writer = StreamWriter(directory / REQUESTS_STREAM, REQUESTS_SCHEMA)
+    for number, row in enumerate(rows):
+        writer.append(row)
+        if number % flush_every == 0:
+            writer.flush()
+    writer.close()
+    assert finish_tables(directory)["requests"] == len(rows)
+    table = pq.read_table(directory / REQUESTS_TABLE)
+    assert table.schema.equals(REQUESTS_SCHEMA)
+    assert [tuple(row.values()) for row in table.to_pylist()] == rows
+
+
+def test_only_values_that_repeat_go_into_a_dictionary(tmp_path: Path) -> None:
+    writer = StreamWriter(tmp_path / METRICS_STREAM, METRICS_SCHEMA)
+    writer.append(metrics_row(5.0))
+    writer.close()
+    finish_tables(tmp_path)
+    group = pq.ParquetFile(tmp_path / METRICS_TABLE).metadata.row_group(0)
+    dictionaries = [
+        group.column(n).path_in_schema
+        for n in range(group.num_columns)
+        if group.column(n).has_dictionary_page
+    ]
+    assert dictionaries == ["metric", "cluster", "dimensions", "statistic", "unit"]

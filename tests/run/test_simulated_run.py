@@ -3,18 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from whole_runs import kill_one, run, start, wait_for_load
 
 from analysis.records.reader import read_run
-
-ROOT = Path(__file__).parents[2]
-HEADROOM = str(Path(sys.executable).with_name("headroom"))
 
 SCENARIO = """
 slo = ["p95(latency) < 500ms", "rate(errors) < 1%"]
@@ -53,42 +49,6 @@ def scenario(tmp_path: Path) -> Path:
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-
-
-def run(*arguments: str, cwd: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [HEADROOM, *arguments],
-        cwd=cwd,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def start(*arguments: str, cwd: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [HEADROOM, *arguments],
-        cwd=cwd,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def wait_for_load(runs: Path) -> Path:
-    """The run directory, once its generator has written rows."""
-    for _ in range(600):
-        found = [
-            path.parent for path in runs.glob("*/requests.arrows") if path.stat().st_size > 1000
-        ]
-        if found:
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError("no load within a minute")
 
 
 def test_a_check_that_holds(scenario: Path, tmp_path: Path, variables: dict[str, str]) -> None:
@@ -187,9 +147,8 @@ def test_cloudwatch_refusing_costs_the_metrics_but_not_the_run(
 ) -> None:
     process = start("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
     directory = wait_for_load(tmp_path / "runs")
-    metrics_server = _pid_of_metrics_server(tmp_path / "cache")
 
-    os.kill(metrics_server, signal.SIGKILL)
+    kill_one(tmp_path / "cache", "harness.local.metrics_server")
     output, _ = process.communicate(timeout=120)
 
     events = read_run(directory).events
@@ -203,7 +162,7 @@ def test_an_environment_that_dies_is_not_blamed_on_the_network(
     process = start("run", str(scenario), cwd=tmp_path, variables=variables)
     directory = wait_for_load(tmp_path / "runs")
 
-    os.kill(_pid_with("harness.local.daemon", tmp_path / "cache"), signal.SIGKILL)
+    kill_one(tmp_path / "cache", "harness.local.daemon")
     output, _ = process.communicate(timeout=120)
 
     assert process.returncode == 5, output
@@ -232,20 +191,3 @@ def test_ctrl_c_while_late_metrics_are_read_still_reports(
 
     assert process.wait(60) == 130, output
     assert "Report:" in output
-
-
-def _pid_of_metrics_server(cache: Path) -> int:
-    return _pid_with("metrics_server", cache)
-
-
-def _pid_with(word: str, cache: Path) -> int:
-    """The process with this word in its command that this test's own environment started."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes()
-            surroundings = (path / "environ").read_bytes()
-        except OSError:
-            continue
-        if word.encode() in command and str(cache).encode() in surroundings:
-            return int(path.name)
-    raise AssertionError(f"no {word}")

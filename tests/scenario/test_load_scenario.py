@@ -75,6 +75,24 @@ def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
             "unknown operation 'list_dgas'",
         ),
         ("duration_s = 10", "", "'stages[0].duration_s' is missing"),
+        ("[traffic.mix]", '[traffic]\ntransport = "curl"\n[traffic.mix]', "'traffic.transport' is"),
+        (
+            "[[stages]]",
+            "[recovery]\nlongest_s = 5\n[[stages]]",
+            "longest_s must not be below hold_s",
+        ),
+        (
+            "[[stages]]",
+            "[recovery]\nrate_per_s = 11\n[[stages]]",
+            "rate_per_s = 11 is above limits",
+        ),
+        (
+            "rate_per_s = 5",
+            "",
+            'stages[0].rate_per_s is missing, which traffic.arrivals = "poisson"',
+        ),
+        ("rate_per_s = 5", "rate_per_s = 5\nusers = 2", "stages[0].users does not go with"),
+        ("rate_per_s = 5", 'rate_per_s = 5\ntrace_file = "t.csv"', "trace_file does not go with"),
         ("duration_s = 10", "duration_s = 10\nwarmup_s = 10", "warmup_s must be shorter"),
         ("health = 1", "helth = 1", "unknown operation 'helth'"),
         ("health = 1", "health = true", "'health' must be a weight or a table"),
@@ -140,6 +158,13 @@ class TestPrecedence:
 
         assert scenario.traffic.seed == 8
         assert scenario.environment.name == "plain-text"
+
+    def test_every_table_of_a_scenario_has_variables(self, tmp_path: Path) -> None:
+        variables = {"HEADROOM_RECOVERY__HOLD_S": "3", "HEADROOM_LIMITS__MAX_RATE_PER_S": "9"}
+
+        scenario = load_scenario(write(tmp_path, GOOD), variables=variables)
+
+        assert (scenario.recovery.hold_s, scenario.limits.max_rate_per_s) == (3, 9)
 
     def test_a_misspelt_variable_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(ScenarioError, match="HEADROOM_ENVIROMENT__NAME names no table"):

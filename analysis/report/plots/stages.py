@@ -23,7 +23,7 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
-from analysis.report.tables import stage_name, stage_verdict
+from analysis.report.tables import stage_load, stage_name, stage_verdict
 from analysis.results import Estimate, RunAnalysis, StageStats
 
 _LABEL_OFFSETS: Final = (
@@ -58,7 +58,8 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
     axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.6, zorder=1.5)
     for stage in shown:
         _draw_interval(axes, stage)
-    axes.set_xlabel(f"achieved rate (calls/s){_label_stages(axes, shown)}")
+    closed = ", closed workload" if any(stage.users is not None for stage in shown) else ""
+    axes.set_xlabel(f"achieved rate (calls/s){closed}{_label_stages(axes, shown)}")
     verdicts = {stage_verdict(stage) for stage in shown}
     keys = [key for met, key in _KEYS_OF_VERDICT.items() if met in verdicts]
     keys.append(Key("p50", "○", FAINT))
@@ -90,7 +91,7 @@ def draw_errors(analysis: RunAnalysis) -> Figure:
     axes.set_xlim(-0.6, number - 0.4)
     axes.set_ylim(0, float(below.max()) * 1.15)
     axes.set_xticks(range(number), [_tick_name(stage, number) for stage in analysis.stages])
-    axes.set_xlabel("stage, and its rate (calls/s)")
+    axes.set_xlabel("stage, and its load")
     axes.set_ylabel("share of the calls (%)")
     keys = [Key(layer, "■", COLOUR_OF_LAYER[layer]) for layer in present]
     heading(axes, "Failed calls by layer", *keys)
@@ -114,6 +115,8 @@ def _capacity_title(analysis: RunAnalysis) -> str:
     servers = words.span(best.webservers_min, best.webservers_max)
     with_servers = "" if servers == words.UNKNOWN else f" with {_webserver_words(servers)}"
     held = f"The SLO held at {words.calls_per_s(best.achieved_per_s)}{with_servers}"
+    if best.users is not None:
+        return f"{held} of a closed workload, which tells no capacity"
     # A lower stage that failed, before webservers were added, did not limit what was reached.
     above = [stage.achieved_per_s for stage in broken if stage.rate_per_s > best.rate_per_s]
     if not above:
@@ -196,4 +199,4 @@ def _share(stage: StageStats, layer: str) -> float:
 
 def _tick_name(stage: StageStats, stages: int) -> str:
     first = stage_name(stage) if stages <= 8 and len(stage.name) <= 8 else str(stage.index + 1)
-    return f"{first}\n{words.trimmed(stage.rate_per_s)}/s"
+    return f"{first}\n{stage_load(stage).replace(' calls/s', '/s')}"

@@ -27,7 +27,12 @@ from analysis.report.plots.drawing import (
     say,
     title,
 )
-from analysis.report.plots.timeline_marks import draw_scaling, draw_stages, scaling_rows_in
+from analysis.report.plots.timeline_marks import (
+    draw_recoveries,
+    draw_scaling,
+    draw_stages,
+    scaling_rows_in,
+)
 from analysis.report.plots.windows import Array, Windows, cut
 from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import PeriodPoint, RunAnalysis
@@ -81,6 +86,7 @@ def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
     for axes in upper:
         axes.tick_params(labelbottom=False)
     draw_stages(list(panels.values()), analysis)
+    draw_recoveries(list(panels.values()), analysis)
     draw_scaling(panels, analysis)
     title(figure, _title(calls, analysis))
     return figure
@@ -130,16 +136,16 @@ def _draw_rates(axes: Axes, windows: Windows) -> None:
 def _draw_latency(axes: Axes, calls: Calls, windows: Windows, analysis: RunAnalysis) -> None:
     slo = scales.latency_slo(analysis)
     sent = np.flatnonzero(calls.sent)
-    sent = sent[:: max(1, len(sent) // _MOST_DOTS)]
-    good, bad = sent[calls.ok[sent]], sent[~calls.ok[sent]]
-    faintness = float(np.clip(600 / max(len(sent), 1), 0.06, 0.45))
+    shown = calls.where(sent[:: max(1, len(sent) // _MOST_DOTS)])
+    good, bad = shown.where(shown.ok), shown.where(~shown.ok)
+    faintness = float(np.clip(600 / max(len(shown), 1), 0.06, 0.45))
     for chosen, colour, marker, alpha in (
         (good, FAINT, "o", faintness),
         (bad, VERMILLION, "x", min(1.0, faintness * 4)),
     ):
         axes.plot(
-            calls.intended_start_s[chosen] - analysis.started_at_s,
-            calls.latency_s[chosen],
+            chosen.intended_start_s - analysis.started_at_s,
+            chosen.latency_s,
             linestyle="none",
             marker=marker,
             markersize=3.0,
@@ -152,9 +158,10 @@ def _draw_latency(axes: Axes, calls: Calls, windows: Windows, analysis: RunAnaly
     for values, colour, width in ((windows.p50_s, BLUE, 1.6), (windows.p95_s, ORANGE, 2.0)):
         axes.plot(windows.centres_s, values, color=colour, linewidth=width, marker=".", zorder=2.5)
     scales.draw_slo_line(axes, slo)
-    scales.latency_axis(
-        axes, [*calls.latency_s[calls.sent].tolist(), slo.threshold if slo else np.nan]
-    )
+    took_s = calls.times_s("latency", calls.sent)
+    took_s = took_s[took_s > 0]
+    ends_s = [float(took_s.min()), float(took_s.max())] if len(took_s) else []
+    scales.latency_axis(axes, [*ends_s, slo.threshold if slo else np.nan])
     axes.set_ylabel("latency")
     keys = [Key("p50", "━", BLUE)]
     if np.isfinite(windows.p95_s).any():

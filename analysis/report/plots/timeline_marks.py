@@ -1,4 +1,4 @@
-"""What is written over the timeline's panels: stages and scaling."""
+"""What is written over the timeline's panels: stages, recovery phases and scaling."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +8,7 @@ from analysis.report import words
 from analysis.report.plots.drawing import (
     FAINT,
     GREEN,
+    GRID,
     INK,
     PURPLE,
     SHADE,
@@ -16,7 +17,7 @@ from analysis.report.plots.drawing import (
     printable,
     text_width_px,
 )
-from analysis.report.tables import stage_name, stage_verdict
+from analysis.report.tables import stage_load, stage_name, stage_verdict
 from analysis.results import RunAnalysis, ScalingEvent, StageStats
 
 _LABEL_FONT = 8.5
@@ -38,16 +39,47 @@ def draw_stages(panels: Sequence[Axes], analysis: RunAnalysis) -> None:
 
 
 def _name_stage(axes: Axes, stage: StageStats, from_s: float, to_s: float) -> None:
-    left, right = (axes.transData.transform((x, 0))[0] for x in (from_s, to_s))
     mark = {True: " ✓", False: " ✗", None: ""}[stage_verdict(stage)]
-    rate = words.trimmed(stage.rate_per_s)
-    number = str(stage.index + 1)
+    number, load = str(stage.index + 1), stage_load(stage)
+    short = load.replace(" calls/s", "/s")
     choices = (
-        f"{stage_name(stage)}\n{rate} calls/s{mark}",
-        f"{number}\n{rate} calls/s{mark}",
-        f"{number}\n{rate}/s{mark}",
+        f"{stage_name(stage)}\n{load}{mark}",
+        f"{number}\n{load}{mark}",
+        f"{number}\n{short}{mark}",
         f"{number}\n{mark.strip()}",
     )
+    colour = VERMILLION if stage_verdict(stage) is False else INK
+    _write_above(axes, choices, from_s, to_s, colour)
+
+
+def draw_recoveries(panels: Sequence[Axes], analysis: RunAnalysis) -> None:
+    """The light load after an overload: hatched through every panel, its end named on top."""
+    for result in analysis.recoveries:
+        from_s = result.load_ended_at_s - analysis.started_at_s
+        to_s = from_s + result.watched_s
+        again_s = result.recovered_after_s
+        for axes in panels:
+            axes.axvspan(
+                from_s, to_s, facecolor="none", edgecolor=GRID, hatch="///", linewidth=0, zorder=0.4
+            )
+            axes.axvline(from_s, color=FAINT, linewidth=0.8, zorder=1)
+            if again_s is not None:
+                axes.axvline(from_s + again_s, color=GREEN, linewidth=1.4, zorder=1.8)
+        load = words.calls_per_s(result.rate_per_s)
+        if again_s is None:
+            choices = (f"no recovery seen\n{load} ✗", "no\nrecovery", "✗")
+        else:
+            after = words.delay(again_s)
+            choices = (f"recovery after {after}\n{load} ✓", f"recovery\n{after}", after)
+        colour = VERMILLION if again_s is None else GREEN
+        _write_above(panels[0], choices, from_s, to_s, colour)
+
+
+def _write_above(
+    axes: Axes, choices: Sequence[str], from_s: float, to_s: float, colour: str
+) -> None:
+    """The first choice that fits between two times, above the axes; nothing if none does."""
+    left, right = (axes.transData.transform((x, 0))[0] for x in (from_s, to_s))
     fitting = [t for t in choices if text_width_px(axes, t, fontsize=_LABEL_FONT) < right - left]
     if fitting:
         axes.annotate(
@@ -59,7 +91,7 @@ def _name_stage(axes: Axes, stage: StageStats, from_s: float, to_s: float) -> No
             ha="center",
             va="bottom",
             fontsize=_LABEL_FONT,
-            color=VERMILLION if stage_verdict(stage) is False else INK,
+            color=colour,
             annotation_clip=False,
         )
 

@@ -53,8 +53,8 @@ class Signer:
         self._canonical_path = quote(normalize_url_path(path), safe="/~")
         self._region = region
         self._service = service
-        self._key = b""
-        self._key_of: tuple[str | None, ...] = ()
+        self._keyed: Any = None  # an HMAC that only lacks the message
+        self._keyed_by: tuple[str | None, ...] = ()
         self._current: _Second | None = None
 
     def headers(self, body: bytes, keys: ReadOnlyCredentials, now_s: float) -> bytes:
@@ -71,13 +71,14 @@ class Signer:
         canonical = current.canonical.copy()
         canonical.update(hashlib.sha256(body).hexdigest().encode())
         to_sign = current.to_sign + canonical.hexdigest().encode()
-        signature = hmac.digest(self._key, to_sign, "sha256").hex()
-        return b"%b%b\r\n" % (current.headers, signature.encode())
+        signature = self._keyed.copy()
+        signature.update(to_sign)
+        return b"%b%b\r\n" % (current.headers, signature.hexdigest().encode())
 
     def _prepared(self, second: int, keys: ReadOnlyCredentials) -> _Second:
         timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         date = timestamp[:8]
-        self._derive_key(date, keys)
+        self._use_key(date, keys)
         scope = f"{date}/{self._region}/{self._service}/{_TERMINATOR}"
         signed = {"content-type": CONTENT_TYPE, "host": self._host, "x-amz-date": timestamp}
         if keys.token:
@@ -98,12 +99,18 @@ class Signer:
             headers="\r\n".join(sent).encode(),
         )
 
-    def _derive_key(self, date: str, keys: ReadOnlyCredentials) -> None:
-        """Cached by date, access key and secret; region and service are the signer's own."""
+    def _use_key(self, date: str, keys: ReadOnlyCredentials) -> None:
         wanted = (date, keys.access_key, keys.secret_key)
-        if wanted == self._key_of:
-            return
-        key = f"AWS4{keys.secret_key}".encode()
-        for part in (date, self._region, self._service, _TERMINATOR):
-            key = hmac.digest(key, part.encode(), "sha256")
-        self._key, self._key_of = key, wanted
+        if wanted != self._keyed_by:
+            key = signing_key(
+                keys.secret_key or "", date=date, region=self._region, service=self._service
+            )
+            self._keyed, self._keyed_by = hmac.new(key, digestmod="sha256"), wanted
+
+
+def signing_key(secret_key: str, *, date: str, region: str, service: str) -> bytes:
+    """The key that signs for a day (YYYYMMDD), region and service."""
+    key = f"AWS4{secret_key}".encode()
+    for part in (date, region, service, _TERMINATOR):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key

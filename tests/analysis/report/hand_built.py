@@ -5,6 +5,7 @@ from analysis.results import (
     DemandResult,
     Estimate,
     Expectation,
+    GeneratorHealth,
     OperationStats,
     RunAnalysis,
     ScalingEvent,
@@ -13,9 +14,20 @@ from analysis.results import (
     SloResult,
     StageStats,
     Verdict,
+    WorkerHealth,
 )
 
 START_S = 1_790_000_000.0
+HEALTHY = GeneratorHealth(
+    ok=True,
+    arrivals=1000,
+    rows=1000,
+    unsent=0,
+    lag_p99_s=0.002,
+    longest_stall_s=0.0,
+    cpu_fraction_max=0.18,
+    workers=(WorkerHealth(0, 1000, 0.18, 0.0, None, None),),
+)
 
 
 def stage(index: int, *, p95_s: float, met: bool, errors: int = 0) -> StageStats:
@@ -122,6 +134,9 @@ def hand_built() -> RunAnalysis:
         ),
         expectations=(Expectation("DAG headroom_noop", True, "present"),),
         verdict=Verdict("capacity", True, None, 0, "25 calls/s need 3 webservers (3-4)."),
+        workload="open: Poisson arrivals",
+        transport="lean",
+        generator=HEALTHY,
         warnings=("Two metric periods are missing.",),
         notes=("The arrivals were Poisson with seed 1.",),
     )

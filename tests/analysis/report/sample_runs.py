@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from hand_built import HEALTHY
 
 from analysis.records.reader import RunRecord
 from analysis.records.schema import LAYER_OF_OUTCOME, METRICS_SCHEMA, REQUESTS_SCHEMA
@@ -97,6 +98,9 @@ def made_up_run(plan: Plan) -> tuple[RunRecord, RunAnalysis]:
             Expectation("DAG headroom_noop is there", True, "present and not paused"),
         ),
         verdict=_verdict(plan, stages),
+        workload="open: Poisson arrivals",
+        transport="lean",
+        generator=HEALTHY,
         warnings=() if plan.metrics else ("No webserver metrics were recorded.",),
         notes=("Webserver metrics have a period of 5 s.",),
     )

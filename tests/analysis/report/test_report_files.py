@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hand_built import hand_built
+from hand_built import HEALTHY, hand_built
 from sample_runs import Plan, made_up_run
 
 from analysis.records.schema import REQUESTS_SCHEMA
@@ -21,7 +21,7 @@ from analysis.report.junit import junit_xml
 from analysis.report.plots.gallery import as_inline_svg, as_png, draw_pictures
 from analysis.report.plots.timeline import draw_timeline
 from analysis.report.write import write_reports
-from analysis.results import SloResult, Verdict
+from analysis.results import RecoveryResult, SloResult, Verdict
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect", "image", "circle"}
 UGLY = {
@@ -166,7 +166,7 @@ def junit_suite(text: str) -> ET.Element:
 
 def test_junit_of_a_capacity_run_is_green_though_a_stage_broke() -> None:
     suite = junit_suite(junit_xml(hand_built()))
-    assert suite.attrib["tests"] == "4", "two stages, one expectation, the verdict"
+    assert suite.attrib["tests"] == "5", "two stages, one expectation, generator and verdict"
     assert suite.attrib["failures"] == suite.attrib["errors"] == "0"
     (skipped,) = suite.findall("testcase/skipped")
     assert skipped.attrib["message"] == "observed 1250 ms, wanted p95(latency) < 800ms"
@@ -181,7 +181,7 @@ def test_junit_of_a_failed_check_is_red_with_what_was_observed() -> None:
         verdict=Verdict("check", True, False, 3, "The SLO was not met."),
     )
     suite = junit_suite(junit_xml(analysis))
-    assert suite.attrib["tests"] == "5"
+    assert suite.attrib["tests"] == "6"
     messages = [failure.attrib["message"] for failure in suite.findall("testcase/failure")]
     assert messages == [
         "observed 2 %, wanted rate(errors) < 1%",
@@ -196,6 +196,48 @@ def test_junit_of_an_unanswered_question_is_an_error(exit_code: int) -> None:
     suite = junit_suite(junit_xml(replace(hand_built(), verdict=verdict)))
     (error,) = suite.findall("testcase/error")
     assert error.attrib["message"] == "Not?answered."
+
+
+@pytest.mark.parametrize(("exit_code", "result"), [(5, "error"), (0, "skipped"), (3, "skipped")])
+def test_junit_of_a_spoilt_generator(exit_code: int, result: str) -> None:
+    """An error where it left the question open; with a green or red verdict, it decided nothing."""
+    analysis = replace(
+        hand_built(),
+        verdict=Verdict("check", exit_code != 5, None, exit_code, "Said."),
+        generator=replace(HEALTHY, ok=False, reasons=("In stage 1: Calls were late.",)),
+    )
+    suite = junit_suite(junit_xml(analysis))
+    (case,) = (case for case in suite if case.attrib.get("name") == "limits")
+    (found,) = case
+    assert found.tag == result
+    assert "In stage 1: Calls were late." in found.attrib["message"]
+    about = {each.attrib["name"]: each.attrib["value"] for each in suite.iter("property")}
+    assert about["workload"] == "open: Poisson arrivals"
+    assert about["transport"] == "lean"
+    assert about["load_generator"].startswith("past its limits (lag p99 2.00 ms")
+
+
+def test_a_recovery_is_shown_in_the_timeline() -> None:
+    record, analysis = made_up_run(Plan(rates=(8, 22), duration_s=60))
+    recovery = RecoveryResult(
+        after_stage=1,
+        load_ended_at_s=analysis.stages[0].ended_at_s,
+        watched_s=40.0,
+        rate_per_s=4.0,
+        calls=160,
+        hold_s=10.0,
+        recovered_after_s=12.4,
+        explanation="",
+    )
+    seen = draw_timeline(record.requests, replace(analysis, recoveries=(recovery,)))
+    never = replace(recovery, recovered_after_s=None)
+    unseen = draw_timeline(record.requests, replace(analysis, recoveries=(never,)))
+    for figure, said, marks in ((seen, "recovery after 12 s", 1), (unseen, "no recovery seen", 0)):
+        rate = figure.axes[0]
+        assert any(said in text.get_text() for text in rate.texts)
+        at_s = recovery.load_ended_at_s + 12.4 - analysis.started_at_s
+        near = pytest.approx([at_s, at_s])
+        assert sum(list(line.get_xdata()) == near for line in rate.lines) == marks
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hand_built import hand_built, stage
+from hand_built import HEALTHY, hand_built, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_runs import Plan, made_up_run
@@ -14,11 +14,20 @@ from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
 from analysis.report.junit import junit_xml
 from analysis.report.terminal import render_summary
-from analysis.results import Estimate, RunAnalysis, SloResult, Verdict
+from analysis.results import (
+    Estimate,
+    GeneratorHealth,
+    RecoveryResult,
+    RunAnalysis,
+    SloResult,
+    Verdict,
+    WorkerHealth,
+)
 
 GOLDEN = """\
 golden
   0001_golden, demo, local, webservers of 0.25 CPU, Airflow 2.10.3, finished after 2 min
+  open: Poisson arrivals; lean transport
 
 SLO (stage 1 calm, the highest that met it)
   ✓ p95(latency) < 800ms  612 ms
@@ -30,6 +39,9 @@ Stages (latency from the intended start)
             1/s      1/s       1/s      1/s                               servers  mean
   1 calm     10     10.0      10.0     10.0  100 ms  612 ms    -     0 %        2  35 %    ✓
   2 burst    20     20.0      20.0     20.0  100 ms  1.25 s    -     1 %      2-3  70 %    ✗
+
+Load generator: fine (lag p99 2.00 ms, none of 1000 arrivals unsent, no stall, at most 18 % of one
+  core).
 
 Stage 1 calm (95 % interval)
                    latency       service time
@@ -157,6 +169,29 @@ def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
             ),
         ),
         environment={"name": "demo", "kind": None, "facts": {"region": None, "cpu": draw(maybe)}},
+        generator=draw(holed_health()),
+    )
+
+
+def holed_health() -> st.SearchStrategy[GeneratorHealth]:
+    worker = st.builds(
+        WorkerHealth,
+        worker=st.integers(0, 9),
+        rows=st.just(5),
+        cpu_fraction_max=maybe,
+        longest_stall_s=maybe,
+        clock_offset_s=maybe,
+        clock_uncertainty_s=maybe,
+        lost=st.sampled_from(["", "it is gone"]),
+    )
+    return st.builds(
+        replace,
+        st.just(HEALTHY),
+        ok=st.booleans(),
+        lag_p99_s=maybe,
+        longest_stall_s=maybe,
+        cpu_fraction_max=maybe,
+        workers=st.lists(worker, max_size=3).map(tuple),
     )
 
 
@@ -206,9 +241,12 @@ def test_a_stage_spoilt_by_the_generator_is_not_called_a_pass() -> None:
     late = replace(
         stage(0, p95_s=0.1, met=True), generator_ok=False, generator_reason="Calls were late."
     )
-    text = render_summary(replace(analysis, stages=(late,)), colour=False, width=100)
+    health = replace(HEALTHY, ok=False, reasons=("In stage 1 'calm': Calls were late.",))
+    spoilt = replace(analysis, stages=(late,), generator=health)
+    text = render_summary(spoilt, colour=False, width=100)
     assert re.search(r"1 calm .* \?$", text, re.MULTILINE)
-    assert "the load generator was the limit (Calls were late)" in text
+    assert "Load generator: past its limits (lag p99 2.00 ms" in text
+    assert "  - In stage 1 'calm': Calls were late." in text
 
 
 @pytest.mark.parametrize(
@@ -276,3 +314,47 @@ def test_the_page_has_latency_and_service_time_of_every_stage() -> None:
     details = page[page.index("<details>") : page.index("</details>")]
     for text in ("1 calm", "2 burst", "service time", "1.25 s (1.22-1.29)"):
         assert text in details
+
+
+RECOVERED = RecoveryResult(
+    after_stage=1,
+    load_ended_at_s=hand_built().stages[1].ended_at_s,
+    watched_s=60.0,
+    rate_per_s=4.0,
+    calls=240,
+    hold_s=10.0,
+    recovered_after_s=12.4,
+    explanation="After stage 2 'burst' the SLO held again 12.4 s after the load had ended.",
+)
+
+
+def test_recovery_is_told_in_every_report() -> None:
+    analysis = replace(hand_built(), recoveries=(RECOVERED,))
+    text = render_summary(analysis, colour=False, width=100)
+    assert f"Recovery\n  {RECOVERED.explanation}\n" in text
+    assert "<h2>Recovery</h2>" in render_html(analysis, {})
+    assert 'name="recovery_2"' in junit_xml(analysis)
+    assert analysis_as_json(analysis)["recoveries"][0]["recovered_after_s"] == 12.4
+
+
+def test_several_load_processes_have_a_table() -> None:
+    workers = (
+        WorkerHealth(1, 600, 0.41, 0.052, 0.0013, 0.0002),
+        WorkerHealth(2, 400, None, None, None, None, lost="it is no longer connected"),
+    )
+    analysis = replace(hand_built(), generator=replace(HEALTHY, workers=workers))
+    text = render_summary(analysis, colour=False, width=100)
+    assert "1   600         41 %  52.0 ms  1.30 ms ± 0.200 ms" in text
+    assert "lost: it is no longer connected" in text
+    assert "2 load processes)" in text
+    assert "lost: it is no longer connected" in render_html(analysis, {})
+
+
+def test_a_percentile_among_cut_calls_is_marked_in_the_tables() -> None:
+    bound = Estimate(
+        10.0, 9.9, 10.0, 300, warnings=("p95 is a lower bound: 20 calls were cut at their limit.",)
+    )
+    slow = replace(stage(1, p95_s=1.0, met=False), latency_s={"p95": bound}, censored=20)
+    analysis = replace(hand_built(), stages=(stage(0, p95_s=0.6, met=True), slow))
+    assert " ≥10.0 s " in render_summary(analysis, colour=False, width=100)
+    assert "≥10.0 s (9.9-10.0)" in render_html(analysis, {})

@@ -1,0 +1,278 @@
+"""How long after an overload the SLO held again.
+
+After a stage that broke the SLO the generator may go on with a light load. With the arrivals a_i of
+that recovery phase in the order of time, w the end of watching, h the time the SLO has to hold and
+e the end of the load
+
+    recovered after = min { a_i : a_i + h <= w, every line holds over [a_i, a_i + h) } - e
+
+A line holds over the arrivals of such a window exactly if `judge` says that it is met: with enough
+calls for its percentile, and with what cut calls leave open counted against it. Every arrival has
+to have been sent. Lines about webservers and about unsent arrivals are left out: metrics come too
+seldom to tell seconds, and unsent arrivals rule a window out anyhow.
+
+Counts of calls over windows are differences of running sums, so all windows together cost as much
+as one. r-th smallest < threshold  <=>  at least r values < threshold.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.calls import Calls, Floats, good_calls
+from analysis.generator_load import number_in
+from analysis.judge import concerned_by, errors_of
+from analysis.labels import Mask
+from analysis.latency import nearest_rank, values_for_percentile
+from analysis.results import RecoveryResult, StageStats
+from analysis.setting import Setting
+from analysis.slo import Slo
+from analysis.stages import stage_label
+
+JUDGED_METRICS: Final = ("latency", "service_time", "errors", "goodput")
+# Of a Poisson process all gaps but 7 in 1000 are shorter than so many mean ones.
+_LONGEST_GAP: Final = 5.0
+
+Counts = NDArray[np.int64]
+_COMPARED: Final[Mapping[str, Callable[[Floats, float], Mask]]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+
+def recoveries(
+    setting: Setting,
+    stages: Sequence[StageStats],
+    events: Sequence[dict[str, Any]],
+    calls: Calls,
+    good: Mask,
+) -> tuple[RecoveryResult, ...]:
+    """One result per recovery phase, in the order of the stages they came after.
+
+    Args:
+        setting: the SLO, and how long it has to hold.
+        stages: those measured.
+        events: of the record.
+        calls: all of the run.
+        good: which of them met the latency thresholds and ended ok.
+    """
+    started = _phase_events(events, "recovery_started")
+    ended = _phase_events(events, "recovery_ended")
+    seen = {-1 - int(stage) for stage in np.unique(calls.stage[calls.stage < 0])}
+    found = []
+    for stage in stages:
+        if stage.index in seen or stage.index in started:
+            own = calls.stage == -1 - stage.index
+            phase = _phase(
+                calls.where(own), good[own], started.get(stage.index), ended.get(stage.index)
+            )
+            found.append(_result(setting, stage, phase))
+    return tuple(found)
+
+
+def call_lines(slos: Sequence[Slo]) -> tuple[Slo, ...]:
+    """The lines of an SLO that a recovery is judged by."""
+    return tuple(slo for slo in slos if slo.metric in JUDGED_METRICS)
+
+
+def held_from_s(
+    calls: Calls, slos: Sequence[Slo], hold_s: float, watched_until_s: float
+) -> float | None:
+    """When the first window of `hold_s` begins over which all lines hold; None: there is none.
+
+    Args:
+        calls: of one recovery phase, in any order.
+        slos: lines as `call_lines` chooses them.
+        hold_s: length of a window.
+        watched_until_s: until when, in epoch seconds, every arrival is among `calls`.
+    """
+    phase = replace(_ordered(calls, good_calls(calls, slos)), watched_until_s=watched_until_s)
+    return _Windows(phase, hold_s).first_that_holds_s(slos)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Phase:
+    """The arrivals of one recovery phase in the order of time."""
+
+    calls: Calls
+    good: Mask
+    rate_per_s: float
+    watched_until_s: float
+
+
+def _phase_events(events: Sequence[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
+    """By the index of the stage before."""
+    found: dict[int, dict[str, Any]] = {}
+    for event in events:
+        stage = event.get("stage")
+        if event["kind"] == kind and isinstance(stage, int):
+            found.setdefault(stage if stage >= 0 else -1 - stage, event)
+    return found
+
+
+def _ordered(calls: Calls, good: Mask) -> _Phase:
+    order = np.argsort(calls.intended_start_s, kind="stable")
+    calls = calls.where(order)
+    until_s = float(calls.intended_start_s[-1]) if len(calls) else 0.0
+    return _Phase(calls, good[order], _rate_per_s(calls), until_s)
+
+
+def _phase(
+    calls: Calls, good: Mask, started: dict[str, Any] | None, ended: dict[str, Any] | None
+) -> _Phase:
+    phase = _ordered(calls, good)
+    rate_per_s = (number_in(started, "rate_per_s") if started else None) or phase.rate_per_s
+    known_s = max((float(event["time_s"]) for event in (started, ended) if event), default=0.0)
+    until_s = phase.watched_until_s
+    if not len(phase.calls):
+        until_s = known_s
+    elif ended and rate_per_s:
+        # Beyond the last arrival, but not for as long as its answer may have taken to come.
+        until_s = max(until_s, min(known_s, until_s + _LONGEST_GAP / rate_per_s))
+    return replace(phase, rate_per_s=rate_per_s, watched_until_s=until_s)
+
+
+def _rate_per_s(calls: Calls) -> float:
+    if len(calls) < 2:
+        return 0.0
+    return (len(calls) - 1) / max(float(np.ptp(calls.intended_start_s)), 1e-9)
+
+
+def _result(setting: Setting, stage: StageStats, phase: _Phase) -> RecoveryResult:
+    judged = call_lines(setting.slos)
+    hold_s = setting.recovery_hold_s
+    windows = _Windows(phase, hold_s)
+    held_at_s = windows.first_that_holds_s(judged)
+    after_s = None if held_at_s is None else max(held_at_s - stage.ended_at_s, 0.0)
+    watched_s = max(phase.watched_until_s - stage.ended_at_s, 0.0)
+    if after_s is not None:
+        at_once = held_at_s == phase.calls.intended_start_s[0]
+        from_when = " from the first call of the light load on," if at_once else " again"
+        told = (
+            f"the SLO held{from_when} {_seconds(after_s)} after the load had ended, for "
+            f"{hold_s:g} s at {phase.rate_per_s:.3g} calls/s"
+        )
+    else:
+        told = _why_not(phase, windows, judged, hold_s, watched_s)
+    left_out = [slo.text for slo in setting.slos if slo.metric.startswith("webserver.")]
+    beside = f" (without {' and '.join(left_out)}, no line about calls)" if left_out else ""
+    return RecoveryResult(
+        after_stage=stage.index,
+        load_ended_at_s=stage.ended_at_s,
+        watched_s=watched_s,
+        rate_per_s=phase.rate_per_s,
+        calls=len(phase.calls),
+        hold_s=hold_s,
+        recovered_after_s=after_s,
+        explanation=f"After {stage_label(stage)} {told}{beside}.",
+    )
+
+
+def _why_not(
+    phase: _Phase, windows: "_Windows", judged: Sequence[Slo], hold_s: float, watched_s: float
+) -> str:
+    if not len(phase.calls):
+        return "it is not known when the SLO held again: no call was sent to find out"
+    if not judged:
+        return "it is not known when the SLO held again: it has no line about calls"
+    if not windows.whole.any():
+        return (
+            f"it is not known when the SLO held again: it was watched for {_seconds(watched_s)}, "
+            f"and has to hold for {hold_s:g} s"
+        )
+    for slo in judged:
+        needed = values_for_percentile(slo.percentile) if slo.percentile else 0
+        if (most := windows.most_arrivals(slo)) < needed:
+            return (
+                f"it is not known when the SLO held again: {slo.function} needs at least {needed} "
+                f"calls in {hold_s:g} s, there were at most {most}; raise recovery.rate_per_s or "
+                "recovery.hold_s"
+            )
+    last = phase.calls.intended_start_s >= phase.watched_until_s - hold_s
+    return (
+        f"the SLO did not hold again within the {_seconds(watched_s)} it was watched at "
+        f"{phase.rate_per_s:.3g} calls/s, so the overload outlives its load: of the last "
+        f"{np.count_nonzero(last)} calls {np.count_nonzero(phase.calls.ok & last)} ended ok and "
+        f"{np.count_nonzero(phase.good & last)} in time"
+    )
+
+
+class _Windows:
+    """All windows of one length that begin at an arrival."""
+
+    def __init__(self, phase: _Phase, hold_s: float) -> None:
+        self._phase = phase
+        self._starts_s = phase.calls.intended_start_s
+        self._first = np.searchsorted(self._starts_s, self._starts_s, side="left")
+        self._beyond = np.searchsorted(self._starts_s, self._starts_s + hold_s, side="left")
+        self.whole: Mask = self._starts_s + hold_s <= phase.watched_until_s
+
+    def first_that_holds_s(self, slos: Sequence[Slo]) -> float | None:
+        """When the first whole window begins over which all lines hold; None: there is none."""
+        if not slos:
+            return None
+        held = self.whole & (self._count(~self._phase.calls.sent) == 0)
+        for slo in slos:
+            held &= self._holds(slo)
+        return float(self._starts_s[np.argmax(held)]) if held.any() else None
+
+    def most_arrivals(self, slo: Slo) -> int:
+        """The most arrivals that a line is about in any window."""
+        return int(self._count(concerned_by(slo, self._phase.calls)).max(initial=0))
+
+    def _holds(self, slo: Slo) -> Mask:
+        calls = self._phase.calls
+        concerned = concerned_by(slo, calls)
+        if slo.metric in ("latency", "service_time"):
+            return self._times_hold(slo, calls.timed & concerned)
+        if slo.metric == "errors":
+            whole = calls.sent & concerned
+            part = errors_of(slo, calls, whole)
+        else:
+            whole, part = concerned, self._phase.good & concerned
+        number = self._count(whole)
+        share = self._count(part) / np.maximum(number, 1)
+        return np.asarray(_COMPARED[slo.comparison](share, slo.threshold) & (number > 0))
+
+    def _times_hold(self, slo: Slo, timed: Mask) -> Mask:
+        calls = self._phase.calls
+        times_s = np.where(timed, calls.times_s(slo.metric, np.full(len(calls), True)), 0.0)
+        number, cut = self._count(timed), self._count(timed & calls.censored)
+        meeting = timed & _COMPARED[slo.comparison](times_s, slo.threshold)
+        is_upper_limit = slo.comparison in ("<", "<=")
+        if slo.function == "mean":
+            mean_s = self._sum(times_s) / np.maximum(number, 1)
+            met = _COMPARED[slo.comparison](mean_s, slo.threshold)
+            return np.asarray(met & (number > 0) & (cut == 0 if is_upper_limit else True))
+        ranks, needed = number, 1
+        if slo.percentile is not None:
+            ranks, needed = _ranks(number, slo.percentile), values_for_percentile(slo.percentile)
+        if is_upper_limit:
+            met = self._count(meeting & ~calls.censored) >= ranks
+        else:
+            met = self._count(timed & ~meeting) < ranks
+        return np.asarray(met & (number >= needed))
+
+    def _count(self, chosen: Mask) -> Counts:
+        """How many of the chosen calls each window has."""
+        running = np.concatenate([[0], np.cumsum(chosen)])
+        return np.asarray(running[self._beyond] - running[self._first], dtype=np.int64)
+
+    def _sum(self, values: Floats) -> Floats:
+        running = np.concatenate([[0.0], np.cumsum(values)])
+        return np.asarray(running[self._beyond] - running[self._first], dtype=np.float64)
+
+
+def _ranks(numbers: Counts, percent: float) -> Counts:
+    distinct, places = np.unique(numbers, return_inverse=True)
+    ranks = np.array([nearest_rank(int(n), percent) for n in distinct], dtype=np.int64)
+    return np.asarray(ranks[places])
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"

@@ -1,0 +1,99 @@
+"""Closed workloads and traces: what they are called, and what no closed workload can answer."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calls_by_hand import began, calls_by_hand, ended, setting_of
+from synthetic_records import write_synthetic_run
+
+from analysis.capacity import CLOSED_HAS_NO_CAPACITY
+from analysis.records.reader import read_run
+from analysis.report.as_json import analysis_as_json
+from analysis.report.html import render_html
+from analysis.report.junit import junit_xml
+from analysis.report.terminal import render_summary
+from analysis.results import RunAnalysis
+from analysis.run_analysis import CLOSED_HIDES_WAITING, analyse_run
+from analysis.setting import read_setting
+from analysis.stages import measured_window, stage_stats, stage_times
+
+USERS: dict[str, Any] = {"users": (2, 20), "think_time_s": 1.0, "stage_s": 40.0}
+
+
+def analysed(directory: Path, **changes: Any) -> RunAnalysis:
+    write_synthetic_run(directory, **(USERS | changes))
+    return analyse_run(read_run(directory))
+
+
+def test_a_closed_stage_has_users_and_the_rate_it_achieved() -> None:
+    setting = setting_of({"rate_per_s": None, "users": 7})
+    calls = calls_by_hand(outcomes=["ok"] * 80)
+    (times,) = stage_times(setting, [began(0, 0.0), ended(0, 100.0)], calls)
+    stage = stage_stats(times, measured_window(times, calls, calls.ok, ()), ())
+    assert (stage.users, stage.rate_per_s, stage.achieved_per_s) == (7, 0.8, 0.8)
+
+
+def test_a_closed_record_never_tells_a_capacity_or_a_webserver_count(tmp_path: Path) -> None:
+    """Stage 2 met the SLO and so would have been the answer of an open workload."""
+    analysis = analysed(tmp_path / "run", question="capacity")
+    assert [stage.met_slo for stage in analysis.stages] == [True, True]
+    assert analysis.capacity is not None
+    assert analysis.capacity.highest_rate_per_s is None
+    assert analysis.capacity.explanation == CLOSED_HAS_NO_CAPACITY
+    assert analysis.sizing is not None
+    assert analysis.sizing.target is None
+    assert analysis.sizing.rows == ()
+    assert (analysis.verdict.answered, analysis.verdict.exit_code) == (False, 5)
+    assert analysis.verdict.sentence.startswith(
+        "Not answered: a closed workload cannot tell a capacity"
+    )
+
+
+def test_a_closed_check_is_judged_and_labelled_in_every_report(tmp_path: Path) -> None:
+    analysis = analysed(tmp_path / "run", question="check")
+    assert analysis.verdict.exit_code == 0
+    assert analysis.workload == "closed: users with think time"
+    assert CLOSED_HIDES_WAITING in analysis.warnings
+    text = render_summary(analysis, colour=False, width=100)
+    page = render_html(analysis, {})
+    for report in (text, page[: page.index("<script")], junit_xml(analysis)):
+        assert "closed: users with think time" in report
+    for report in (text, page):
+        assert "latencies hide the waiting" in " ".join(report.split())
+        assert "users" in report
+    answer = analysis_as_json(analysis)
+    assert answer["workload"] == "closed: users with think time"
+    assert [stage["users"] for stage in answer["stages"]] == [2, 20]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "called"),
+    [
+        ("poisson", "open: Poisson arrivals"),
+        ("constant", "open: constant arrivals"),
+        ("trace", "open: trace"),
+        ("closed", "closed: users with think time"),
+    ],
+)
+def test_workloads_by_name(arrivals: str, called: str) -> None:
+    assert setting_with({"arrivals": arrivals}).workload == called
+
+
+@pytest.mark.parametrize(
+    ("version", "traffic", "transport"),
+    [(1, {}, "boto3"), (2, {}, "lean"), (2, {"transport": "web_token"}, "web_token")],
+)
+def test_the_first_records_were_all_sent_by_boto3(
+    version: int, traffic: dict[str, str], transport: str
+) -> None:
+    assert setting_with(traffic, version).transport == transport
+
+
+def setting_with(traffic: dict[str, str], version: int = 2) -> Any:
+    scenario = {
+        "question": {"ask": "check"},
+        "traffic": {"mix": {"health": {"weight": 1}}} | traffic,
+        "stages": [{"rate_per_s": 1.0, "duration_s": 10.0}],
+    }
+    return read_setting({"schema_version": version, "scenario": scenario})

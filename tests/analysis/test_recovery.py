@@ -1,0 +1,229 @@
+"""When the SLO held again after an overload, exact from the rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from calls_by_hand import calls_by_hand, setting_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_records import write_synthetic_run
+
+from analysis.calls import Calls, good_calls
+from analysis.judge import Window, judge
+from analysis.records.reader import read_run
+from analysis.recovery import call_lines, held_from_s, recoveries
+from analysis.results import RecoveryResult, RunAnalysis
+from analysis.run_analysis import analyse_run
+from analysis.slo import Slo, parse_slo
+from analysis.stages import measured_window, stage_stats, stage_times
+
+LINES = (
+    "p50(latency) < 1s",
+    "p90(latency) < 1s",
+    "p50(service_time) >= 500ms",
+    "p90(latency{operation=a}) <= 1s",
+    "mean(latency) < 1s",
+    "max(latency) < 2s",
+    "max(service_time) > 500ms",
+    "rate(errors) < 10%",
+    "rate(errors{layer=service}) < 10%",
+    "rate(errors{outcome=throttled}) < 10%",
+    "rate(errors{operation=a}) < 20%",
+    "rate(goodput) >= 80%",
+)
+
+
+def recovered(
+    outcomes: Sequence[str],
+    *slo: str,
+    starts_s: Sequence[float] | None = None,
+    service_times_s: Sequence[float] | float = 0.1,
+    hold_s: float = 10.0,
+    ended: bool = True,
+) -> RecoveryResult:
+    """A stage until 100 s, then a recovery phase of one call a second from 105 s on."""
+    starts = [105.0 + i for i in range(len(outcomes))] if starts_s is None else list(starts_s)
+    calls = calls_by_hand(
+        outcomes=["ok", *outcomes],
+        starts_s=[0.0, *starts],
+        service_times_s=np.append(0.1, np.broadcast_to(service_times_s, len(outcomes))).tolist(),
+        stages=[0] + [-1] * len(outcomes),
+    )
+    setting = replace(setting_of({}, slo=slo), recovery_hold_s=hold_s)
+    events = [
+        {"kind": "stage_started", "stage": 0, "time_s": 0.0},
+        {"kind": "stage_ended", "stage": 0, "time_s": 100.0},
+        {"kind": "recovery_started", "stage": 0, "time_s": 105.0, "rate_per_s": 1.0},
+    ]
+    if ended:
+        events.append({"kind": "recovery_ended", "stage": 0, "time_s": starts[-1] + 1.0})
+    good = good_calls(calls, setting.slos)
+    (times,) = stage_times(setting, events, calls)
+    stage = stage_stats(times, measured_window(times, calls, good, ()), setting.slos)
+    (found,) = recoveries(setting, [stage], events, calls, good)
+    return found
+
+
+def test_the_first_window_that_holds_counts_from_the_end_of_the_load() -> None:
+    result = recovered(["service_timeout"] * 7 + ["ok"] * 23, "rate(errors) < 1%")
+    assert result.recovered_after_s == 12.0  # the eighth call came at 112 s
+    assert (result.after_stage, result.calls, result.rate_per_s) == (0, 30, 1.0)
+    assert result.watched_s == 35.0
+    assert result.explanation == (
+        "After stage 1 the SLO held again 12.0 s after the load had ended, for 10 s at 1 calls/s."
+    )
+
+
+def test_it_may_hold_from_the_first_call_on() -> None:
+    result = recovered(["ok"] * 30, "rate(errors) < 1%")
+    assert result.recovered_after_s == 5.0
+    assert "held from the first call of the light load on, 5.0 s after" in result.explanation
+
+
+def test_a_good_time_that_is_too_short_does_not_count() -> None:
+    outcomes = ["ok"] * 9 + ["throttled"] + ["ok"] * 20
+    assert recovered(outcomes, "rate(errors) < 1%").recovered_after_s == 15.0
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "slo", "says"),
+    [
+        (
+            ["connection_error"] * 30,
+            ("rate(errors) < 1%",),
+            "did not hold again within the 35.0 s it was watched at 1 calls/s, so the overload "
+            "outlives its load: of the last 10 calls 0 ended ok",
+        ),
+        (["unsent"] * 30, ("rate(errors) < 1%",), "did not hold again"),  # nobody was free
+        (
+            ["ok"] * 30,
+            ("p95(latency) < 1s",),
+            "p95 needs at least 20 calls in 10 s, there were at most 10; raise",
+        ),
+        (["ok"] * 4, ("rate(errors) < 1%",), "was watched for 9.0 s, and has to hold for 10 s"),
+        (["ok"] * 30, ("max(webserver.cpu) < 85%",), "no line about calls"),
+    ],
+)
+def test_what_is_said_when_it_was_not_seen(
+    outcomes: list[str], slo: tuple[str, ...], says: str
+) -> None:
+    result = recovered(outcomes, *slo)
+    assert result.recovered_after_s is None
+    assert says in result.explanation
+
+
+def test_lines_about_webservers_are_left_out_and_named() -> None:
+    result = recovered(["ok"] * 30, "rate(errors) < 1%", "max(webserver.cpu) < 85%")
+    assert result.recovered_after_s == 5.0
+    assert "(without max(webserver.cpu) < 85%, no line about calls)" in result.explanation
+
+
+def test_waiting_for_the_last_answers_is_no_watching() -> None:
+    """Arrivals ended after 8 s: a long drain does not make them a window of 10 s."""
+    starts_s = [105.0 + i for i in range(9)]
+    result = recovered(["ok"] * 9, "rate(errors) < 1%", starts_s=starts_s, ended=False)
+    assert result.recovered_after_s is None
+    assert result.watched_s == 13.0
+
+
+def test_slow_calls_count_by_when_they_came_not_by_when_they_ended() -> None:
+    result = recovered(
+        ["ok"] * 40,
+        "p90(latency) < 1s",
+        starts_s=[100.0 + i for i in range(40)],
+        service_times_s=[9.0 - i for i in range(9)] + [0.1] * 31,
+    )
+    assert result.recovered_after_s == 8.0  # 9 - 8 = 1 s is the one slow call of ten that may be
+
+
+outcome_words = st.sampled_from(
+    ["ok"] * 6 + ["throttled", "service_timeout", "client_timeout", "connection_error", "unsent"]
+)
+
+
+@st.composite
+def phases(draw: st.DrawFn) -> Calls:
+    count = draw(st.integers(1, 40))
+    gaps = draw(st.lists(st.sampled_from([0.0, 0.1, 0.5, 2.0]), min_size=count, max_size=count))
+    times = st.lists(st.sampled_from([0.1, 0.5, 1.0, 1.5, 3.0]), min_size=count, max_size=count)
+    words = st.lists(outcome_words, min_size=count, max_size=count)
+    return calls_by_hand(
+        outcomes=draw(words),
+        operations=draw(st.lists(st.sampled_from("ab"), min_size=count, max_size=count)),
+        starts_s=np.cumsum(gaps).tolist(),
+        service_times_s=draw(times),
+    )
+
+
+def slow_and_sure(calls: Calls, slos: Sequence[Slo], hold_s: float, until_s: float) -> float | None:
+    """The definition, window by window, with the judge of stages."""
+    good = good_calls(calls, slos)
+    for start_s in calls.intended_start_s.tolist():
+        inside = (calls.intended_start_s >= start_s) & (calls.intended_start_s < start_s + hold_s)
+        window = Window(calls.where(inside), good[inside], ())
+        held = all(judge(slo, window).met is True for slo in slos)
+        if start_s + hold_s <= until_s and window.calls.sent.all() and held:
+            return float(start_s)
+    return None
+
+
+@settings(max_examples=100, deadline=None)
+@given(phases(), st.lists(st.sampled_from(LINES), min_size=1, max_size=3, unique=True))
+def test_sliding_windows_say_what_the_judge_says_of_each(calls: Calls, lines: list[str]) -> None:
+    slos = [parse_slo(text) for text in lines]
+    until_s = float(calls.intended_start_s.max())
+    for hold_s in (1.0, 7.0):
+        assert held_from_s(calls, slos, hold_s, until_s) == slow_and_sure(
+            calls, slos, hold_s, until_s
+        )
+
+
+def test_lines_that_a_recovery_is_judged_by() -> None:
+    texts = ("p95(latency) < 1s", "rate(unsent) < 1%", "min(webserver.count) >= 2")
+    assert [slo.text for slo in call_lines([parse_slo(t) for t in texts])] == [texts[0]]
+
+
+def analysed(directory: Path, **changes: Any) -> RunAnalysis:
+    write_synthetic_run(directory, **changes)
+    return analyse_run(read_run(directory))
+
+
+OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 8.0, 20.0), "stage_s": 30.0, "max_webservers": 2}
+
+
+def test_a_hang_that_outlives_the_load_is_measured(tmp_path: Path) -> None:
+    """Mute for 24 s after the load, and what queued up in that time has to be served first."""
+    (result,) = analysed(tmp_path / "run", **OVERLOAD, recovery_s=60.0, hang_s=24.0).recoveries
+    assert result.after_stage == 2
+    assert result.recovered_after_s is not None
+    assert 23.0 < result.recovered_after_s < 35.0
+
+
+def test_without_a_hang_it_takes_as_long_as_the_queue(tmp_path: Path) -> None:
+    """20 calls/s where 2 * 0.25 / 0.022 fit: after 30 s no more than a moment's work is queued."""
+    (result,) = analysed(tmp_path / "run", **OVERLOAD, recovery_s=30.0).recoveries
+    assert result.recovered_after_s is not None
+    assert result.recovered_after_s < 5.0
+
+
+def test_a_recovery_changes_no_other_number_of_the_report(tmp_path: Path) -> None:
+    alone = analysed(tmp_path / "alone", **OVERLOAD)
+    followed = analysed(tmp_path / "followed", **OVERLOAD, recovery_s=30.0)
+    assert followed.stages == alone.stages
+    assert followed.slo == alone.slo
+    assert followed.capacity == alone.capacity
+    assert followed.verdict == alone.verdict
+    assert followed.generator.rows > alone.generator.rows
+
+
+def test_more_webservers_did_not_restore_what_less_load_restored(tmp_path: Path) -> None:
+    """The third webserver comes while the stage still breaks the SLO; only its end helps."""
+    analysis = analysed(
+        tmp_path / "run", rates_per_s=(4.0, 60.0), stage_s=40.0, recovery_s=60.0, recovery_per_s=4.0
+    )
+    assert analysis.recoveries[0].recovered_after_s is not None
+    assert [event.slo_restored_s for event in analysis.scaling if event.to_count == 3] == [None]

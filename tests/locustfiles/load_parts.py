@@ -1,0 +1,132 @@
+"""Scenarios, rows and collaborators by hand, for tests of single parts of the load processes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.records.schema import EVENT_KINDS, REQUESTS_SCHEMA
+from harness.generator import GeneratorStatus
+from harness.scenario.load import check_scenario
+from harness.scenario.model import Scenario
+from harness.traffic.targets import Targets
+from harness.traffic.traces import Trace
+from harness.transport.outcome import CallResult, Transport
+from locustfiles.plan import Blueprint, Plan
+from locustfiles.pool import Job
+
+OK = CallResult("ok", http_status=200, airflow_status=200, response_bytes=12)
+DENIED = CallResult("denied", http_status=403, error_code="AccessDeniedException")
+TARGETS = Targets("3.3.1", "by-hand", {})
+
+
+def scenario_of(
+    *stages: dict[str, Any],
+    slo: Sequence[str] = ("p95(latency) < 1s",),
+    recovery: dict[str, float] | None = None,
+    traffic: dict[str, Any] | None = None,
+    environment: dict[str, Any] | None = None,
+    **limits: object,
+) -> Scenario:
+    """Stages of 10 calls/s for a second unless they say otherwise; no recovery phases."""
+    is_paced = (traffic or {}).get("arrivals", "poisson") in ("poisson", "constant")
+    usual = {"duration_s": 1.0} | ({"rate_per_s": 10.0} if is_paced else {})
+    tree = {
+        "name": "by hand",
+        "slo": list(slo),
+        "question": {"ask": "check"},
+        "environment": {"kind": "simulated"} | (environment or {}),
+        "traffic": {"seed": 7, "mix": {"health": 1}} | (traffic or {}),
+        "stages": [usual | stage for stage in stages or ({},)],
+        "recovery": recovery or {"longest_s": 0.0},
+        "limits": {"max_rate_per_s": 5000, **limits},
+    }
+    return check_scenario(tree, origin="by hand")
+
+
+def blueprint_of(scenario: Scenario, traces: dict[int, Trace] | None = None) -> Blueprint:
+    return Blueprint(scenario, scenario.environment.name, TARGETS, traces or {})
+
+
+def plan_by_hand(blueprint: Blueprint, send: Transport, *, longest_call_s: float = 5.0) -> Plan:
+    return Plan(blueprint, send, longest_call_s, cut_calls=True)
+
+
+def job(arrival: int = 0, *, intended_s: float = 0.0, label: str = "health") -> Job:
+    return Job(arrival, 0, label, intended_s)
+
+
+def rows_by_hand(
+    arrivals: Sequence[int],
+    *,
+    stage: int = 0,
+    starts_s: Callable[[int], float] = float,
+    outcome: str = "ok",
+    operation: str = "health",
+    service_time_s: float = 0.1,
+) -> pa.RecordBatch:
+    """Rows of one stage, all alike; an arrival is due at `starts_s` of its number."""
+    was_sent = outcome != "unsent"
+    columns = {
+        "arrival": list(arrivals),
+        "stage": [stage] * len(arrivals),
+        "operation": [operation] * len(arrivals),
+        "intended_start_s": [starts_s(arrival) for arrival in arrivals],
+        "lag_s": [0.0 if was_sent else None] * len(arrivals),
+        "service_time_s": [service_time_s if was_sent else None] * len(arrivals),
+        "outcome": [outcome] * len(arrivals),
+        "attempts": [int(was_sent)] * len(arrivals),
+        "worker": [0] * len(arrivals),
+    }
+    nothing = [None] * len(arrivals)
+    return pa.RecordBatch.from_pydict(
+        {name: columns.get(name, nothing) for name in REQUESTS_SCHEMA.names},
+        schema=REQUESTS_SCHEMA,
+    )
+
+
+class Remembered:
+    """An output that keeps everything."""
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self.events: list[dict[str, Any]] = []
+        self.statuses: list[GeneratorStatus] = []
+        self.wanted = True
+        self.closed = False
+        self.rows = self.batches.append
+
+    def event(self, kind: str, *, time_s: float, **fields: object) -> None:
+        assert set(EVENT_KINDS[kind]) == set(fields), kind
+        self.events.append({"kind": kind, "time_s": time_s, **fields})
+
+    def status(self, status: GeneratorStatus) -> None:
+        self.statuses.append(status)
+
+    def is_wanted(self) -> bool:
+        return self.wanted
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+    @property
+    def all_rows(self) -> list[dict[str, Any]]:
+        return [row for batch in self.batches for row in batch.to_pylist()]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["kind"] for event in self.events]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["kind"] == kind]
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s

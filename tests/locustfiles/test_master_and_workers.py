@@ -1,0 +1,541 @@
+"""A master and its workers on one hub, talking in packed messages; the transport is a function.
+
+What only real processes show is in test_generator_process.py.
+"""
+
+import logging
+from collections import Counter
+from functools import partial
+
+import gevent
+import pytest
+from load_parts import OK, Remembered, blueprint_of, plan_by_hand, scenario_of
+from wire import Wire
+
+from analysis.records.schema import RECOVERY_ARRIVALS_FROM, WORKER_LOST
+from harness.errors import EnvironmentAccessError, RecordError
+from harness.generator import (
+    EXIT_ABORTED,
+    EXIT_FAILED,
+    EXIT_FINISHED,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+)
+from harness.transport.outcome import CallResult
+from locustfiles import load_test, master, worker
+from locustfiles.channel import ORDER, PING, READY, REPORT, Channel
+from locustfiles.epoch import EpochClock
+from locustfiles.load_test import LoadTest
+from locustfiles.master import Desk, MasterCarrier
+from locustfiles.pool import SenderPool
+from locustfiles.worker import WorkerDesk
+
+SENDERS = 50
+STAGE = {"rate_per_s": 300.0, "duration_s": 0.25}
+AS_LONG_AS_A_MACHINE_STALLS_S = 1.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Everything that happens every second happens ten times a second."""
+    monkeypatch.setattr(load_test, "TICK_S", 0.02)
+    monkeypatch.setattr(worker, "TICK_S", 0.02)
+    monkeypatch.setattr(worker, "REPORT_EVERY_S", 0.1)
+    monkeypatch.setattr(master, "FIRST_PINGS", 3)
+    monkeypatch.setattr(MasterCarrier, "lead_in_s", 0.05)
+
+
+@pytest.fixture
+def silence_is_soon(monkeypatch):
+    monkeypatch.setattr(master, "SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
+    monkeypatch.setattr(worker, "MASTER_SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
+
+
+class Crowd:
+    """A master, its workers, and what they do.
+
+    Attributes:
+        send: the transport of all workers; may be set by a test.
+        plan_of: makes a worker's plan; may be set by a test.
+    """
+
+    def __init__(self, start_senders, monkeypatch):
+        self.wire = Wire()
+        self.output = Remembered()
+        self.desks = []
+        self.gave_up = {}
+        self.send = lambda _: OK
+        self.plan_of = lambda blueprint: plan_by_hand(blueprint, lambda call: self.send(call))
+        self._start_senders = start_senders
+        self._master = Desk(Channel(self.wire.master), statistics=False)
+        self.test = None
+        monkeypatch.setattr(worker, "plan_of", lambda blueprint: self.plan_of(blueprint))
+
+    def join(self, workers):
+        for _ in range(workers):
+            number, pool = len(self.desks), SenderPool()
+            self._start_senders(pool, SENDERS)
+            name = f"worker-{number}"
+            desk = WorkerDesk(
+                Channel(self.wire.connect(name)),
+                pool,
+                allowed_arn="",
+                report=print,
+                give_up=partial(self._give_up, name),
+            )
+            self.desks.append(desk)
+
+    def prepare(self, *stages, workers=2, **options):
+        self.join(workers - len(self.desks))
+        self.scenario = scenario_of(*stages or (STAGE,), **options)
+        self.blueprint = blueprint_of(self.scenario)
+        self.test = LoadTest(self.blueprint, self.output, partial(MasterCarrier, self._master))
+
+    def run(self, *stages, **options):
+        self.prepare(*stages, **options)
+        return self.go()
+
+    def go(self):
+        with gevent.Timeout(60):
+            self.test.run()
+        return self.test.exit_code
+
+    def when(self, has_happened, then):
+        """Do something in the middle of a run."""
+
+        def watch():
+            while not has_happened():
+                gevent.sleep(0.005)
+            then()
+
+        gevent.spawn(watch)
+
+    def close(self):
+        for desk in self.desks:
+            if desk.test is not None:
+                gevent.spawn(desk.test.finish).join(10)
+        self.wire.cut()
+
+    @property
+    def rows(self):
+        return self.output.all_rows
+
+    @property
+    def arrivals(self):
+        return sorted(row["arrival"] for row in self.rows)
+
+    @property
+    def checked(self):
+        (event,) = self.output.of_kind("rows_checked")
+        return event["arrivals"], event["rows"]
+
+    def _give_up(self, name, refused):
+        self.gave_up[name] = refused
+        self.wire.quit(name)
+
+
+@pytest.fixture
+def crowd(start_senders, monkeypatch):
+    made = Crowd(start_senders, monkeypatch)
+    yield made
+    made.close()
+
+
+def sent_by(crowd, worker_number):
+    return sum(row["worker"] == worker_number for row in crowd.rows)
+
+
+def is_report_of(name):
+    return lambda message: message.type == REPORT and message.node_id == name
+
+
+def test_two_workers_send_one_schedule(crowd):
+    assert crowd.run(STAGE, STAGE, traffic={"mix": {"health": 1, "list_dags": 1}}) == EXIT_FINISHED
+    first, second = crowd.blueprint.phases()
+    count = first.schedule.count + second.schedule.count
+    assert crowd.arrivals == list(range(count)), "none is missing, none is there twice"
+    assert crowd.checked == (count, count)
+    assert {row["outcome"] for row in crowd.rows} == {"ok"}
+    assert all(row["worker"] == row["arrival"] % 2 for row in crowd.rows)
+    due = {row["arrival"]: (row["intended_start_s"], row["operation"]) for row in crowd.rows}
+    starts = [event["time_s"] for event in crowd.output.of_kind("stage_started")]
+    for phase, start_s in zip((first, second), starts, strict=True):
+        for block in phase.schedule.blocks():
+            for arrival, offset_s, label in zip(
+                block.arrival, block.offset_s, block.label, strict=True
+            ):
+                intended_s, operation = due[arrival]
+                assert intended_s == pytest.approx(start_s + offset_s, abs=0.02)
+                assert operation == phase.labels[label]
+    assert min(row["lag_s"] for row in crowd.rows) >= 0
+    last = crowd.output.statuses[-1]
+    assert (last.arrivals, last.sent, last.ok) == (count, count, count)
+    assert (last.unsent, last.errors, last.in_flight) == (0, 0, 0)
+    assert crowd.output.closed
+
+
+def test_what_is_told_of_workers(crowd):
+    crowd.run()
+    of_kind = crowd.output.of_kind
+    assert [event["worker"] for event in of_kind("worker_joined")] == [0, 1]
+    assert {event["worker"] for event in of_kind("generator_load")} == {0, 1}
+    assert {event["worker"] for event in of_kind("clock_offset")} == {0, 1}
+    for event in of_kind("clock_offset"):
+        assert abs(event["offset_s"]) <= event["uncertainty_s"] + 1e-3, "it is one clock"
+    kinds = [kind for kind in crowd.output.kinds if kind not in ("generator_load", "clock_offset")]
+    assert kinds == [
+        *("worker_joined", "worker_joined"),
+        *("stage_started", "stage_ended", "drained", "rows_checked"),
+    ]
+    assert crowd.gave_up == {}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_no_arrival(crowd, workers):
+    crowd.run(traffic={"mix": {"health": 1, "list_dags": 1}}, workers=workers)
+    (phase,) = crowd.blueprint.phases()
+    labels = [phase.labels[n] for block in phase.schedule.blocks() for n in block.label]
+    got = sorted((row["arrival"], row["operation"]) for row in crowd.rows)
+    assert got == list(enumerate(labels))
+    assert {row["worker"] for row in crowd.rows} == set(range(workers))
+
+
+def test_a_worker_whose_clock_is_wrong(crowd, monkeypatch):
+    class Ahead(EpochClock):
+        def __init__(self):
+            super().__init__()
+            self._offset_s += 1000.0
+
+    monkeypatch.setattr(worker, "EpochClock", Ahead)
+    assert crowd.run() == EXIT_FINISHED
+    for event in crowd.output.of_kind("clock_offset"):
+        assert event["offset_s"] == pytest.approx(1000.0, abs=event["uncertainty_s"] + 1e-3)
+    (started,) = crowd.output.of_kind("stage_started")
+    early_s = min(row["intended_start_s"] for row in crowd.rows) - started["time_s"]
+    assert -0.1 < early_s < 0.4, "rows are on the master's clock"
+
+
+@pytest.mark.slow
+def test_all_senders_busy(crowd):
+    """A call takes longer than the stage: each worker can send as many as it has senders."""
+    crowd.send = lambda _: gevent.sleep(0.8) or OK
+    assert crowd.run({"rate_per_s": 500.0, "duration_s": 0.4}) == EXIT_FINISHED
+    outcomes = Counter((row["worker"], row["outcome"]) for row in crowd.rows)
+    assert outcomes[0, "ok"] == outcomes[1, "ok"] == SENDERS
+    assert crowd.checked == (len(crowd.rows),) * 2
+    last = crowd.output.statuses[-1]
+    assert last.unsent == outcomes[0, "unsent"] + outcomes[1, "unsent"] > 0
+
+
+def test_a_closed_workload(crowd):
+    assert (
+        crowd.run(
+            {"users": 5, "duration_s": 0.5},
+            traffic={"arrivals": "closed", "think_time_s": 0.02},
+        )
+        == EXIT_FINISHED
+    )
+    assert len(set(crowd.arrivals)) == len(crowd.rows) > 5
+    users = {(row["worker"], row["arrival"] % 5) for row in crowd.rows}
+    assert users == {(0, 0), (0, 2), (0, 4), (1, 1), (1, 3)}, "users stay where they are"
+    assert crowd.checked == (len(crowd.rows),) * 2
+
+
+@pytest.mark.slow
+def test_recovery(crowd):
+    """Slow as long as there are many calls at a time, and for a while after."""
+    slow_s = [0.3] * 120
+
+    def send(_):
+        gevent.sleep(slow_s.pop() if slow_s else 0.001)
+        return OK
+
+    crowd.send = send
+    code = crowd.run(
+        STAGE,
+        STAGE,
+        slo=["p95(latency) < 100ms"],
+        recovery={"rate_per_s": 150.0, "hold_s": 0.3, "longest_s": 20.0},
+    )
+    assert code == EXIT_FINISHED
+    (started,) = crowd.output.of_kind("recovery_started")
+    (ended,) = crowd.output.of_kind("recovery_ended")
+    assert (started["stage"], ended["stage"], ended["recovered"]) == (0, 0, True)
+    assert ended["time_s"] - started["time_s"] < 15, "it ended when the SLO held again"
+    light = [row for row in crowd.rows if row["stage"] == -1]
+    assert {row["worker"] for row in light} == {0, 1}
+    numbers = sorted(row["arrival"] - RECOVERY_ARRIVALS_FROM for row in light)
+    assert len(set(numbers)) == len(numbers)
+    assert crowd.checked == (len(crowd.rows),) * 2
+    assert [e["stage"] for e in crowd.output.of_kind("stage_ended")] == [0, 1]
+
+
+def test_too_many_errors_abort(crowd):
+    crowd.send = lambda _: CallResult("airflow_server_error")
+    code = crowd.run({"rate_per_s": 200.0, "duration_s": 30.0}, abort_error_rate=0.5)
+    assert code == EXIT_ABORTED
+    assert len(crowd.output.of_kind("aborted")) == 1
+    assert crowd.checked == (len(crowd.rows),) * 2
+    assert crowd.output.kinds[-1] == "rows_checked"
+
+
+def test_stopped_in_the_middle(crowd):
+    """Nothing more is sent, calls in flight end, and every arrival so far has its row."""
+    crowd.send = lambda _: gevent.sleep(0.2) or OK
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 30.0})
+    crowd.when(lambda: len(crowd.rows) > 10, crowd.test.finish)
+    assert crowd.go() == EXIT_INTERRUPTED
+    assert {row["outcome"] for row in crowd.rows} == {"ok"}
+    assert crowd.checked == (len(crowd.rows),) * 2
+    assert "stage_ended" not in crowd.output.kinds
+    assert [e["in_flight_left"] for e in crowd.output.of_kind("drained")] == [0]
+
+
+def test_whoever_started_it_is_gone(crowd):
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 30.0})
+    crowd.when(lambda: crowd.rows, lambda: setattr(crowd.output, "wanted", False))
+    assert crowd.go() == EXIT_INTERRUPTED
+
+
+def assert_its_share_is_lost(crowd, number, *, exit_code):
+    """Whatever it did not report is there as lost; the others sent all of theirs."""
+    assert exit_code == EXIT_FINISHED
+    (phase,) = crowd.blueprint.phases()
+    assert crowd.arrivals == list(range(phase.schedule.count))
+    assert crowd.checked == (phase.schedule.count,) * 2
+    lost = [row for row in crowd.rows if row["error_code"] == WORKER_LOST]
+    assert lost
+    assert {row["worker"] for row in lost} == {number}
+    assert {row["outcome"] for row in lost} == {"unsent"}
+    assert all(row["outcome"] == "ok" for row in crowd.rows if row["worker"] != number)
+    (event,) = crowd.output.of_kind("worker_lost")
+    assert event["worker"] == number
+    last = crowd.output.statuses[-1]
+    assert (last.arrivals, last.unsent) == (phase.schedule.count, len(lost))
+    assert last.sent == last.ok == phase.schedule.count - len(lost)
+    return event["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("silence_is_soon")
+def test_a_worker_that_falls_silent(crowd):
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 3.0})
+
+    def fall_silent():
+        crowd.wire.copies = lambda message: int(message.node_id != "worker-1")
+
+    crowd.when(lambda: sent_by(crowd, 1) > 5, fall_silent)
+    reason = assert_its_share_is_lost(crowd, 1, exit_code=crowd.go())
+    assert "nothing was heard" in reason
+    assert sent_by(crowd, 1) > 5
+    # Load must not go on when nobody records it.
+    gevent.sleep(0.2)
+    assert crowd.gave_up == {"worker-1": False}
+
+
+def test_a_worker_that_is_no_longer_connected(crowd):
+    """As after kill -9, of which Locust hears sooner or later."""
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 1.0})
+
+    def die():
+        crowd.wire.copies = lambda message: int(message.node_id != "worker-0")
+        crowd.wire.forget("worker-0")
+
+    crowd.when(lambda: sent_by(crowd, 0) > 5, die)
+    assert "connected" in assert_its_share_is_lost(crowd, 0, exit_code=crowd.go())
+
+
+def test_a_worker_that_is_stopped_tells_what_it_has_done(crowd):
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 1.0})
+    crowd.send = lambda _: gevent.sleep(0.05) or OK
+    crowd.when(lambda: sent_by(crowd, 1) > 5, lambda: gevent.spawn(crowd.desks[1].finish))
+    assert "stopped" in assert_its_share_is_lost(crowd, 1, exit_code=crowd.go())
+    started = [r["intended_start_s"] for r in crowd.rows if r["outcome"] == "ok" and r["worker"]]
+    lost = [row["intended_start_s"] for row in crowd.rows if row["outcome"] == "unsent"]
+    assert max(started) < min(lost), "its calls in flight have their rows"
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_may_outlast_the_stage(crowd):
+    """Its calls in flight end after the stage: that is no stop of the whole test."""
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 0.5})
+    crowd.send = lambda _: gevent.sleep(0.8) or OK
+    crowd.when(
+        lambda: crowd.desks[1].test and crowd.desks[1].test._crew.in_flight > 3,
+        lambda: gevent.spawn(crowd.desks[1].finish),
+    )
+    assert "stopped" in assert_its_share_is_lost(crowd, 1, exit_code=crowd.go())
+
+
+def test_a_worker_stopped_while_it_waits_for_a_call_to_be_due(crowd, caplog):
+    """Nobody sleeps on a timer that is closed already."""
+    crowd.prepare({"rate_per_s": 0.5, "duration_s": 1.0})
+    crowd.when(
+        lambda: "stage_started" in crowd.output.kinds,
+        lambda: [gevent.spawn(desk.finish) for desk in crowd.desks],
+    )
+    assert crowd.go() == EXIT_FAILED, "nobody is left"
+    assert all(desk.test._ended.is_set() for desk in crowd.desks)
+    assert crowd.output.closed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("silence_is_soon")
+def test_a_worker_that_breaks_is_lost(crowd, monkeypatch):
+    """It must not hold up the others for ever."""
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 0.5})
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    crowd.when(
+        lambda: crowd.desks[0].test,
+        lambda: monkeypatch.setattr(crowd.desks[0].test, "_send_share", broken),
+    )
+    gevent.get_hub().NOT_ERROR += (ZeroDivisionError,)  # it would be printed
+    assert "nothing was heard" in assert_its_share_is_lost(crowd, 0, exit_code=crowd.go())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("silence_is_soon")
+def test_all_workers_are_lost(crowd):
+    """What was due until then is in the record."""
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 60.0})
+
+    def fall_silent():
+        crowd.wire.copies = lambda _: 0
+
+    crowd.when(lambda: len(crowd.rows) > 5, fall_silent)
+    assert crowd.go() == EXIT_FAILED
+    assert len(crowd.output.of_kind("worker_lost")) == 2
+    assert crowd.arrivals == list(range(len(crowd.rows)))
+    assert crowd.checked == (len(crowd.rows),) * 2
+    assert {row["error_code"] for row in crowd.rows} == {None, WORKER_LOST}
+
+
+def test_a_report_that_comes_twice_counts_once(crowd):
+    is_report = is_report_of("worker-0")
+    crowd.wire.copies = lambda message: 2 if is_report(message) else 1
+    assert crowd.run() == EXIT_FINISHED
+    (phase,) = crowd.blueprint.phases()
+    assert crowd.arrivals == list(range(phase.schedule.count))
+    assert crowd.checked == (phase.schedule.count,) * 2
+
+
+def test_a_report_that_is_lost_is_told(crowd):
+    """The record says so: fewer rows than arrivals, and a note."""
+    is_report, lost = is_report_of("worker-1"), []
+
+    def copies(message):
+        if not lost and is_report(message) and message.data["rows"] is not None:
+            lost.append(message)
+        return int(message not in lost)
+
+    crowd.wire.copies = copies
+    assert crowd.run({"rate_per_s": 200.0, "duration_s": 0.6}) == EXIT_FINISHED
+    arrivals, rows = crowd.checked
+    assert rows == len(crowd.rows) < arrivals == crowd.blueprint.phases()[0].schedule.count
+    (note,) = crowd.output.of_kind("note")
+    assert note["message"] == "A report of worker 1 was lost on the way."
+
+
+def test_a_worker_that_refuses(crowd, caplog):
+    """Nothing is sent, by nobody, and the master says why."""
+    plans = []
+
+    def plan_of(blueprint):
+        plans.append(blueprint)
+        if len(plans) == 2:
+            raise EnvironmentAccessError("This machine has no credentials: configure some.")
+        return plan_by_hand(blueprint, crowd.send)
+
+    crowd.plan_of = plan_of
+    with caplog.at_level(logging.CRITICAL):
+        assert crowd.run() == EXIT_UNUSABLE
+    assert crowd.rows == []
+    assert list(crowd.gave_up.values()) == [True]
+    told = {record.getMessage() for record in caplog.records}
+    assert told == {"This machine has no credentials: configure some."}
+    assert "stage_started" not in crowd.output.kinds
+    assert crowd.output.closed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("silence_is_soon")
+def test_a_worker_may_take_its_time_to_get_ready(crowd):
+    """Longer than a worker at work may be silent."""
+
+    def plan_of(blueprint):
+        gevent.sleep(1.5 * AS_LONG_AS_A_MACHINE_STALLS_S)
+        return plan_by_hand(blueprint, crowd.send)
+
+    crowd.plan_of = plan_of
+    assert crowd.run() == EXIT_FINISHED
+    assert crowd.output.of_kind("worker_lost") == []
+    assert crowd.checked == (len(crowd.rows),) * 2
+    assert crowd.output.statuses[0].stage is None, "none has begun"
+
+
+def test_a_worker_that_never_gets_ready(crowd, monkeypatch, caplog):
+    monkeypatch.setattr(master, "READY_WITHIN_S", 0.3)
+    monkeypatch.setattr(master, "CLOSE_WITHIN_S", 0.1)
+    crowd.wire.copies = lambda message: int(
+        not (message.type == READY and message.node_id == "worker-1")
+    )
+    with caplog.at_level(logging.CRITICAL):
+        assert crowd.run() == EXIT_UNUSABLE
+    assert "Worker 1 did not get ready within 0.3 s" in caplog.text
+    assert crowd.rows == []
+
+
+def test_a_record_that_cannot_be_written_ends_the_run(crowd, caplog):
+    """As when the disk is full: the workers must not load for a record that nobody keeps."""
+    crowd.prepare({"rate_per_s": 100.0, "duration_s": 60.0})
+
+    def full(_):
+        raise RecordError("The disk is full.")
+
+    crowd.when(lambda: len(crowd.rows) > 5, lambda: setattr(crowd.output, "rows", full))
+    with caplog.at_level(logging.CRITICAL + 1):
+        assert crowd.go() == EXIT_FAILED
+
+
+def test_a_record_that_cannot_be_written_at_the_very_end(crowd, caplog):
+    """The report that says that a worker is done must count even so."""
+    crowd.prepare()
+    crowd.wire.copies = lambda message: int(
+        message.type != REPORT or message.data["order"] is not None
+    )
+
+    def full(_):
+        raise RecordError("The disk is full.")
+
+    crowd.output.rows = full
+    with caplog.at_level(logging.CRITICAL + 1):
+        assert crowd.go() == EXIT_FAILED
+
+
+def test_one_test_after_the_other(crowd):
+    """Locust's web UI can start another one: what belongs to the first does not reach it."""
+    assert crowd.run() == EXIT_FINISHED
+    first, crowd.output = crowd.output, Remembered()
+    late = {"test": 1, "sequence": 99, "rows": None, "tally": [9] * 5, "leaving": True}
+    crowd.prepare()
+    crowd.when(
+        lambda: "stage_started" in crowd.output.kinds,
+        lambda: Channel(crowd.wire._workers["worker-0"]).send(REPORT, late),
+    )
+    assert crowd.go() == EXIT_FINISHED
+    assert crowd.checked == (len(crowd.rows),) * 2
+    assert crowd.output.of_kind("worker_lost") == []
+    assert sorted(row["arrival"] for row in first.all_rows) == crowd.arrivals
+
+
+def test_orders_of_another_test_are_nobodys(crowd):
+    crowd.run()
+    test = crowd.desks[0].test
+    channel = Channel(crowd.wire.master)
+    for kind, data in ((PING, {"sent_s": 0.0}), (ORDER, {"do": "stop", "order": 9})):
+        channel.send(kind, {"test": 77, **data}, "worker-0")
+    gevent.sleep(0.01)
+    assert test._crew._stopping is False

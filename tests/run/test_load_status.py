@@ -1,0 +1,121 @@
+"""What is shown while the load goes on, and how long it may go on."""
+
+from typing import Any
+
+import pytest
+
+from harness.aws.collector import LatestMetrics
+from harness.cli.progress import load_line
+from harness.fleet import Fleet
+from harness.generator import Generator, GeneratorStatus
+from harness.run.load import load_status, longest_load_s
+from harness.scenario.load import check_scenario
+from harness.scenario.model import Scenario
+
+
+def scenario(traffic: dict[str, Any] | None = None, **changes: Any) -> Scenario:
+    tree = {
+        "name": "x",
+        "slo": ["rate(errors) < 1%"],
+        "question": {"ask": "check"},
+        "environment": {"kind": "simulated"},
+        "traffic": {"mix": {"health": 1}, **(traffic or {})},
+        "stages": [
+            {"name": "low", "rate_per_s": 4, "duration_s": 10},
+            {"name": "high", "rate_per_s": 8, "duration_s": 20},
+        ],
+    }
+    return check_scenario(tree | changes, origin="x.toml")
+
+
+def status(stage: int, elapsed_s: float) -> GeneratorStatus:
+    return GeneratorStatus(
+        time_s=0.0,
+        stage=stage,
+        stage_name="from the generator",
+        elapsed_s=elapsed_s,
+        arrivals=9,
+        sent=8,
+        unsent=1,
+        ok=5,
+        errors=1,
+        in_flight=2,
+        rate_per_s=4.0,
+        cpu_fraction=0.1,
+    )
+
+
+CLOSED = scenario(
+    {"arrivals": "closed", "think_time_s": 10.0},
+    stages=[{"name": "few", "users": 20, "duration_s": 10}],
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "stage", "elapsed_s", "line"),
+    [
+        (
+            scenario(),
+            0,
+            4.0,
+            "stage 1/2 low: 4 calls/s asked, 8 sent, 1 failed, 1 unsent, 2 in flight, "
+            "3 webservers at 50 % CPU, 26 s to go",
+        ),
+        (
+            scenario(recovery={"longest_s": 30, "rate_per_s": 2}),
+            -1,
+            4.0,
+            "stage 1/2 recovery after low: 2 calls/s asked, 8 sent, 1 failed, 1 unsent, "
+            "2 in flight, 3 webservers at 50 % CPU, 46 s to go",
+        ),
+        (
+            scenario(),
+            -2,
+            70.0,  # it takes longer than it may
+            "stage 2/2 recovery after high: 4 calls/s asked, 8 sent, 1 failed, 1 unsent, "
+            "2 in flight, 3 webservers at 50 % CPU, 0 s to go",
+        ),
+        (
+            CLOSED,
+            0,
+            4.0,
+            "stage 1/1 few: 20 users, 8 sent, 1 failed, 1 unsent, 2 in flight, "
+            "3 webservers at 50 % CPU, 6 s to go",
+        ),
+    ],
+)
+def test_the_line_under_load(what: Scenario, stage: int, elapsed_s: float, line: str) -> None:
+    metrics = LatestMetrics(webservers=3, cpu_percent=50.0)
+    assert load_line(load_status(status(stage, elapsed_s), stage, metrics, what)) == line
+
+
+@pytest.mark.parametrize(
+    ("what", "longest_s"),
+    [
+        (scenario(recovery={"longest_s": 0}), 30 + 2 * 25),
+        (scenario(recovery={"longest_s": 60}), 30 + 2 * (25 + 60)),
+        (CLOSED, 10 + 25),
+    ],
+)
+def test_a_load_has_an_end(what: Scenario, longest_s: float) -> None:
+    assert longest_load_s(what, drain_s=25.0) == longest_s
+
+
+def test_waiting_for_workers_has_an_end_too(tmp_path) -> None:
+    alone, several = (Generator(tmp_path, {}, fleet) for fleet in (Fleet(), Fleet(processes=2)))
+    patient = Generator(tmp_path, {}, Fleet(remote_workers=2, wait_s=600))
+    assert alone.longest_start_s < several.longest_start_s < patient.longest_start_s
+    assert patient.longest_start_s > 600
+
+
+def test_the_reason_of_an_end_is_found_in_the_log(tmp_path) -> None:
+    generator = Generator(tmp_path, {})
+    log = tmp_path / "generator.log"
+    log.write_text("[2026-11-22 11:00:00,1] vm/INFO/locust.main: Starting\nTraceback: x\n")
+    assert generator.last_words() == ""
+    log.write_text(
+        "[2026-11-22 11:00:00,1] vm/CRITICAL/locustfiles.x: First.\n"
+        "[2026-11-22 11:00:00,2] vm/CRITICAL/locustfiles.x: It cannot be: do this.\n"
+        "[2026-11-22 11:00:00,3] vm/INFO/locust.main: Shutting down (exit code 2)\n"
+    )
+    assert generator.last_words() == "It cannot be: do this."

@@ -1,0 +1,150 @@
+"""What the user configured for AWS is what the lean transport does, or refuses in one sentence."""
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from canned_service import point_aws_at
+
+from harness.errors import EnvironmentAccessError
+from harness.traffic.operations import RestCall
+from harness.transport.boto3_transport import boto3_transport, invoke_client
+from harness.transport.lean.transport import invoke_url, lean_transport, request_body
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+SETTINGS = {"call_timeout_s": 5.0, "max_in_flight": 4}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(monkeypatch):
+    for name in (*PROXIES, *map(str.lower, PROXIES), "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    point_aws_at(monkeypatch, "")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_MWAA")
+
+
+def client_of(region: str = "us-east-1", **changes):
+    return boto3.Session(region_name=region).client("mwaa", **changes)
+
+
+def asked_by_boto3(client, name: str, call: RestCall):
+    """The request that boto3 would send."""
+    requests = []
+
+    def answer(request, **_):
+        requests.append(request)
+        return AWSResponse(request.url, 200, {}, None)
+
+    client.meta.events.register("before-send.mwaa.InvokeRestApi", answer)
+    boto3_transport(client, name)(call)
+    return requests[0]
+
+
+@pytest.mark.parametrize("name", ["env", "My-Env_1", "ü n/..?#%20"])
+@pytest.mark.parametrize(
+    ("region", "changes"),
+    [
+        ("us-east-1", {}),
+        ("cn-north-1", {}),
+        ("us-gov-west-1", {}),
+        ("eu-west-1", {"config": Config(use_dualstack_endpoint=True)}),
+        ("us-east-1", {"config": Config(use_fips_endpoint=True)}),
+        ("us-east-1", {"config": Config(inject_host_prefix=False)}),
+        ("us-east-1", {"endpoint_url": "http://localhost:5000/some/where/"}),
+        ("us-east-1", {"endpoint_url": "https://vpce-1.airflow.us-east-1.vpce.amazonaws.com"}),
+    ],
+)
+def test_calls_go_where_boto3s_go(region, changes, name):
+    client = client_of(region, **changes)
+    assert invoke_url(client, name) == asked_by_boto3(client, name, RestCall("GET", "/x")).url
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        RestCall("GET", "/dags"),
+        RestCall("GET", "/dags", query={"limit": 100, "tags": ["a", "b"], "x": None, "y": True}),
+        RestCall("POST", "/dags/ü/dagRuns", body={"conf": {"☃": "\ud83d\ude00"}, "n": None}),
+        RestCall("PATCH", "/x", query={}, body={}),
+        RestCall("PUT", "/x", body={"nested": [{"a": [1, 2.5, -3e9, '\u0000"\\']}]}),
+    ],
+)
+def test_bodies_are_boto3s(call):
+    request = asked_by_boto3(client_of(), "env", call)
+    assert request_body(call) == request.body
+    assert request.headers["Content-Type"] == b"application/json"
+
+
+def test_the_signing_name_and_region_are_boto3s():
+    request = asked_by_boto3(client_of("eu-west-1"), "env", RestCall("GET", "/x"))
+    assert b"/eu-west-1/airflow/aws4_request" in request.headers["Authorization"]
+    client = client_of("eu-west-1")
+    assert client.meta.region_name == "eu-west-1"
+    assert client.meta.service_model.signing_name == "airflow"
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"HTTPS_PROXY": "http://user:hidden@proxy.example:3128"}, "https://host.example"),
+        ({"https_proxy": "proxy.example:3128"}, "https://host.example"),
+        ({"HTTP_PROXY": "http://proxy.example:3128"}, "http://host.example"),
+        ({"HTTPS_PROXY": "http://user:hidden@proxy.example:3128", "NO_PROXY": "other"}, None),
+    ],
+)
+def test_a_proxy_is_refused_clearly(monkeypatch, variables, url):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = client_of(endpoint_url=url)
+    with pytest.raises(EnvironmentAccessError, match='transport = "boto3"') as caught:
+        lean_transport(client, "env", **SETTINGS)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_proxy_given_to_the_client_is_refused():
+    client = client_of(config=Config(proxies={"https": "http://proxy.example:3128"}))
+    with pytest.raises(EnvironmentAccessError, match="NO_PROXY"):
+        lean_transport(client, "env", **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        (
+            {"HTTPS_PROXY": "http://proxy.example", "NO_PROXY": "host.example"},
+            "https://host.example",
+        ),
+        ({"HTTPS_PROXY": "http://proxy.example"}, "http://host.example"),
+        ({"HTTPS_PROXY": "http://proxy.example", "NO_PROXY": ".amazonaws.com"}, None),
+    ],
+)
+def test_a_proxy_for_others_is_none(monkeypatch, variables, url):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    lean_transport(client_of(endpoint_url=url), "env", **SETTINGS)
+
+
+def test_loopback_goes_past_the_proxy(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    client = invoke_client(
+        environment="env", region="us-east-1", profile=None, retries="off", **SETTINGS
+    )
+    assert lean_transport(client, "env", **SETTINGS)(RestCall("GET", "/dags")).outcome == "ok"
+
+
+def test_unverified_tls_is_refused():
+    with pytest.raises(EnvironmentAccessError, match="AWS_CA_BUNDLE"):
+        lean_transport(client_of(verify=False), "env", **SETTINGS)
+
+
+def test_without_tls_there_is_nothing_to_verify():
+    client = client_of(verify=False, endpoint_url="http://localhost:1")
+    lean_transport(client, "env", **SETTINGS)
+
+
+def test_the_ca_bundle_of_the_profile(tmp_path, monkeypatch):
+    (tmp_path / "config").write_text(f"[default]\nca_bundle = {tmp_path / 'ca.pem'}\n")
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(EnvironmentAccessError, match=r"ca\.pem"):
+        lean_transport(client_of(), "env", **SETTINGS)
