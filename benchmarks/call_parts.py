@@ -11,6 +11,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import json
+import logging
 import statistics
 import sys
 import tempfile
@@ -156,6 +157,7 @@ def transport_parts(port: int) -> dict[str, Part]:
 
 def accounting_parts(directory: Path) -> dict[str, Part]:
     """What happens to a result."""
+    logging.getLogger().setLevel(logging.ERROR)  # the runner warns of the CPU that this takes
     environment: Any = Environment()
     environment.create_local_runner()  # its statistics listen to the event
     journal = Journal(EpochClock())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from locust.runners import MasterRunner
 
 from harness.generator import EXIT_INTERRUPTED
 from locustfiles.load_test import LoadTest
@@ -31,7 +32,7 @@ class Conductor:
         events = self._environment.events
         events.test_start.add_listener(self._on_test_start)
         events.spawning_complete.add_listener(self._on_all_senders_up)
-        events.test_stopping.add_listener(self._on_stop)
+        events.test_stopping.add_listener(self._on_test_stopping)
         events.quitting.add_listener(self._on_stop)
         options = self._environment.parsed_options
         if options.num_users is None:
@@ -54,6 +55,13 @@ class Conductor:
             runner.quit()
         else:
             runner.stop()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        # Locust also stops when the last worker is lost, and then waits for others for ever. The
+        # test sees that by itself, ends, and says that it failed, not that somebody stopped it.
+        runner = self._environment.runner
+        if not isinstance(runner, MasterRunner) or runner.worker_count:
+            self._on_stop()
 
     def _on_stop(self, **_: Any) -> None:
         if self._test is None:  # told to quit before anything began

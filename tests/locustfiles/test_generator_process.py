@@ -21,6 +21,7 @@ from analysis.records.schema import WORKER_LOST
 from harness.errors import HeadroomError
 from harness.generator import (
     EXIT_ABORTED,
+    EXIT_FAILED,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
@@ -179,6 +180,21 @@ def test_a_worker_killed_outright_loses_its_last_report(tmp_path):
     assert min(row["intended_start_s"] for row in lost) > killed_at_s - 4
     others = [row for row in rows if row["worker"] != event["worker"]]
     assert {row["outcome"] for row in others} == {"ok"}
+
+
+def test_without_any_worker_the_run_ends(tmp_path):
+    scenario = cheap_scenario([{"rate_per_s": 40, "duration_s": 90}])
+    with canned_server() as port:
+        generator = started(tmp_path, scenario, port, Fleet(processes=2))
+        until(sent_at_least(generator, 60))
+        for worker in psutil.Process().children():
+            if "--worker" in worker.cmdline():
+                worker.kill()
+        code = generator.wait(60)
+    assert code == EXIT_FAILED
+    assert {event["worker"] for event in of_kind(tmp_path, "worker_lost")} == {0, 1}
+    assert "interrupted" not in kinds(tmp_path), "nobody stopped it"
+    assert_rows_are_the_arrivals(tmp_path, len(rows_of(tmp_path)))
 
 
 def test_a_frozen_server_shows_in_the_latencies(tmp_path):

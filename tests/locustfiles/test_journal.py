@@ -10,6 +10,8 @@ from locustfiles.epoch import EpochClock
 from locustfiles.journal import Journal, Tally
 from locustfiles.pool import Job
 
+ROUNDING_S = 1e-5  # of epoch seconds as floats, many times over
+
 
 @pytest.fixture
 def clock():
@@ -36,9 +38,9 @@ def test_time_of_day_follows_the_monotonic_clock_alone(epoch, clock, monkeypatch
     began_s = epoch.now_s()
     monkeypatch.setattr(time, "time", lambda: 0.0)  # somebody sets the clock of the machine
     clock.now_s += 5.5
-    assert epoch.now_s() == pytest.approx(began_s + 5.5)
+    assert epoch.now_s() == pytest.approx(began_s + 5.5, abs=ROUNDING_S)
     assert epoch.epoch_s(1000.0) == began_s
-    assert epoch.on_clock_s(began_s + 2.0) == pytest.approx(1002.0)
+    assert epoch.on_clock_s(began_s + 2.0) == pytest.approx(1002.0, abs=ROUNDING_S)
 
 
 def test_rows_fit_the_schema(journal, epoch):
@@ -96,7 +98,7 @@ def test_rows_are_put_on_the_masters_clock(journal, epoch):
     journal.arrived(job(2, intended_s=1010.0), taken=False)
     here_s = epoch.epoch_s(1010.0)
     starts_s = journal.take().column("intended_start_s").to_pylist()
-    assert starts_s == pytest.approx([here_s, here_s - 2.5, here_s + 1.0])
+    assert starts_s == pytest.approx([here_s, here_s - 2.5, here_s + 1.0], abs=ROUNDING_S)
 
 
 def test_locust_hears_latency_from_the_intended_start(journal, reports):

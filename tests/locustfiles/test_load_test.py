@@ -159,14 +159,16 @@ def test_a_call_that_cannot_be_cut_has_a_row_all_the_same(alone):
     assert alone.rows == rows, "what comes later changes nothing"
 
 
-def test_a_transport_that_breaks_leaves_no_arrival_without_a_row(alone, capsys):
+def test_a_transport_that_breaks_leaves_no_arrival_without_a_row(alone, monkeypatch):
+    hub = gevent.get_hub()
+    monkeypatch.setattr(hub, "NOT_ERROR", (*hub.NOT_ERROR, ZeroDivisionError))  # do not print it
+
     def broken(_):
         raise ZeroDivisionError
 
     alone.run(broken, {"rate_per_s": 50.0, "duration_s": 0.2}, longest_call_s=0.1)
     assert alone.rows
     assert alone.checked == (len(alone.rows),) * 2
-    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_closed(alone):
