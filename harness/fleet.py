@@ -6,6 +6,7 @@ authenticated nor encrypted: loopback, or a private network.
 """
 
 import ipaddress
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.scenario.model import Scenario
 
 RUN_DIR_VARIABLE = "HEADROOM_RUN_DIR"
+PARENT_VARIABLE = "HEADROOM_PARENT"  # the process that a load process must not outlive
 ALLOW_VARIABLE = "HEADROOM_ALLOW_ENVIRONMENT"  # the one ARN that a worker may load
 DEFAULT_MASTER_PORT = 5557  # Locust's
 MOST_PROCESSES = 64
@@ -155,6 +157,7 @@ def locust_variables(variables: Mapping[str, str], run_dir: Path | None = None) 
         for name, value in variables.items()
         if not name.startswith("LOCUST_") and name != RUN_DIR_VARIABLE
     }
+    kept[PARENT_VARIABLE] = str(os.getpid())
     return kept if run_dir is None else {**kept, RUN_DIR_VARIABLE: str(run_dir)}
 
 

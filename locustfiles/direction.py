@@ -105,11 +105,24 @@ class Direction:
         self._overload.look_at(phase.stage, self._epoch.epoch_s(start_s + stage.warmup_s))
         self._tell("stage_started", start_s, stage=phase.stage, name=phase.name)
         completed = self._carrier.run(phase, start_s)
-        if completed:
-            end_s = start_s + phase.duration_s
-            self._tell("stage_ended", end_s, stage=phase.stage, name=phase.name)
-            completed = self._recover_if_needed(phase)
+        if not completed:
+            self._drain(phase)
+            return False
+        end_s = start_s + phase.duration_s
+        self._tell("stage_ended", end_s, stage=phase.stage, name=phase.name)
+        self._carrier.beat()  # the last rows count too
+        if not self._broke_slo(phase):
+            self._drain(phase)
+            # What went wrong in its last moments shows only in calls that have ended since.
+            if not self._broke_slo(phase):
+                return True
+        completed = self._recover(phase)
+        self._drain(phase)
+        return completed
+
+    def _drain(self, phase: Phase) -> None:
         drained = self._carrier.drain()
+        self._carrier.beat()
         self._tell(
             "drained",
             self._clock(),
@@ -117,22 +130,19 @@ class Direction:
             in_flight_left=drained.in_flight_left,
             took_s=drained.took_s,
         )
-        return completed
 
-    def _recover_if_needed(self, phase: Phase) -> bool:
+    def _broke_slo(self, phase: Phase) -> bool:
         scenario = self._blueprint.scenario
-        rate_per_s = scenario.recovery_rate_per_s
         stage = scenario.stages[phase.stage]
         last_rate_per_s = stage.ramp_to_rate_per_s or stage.rate_per_s
-        if rate_per_s is None or last_rate_per_s is None:
-            return True
-        self._carrier.beat()  # the last rows count too
-        in_flight = self._carrier.in_flight
-        if not self._overload.broke_slo(in_flight=in_flight, rate_per_s=last_rate_per_s):
-            return True
-        return self._recover(phase, rate_per_s)
+        if scenario.recovery_rate_per_s is None or last_rate_per_s is None:
+            return False  # nothing would follow from it
+        return self._overload.broke_slo(
+            in_flight=self._carrier.in_flight, rate_per_s=last_rate_per_s
+        )
 
-    def _recover(self, after: Phase, rate_per_s: float) -> bool:
+    def _recover(self, after: Phase) -> bool:
+        rate_per_s = self._blueprint.scenario.recovery_rate_per_s
         phase = self._blueprint.recovery_after(after.stage)
         start_s = self._begin(phase)
         self._overload.look_at(phase.stage, self._epoch.epoch_s(start_s))

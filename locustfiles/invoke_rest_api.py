@@ -40,6 +40,7 @@ from locustfiles.load_test import CarrierMaker, LoadTest
 from locustfiles.lone import LoneCarrier
 from locustfiles.master import Desk, MasterCarrier
 from locustfiles.output import NoOutput, RunDirectoryOutput
+from locustfiles.parent import follow_parent
 from locustfiles.plan import Blueprint, blueprint_by_itself, blueprint_of_run, plan_of
 from locustfiles.users import InvokeRestApiUser
 from locustfiles.worker import WorkerDesk
@@ -80,6 +81,7 @@ def add_options(parser: ArgumentParser, **_: Any) -> None:
 @events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
     """Find out what this process is to do, and do it whenever Locust starts a test."""
+    follow_parent()
     if isinstance(environment.runner, WorkerRunner):
         _be_a_worker(environment)
         return

@@ -141,10 +141,17 @@ class MasterCarrier:
                 "statistics": self._statistics,
             }
             self._channel.send(PLAN, plan, peer)
-        self._wait_for(lambda worker: worker.ready, READY_WITHIN_S)
+        self._wait_for(lambda worker: worker.ready or self._stopping, READY_WITHIN_S)
+        if self._stopping:
+            return
         for worker in self.workers.values():
             if worker.error:
                 raise UsageError(worker.error)
+            if worker.lost:
+                raise UsageError(
+                    f"Worker {worker.number} was lost before the load began: {worker.lost}; its "
+                    "log says why."
+                )
             if not worker.ready:
                 raise UsageError(
                     f"Worker {worker.number} did not get ready within {READY_WITHIN_S:g} s; its "

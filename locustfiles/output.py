@@ -39,7 +39,6 @@ class RunDirectoryOutput:
     def __init__(self, run_dir: Path) -> None:
         self._stream = StreamWriter(run_dir / REQUESTS_STREAM, REQUESTS_SCHEMA)
         self._events = EventLog(run_dir / EVENTS_FILE)
-        self._parent = os.getppid()
         self._reader_is_gone = False
         self.rows = self._stream.write
 
@@ -57,7 +56,7 @@ class RunDirectoryOutput:
 
     def is_wanted(self) -> bool:
         """See `Output`."""
-        return os.getppid() == self._parent and not self._reader_is_gone
+        return not self._reader_is_gone
 
     def close(self) -> None:
         """See `Output`."""

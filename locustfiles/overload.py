@@ -4,6 +4,7 @@ The judgement is the analysis's own, over the rows that have come in so far. Web
 too late for it, so only the lines about calls are judged.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -56,8 +57,12 @@ class Overload:
     def broke_slo(self, *, in_flight: int, rate_per_s: float) -> bool:
         """Whether the stage, at its end, has broken a line about calls.
 
-        By Little's law, more calls in flight than rate times threshold means that calls take longer
-        than the threshold on average, even if none of them has been answered.
+        By Little's law as many calls are in flight as rate times mean latency. Many more than rate
+        times threshold mean that calls take longer, even if none of them has been answered.
+
+        Args:
+            in_flight: calls that have not ended; 0 when all have.
+            rate_per_s: at which calls came in last.
         """
         if not self._slos:
             return False
@@ -66,8 +71,11 @@ class Overload:
             for slo in self._slos
             if is_latency_limit(slo) and slo.selector_key is None  # calls in flight are of any kind
         ]
-        if limits_s and in_flight > max(rate_per_s * min(limits_s), 1.0):
-            return True
+        if limits_s:
+            usual = rate_per_s * min(limits_s)
+            # Poisson arrivals make it vary by its root: three roots are chance once in a thousand.
+            if in_flight > usual + 3 * math.sqrt(usual) + 1:
+                return True
         calls = calls_of(self._table())
         calls = calls.where(calls.intended_start_s >= self._from_s)
         window = Window(calls, good_calls(calls, self._slos), ())

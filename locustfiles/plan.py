@@ -159,6 +159,7 @@ def blueprint_from_wire(tree: Mapping[str, Any], *, allowed_arn: str) -> Bluepri
             targets_from_tree(tree["targets"]),
             {int(stage): _trace_from_wire(trace) for stage, trace in tree["traces"].items()},
         )
+        blueprint.phases()  # every trace that is needed is there
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise UsageError(
             "The master's plan is not understood; run the same version of headroom on both sides."

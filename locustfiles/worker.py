@@ -69,7 +69,9 @@ class WorkerDesk:
         try:
             blueprint = blueprint_from_wire(data["blueprint"], allowed_arn=self._allowed_arn)
             plan = plan_of(blueprint)
-        except HeadroomError as exc:
+        except Exception as exc:  # whatever it is: the master must not wait for this worker
+            if not isinstance(exc, HeadroomError):
+                logger.exception("The plan could not be prepared")
             logger.critical("%s", exc)
             self._channel.send(READY, {**answer, "error": str(exc)})
             self._give_up(True)
@@ -119,7 +121,6 @@ class WorkerTest:
         self._give_up = give_up
         self._orders: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._sequence = 0
-        self._parent = os.getppid()
         self._heard_s = self._reported_s = self._load_told_s = self._epoch.clock()
         self._leaving = False
         self._ended = Event()
@@ -202,7 +203,7 @@ class WorkerTest:
             due = now_s - self._reported_s >= REPORT_EVERY_S
             if due or self._journal.waiting_rows() >= MANY_ROWS:
                 self._send_report()
-            if now_s - self._heard_s > MASTER_SILENCE_S or os.getppid() != self._parent:
+            if now_s - self._heard_s > MASTER_SILENCE_S:
                 logger.critical("The master is gone, so this worker stops.")
                 gevent.spawn(self._leave)
                 return

@@ -14,7 +14,7 @@ from locustfiles.journal import Tally
 from locustfiles.overload import Overload
 
 LEAD_IN_S = 0.25
-ALL_WELL = ["run 0", "beat", "drain", "run 1", "beat", "drain"]
+ALL_WELL = ["run 0", "beat", "drain", "beat", "run 1", "beat", "drain", "beat"]
 
 
 class Scripted:
@@ -156,8 +156,8 @@ def test_a_stage_that_broke_the_slo_is_followed_by_light_load_before_it_drains()
     play = Play(service_time_s={0: 5.0, -1: 0.1})
     assert play.run() is True
     assert play.carrier.done == [
-        *("run 0", "beat", "run -1", "end phase", "beat", "drain"),
-        *("run 1", "beat", "drain"),
+        *("run 0", "beat", "run -1", "end phase", "beat", "drain", "beat"),
+        *("run 1", "beat", "drain", "beat"),
     ]
     assert play.told[:5] == [
         ("stage_started", 0),
@@ -177,12 +177,23 @@ def test_a_stage_that_broke_the_slo_is_followed_by_light_load_before_it_drains()
 def test_a_recovery_that_does_not_come_lasts_its_time():
     play = Play(service_time_s={1: 5.0, -2: 5.0})
     assert play.run() is True
-    assert play.carrier.done == [*ALL_WELL[:5], "run -2", "beat", "drain"]
+    assert play.carrier.done == [*ALL_WELL[:6], "run -2", "beat", "drain", "beat"]
     (started,) = play.output.of_kind("recovery_started")
     (ended,) = play.output.of_kind("recovery_ended")
     assert (started["stage"], ended["stage"], ended["recovered"]) == (1, 1, False)
     assert ended["time_s"] - started["time_s"] == pytest.approx(20.0)
     assert play.direction.stage_name == "recovery after high"
+
+
+def test_a_server_that_froze_in_the_last_moment_is_seen_when_its_calls_have_ended():
+    play = Play(service_time_s={1: 5.0})
+    bring = play.carrier.bring_rows
+    play.carrier.bring_rows = lambda: bring() if play.carrier.done.count("drain") > 1 else None
+    play.run()
+    assert [kind for kind, stage in play.told if stage == 1] == [
+        *("stage_started", "stage_ended", "drained"),
+        *("recovery_started", "recovery_ended", "drained"),
+    ]
 
 
 def test_a_frozen_server_is_seen_by_the_calls_in_flight():
@@ -194,8 +205,8 @@ def test_a_frozen_server_is_seen_by_the_calls_in_flight():
 
 
 def test_the_rate_at_the_end_of_a_ramp_counts():
-    """15 in flight are too many for 10/s and 1 s, but not for 20/s."""
-    play = Play(in_flight=15)
+    """25 in flight are too many for 10/s and 1 s, but not for 20/s."""
+    play = Play(in_flight=25)
     play.run()
     assert [stage for kind, stage in play.told if kind == "recovery_started"] == [0]
 
