@@ -66,6 +66,7 @@ class Direction:
         stage: index of the phase going on, as in the rows; None: none has begun.
         stage_name: its name, "" before.
         stage_started_s: on the clock.
+        is_loading: whether a stage's calls are being sent right now.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Direction:
         self._event = event
         self._epoch = epoch
         self._clock = clock
+        self.is_loading = False
         self._recovering = False
 
     def run(self) -> bool:
@@ -104,7 +106,9 @@ class Direction:
         start_s = self._begin(phase)
         self._overload.look_at(phase.stage, self._epoch.epoch_s(start_s + stage.warmup_s))
         self._tell("stage_started", start_s, stage=phase.stage, name=phase.name)
+        self.is_loading = True
         completed = self._carrier.run(phase, start_s)
+        self.is_loading = False
         if not completed:
             self._drain(phase)
             return False

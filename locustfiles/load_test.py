@@ -126,7 +126,9 @@ class LoadTest:
     def _beat(self) -> None:
         self._output.status(self._status())
         self._direction.look()
-        reason = self._rule.reason_to_abort(self._epoch.now_s())
+        # When the load has stopped, what still fails of it is no reason to stop anything.
+        loading = self._direction.is_loading
+        reason = self._rule.reason_to_abort(self._epoch.now_s()) if loading else None
         if self._stopped_with is None and reason:
             self._stop(EXIT_ABORTED)
             self._output.event("aborted", time_s=self._epoch.now_s(), reason=reason)

@@ -174,6 +174,20 @@ def test_a_stage_that_broke_the_slo_is_followed_by_light_load_before_it_drains()
     assert 3.0 < ended["time_s"] - started["time_s"] <= 5.0
 
 
+def test_the_load_is_on_while_stages_are_sent_and_not_in_recoveries():
+    play = Play(service_time_s={0: 5.0})
+    seen = set()
+
+    def look():
+        seen.add((play.direction.stage, play.direction.is_loading))
+        play.look()
+
+    play.carrier.after_each_second = look
+    play.run()
+    assert seen == {(0, True), (-1, False), (1, True)}
+    assert not play.direction.is_loading
+
+
 def test_a_recovery_that_does_not_come_lasts_its_time():
     play = Play(service_time_s={1: 5.0, -2: 5.0})
     assert play.run() is True
