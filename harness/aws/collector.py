@@ -179,7 +179,8 @@ class Collector:
             return
         began_s = self._clock()
         self._metrics = tuple(self._reader.discover())
-        self._discover_again_s = now_s + DISCOVERY_PAUSE * (self._clock() - began_s)
+        if self._metrics:  # while there are none, a pause would cost samples
+            self._discover_again_s = now_s + DISCOVERY_PAUSE * (self._clock() - began_s)
 
     def _record(self, samples: Sequence[Sample], now_s: float) -> None:
         for sample in samples:
