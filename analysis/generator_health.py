@@ -1,8 +1,11 @@
 """Whether the load generator itself can have bent the numbers of a run.
 
-It has not when no stage is past a limit (`generator_limits.py`) and every arrival that the schedule
-had due has its row. Rows that are missing, or too many, spoil the whole run: nobody can say which
-calls they were.
+It has not when no stage is past a limit (`generator_limits.py`) and every arrival has its row. The
+generator ends its record by comparing the two (`rows_checked`). Arrivals are those that were due by
+the schedule in a phase that ran to its end; in one that was cut short, and in one of a closed
+workload, which has no schedule, those that the load processes counted. Rows that are missing, or
+too many, spoil the whole run: nobody can say which calls they were. A run that ended without the
+comparison, for its master was killed, may lack rows of its last moments.
 
 Each load process measures on a clock of its own; its rows are placed by the master's:
 
@@ -13,7 +16,7 @@ open, is how far rows may be misplaced beside those of other processes and besid
 lag and service time are differences on one clock and are not touched by it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +25,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.generator_load import LoadReport, number_in, worker_of
+from analysis.generator_load import LoadReport, largest, number_in, worker_of
 from analysis.records.schema import WORKER_LOST
 from analysis.results import GeneratorHealth, StageStats, WorkerHealth
-from analysis.stages import stage_label
+from analysis.stages import StageTimes, stage_label
+from analysis.verdict import BROKE_DOWN
 
 CLOCK_LIMIT_S = 0.05
+NOT_COUNTED = "The run ended without counting its arrivals, so rows may be missing."
+_FIRST_THAT_COUNTS = 2  # version of the record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +43,8 @@ class LostArrivals:
     stage: NDArray[np.int32]
     start_s: NDArray[np.float64]  # intended
 
-    def of(self, stage: int, from_s: float) -> int:
-        """How many a stage lost from a time on."""
+    def of(self, stage: int, from_s: float = -np.inf) -> int:
+        """How many a stage, or a recovery phase by its negative number, lost from a time on."""
         return int(np.count_nonzero((self.stage == stage) & (self.start_s >= from_s)))
 
 
@@ -57,6 +63,7 @@ def generator_health(
     stages: Sequence[StageStats],
     *,
     complete: bool,
+    version: int,
 ) -> GeneratorHealth:
     """The verdict on the generator, with the lag of the stage in which it was worst.
 
@@ -66,9 +73,15 @@ def generator_health(
         reports: `load_reports` of these events.
         stages: all that were measured.
         complete: whether the record is whole; one that was cut may have rows beyond the last count.
+        version: of the record; those of version 1 have no count.
     """
     rows = requests.num_rows
-    arrivals = _arrivals(events, rows, complete=complete)
+    arrivals = _arrivals(events)
+    counted = arrivals is not None or version < _FIRST_THAT_COUNTS or not (rows or stages)
+    if arrivals is None:
+        arrivals = rows
+    elif not complete:
+        arrivals = max(arrivals, rows)
     while_loaded = [
         report for report in reports if any(_mostly_inside(report, stage) for stage in stages)
     ]
@@ -79,22 +92,31 @@ def generator_health(
     ]
     if rows != arrivals:
         reasons.append(_miscount(rows, arrivals))
+    if not counted:
+        reasons.append(NOT_COUNTED)
     return GeneratorHealth(
         ok=not reasons,
         arrivals=arrivals,
         rows=rows,
         unsent=int(pc.sum(_is(requests, "outcome", "unsent")).as_py() or 0),
-        lag_p99_s=_largest(stage.lag_p99_s for stage in stages),
-        longest_stall_s=_largest(report.longest_stall_s for report in while_loaded),
-        cpu_fraction_max=_largest(report.cpu_fraction for report in while_loaded),
+        lag_p99_s=largest(stage.lag_p99_s for stage in stages),
+        longest_stall_s=largest(report.longest_stall_s for report in while_loaded),
+        cpu_fraction_max=largest(report.cpu_fraction for report in while_loaded),
         workers=_workers(requests, events, while_loaded),
         reasons=tuple(reasons),
+        counted=counted,
     )
 
 
-def rows_miscounted(health: GeneratorHealth) -> str:
-    """Why nothing can be said of the run at all; "": every arrival has its row."""
-    return "" if health.rows == health.arrivals else _miscount(health.rows, health.arrivals)
+def rows_miscounted(health: GeneratorHealth, status: str) -> str:
+    """Why nothing can be said of a run at all; "": every arrival has its row.
+
+    That nobody counted says no more than the status of a run that broke down: such a run answers
+    nothing anyhow, and its stages that came to their end are whole.
+    """
+    if health.rows != health.arrivals:
+        return _miscount(health.rows, health.arrivals)
+    return "" if health.counted or status in BROKE_DOWN else NOT_COUNTED
 
 
 def lost_arrivals(requests: pa.Table) -> LostArrivals:
@@ -102,6 +124,25 @@ def lost_arrivals(requests: pa.Table) -> LostArrivals:
     lost = requests.filter(_is(requests, "error_code", WORKER_LOST))
     return LostArrivals(
         stage=lost.column("stage").to_numpy(), start_s=lost.column("intended_start_s").to_numpy()
+    )
+
+
+def lost_with_users(times: StageTimes, events: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+    """The load processes that a stage of a closed workload lost, and their users with them.
+
+    Those lost from the end of the stage before, for users are shared out a little ahead of their
+    time, to the end of the last call, for the rows of calls in flight are gone too, without a
+    trace. The next stage shares all its users among the processes that are left.
+    """
+    if times.plan.users is None:
+        return ()
+    drained_s = [float(event["time_s"]) for event in events if event["kind"] == "drained"]
+    from_s = max((at_s for at_s in drained_s if at_s <= times.started_at_s), default=-np.inf)
+    until_s = min((at_s for at_s in drained_s if at_s > times.started_at_s), default=np.inf)
+    return tuple(
+        worker_of(event)
+        for event in events
+        if event["kind"] == "worker_lost" and from_s < event["time_s"] <= until_s
     )
 
 
@@ -123,12 +164,10 @@ def worker_warnings(events: Sequence[dict[str, Any]]) -> list[str]:
     return found
 
 
-def _arrivals(events: Sequence[dict[str, Any]], rows: int, *, complete: bool) -> int:
+def _arrivals(events: Sequence[dict[str, Any]]) -> int | None:
     checks = [event for event in events if event["kind"] == "rows_checked"]
     counted = number_in(checks[-1], "arrivals") if checks else None
-    if counted is None:
-        return rows
-    return int(counted) if complete else max(int(counted), rows)
+    return None if counted is None else int(counted)
 
 
 def _miscount(rows: int, arrivals: int) -> str:
@@ -165,8 +204,8 @@ def _workers(
             WorkerHealth(
                 worker=worker,
                 rows=rows.get(worker, 0),
-                cpu_fraction_max=_largest(report.cpu_fraction for report in own),
-                longest_stall_s=_largest(report.longest_stall_s for report in own),
+                cpu_fraction_max=largest(report.cpu_fraction for report in own),
+                longest_stall_s=largest(report.longest_stall_s for report in own),
                 clock_offset_s=farthest.offset_s if farthest else None,
                 clock_uncertainty_s=farthest.uncertainty_s if farthest else None,
                 lost=lost.get(worker, ""),
@@ -196,7 +235,3 @@ def _offsets(events: Sequence[dict[str, Any]]) -> dict[int, list[_Offset]]:
 def _is(requests: pa.Table, column: str, word: str) -> pa.ChunkedArray:
     """Which rows have a word in a column; nulls have none."""
     return pc.fill_null(pc.equal(requests.column(column), word), False)
-
-
-def _largest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -4,6 +4,8 @@
                       less decides no line one would have chosen
     unsent arrivals   0.1 %: the load was not the one that was asked for
     lost arrivals     0.1 %, unsent because their load process was lost
+    lost users        none: the users of a closed workload are gone with their load process, and
+                      nobody can say how often they would have called
     CPU               80 % of one core, the busiest load process's mean over the stage: latencies
                       that a generator reads near its own maximum are its own
     stalls            1 % of the stage, the worst load process's, where one of them is longer than
@@ -21,7 +23,8 @@ made it this bad:
       burst that late calls come in) is not broken by them.
 
 Neither exception covers CPU, for what a busy process adds to a latency is not measured; nor lost
-arrivals, for the calls that were in flight with their process are missing, the slow ones first.
+arrivals and users, for the calls that were in flight with their process are missing, the slow ones
+first.
 """
 
 from collections.abc import Sequence
@@ -52,6 +55,7 @@ class GeneratorFigures:
     lost: int  # of the unsent: with their load process
     lag_p99_s: float | None
     use: GeneratorUse
+    lost_with_users: tuple[int, ...] = ()  # load processes, of a closed workload
 
 
 def generator_reason(
@@ -67,13 +71,18 @@ def generator_reason(
         slos: the lines of the SLO.
         judged: their results, in the same order.
     """
-    certain = _lost(figures) or _busy(figures)
+    certain = _lost_users(figures) or _lost(figures) or _busy(figures.use)
     if certain:
         return certain
     late = _stalled(figures.use, slos) or _late(figures.lag_p99_s, slos)
     if late and not _slow_without_us(figures, window, slos):
         return late
     return "" if _broken_by_sent_calls(slos, judged) else _unsent(figures)
+
+
+def own_trouble(use: GeneratorUse, lag_p99_s: float | None, slos: Sequence[Slo]) -> str:
+    """One sentence: the first limit of CPU, stalls and lag that was passed; "": none."""
+    return _busy(use) or _stalled(use, slos) or _late(lag_p99_s, slos)
 
 
 def tightest_latency_s(slos: Sequence[Slo]) -> float | None:
@@ -83,6 +92,19 @@ def tightest_latency_s(slos: Sequence[Slo]) -> float | None:
 
 def _lag_limit_s(slos: Sequence[Slo]) -> float:
     return max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * (tightest_latency_s(slos) or 0.0))
+
+
+def _lost_users(figures: GeneratorFigures) -> str:
+    gone = figures.lost_with_users
+    if not gone:
+        return ""
+    numbers = ", ".join(map(str, gone))
+    which = f"Load process {numbers} was" if len(gone) == 1 else f"Load processes {numbers} were"
+    whose = "its" if len(gone) == 1 else "their"
+    return (
+        f"{which} lost with all {whose} users and calls in flight; repeat the run, and find out "
+        f"in {whose} log why."
+    )
 
 
 def _lost(figures: GeneratorFigures) -> str:
@@ -96,8 +118,8 @@ def _lost(figures: GeneratorFigures) -> str:
     )
 
 
-def _busy(figures: GeneratorFigures) -> str:
-    cpu = figures.use.cpu_fraction
+def _busy(use: GeneratorUse) -> str:
+    cpu = use.cpu_fraction
     if cpu is None or cpu <= CPU_LIMIT:
         return ""
     return (

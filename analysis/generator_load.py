@@ -67,11 +67,10 @@ def use_within(reports: Sequence[LoadReport], from_s: float, to_s: float) -> Gen
         if report.inside_s(from_s, to_s) > 0:
             by_worker.setdefault(report.worker, []).append(report)
     every = by_worker.values()
-    longest = [r.longest_stall_s for own in every for r in own if r.longest_stall_s is not None]
     return GeneratorUse(
-        cpu_fraction=_largest(_mean_cpu(own, from_s, to_s) for own in every),
-        stalled_fraction=_largest(_stalled(own, from_s, to_s) for own in every),
-        longest_stall_s=max(longest, default=None),
+        cpu_fraction=largest(_mean_cpu(own, from_s, to_s) for own in every),
+        stalled_fraction=largest(_stalled(own, from_s, to_s) for own in every),
+        longest_stall_s=largest(report.longest_stall_s for own in every for report in own),
     )
 
 
@@ -85,6 +84,11 @@ def number_in(event: dict[str, Any], key: str) -> float | None:
     """A number of an event, None if it has none by that name."""
     value = event.get(key)
     return float(value) if isinstance(value, int | float) else None
+
+
+def largest(values: Iterable[float | None]) -> float | None:
+    """The largest of those that are known, None if none is."""
+    return max((value for value in values if value is not None), default=None)
 
 
 def _reports_of(worker: int, events: Sequence[dict[str, Any]]) -> list[LoadReport]:
@@ -121,7 +125,3 @@ def _stalled(reports: Sequence[LoadReport], from_s: float, to_s: float) -> float
         if report.stalled_s is not None
     ]
     return sum(parts_s) / max(to_s - from_s, _SHORTEST_S) if parts_s else None
-
-
-def _largest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -97,8 +97,8 @@ class WorkerHealth:
 class GeneratorHealth:
     """Whether the load generator itself can have bent the numbers."""
 
-    ok: bool  # no stage is past a stated limit, and every arrival has its row
-    arrivals: int  # due by the schedule, as the generator counted them
+    ok: bool  # no stage is past a stated limit, and every arrival is known to have its row
+    arrivals: int  # by the schedule; of a closed workload, or cut short: as they were counted
     rows: int
     unsent: int
     lag_p99_s: float | None  # of the stage in which it was worst
@@ -106,6 +106,7 @@ class GeneratorHealth:
     cpu_fraction_max: float | None
     workers: tuple[WorkerHealth, ...]
     reasons: tuple[str, ...] = ()  # one sentence each: what is past a limit and what to change
+    counted: bool = True  # False: the run ended before arrivals and rows were compared
 
 
 @dataclass(frozen=True, slots=True)

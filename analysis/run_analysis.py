@@ -7,8 +7,10 @@ from analysis.calls import Calls, calls_of, good_calls
 from analysis.capacity import find_capacity, inversions
 from analysis.demand import estimate_demand, steady_periods
 from analysis.generator_health import (
+    LostArrivals,
     generator_health,
     lost_arrivals,
+    lost_with_users,
     rows_miscounted,
     worker_warnings,
 )
@@ -72,20 +74,26 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     periods = webserver_periods(record.metrics)
     times = stage_times(setting, record.events, calls)
     reports = load_reports(record.events)
-    stages = _stages(setting, record, times, calls, good, periods, reports)
+    lost = lost_arrivals(record.requests)
+    stages = _stages(setting, record, times, calls, good, periods, reports, lost)
     measured = whole_window(times, calls, good, periods)
     inside = {period.start_s for period in measured.periods}
     steady = [period for period in steady_periods(periods) if period.start_s in inside]
     demand = estimate_demand(calls, steady, setting.webserver_cpu, setting.utilisation_target)
     generator = generator_health(
-        record.requests, record.events, reports, stages, complete=record.complete
+        record.requests,
+        record.events,
+        reports,
+        stages,
+        complete=record.complete,
+        version=int(record.manifest["schema_version"]),
     )
-    miscounted = rows_miscounted(generator)
+    status = str(record.manifest.get("status", "running"))
+    miscounted = rows_miscounted(generator, status)
     asks_capacity = setting.question == "capacity"
     capacity = find_capacity(setting, stages, miscounted=miscounted) if asks_capacity else None
     sizing = size(setting, demand)
     expectations = _expectations(record.events)
-    status = str(record.manifest.get("status", "running"))
     whole_run = tuple(judge(slo, measured) for slo in setting.slos)
     verdict = (
         judge_capacity(capacity, sizing, setting.environment, status=status)
@@ -118,7 +126,7 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         workload=setting.workload,
         transport=setting.transport,
         generator=generator,
-        recoveries=recoveries(setting, stages, record.events, calls, good),
+        recoveries=recoveries(setting, stages, record.events, calls, good, reports, lost),
         retries=retries,
         warnings=(
             *record.warnings,
@@ -141,8 +149,8 @@ def _stages(
     good: Mask,
     periods: Sequence[WebserverPeriod],
     reports: Sequence[LoadReport],
+    lost: LostArrivals,
 ) -> tuple[StageStats, ...]:
-    lost = lost_arrivals(record.requests)
     return tuple(
         stage_stats(
             one,
@@ -150,6 +158,7 @@ def _stages(
             setting.slos,
             use=use_within(reports, one.measured_from_s, one.ended_at_s),
             lost=lost.of(one.plan.index, one.measured_from_s),
+            lost_with_users=lost_with_users(one, record.events),
         )
         for one in times
     )

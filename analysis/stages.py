@@ -91,6 +91,7 @@ def stage_stats(
     *,
     use: GeneratorUse = GeneratorUse(),  # noqa: B008 - frozen, and empty
     lost: int = 0,
+    lost_with_users: tuple[int, ...] = (),
 ) -> StageStats:
     """One stage in numbers, judged by every line of the SLO.
 
@@ -100,6 +101,7 @@ def stage_stats(
         slos: the lines of the SLO.
         use: of the load processes in that part.
         lost: arrivals of that part that were lost with their load process.
+        lost_with_users: load processes that a closed workload lost in it.
     """
     calls = window.calls
     sent = int(np.count_nonzero(calls.sent))
@@ -107,8 +109,9 @@ def stage_stats(
         arrivals=len(calls),
         unsent=len(calls) - sent,
         lost=lost,
-        lag_p99_s=_lag_p99_s(calls),
+        lag_p99_s=lag_p99_s(calls),
         use=use,
+        lost_with_users=lost_with_users,
     )
     judged = tuple(judge(slo, window) for slo in slos)
     objection = generator_reason(figures, window, slos, judged)
@@ -184,7 +187,8 @@ def _first_times(events: Sequence[dict[str, Any]], kind: str) -> dict[int, float
     return times
 
 
-def _lag_p99_s(calls: Calls) -> float | None:
+def lag_p99_s(calls: Calls) -> float | None:
+    """How late the latest in a hundred calls were sent; None: none was sent."""
     lag_s = calls.lag_s[calls.sent]
     return value_at_rank(lag_s, 99.0) if len(lag_s) else None
 

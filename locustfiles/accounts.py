@@ -1,12 +1,12 @@
 """Which arrivals of a phase have a row, so that none is missing and none is there twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from analysis.records.schema import REQUESTS_SCHEMA, WORKER_LOST
-from harness.record.stream import record_batch
 from harness.traffic.schedule import Share
 from locustfiles.plan import Phase
 
@@ -41,31 +41,32 @@ class PhaseAccount:
             intended_s = self._start_s + block.offset_s
             lost = ~self._seen[block.arrival - schedule.first] & (intended_s <= until_s)
             self._seen[block.arrival[lost] - schedule.first] = True
-            rows = [
-                _lost_row(arrival, schedule.stage, schedule.labels[label], due_s, worker)
-                for arrival, label, due_s in zip(
-                    block.arrival[lost].tolist(),
-                    block.label[lost].tolist(),
-                    intended_s[lost].tolist(),
-                    strict=True,
+            if lost.any():
+                labels = pa.DictionaryArray.from_arrays(block.label[lost], schedule.labels)
+                yield _lost_rows(
+                    {
+                        "arrival": block.arrival[lost],
+                        "operation": labels.dictionary_decode(),
+                        "intended_start_s": intended_s[lost],
+                    },
+                    stage=schedule.stage,
+                    worker=worker,
                 )
-            ]
-            if rows:
-                yield record_batch(rows, REQUESTS_SCHEMA)
 
 
-def _lost_row(
-    arrival: int, stage: int, operation: str, intended_start_s: float, worker: int
-) -> tuple[object, ...]:
-    row: dict[str, object] = dict.fromkeys(REQUESTS_SCHEMA.names)
-    row |= {
-        "arrival": arrival,
+def _lost_rows(columns: Mapping[str, Any], *, stage: int, worker: int) -> pa.RecordBatch:
+    count = len(columns["arrival"])
+    same = {
         "stage": stage,
-        "operation": operation,
-        "intended_start_s": intended_start_s,
         "outcome": "unsent",
         "error_code": WORKER_LOST,
         "attempts": 0,
         "worker": worker,
     }
-    return tuple(row.values())
+    arrays = [
+        pa.array(columns[field.name], field.type)
+        if field.name in columns
+        else pa.repeat(pa.scalar(same.get(field.name), field.type), count)
+        for field in REQUESTS_SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=REQUESTS_SCHEMA)

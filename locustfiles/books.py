@@ -1,5 +1,7 @@
 """Where all rows of a run come together: written down, counted, and looked at for trouble."""
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -23,11 +25,14 @@ class Books:
         self._overload = overload
         self._rule = rule
         self.rows = 0
+        self.rows_of: Counter[int] = Counter()  # by stage
 
     def take_in(self, batch: pa.RecordBatch) -> None:
         """Rows in the order of REQUESTS_SCHEMA."""
         self._output.rows(batch)
         self.rows += batch.num_rows
+        stages, counts = np.unique(batch.column("stage").to_numpy(), return_counts=True)
+        self.rows_of.update(dict(zip(stages.tolist(), counts.tolist(), strict=True)))
         self._overload.add(batch)
         self._count_errors(batch)
 

@@ -7,7 +7,7 @@
                 {"test", "order", "do": "drain" | "close"}
                 {"test", "do": "end_phase" | "stop"}, at once, whatever goes on
     worker -> master
-        ready   {"test", "cpus", "error"}
+        ready   {"test", "cpus", "longest_drain_s", "error"}
         pong    {"test", "sent_s", "now_s"}
         report  {"test", "sequence", "rows", "tally", "in_flight", "cpu_fraction", "load",
                  "order", "completed", "took_s", "leaving"}

@@ -44,6 +44,11 @@ class Conductor:
         self._test = self._new_test()
 
     def _on_all_senders_up(self, **_: Any) -> None:
+        runner = self._environment.runner
+        if isinstance(runner, MasterRunner):
+            # When a worker comes or goes Locust would spread the senders anew, and end some that
+            # have a call in flight.
+            vars(runner)["start"] = _do_nothing
         gevent.spawn(self._run)
 
     def _run(self) -> None:
@@ -56,6 +61,9 @@ class Conductor:
         else:
             runner.stop()
 
+    def _let_locust_start_again(self) -> None:
+        vars(self._environment.runner).pop("start", None)
+
     def _on_test_stopping(self, **_: Any) -> None:
         # Locust also stops when the last worker is lost, and then waits for others for ever. The
         # test sees that by itself, ends, and says that it failed, not that somebody stopped it.
@@ -64,6 +72,7 @@ class Conductor:
             self._on_stop()
 
     def _on_stop(self, **_: Any) -> None:
+        self._let_locust_start_again()
         if self._test is None:  # told to quit before anything began
             self._environment.process_exit_code = self._exit_code_if_stopped
             return
@@ -71,3 +80,7 @@ class Conductor:
         code = self._test.exit_code
         was_stopped = code == EXIT_INTERRUPTED
         self._environment.process_exit_code = self._exit_code_if_stopped if was_stopped else code
+
+
+def _do_nothing(*_: Any, **__: Any) -> None:
+    """Instead of Locust's `start`, while a test goes on."""

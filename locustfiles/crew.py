@@ -69,6 +69,11 @@ class Crew:
         """Calls that have not ended."""
         return self._pool.in_flight
 
+    @property
+    def longest_drain_s(self) -> float:
+        """`drain` returns by then."""
+        return self._plan.longest_call_s + DRAIN_BEYOND_LONGEST_CALL_S
+
     def run(self, phase: Phase, start_s: float, share: Share = WHOLE) -> bool:
         """Send a share of `phase`, its offsets counted from `start_s` on the clock.
 
@@ -99,7 +104,7 @@ class Crew:
     def drain(self) -> Drained:
         """Wait for calls in flight, a little longer than any call may take."""
         start_s = self._clock()
-        most_s = self._plan.longest_call_s + DRAIN_BEYOND_LONGEST_CALL_S
+        most_s = self.longest_drain_s
         while self._pool.in_flight and self._clock() - start_s < most_s:
             gevent.sleep(DRAIN_POLL_S)
         return Drained(self._pool.in_flight, self._clock() - start_s)

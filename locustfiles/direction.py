@@ -1,6 +1,7 @@
 """The order of things in a load test: stage after stage, and recovery after one that broke the SLO.
 
     stage -> broke the SLO? -> recovery: light load until the SLO holds again -> drain -> next stage
+          -> no -> drain -> broke it after all? -> recovery -> drain -> next stage
 
 The recovery begins while calls of the stage are still in flight: a server that stays mute after the
 load has stopped shows only then.
@@ -21,6 +22,10 @@ class Carrier(Protocol):
     """Carries out phases: this process by itself, or workers that a master directs."""
 
     lead_in_s: float  # how far in the future a phase must begin
+
+    @property
+    def longest_drain_s(self) -> float:
+        """`drain` returns by then."""
 
     @property
     def tally(self) -> Tally:
@@ -67,6 +72,7 @@ class Direction:
         stage_name: its name, "" before.
         stage_started_s: on the clock.
         is_loading: whether a stage's calls are being sent right now.
+        sent_in_full: phases that ran to the end of their schedule.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Direction:
         self._epoch = epoch
         self._clock = clock
         self.is_loading = False
+        self.sent_in_full: list[Phase] = []
         self._recovering = False
 
     def run(self) -> bool:
@@ -112,6 +119,7 @@ class Direction:
         if not completed:
             self._drain(phase)
             return False
+        self.sent_in_full.append(phase)
         end_s = start_s + phase.duration_s
         self._tell("stage_ended", end_s, stage=phase.stage, name=phase.name)
         self._carrier.beat()  # the last rows count too
@@ -138,7 +146,7 @@ class Direction:
     def _broke_slo(self, phase: Phase) -> bool:
         scenario = self._blueprint.scenario
         stage = scenario.stages[phase.stage]
-        last_rate_per_s = stage.ramp_to_rate_per_s or stage.rate_per_s
+        last_rate_per_s = stage.ramp_to_rate_per_s or stage.peak_rate_per_s or stage.rate_per_s
         if scenario.recovery_rate_per_s is None or last_rate_per_s is None:
             return False  # nothing would follow from it
         return self._overload.broke_slo(
@@ -153,6 +161,8 @@ class Direction:
         self._tell("recovery_started", start_s, stage=after.stage, rate_per_s=rate_per_s)
         self._recovering = True
         completed = self._carrier.run(phase, start_s)
+        if completed and self._recovering:  # nobody ended it early
+            self.sent_in_full.append(phase)
         self._recovering = False
         self._carrier.beat()
         recovered = self._overload.has_recovered()

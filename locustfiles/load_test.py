@@ -27,7 +27,7 @@ from locustfiles.plan import Blueprint
 
 TICK_S = 0.2
 TICKS_A_BEAT = 5
-LONGEST_END_S = 90.0  # of draining and writing, whatever happens
+END_BEYOND_DRAINING_S = 30.0  # of writing, and of workers that do not answer
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class LoadTest:
         self._direction = Direction(blueprint, self._carrier, overload, output.event, self._epoch)
         self._sent_before = 0
         self._beat_before_s = time.perf_counter()
+        self._ruled_stage: int | None = None
         self._started = False
         self._finishing = False
         self._stopped_with: int | None = None
@@ -86,7 +87,7 @@ class LoadTest:
         self._finishing = True
         self._interrupt()
         if self._started:
-            self._ended.wait(LONGEST_END_S)
+            self._ended.wait(self._carrier.longest_drain_s + END_BEYOND_DRAINING_S)
         else:
             self.run()  # nothing will be sent: it writes down that it was interrupted
 
@@ -94,7 +95,7 @@ class LoadTest:
         beating = gevent.spawn(self._keep_beating)
         try:
             self._carrier.prepare()
-            completed = self._direction.run()
+            completed = self._stopped_with is None and self._direction.run()
             self.exit_code = EXIT_FINISHED if completed else EXIT_FAILED
             if self._stopped_with is not None:
                 self.exit_code = self._stopped_with
@@ -104,11 +105,20 @@ class LoadTest:
             self._output.event(
                 "rows_checked",
                 time_s=self._epoch.now_s(),
-                arrivals=self._carrier.tally.arrivals,
+                arrivals=self._books.rows + self._missing_rows(),
                 rows=self._books.rows,
             )
             self._output.status(self._status())
             self._output.close()
+
+    def _missing_rows(self) -> int:
+        """By the schedules of the phases that were sent in full, or by what was counted."""
+        by_schedule = sum(
+            phase.schedule.count - self._books.rows_of[phase.stage]
+            for phase in self._direction.sent_in_full
+            if phase.schedule is not None
+        )
+        return max(by_schedule, self._carrier.tally.arrivals - self._books.rows)
 
     def _keep_beating(self) -> None:
         ticks = 0
@@ -126,14 +136,22 @@ class LoadTest:
     def _beat(self) -> None:
         self._output.status(self._status())
         self._direction.look()
-        # When the load has stopped, what still fails of it is no reason to stop anything.
-        loading = self._direction.is_loading
-        reason = self._rule.reason_to_abort(self._epoch.now_s()) if loading else None
+        self._abort_if_needed()
+        if not self._output.is_wanted():
+            self._interrupt()
+
+    def _abort_if_needed(self) -> None:
+        # What still fails of a load that has stopped is no reason to stop anything, nor is it one
+        # in the stage that follows.
+        stage = self._direction.stage if self._direction.is_loading else None
+        if stage is None or stage != self._ruled_stage:
+            self._ruled_stage = stage
+            self._rule.clear()
+            return
+        reason = self._rule.reason_to_abort(self._epoch.now_s())
         if self._stopped_with is None and reason:
             self._stop(EXIT_ABORTED)
             self._output.event("aborted", time_s=self._epoch.now_s(), reason=reason)
-        if not self._output.is_wanted():
-            self._interrupt()
 
     def _interrupt(self) -> None:
         if self._stopped_with is None:

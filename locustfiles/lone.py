@@ -42,6 +42,11 @@ class LoneCarrier:
         self._told_s = epoch.clock()
 
     @property
+    def longest_drain_s(self) -> float:
+        """See `Carrier`."""
+        return self._crew.longest_drain_s
+
+    @property
     def tally(self) -> Tally:
         """See `Carrier`."""
         return self._journal.tally

@@ -1,8 +1,6 @@
 """A load test by workers that this process directs; it alone writes the record."""
 
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -14,43 +12,17 @@ from harness.errors import UsageError
 from harness.traffic.schedule import Share
 from locustfiles.accounts import PhaseAccount
 from locustfiles.books import Books
-from locustfiles.channel import ORDER, PING, PLAN, PONG, READY, REPORT, Channel, rows_from_wire
-from locustfiles.clock_offset import ClockOffset
+from locustfiles.channel import PONG, READY, REPORT, Channel, rows_from_wire
 from locustfiles.crew import Drained
 from locustfiles.epoch import EpochClock
 from locustfiles.journal import Tally
 from locustfiles.plan import Blueprint, Phase
+from locustfiles.workforce import POLL_S, SILENCE_S, Worker, Workforce
 
 LEAD_IN_S = 0.5  # orders are there, and understood, before a phase begins
 READY_WITHIN_S = 60.0
-SILENCE_S = 5.0  # of a worker, after which it counts as lost
 CLOSE_WITHIN_S = 10.0
 FIRST_PINGS = 10
-POLL_S = 0.02
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Worker:
-    """What is known of one worker."""
-
-    number: int
-    peer: str
-    heard_s: float  # on the clock
-    ready: bool = False
-    error: str = ""
-    cpus: int = 0
-    tally: Tally = field(default_factory=Tally)
-    rows: int = 0
-    in_flight: int = 0
-    cpu_fraction: float = 0.0
-    sequence: int = 0
-    order: int = 0  # the last one it has carried out
-    completed: bool = True
-    took_s: float = 0.0
-    lost: str = ""
-    offset: ClockOffset = field(default_factory=ClockOffset)
 
 
 class Desk:
@@ -99,14 +71,12 @@ class MasterCarrier:
         epoch: EpochClock,
     ) -> None:
         self.number = next(desk.tests)
-        self.workers: dict[str, Worker] = {}
+        self._force = Workforce(desk.channel, self.number, event, epoch)
         self._blueprint = blueprint
-        self._channel = desk.channel
         self._statistics = desk.statistics
         self._books = books
         self._event = event
         self._epoch = epoch
-        self._orders = count(1)
         self._accounts: dict[int, PhaseAccount] = {}
         self._shares: dict[int, dict[int, Share]] = {}  # by stage, by worker
         self._until_s: dict[int, float] = {}  # by stage, when it ended, in epoch seconds
@@ -116,6 +86,17 @@ class MasterCarrier:
         desk.test = self
 
     @property
+    def workers(self) -> Mapping[str, Worker]:
+        """All that took part, by their ids."""
+        return self._force.workers
+
+    @property
+    def longest_drain_s(self) -> float:
+        """See `Carrier`."""
+        longest_s = max((worker.longest_drain_s for worker in self.workers.values()), default=0.0)
+        return longest_s + SILENCE_S
+
+    @property
     def tally(self) -> Tally:
         """See `Carrier`."""
         return sum((worker.tally for worker in self.workers.values()), self._settled)
@@ -123,50 +104,38 @@ class MasterCarrier:
     @property
     def in_flight(self) -> int:
         """See `Carrier`."""
-        return sum(worker.in_flight for worker in self._present())
+        return sum(worker.in_flight for worker in self._force.present())
 
     def prepare(self) -> None:
-        """Send the plan to all workers that are connected, and compare clocks.
+        """See `Carrier`.
 
         Raises:
-            UsageError: a worker cannot carry it out, or does not answer.
+            UsageError: a worker cannot carry out the plan, or does not answer.
         """
-        wire = self._blueprint.to_wire()
-        for number, peer in enumerate(self._channel.peers()):
-            self.workers[peer] = Worker(number, peer, self._epoch.clock())
-            plan = {
-                "test": self.number,
-                "number": number,
-                "blueprint": wire,
-                "statistics": self._statistics,
-            }
-            self._channel.send(PLAN, plan, peer)
-        self._wait_for(lambda worker: worker.ready or self._stopping, READY_WITHIN_S)
+        self._force.hire({"blueprint": self._blueprint.to_wire(), "statistics": self._statistics})
+        self._force.wait_for(
+            lambda worker: worker.ready, READY_WITHIN_S, unless=lambda: self._stopping
+        )
         if self._stopping:
             return
         for worker in self.workers.values():
-            if worker.error:
-                raise UsageError(worker.error)
-            if worker.lost:
-                raise UsageError(
-                    f"Worker {worker.number} was lost before the load began: {worker.lost}; its "
-                    "log says why."
-                )
-            if not worker.ready:
-                raise UsageError(
-                    f"Worker {worker.number} did not get ready within {READY_WITHIN_S:g} s; its "
-                    "log says why."
-                )
+            _require_ready(worker)
             self._tell("worker_joined", worker=worker.number, cpus=worker.cpus)
         for _ in range(FIRST_PINGS):
-            self._ping()
+            self._force.ping()
             gevent.sleep(POLL_S)
-        self._wait_for(lambda worker: worker.offset.count > 0, SILENCE_S)
+        self._force.wait_for(lambda worker: worker.offset.count > 0, SILENCE_S)
+        for worker in self._force.present():
+            if not worker.offset.count:
+                raise UsageError(
+                    f"The clock of worker {worker.number} could not be compared with this one: it "
+                    "does not answer pings."
+                )
         self._tell_clocks()
 
     def run(self, phase: Phase, start_s: float) -> bool:
         """See `Carrier`."""
-        present = self._present()
+        present = self._force.present()
         if self._stopping or not present:
             return False
         shares = {w.number: Share(i, len(present)) for i, w in enumerate(present)}
@@ -174,37 +143,33 @@ class MasterCarrier:
         self._shares[phase.stage] = shares
         if phase.schedule is not None:
             self._accounts[phase.stage] = PhaseAccount(phase, start_epoch_s)
-        order = next(self._orders)
-        for worker in present:
-            share = shares[worker.number]
-            message = {
-                "test": self.number,
-                "order": order,
-                "do": "send",
+        self._force.order(
+            "send",
+            within_s=LEAD_IN_S + phase.duration_s + SILENCE_S,
+            of_each=lambda worker: {
                 "stage": phase.stage,
-                "share": [share.worker, share.workers],
+                "share": [shares[worker.number].worker, shares[worker.number].workers],
                 "start_s": start_epoch_s,
                 "ahead_s": worker.offset.ahead_s,
-            }
-            self._channel.send(ORDER, message, worker.peer)
-        self._wait_for(lambda worker: worker.order >= order)
+            },
+        )
         self._until_s[phase.stage] = self._epoch.now_s()
-        left = self._present()
+        left = self._force.present()
         return bool(left) and not self._stopping and all(worker.completed for worker in left)
 
     def end_phase(self) -> None:
         """See `Carrier`."""
-        self._tell_workers({"do": "end_phase"})
+        self._force.tell("end_phase")
 
     def stop(self) -> None:
         """See `Carrier`."""
         self._stopping = True
-        self._tell_workers({"do": "stop"})
+        self._force.tell("stop")
 
     def drain(self) -> Drained:
         """See `Carrier`."""
-        self._order("drain")
-        present = self._present()
+        self._force.order("drain", within_s=self.longest_drain_s)
+        present = self._force.present()
         self._settle()
         self._tell_clocks()
         took_s = max((worker.took_s for worker in present), default=0.0)
@@ -218,16 +183,16 @@ class MasterCarrier:
         """
         if self._broken is not None:
             raise self._broken
-        self._notice_losses()
+        self._force.notice_losses()
 
     def beat(self) -> float:
         """See `Carrier`."""
-        self._ping()
-        return max((worker.cpu_fraction for worker in self._present()), default=0.0)
+        self._force.ping()
+        return max((worker.cpu_fraction for worker in self._force.present()), default=0.0)
 
     def close(self) -> None:
         """See `Carrier`."""
-        self._order("close", within_s=CLOSE_WITHIN_S)
+        self._force.order("close", within_s=CLOSE_WITHIN_S)
         self._settle()
 
     def on_ready(self, worker: Worker, data: Mapping[str, Any]) -> None:
@@ -235,6 +200,7 @@ class MasterCarrier:
         worker.heard_s = self._epoch.clock()
         worker.cpus = int(data["cpus"])
         worker.error = str(data["error"])
+        worker.longest_drain_s = float(data["longest_drain_s"])
         worker.ready = True
 
     def on_pong(self, worker: Worker, data: Mapping[str, Any]) -> None:
@@ -271,7 +237,7 @@ class MasterCarrier:
             worker.took_s = float(data["took_s"])
             worker.order = int(data["order"])
         if data["leaving"]:
-            self._lose(worker, "it was stopped")
+            self._force.lose(worker, "it was stopped")
 
     def _take_in(self, worker: Worker, batch: pa.RecordBatch) -> None:
         stages = batch.column("stage").to_numpy()
@@ -281,46 +247,6 @@ class MasterCarrier:
             fresh = own if account is None else account.take(own)
             worker.rows += fresh.num_rows
             self._books.take_in(fresh)
-
-    def _present(self) -> list[Worker]:
-        return [worker for worker in self.workers.values() if not worker.lost]
-
-    def _order(self, what: str, *, within_s: float | None = None) -> None:
-        order = next(self._orders)
-        self._tell_workers({"order": order, "do": what})
-        self._wait_for(lambda worker: worker.order >= order, within_s)
-
-    def _wait_for(self, has_done: Callable[[Worker], bool], within_s: float | None = None) -> None:
-        """Until all workers that are still there have done it, or time is up."""
-        began_s = self._epoch.clock()
-        while not all(has_done(worker) for worker in self._present()):
-            if within_s is not None and self._epoch.clock() - began_s > within_s:
-                return
-            gevent.sleep(POLL_S)
-            self._notice_losses()
-
-    def _tell_workers(self, message: Mapping[str, Any]) -> None:
-        for worker in self._present():
-            self._channel.send(ORDER, {"test": self.number, **message}, worker.peer)
-
-    def _ping(self) -> None:
-        for worker in self._present():
-            ping = {"test": self.number, "sent_s": self._epoch.now_s()}
-            self._channel.send(PING, ping, worker.peer)
-
-    def _notice_losses(self) -> None:
-        connected = set(self._channel.peers())
-        for worker in self._present():
-            if worker.peer not in connected:
-                self._lose(worker, "it is no longer connected")
-            # Until it is ready it may be busy with its plan for longer.
-            elif worker.ready and self._epoch.clock() - worker.heard_s > SILENCE_S:
-                self._lose(worker, f"nothing was heard of it for {SILENCE_S:g} s")
-
-    def _lose(self, worker: Worker, reason: str) -> None:
-        worker.lost = reason
-        logger.warning("Worker %d is lost: %s.", worker.number, reason)
-        self._tell("worker_lost", worker=worker.number, reason=reason)
 
     def _settle(self) -> None:
         """Write down what lost workers can no longer report; all phases so far are over then."""
@@ -333,6 +259,7 @@ class MasterCarrier:
                         self._books.take_in(batch)
                         self._settled.arrivals += batch.num_rows
                         self._settled.unsent += batch.num_rows
+                        gevent.sleep(0)  # a long phase owes much: workers must hear of us
         for worker in self.workers.values():
             if worker.lost:  # what it counted and did not report is among the missing
                 worker.tally.arrivals = worker.rows
@@ -341,7 +268,7 @@ class MasterCarrier:
         self._shares.clear()
 
     def _tell_clocks(self) -> None:
-        for worker in self._present():
+        for worker in self._force.present():
             if worker.offset.count:
                 self._tell(
                     "clock_offset",
@@ -352,3 +279,18 @@ class MasterCarrier:
 
     def _tell(self, kind: str, **fields: object) -> None:
         self._event(kind, time_s=self._epoch.now_s(), **fields)
+
+
+def _require_ready(worker: Worker) -> None:
+    if worker.error:
+        raise UsageError(worker.error)
+    if worker.lost:
+        raise UsageError(
+            f"Worker {worker.number} was lost before the load began: {worker.lost}; its log says "
+            "why."
+        )
+    if not worker.ready:
+        raise UsageError(
+            f"Worker {worker.number} did not get ready within {READY_WITHIN_S:g} s; its log says "
+            "why."
+        )

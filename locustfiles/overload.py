@@ -19,6 +19,8 @@ from analysis.recovery import call_lines, held_from_s
 from analysis.slo import Slo
 
 KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
+# Of a recovery, which is judged every second: more would hold up the event loop.
+KEPT_ROWS_OF_RECOVERY = 20_000
 
 
 class Overload:
@@ -51,7 +53,8 @@ class Overload:
             return
         self._batches.append(own)
         self._kept += own.num_rows
-        while self._kept - self._batches[0].num_rows >= KEPT_ROWS:
+        most = KEPT_ROWS if self._stage >= 0 else KEPT_ROWS_OF_RECOVERY
+        while self._kept - self._batches[0].num_rows >= most:
             self._kept -= self._batches.popleft().num_rows
 
     def broke_slo(self, *, in_flight: int, rate_per_s: float) -> bool:

@@ -65,7 +65,12 @@ class WorkerDesk:
             self.test.finish()
 
     def _on_plan(self, _: str, data: Mapping[str, Any]) -> None:
-        answer = {"test": data["test"], "cpus": os.cpu_count() or 1, "error": ""}
+        answer = {
+            "test": data["test"],
+            "cpus": os.cpu_count() or 1,
+            "longest_drain_s": 0.0,
+            "error": "",
+        }
         try:
             blueprint = blueprint_from_wire(data["blueprint"], allowed_arn=self._allowed_arn)
             plan = plan_of(blueprint)
@@ -85,7 +90,7 @@ class WorkerDesk:
             report=self._report if data["statistics"] else None,
             give_up=lambda: self._give_up(False),
         )
-        self._channel.send(READY, answer)
+        self._channel.send(READY, {**answer, "longest_drain_s": self.test.longest_drain_s})
 
     def _on_ping(self, _: str, data: Mapping[str, Any]) -> None:
         if self.test is not None and data["test"] == self.test.number:
@@ -129,6 +134,11 @@ class WorkerTest:
             gevent.spawn(self._keep_ticking),
         ]
         gevent.spawn(self._carry_out_orders)
+
+    @property
+    def longest_drain_s(self) -> float:
+        """Calls in flight have ended by then."""
+        return self._crew.longest_drain_s
 
     def on_ping(self, data: Mapping[str, Any]) -> None:
         """Answer at once: the way there and back is what counts."""

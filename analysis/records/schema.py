@@ -138,7 +138,9 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "worker_lost": ("worker", "reason"),
     "recovery_started": ("stage", "rate_per_s"),
     "recovery_ended": ("stage", "recovered"),  # as seen live; the analysis decides from the rows
-    "rows_checked": ("arrivals", "rows"),  # due so far by the schedule, and written
+    # arrivals: by the schedule for phases that ran to their end, as the load processes counted them
+    # for one that was cut short or is closed; rows: written.
+    "rows_checked": ("arrivals", "rows"),
     "note": ("message",),
     "aborted": ("reason",),
     "interrupted": (),

@@ -21,6 +21,10 @@ class ErrorRateRule:
         before = self._seconds.get(second, (0, 0))
         self._seconds[second] = (before[0] + calls, before[1] + errors)
 
+    def clear(self) -> None:
+        """Forget all calls so far: another load begins."""
+        self._seconds.clear()
+
     def reason_to_abort(self, now_s: float) -> str | None:
         """One sentence if the rule is broken, else None."""
         oldest = now_s - self._window_s - 1

@@ -265,3 +265,20 @@ def test_a_record_that_cannot_be_written(alone, caplog):
     with caplog.at_level(logging.CRITICAL + 1):
         code = alone.run(lambda _: OK, {"rate_per_s": 50, "duration_s": 60})
     assert code in (EXIT_FAILED, EXIT_UNUSABLE)
+
+
+def test_errors_of_one_stage_do_not_abort_the_next(alone):
+    """The first fails as a whole, in its last moments; the second must not pay for it."""
+
+    def send(_):
+        failing = alone.test._direction.stage == 0
+        if failing:
+            gevent.sleep(0.3)
+        return DENIED if failing else OK
+
+    last_moments = {"rate_per_s": 200.0, "duration_s": 0.25}
+    code = alone.run(send, last_moments, STAGE, abort_error_rate=0.5)
+    assert code == EXIT_FINISHED
+    outcomes = Counter((row["stage"], row["outcome"]) for row in alone.rows)
+    assert outcomes[0, "denied"] >= 20
+    assert set(outcomes) == {(0, "denied"), (1, "ok")}

@@ -5,6 +5,7 @@ What only real processes show is in test_generator_process.py.
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import gevent
@@ -21,9 +22,10 @@ from harness.generator import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
 )
+from harness.traffic.schedule import StageSchedule
 from harness.transport.outcome import CallResult
-from locustfiles import load_test, master, worker
-from locustfiles.channel import ORDER, PING, READY, REPORT, Channel
+from locustfiles import load_test, master, worker, workforce
+from locustfiles.channel import ORDER, PING, PONG, READY, REPORT, Channel
 from locustfiles.epoch import EpochClock
 from locustfiles.load_test import LoadTest
 from locustfiles.master import Desk, MasterCarrier
@@ -48,6 +50,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def silence_is_soon(monkeypatch):
     monkeypatch.setattr(master, "SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
+    monkeypatch.setattr(workforce, "SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
     monkeypatch.setattr(worker, "MASTER_SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
 
 
@@ -541,3 +544,61 @@ def test_orders_of_another_test_are_nobodys(crowd):
         channel.send(kind, {"test": 77, **data}, "worker-0")
     gevent.sleep(0.01)
     assert test._crew._stopping is False
+
+
+def test_stopped_while_workers_get_ready(crowd):
+    """Nothing has begun, so nothing is told to have begun, and nobody is waited for."""
+
+    def slowly(blueprint):
+        gevent.sleep(3.0)
+        return plan_by_hand(blueprint, lambda call: OK)
+
+    crowd.plan_of = slowly
+    crowd.prepare()
+    gevent.spawn_later(0.2, crowd.test.finish)
+    with gevent.Timeout(2.0):
+        crowd.test.run()
+    assert crowd.test.exit_code == EXIT_INTERRUPTED
+    assert crowd.output.kinds == ["interrupted", "rows_checked"]
+
+
+def test_an_order_that_never_arrives_costs_its_worker(crowd, silence_is_soon):
+    """It answers pings all the time; the master must not wait for it for ever."""
+    crowd.wire.copies = lambda message: int(
+        not (
+            message.type == ORDER and message.node_id == "worker-1" and message.data["do"] == "send"
+        )
+    )
+    assert crowd.run() == EXIT_FINISHED
+    (lost,) = crowd.output.of_kind("worker_lost")
+    assert (lost["worker"], "did not carry out an order" in lost["reason"]) == (1, True)
+    count = crowd.blueprint.phases()[0].schedule.count
+    assert crowd.arrivals == list(range(count))
+    assert crowd.checked == (count, count)
+
+
+def test_without_any_pong_nothing_is_sent(crowd, silence_is_soon, monkeypatch):
+    """A worker whose clock is unknown would send at the wrong time."""
+    monkeypatch.setattr(workforce, "SILENCE_S", 60.0)
+    crowd.wire.copies = lambda message: int(message.type != PONG)
+    assert crowd.run() == EXIT_UNUSABLE
+    assert crowd.rows == []
+
+
+def test_rows_that_nobody_counted_are_missed_by_the_schedule(crowd, monkeypatch):
+    """Whatever the processes count: a phase that was sent in full owes its schedule's rows."""
+    blocks = StageSchedule.blocks
+
+    def all_but_one(schedule, share):
+        for block in blocks(schedule, share):
+            yield replace(
+                block,
+                arrival=block.arrival[1:],
+                offset_s=block.offset_s[1:],
+                label=block.label[1:],
+            )
+
+    monkeypatch.setattr(StageSchedule, "blocks", all_but_one)
+    assert crowd.run() == EXIT_FINISHED
+    count = crowd.blueprint.phases()[0].schedule.count
+    assert crowd.checked == (count, count - 2)

@@ -1,5 +1,6 @@
 """Which processes may carry out which scenario, and where they meet."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.fleet import (
+    PARENT_VARIABLE,
     RUN_DIR_VARIABLE,
     Fleet,
     end_all,
@@ -100,8 +102,9 @@ def test_what_a_fleet_says_of_itself(
 
 def test_load_processes_know_nothing_of_the_users_own_locust(tmp_path) -> None:
     given = {"PATH": "p", "LOCUST_USERS": "1", RUN_DIR_VARIABLE: "elsewhere"}
-    assert locust_variables(given) == {"PATH": "p"}
-    assert locust_variables(given, tmp_path) == {"PATH": "p", RUN_DIR_VARIABLE: str(tmp_path)}
+    kept = {"PATH": "p", PARENT_VARIABLE: str(os.getpid())}
+    assert locust_variables(given) == kept
+    assert locust_variables(given, tmp_path) == {**kept, RUN_DIR_VARIABLE: str(tmp_path)}
 
 
 def test_processes_that_will_not_end_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ once a day and for new credentials. A test holds every header to botocore's, byt
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -30,10 +30,10 @@ class _Second:
     """What the signatures of one second share."""
 
     second: int
-    keys: ReadOnlyCredentials
+    keys: ReadOnlyCredentials = field(repr=False)
     canonical: Any  # SHA-256 of the canonical request, up to the body's hash
     to_sign: bytes  # up to the canonical request's hash
-    headers: bytes  # up to the signature
+    headers: bytes = field(repr=False)  # up to the signature
 
 
 class Signer:
