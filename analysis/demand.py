@@ -12,10 +12,9 @@ webserver. Solved by non-negative least squares with columns scaled to length 1.
 X_1 rate of this mix that holds one webserver at the utilisation u. Its interval comes from the same
 replicates as those of D_mix and U0, which are negatively correlated, so it is narrower than theirs.
 
-A call's work is spread evenly over [actual start, end], so that a call across a period's border
-counts in both periods; its true CPU may lie anywhere in between. Calls refused before a webserver
-are left out. Periods: wholly inside the measured part of a stage, webserver count the same in the
-period before and after, CPU 5..95 % as measured and 20..70 % as
+A call's work is spread evenly over [actual start, end]: across a period's border it counts in both.
+Calls refused before a webserver are left out. Periods: wholly inside the measured part of a stage,
+webserver count the same in the period before and after, CPU 5..95 % as measured and 20..70 % as
 expected from their load (only the former, with a warning, when those are too few).
 
 Intervals: circular block bootstrap over n periods (block 4, 1000 replicates, fixed seed), widened
@@ -114,8 +113,8 @@ def estimate_demand(
         )
     if count < PERIODS_FOR_TRUST:
         warnings.append(
-            f"Only {count} metric periods were usable; with fewer than {PERIODS_FOR_TRUST} "
-            "the interval is likely too narrow."
+            f"Only {count} metric periods were usable; with fewer than {PERIODS_FOR_TRUST} the "
+            "interval is likely too narrow."
         )
     widening = _widening(count, len(seen.operations) + 1 if not refusal else 2)
     for_calls = utilisation_target * webserver_cpu - np.array([fitted[1], *replicates[:, 1]])
@@ -126,9 +125,7 @@ def estimate_demand(
     ]
     return DemandResult(
         mix_s=estimates[0],
-        per_operation_s=dict(zip(seen.operations, estimates[2:], strict=True))
-        if not refusal
-        else {},
+        per_operation_s={} if refusal else dict(zip(seen.operations, estimates[2:], strict=True)),
         refusal=refusal,
         condition_number=condition,
         background_cpu_per_webserver=estimates[1],

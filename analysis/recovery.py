@@ -11,38 +11,33 @@ calls for its percentile, and with what cut calls leave open counted against it.
 to have been sent. Lines about webservers and about unsent arrivals are left out: metrics come too
 seldom to tell seconds, and unsent arrivals rule a window out anyhow.
 
-Counts of calls over windows are differences of running sums, so all windows together cost as much
-as one. r-th smallest < threshold  <=>  at least r values < threshold.
+That no window held is the environment's doing only where it is not the generator's: when the calls
+that were sent broke a line in every window, few were lost with their load process, and the load
+processes kept their limits (`generator_limits.py`) all the time. Else it is not known when the SLO
+held again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.calls import Calls, Floats, good_calls
-from analysis.generator_load import number_in
-from analysis.judge import concerned_by, errors_of
+from analysis.calls import Calls, good_calls
+from analysis.generator_health import LostArrivals
+from analysis.generator_limits import own_trouble
+from analysis.generator_load import LoadReport, number_in, use_within
 from analysis.labels import Mask
-from analysis.latency import nearest_rank, values_for_percentile
+from analysis.latency import values_for_percentile
+from analysis.recovery_windows import Phase, Windows
 from analysis.results import RecoveryResult, StageStats
 from analysis.setting import Setting
 from analysis.slo import Slo
-from analysis.stages import stage_label
+from analysis.stages import lag_p99_s, stage_label
 
 JUDGED_METRICS: Final = ("latency", "service_time", "errors", "goodput")
 # Of a Poisson process all gaps but 7 in 1000 are shorter than so many mean ones.
 _LONGEST_GAP: Final = 5.0
-
-Counts = NDArray[np.int64]
-_COMPARED: Final[Mapping[str, Callable[[Floats, float], Mask]]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-}
 
 
 def recoveries(
@@ -51,6 +46,8 @@ def recoveries(
     events: Sequence[dict[str, Any]],
     calls: Calls,
     good: Mask,
+    reports: Sequence[LoadReport],
+    lost: LostArrivals,
 ) -> tuple[RecoveryResult, ...]:
     """One result per recovery phase, in the order of the stages they came after.
 
@@ -60,6 +57,8 @@ def recoveries(
         events: of the record.
         calls: all of the run.
         good: which of them met the latency thresholds and ended ok.
+        reports: of the load processes.
+        lost: arrivals that were lost with their load process.
     """
     started = _phase_events(events, "recovery_started")
     ended = _phase_events(events, "recovery_ended")
@@ -71,7 +70,10 @@ def recoveries(
             phase = _phase(
                 calls.where(own), good[own], started.get(stage.index), ended.get(stage.index)
             )
-            found.append(_result(setting, stage, phase))
+            from_s = _begin_s(started.get(stage.index), phase)
+            use = use_within(reports, from_s, phase.watched_until_s)
+            trouble = own_trouble(use, lag_p99_s(phase.calls), setting.slos)
+            found.append(_result(setting, stage, phase, lost.of(-1 - stage.index), trouble))
     return tuple(found)
 
 
@@ -92,17 +94,7 @@ def held_from_s(
         watched_until_s: until when, in epoch seconds, every arrival is among `calls`.
     """
     phase = replace(_ordered(calls, good_calls(calls, slos)), watched_until_s=watched_until_s)
-    return _Windows(phase, hold_s).first_that_holds_s(slos)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Phase:
-    """The arrivals of one recovery phase in the order of time."""
-
-    calls: Calls
-    good: Mask
-    rate_per_s: float
-    watched_until_s: float
+    return Windows(phase, hold_s).first_that_holds_s(slos)
 
 
 def _phase_events(events: Sequence[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
@@ -115,16 +107,16 @@ def _phase_events(events: Sequence[dict[str, Any]], kind: str) -> dict[int, dict
     return found
 
 
-def _ordered(calls: Calls, good: Mask) -> _Phase:
+def _ordered(calls: Calls, good: Mask) -> Phase:
     order = np.argsort(calls.intended_start_s, kind="stable")
     calls = calls.where(order)
     until_s = float(calls.intended_start_s[-1]) if len(calls) else 0.0
-    return _Phase(calls, good[order], _rate_per_s(calls), until_s)
+    return Phase(calls, good[order], _rate_per_s(calls), until_s)
 
 
 def _phase(
     calls: Calls, good: Mask, started: dict[str, Any] | None, ended: dict[str, Any] | None
-) -> _Phase:
+) -> Phase:
     phase = _ordered(calls, good)
     rate_per_s = (number_in(started, "rate_per_s") if started else None) or phase.rate_per_s
     known_s = max((float(event["time_s"]) for event in (started, ended) if event), default=0.0)
@@ -137,28 +129,41 @@ def _phase(
     return replace(phase, rate_per_s=rate_per_s, watched_until_s=until_s)
 
 
+def _begin_s(started: dict[str, Any] | None, phase: Phase) -> float:
+    if started is not None:
+        return float(started["time_s"])
+    return float(phase.calls.intended_start_s[0]) if len(phase.calls) else phase.watched_until_s
+
+
 def _rate_per_s(calls: Calls) -> float:
     if len(calls) < 2:
         return 0.0
     return (len(calls) - 1) / max(float(np.ptp(calls.intended_start_s)), 1e-9)
 
 
-def _result(setting: Setting, stage: StageStats, phase: _Phase) -> RecoveryResult:
+def _result(
+    setting: Setting, stage: StageStats, phase: Phase, lost: int, trouble: str
+) -> RecoveryResult:
     judged = call_lines(setting.slos)
     hold_s = setting.recovery_hold_s
-    windows = _Windows(phase, hold_s)
+    windows = Windows(phase, hold_s)
     held_at_s = windows.first_that_holds_s(judged)
-    after_s = None if held_at_s is None else max(held_at_s - stage.ended_at_s, 0.0)
+    after_s = None
     watched_s = max(phase.watched_until_s - stage.ended_at_s, 0.0)
-    if after_s is not None:
+    if held_at_s is not None:
+        after_s = max(held_at_s - stage.ended_at_s, 0.0)
         at_once = held_at_s == phase.calls.intended_start_s[0]
         from_when = " from the first call of the light load on," if at_once else " again"
         told = (
             f"the SLO held{from_when} {_seconds(after_s)} after the load had ended, for "
             f"{hold_s:g} s at {phase.rate_per_s:.3g} calls/s"
         )
+        before = phase.calls.intended_start_s < held_at_s
+        ours = _our_part(phase, windows, judged, before, lost, trouble)
+        if ours and not at_once:
+            told += f"; it may have held before: {ours}"
     else:
-        told = _why_not(phase, windows, judged, hold_s, watched_s)
+        told = _why_not(phase, windows, judged, hold_s, watched_s, lost, trouble)
     left_out = [slo.text for slo in setting.slos if slo.metric.startswith("webserver.")]
     beside = f" (without {' and '.join(left_out)}, no line about calls)" if left_out else ""
     return RecoveryResult(
@@ -174,7 +179,13 @@ def _result(setting: Setting, stage: StageStats, phase: _Phase) -> RecoveryResul
 
 
 def _why_not(
-    phase: _Phase, windows: "_Windows", judged: Sequence[Slo], hold_s: float, watched_s: float
+    phase: Phase,
+    windows: Windows,
+    judged: Sequence[Slo],
+    hold_s: float,
+    watched_s: float,
+    lost: int,
+    trouble: str,
 ) -> str:
     if not len(phase.calls):
         return "it is not known when the SLO held again: no call was sent to find out"
@@ -193,6 +204,8 @@ def _why_not(
                 f"calls in {hold_s:g} s, there were at most {most}; raise recovery.rate_per_s or "
                 "recovery.hold_s"
             )
+    if ours := _our_part(phase, windows, judged, windows.whole, lost, trouble):
+        return f"it is not known when the SLO held again: {ours}"
     last = phase.calls.intended_start_s >= phase.watched_until_s - hold_s
     return (
         f"the SLO did not hold again within the {_seconds(watched_s)} it was watched at "
@@ -202,76 +215,20 @@ def _why_not(
     )
 
 
-class _Windows:
-    """All windows of one length that begin at an arrival."""
-
-    def __init__(self, phase: _Phase, hold_s: float) -> None:
-        self._phase = phase
-        self._starts_s = phase.calls.intended_start_s
-        self._first = np.searchsorted(self._starts_s, self._starts_s, side="left")
-        self._beyond = np.searchsorted(self._starts_s, self._starts_s + hold_s, side="left")
-        self.whole: Mask = self._starts_s + hold_s <= phase.watched_until_s
-
-    def first_that_holds_s(self, slos: Sequence[Slo]) -> float | None:
-        """When the first whole window begins over which all lines hold; None: there is none."""
-        if not slos:
-            return None
-        held = self.whole & (self._count(~self._phase.calls.sent) == 0)
-        for slo in slos:
-            held &= self._holds(slo)
-        return float(self._starts_s[np.argmax(held)]) if held.any() else None
-
-    def most_arrivals(self, slo: Slo) -> int:
-        """The most arrivals that a line is about in any window."""
-        return int(self._count(concerned_by(slo, self._phase.calls)).max(initial=0))
-
-    def _holds(self, slo: Slo) -> Mask:
-        calls = self._phase.calls
-        concerned = concerned_by(slo, calls)
-        if slo.metric in ("latency", "service_time"):
-            return self._times_hold(slo, calls.timed & concerned)
-        if slo.metric == "errors":
-            whole = calls.sent & concerned
-            part = errors_of(slo, calls, whole)
-        else:
-            whole, part = concerned, self._phase.good & concerned
-        number = self._count(whole)
-        share = self._count(part) / np.maximum(number, 1)
-        return np.asarray(_COMPARED[slo.comparison](share, slo.threshold) & (number > 0))
-
-    def _times_hold(self, slo: Slo, timed: Mask) -> Mask:
-        calls = self._phase.calls
-        times_s = np.where(timed, calls.times_s(slo.metric, np.full(len(calls), True)), 0.0)
-        number, cut = self._count(timed), self._count(timed & calls.censored)
-        meeting = timed & _COMPARED[slo.comparison](times_s, slo.threshold)
-        is_upper_limit = slo.comparison in ("<", "<=")
-        if slo.function == "mean":
-            mean_s = self._sum(times_s) / np.maximum(number, 1)
-            met = _COMPARED[slo.comparison](mean_s, slo.threshold)
-            return np.asarray(met & (number > 0) & (cut == 0 if is_upper_limit else True))
-        ranks, needed = number, 1
-        if slo.percentile is not None:
-            ranks, needed = _ranks(number, slo.percentile), values_for_percentile(slo.percentile)
-        if is_upper_limit:
-            met = self._count(meeting & ~calls.censored) >= ranks
-        else:
-            met = self._count(timed & ~meeting) < ranks
-        return np.asarray(met & (number >= needed))
-
-    def _count(self, chosen: Mask) -> Counts:
-        """How many of the chosen calls each window has."""
-        running = np.concatenate([[0], np.cumsum(chosen)])
-        return np.asarray(running[self._beyond] - running[self._first], dtype=np.int64)
-
-    def _sum(self, values: Floats) -> Floats:
-        running = np.concatenate([[0.0], np.cumsum(values)])
-        return np.asarray(running[self._beyond] - running[self._first], dtype=np.float64)
-
-
-def _ranks(numbers: Counts, percent: float) -> Counts:
-    distinct, places = np.unique(numbers, return_inverse=True)
-    ranks = np.array([nearest_rank(int(n), percent) for n in distinct], dtype=np.int64)
-    return np.asarray(ranks[places])
+def _our_part(
+    phase: Phase, windows: Windows, judged: Sequence[Slo], among: Mask, lost: int, trouble: str
+) -> str:
+    """What the generator has to do with it that windows did not hold; "": nothing."""
+    ruled_out, whole = windows.unsent & among, windows.whole & among
+    mostly_lost = lost and 2 * np.count_nonzero(ruled_out) > np.count_nonzero(whole)
+    if not mostly_lost and not (windows.doubtful(judged) & among).any():
+        return f"{trouble[:1].lower()}{trouble[1:].rstrip('.')}"
+    unsent = int(np.count_nonzero(~phase.calls.sent))
+    told = f"{unsent} of {len(phase.calls)} arrivals of the light load were not sent"
+    if not lost:
+        return f"{told}, because all senders were busy; raise limits.max_in_flight"
+    of_them = "" if lost == unsent else f"{lost} of them "
+    return f"{told} ({of_them}lost with their load process); repeat the run"
 
 
 def _seconds(seconds: float) -> str:

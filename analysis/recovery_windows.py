@@ -1,4 +1,4 @@
-"""All windows of one length over the arrivals of a recovery phase, and over which of them lines hold.
+"""All windows of one length over the arrivals of a recovery phase, and which of them hold.
 
 Counts of calls over windows are differences of running sums, so all windows together cost as much
 as one. r-th smallest < threshold  <=>  at least r values < threshold.
@@ -50,11 +50,15 @@ class Windows:
         self._first = np.searchsorted(self._starts_s, self._starts_s, side="left")
         self._beyond = np.searchsorted(self._starts_s, self._starts_s + hold_s, side="left")
         self.whole: Mask = self._starts_s + hold_s <= phase.watched_until_s
-        self.unsent = self.whole & self.have(~phase.calls.sent)
+        self.unsent = self.whole & (self._count(~phase.calls.sent) > 0)
 
     def first_that_holds_s(self, slos: Sequence[Slo]) -> float | None:
         """When the first whole window begins over which all lines hold; None: there is none."""
-        held = self._hold(slos) & ~self.unsent
+        if not slos:
+            return None
+        held = self.whole & ~self.unsent
+        for slo in slos:
+            held &= self._holds(slo)
         return float(self._starts_s[np.argmax(held)]) if held.any() else None
 
     def doubtful(self, slos: Sequence[Slo]) -> Mask:
@@ -65,25 +69,11 @@ class Windows:
         broken = np.full(len(self.whole), fill_value=False)
         for slo in slos:
             broken |= self._can_tell(slo) & ~self._holds(slo)
-        return self.unsent & ~broken
-
-    def starting_before(self, time_s: float) -> Mask:
-        """Windows that begin before a time."""
-        return np.asarray(self._starts_s < time_s)
-
-    def have(self, chosen: Mask) -> Mask:
-        """Which windows have any of the chosen calls."""
-        return np.asarray(self._count(chosen) > 0)
+        return np.asarray(self.unsent & ~broken)
 
     def most_arrivals(self, slo: Slo) -> int:
         """The most arrivals that a line is about in any window."""
         return int(self._count(concerned_by(slo, self._phase.calls)).max(initial=0))
-
-    def _hold(self, slos: Sequence[Slo]) -> Mask:
-        held = self.whole.copy() if slos else np.full(len(self.whole), fill_value=False)
-        for slo in slos:
-            held &= self._holds(slo)
-        return held
 
     def _can_tell(self, slo: Slo) -> Mask:
         """In which windows enough calls were sent to say whether a line holds."""

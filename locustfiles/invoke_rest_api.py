@@ -11,7 +11,7 @@ Or started by `headroom run`, which names a run directory in HEADROOM_RUN_DIR: s
 are read from there and the record is written there.
 
 With Locust's --master it directs workers, with --worker it is one: a worker's plan comes from its
-master. Load on AWS needs HEADROOM_ALLOW_ENVIRONMENT to name the environment's ARN on the worker.
+master, which listens on this machine only, unless --master-bind-host says otherwise. Load on AWS needs HEADROOM_ALLOW_ENVIRONMENT to name the environment's ARN on the worker.
 """
 
 import logging
@@ -60,7 +60,8 @@ class CallFailedError(Exception):
 @events.init_command_line_parser.add_listener
 def add_options(parser: ArgumentParser, **_: Any) -> None:
     """What `locust` can be told when it runs by itself."""
-    parser.set_defaults(web_host="127.0.0.1")  # Locust's own default is all interfaces
+    # Locust's own default is all interfaces, for its web UI and for whoever says to be a worker.
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
     group: Any = parser.add_argument_group("headroom")
     group.add_argument(
         "--headroom-scenario",

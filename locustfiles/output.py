@@ -27,7 +27,7 @@ class Output(Protocol):
         """Once a second."""
 
     def is_wanted(self) -> bool:
-        """False once whoever started this load test is gone."""
+        """False once nobody reads what is told."""
 
     def close(self) -> None:
         """Nothing more comes."""

@@ -64,6 +64,7 @@ class SyntheticRun:
     last_worker_lost_at_s: float | None = None
     clock_moves_s: float = 0.0  # between the two measurements of each worker's clock
     missing_rows: int = 0
+    counted: bool = True  # False: the master was killed before it compared arrivals with rows
     recovery_s: float = 0.0  # of light load after the last stage
     recovery_per_s: float = 4.0
     hang_s: float = 0.0  # after the last stage, no webserver answers anything
@@ -251,15 +252,20 @@ class _Client:
 
     def _closed(self, stage: int, users: int) -> None:
         begin_s, end_s = stage * self.run.stage_s, (stage + 1) * self.run.stage_s
-        think_s = self.run.think_time_s
-        due = [begin_s + self.random.exponential(think_s) for _ in range(users)]
+        think_s, lost_at_s = self.run.think_time_s, self.run.last_worker_lost_at_s
+        here = self.run.workers - (lost_at_s is not None and lost_at_s < begin_s)
+        due = [(begin_s + self.random.exponential(think_s), user) for user in range(users)]
         heapq.heapify(due)
-        while due and (now_s := heapq.heappop(due)) < end_s:
-            answered_s = self._call(stage, now_s, 0)
-            heapq.heappush(due, answered_s + self.random.exponential(think_s))
+        while due and due[0][0] < end_s:
+            now_s, user = heapq.heappop(due)
+            worker = user % here
+            if lost_at_s is not None and worker == self.run.workers - 1 and now_s >= lost_at_s:
+                continue  # nobody calls any more, and no row says so
+            answered_s = self._call(stage, now_s, 0, worker)
+            heapq.heappush(due, (answered_s + self.random.exponential(think_s), user))
 
-    def _call(self, stage: int, now_s: float, number_from: int) -> float:
-        """One arrival; returns when its answer was there."""
+    def _call(self, stage: int, now_s: float, number_from: int, worker: int | None = None) -> float:
+        """One arrival, of the given worker or the one whose turn it is; returns when answered."""
         run = self.run
         name = (
             self.in_turn[len(self.rows) % len(self.in_turn)]
@@ -270,7 +276,7 @@ class _Client:
         if run.throttle_per_s is not None:
             self.tokens = min(20.0, self.tokens + (start_s - self.filled_at_s) * run.throttle_per_s)
             self.filled_at_s = start_s
-        worker = len(self.rows) % run.workers
+        worker = len(self.rows) % run.workers if worker is None else worker
         is_lost = (
             run.last_worker_lost_at_s is not None
             and worker == run.workers - 1
@@ -367,8 +373,9 @@ def _generator_events(run: SyntheticRun, rows: int) -> list[dict[str, Any]]:
         if is_lost:
             reason = "nothing was heard of it for 5 s"
             events.append(_event(until_s + 5.0, "worker_lost", worker=worker, reason=reason))
-    counts = {"arrivals": rows + run.missing_rows, "rows": rows}
-    events.append(_event(run.duration_s + 2.0, "rows_checked", **counts))
+    if run.counted:
+        counts = {"arrivals": rows + run.missing_rows, "rows": rows}
+        events.append(_event(run.duration_s + 2.0, "rows_checked", **counts))
     return [event | {"source": "generator"} for event in events]
 
 
@@ -396,7 +403,10 @@ def _events(
         keys = {"stage": stage, "name": f"stage {stage + 1}"}
         begin_s = stage * run.stage_s
         events.append(_event(begin_s, "stage_started", source="generator", **keys))
-        events.append(_event(begin_s + run.stage_s, "stage_ended", source="generator", **keys))
+        end_s = begin_s + run.stage_s
+        events.append(_event(end_s, "stage_ended", source="generator", **keys))
+        left = {"stage": stage, "in_flight_left": 0, "took_s": 0.0}
+        events.append(_event(end_s, "drained", source="generator", **left))
     if run.with_environment_events:
         events += cluster.events
     return sorted(events, key=lambda event: event["time_s"])

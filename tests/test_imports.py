@@ -63,7 +63,6 @@ def offenders(
                 "harness/transport/deadlines.py",
                 "harness/transport/http",
                 "harness/transport/lean/",
-                "harness/transport/web_session.py",
                 "harness/transport/web_token.py",
             ),
             "only what sends load inside Locust lives on gevent",

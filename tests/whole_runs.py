@@ -30,6 +30,8 @@ def start(
     *arguments: str, cwd: Path, variables: dict[str, str], before: tuple[str, ...] = ()
 ) -> subprocess.Popen[str]:
     """`headroom` with these arguments in the background; `before` may be `ip netns exec ...`."""
+    # Whoever runs the tests in the background has Ctrl-C ignored, and would hand that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [*before, HEADROOM, *arguments],
         cwd=cwd,

@@ -9,7 +9,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from analysis.report import story, tables, words
+from analysis.report import sending, story, tables, words
 from analysis.report.as_json import analysis_as_json
 from analysis.results import RunAnalysis
 
@@ -32,10 +32,10 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         reasons=story.reasons(analysis),
         tone=_TONES.get(analysis.verdict.exit_code, "unsure"),
         identity=story.identity(analysis),
-        load=story.load(analysis),
-        generator=story.generator(analysis.generator),
+        load=sending.load(analysis),
+        generator=sending.generator(analysis.generator),
         workers=tables.worker_table(analysis.generator),
-        retries=story.retries(analysis.retries) if analysis.retries else (),
+        retries=sending.retries(analysis.retries) if analysis.retries else (),
         judgement=story.judgement(analysis),
         observed=story.observed,
         marks=words.MARKS,

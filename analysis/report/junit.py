@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from analysis.report import story, words
+from analysis.report import sending, story, words
 from analysis.report.tables import stage_name
 from analysis.results import RunAnalysis, SloResult
 
@@ -55,7 +55,7 @@ def junit_xml(analysis: RunAnalysis) -> str:
         "run_id": analysis.run_id,
         "workload": analysis.workload,
         "transport": analysis.transport,
-        "load_generator": story.generator(analysis.generator),
+        "load_generator": sending.generator(analysis.generator),
     }
     about |= {
         f"recovery_{result.after_stage + 1}": result.explanation for result in analysis.recoveries
@@ -100,7 +100,7 @@ def _slo_case(scope: str, line: SloResult, time_s: float, *, red: bool) -> _Case
 
 def _generator_case(analysis: RunAnalysis, time_s: float) -> _Case:
     health = analysis.generator
-    text = " ".join((f"{story.generator(health)}.", *health.reasons))
+    text = " ".join((f"{sending.generator(health)}.", *health.reasons))
     if health.ok:
         return _Case("load generator", "limits", time_s, "passed", text)
     spoilt = analysis.verdict.exit_code == _EXIT_INCONCLUSIVE

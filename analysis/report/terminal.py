@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.report import story, tables, words
+from analysis.report import sending, story, tables, words
 from analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
 from analysis.results import RunAnalysis, SloResult
 
@@ -41,7 +41,7 @@ def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
     pen = _Pen(colour=colour, width=width)
     lines = [pen.style(analysis.scenario_name, "bold")]
     lines.extend(pen.wrapped(story.identity(analysis)))
-    lines.extend(pen.wrapped(story.load(analysis)))
+    lines.extend(pen.wrapped(sending.load(analysis)))
     for section in _SECTIONS:
         body = list(section(analysis, pen))
         if body:
@@ -85,7 +85,7 @@ def _stages(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
 
 def _generator(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     health = analysis.generator
-    verdict = f"Load generator: {story.generator(health)}."
+    verdict = f"Load generator: {sending.generator(health)}."
     sentence, *more = pen.wrapped(verdict, first="", rest=INDENT)
     yield pen.style(sentence, *(() if health.ok else ("yellow",)))
     yield from more
@@ -116,7 +116,7 @@ def _retries(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     if analysis.retries is None:
         return
     yield pen.style(f"Retries of the client ({analysis.retries.mode})", "bold")
-    for sentence in story.retries(analysis.retries):
+    for sentence in sending.retries(analysis.retries):
         yield from pen.wrapped(sentence)
 
 

@@ -1,7 +1,9 @@
 """`headroom validate`: is this scenario file right, and what will it do?"""
 
 import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,12 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
     from harness.scenario import load_scenario
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
+    warnings = list(_warnings(scenario))
     if json_output:
         answer = {
             "schema_version": SCHEMA_VERSION,
             "valid": True,
+            "warnings": warnings,
             "scenario": scenario.model_dump(mode="json"),
         }
         click.echo(json.dumps(answer, indent=2))
@@ -43,6 +47,15 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         detail = _detail(scenario, stage)
         if detail:
             click.echo(f"  {stage.name}: {detail}")
+    if scenario.recovery_rate_per_s is not None:
+        longest_s = scenario.recovery.longest_s
+        click.echo(
+            f"  After each stage that breaks the SLO: up to {longest_s:g} s more of light load, "
+            f"{scenario.recovery_rate_per_s:.4g} calls/s; at most "
+            f"{seconds + len(scenario.stages) * longest_s:g} s of load in all."
+        )
+    for warning in warnings:
+        click.echo(f"Warning: {warning}")
 
 
 def _detail(scenario: "Scenario", stage: "Stage") -> str:
@@ -60,3 +73,35 @@ def _detail(scenario: "Scenario", stage: "Stage") -> str:
             f"average, up to {stage.peak_rate_per_s:.4g} in one second"
         )
     return ""
+
+
+def _warnings(scenario: "Scenario") -> Iterator[str]:
+    """Lines of the SLO that a recovery phase makes too few calls to judge."""
+    from analysis.latency import values_for_percentile
+    from analysis.recovery import call_lines
+    from analysis.slo import parse_slo
+
+    rate_per_s, hold_s = scenario.recovery_rate_per_s, scenario.recovery.hold_s
+    if rate_per_s is None:
+        return
+    weights = {label: choice.weight for label, choice in scenario.traffic.mix.items()}
+    for slo in call_lines([parse_slo(text) for text in scenario.slo]):
+        if slo.percentile is None:
+            continue
+        is_of_one = slo.selector_key == "operation"
+        share = weights[str(slo.selector_value)] / sum(weights.values()) if is_of_one else 1.0
+        needed = values_for_percentile(slo.percentile)
+        calls = share * rate_per_s * hold_s
+        if calls < needed:
+            yield (
+                f"'{slo.text}' needs at least {needed} calls in recovery.hold_s = {hold_s:g} s, "
+                f"and {rate_per_s:.4g} calls/s make about {calls:.3g}, so after an overload it "
+                "will not be known when the SLO held again; raise recovery.hold_s to "
+                f"{math.ceil(needed / (share * rate_per_s))} or recovery.rate_per_s to "
+                f"{_up(needed / (share * hold_s)):g}."
+            )
+
+
+def _up(rate_per_s: float) -> float:
+    """To a tenth of a call per second."""
+    return math.ceil(10 * rate_per_s) / 10

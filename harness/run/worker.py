@@ -12,7 +12,7 @@ from harness.fleet import ALLOW_VARIABLE, locust_variables, worker_command
 from harness.generator import EXIT_FINISHED, EXIT_UNUSABLE
 
 MASTER_COMES_S = 120.0
-DRAIN_S = 60.0  # calls in flight end within their time limit, which only the plan knows
+DRAIN_S = 180.0  # calls in flight end within their time limit, which only the plan knows
 _TRY_AGAIN_S = 0.5
 _CONNECT_S = 3.0
 

@@ -141,7 +141,7 @@ class Stage(Settings):
 class Recovery(Settings):
     """The light load after a stage that broke the SLO, until the SLO holds again."""
 
-    rate_per_s: Rate | None = None  # None: the lowest rate of the stages
+    rate_per_s: Rate | None = None  # None: the stages' lowest, at most half their highest
     hold_s: Positive = 10.0  # for so long the SLO must hold
     longest_s: Annotated[float, Field(ge=0, le=3600)] = 60.0  # 0: no recovery phases
 

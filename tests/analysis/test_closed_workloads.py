@@ -8,6 +8,7 @@ from calls_by_hand import began, calls_by_hand, ended, setting_of
 from synthetic_records import write_synthetic_run
 
 from analysis.capacity import CLOSED_HAS_NO_CAPACITY
+from analysis.generator_health import lost_with_users
 from analysis.records.reader import read_run
 from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
@@ -65,6 +66,50 @@ def test_a_closed_check_is_judged_and_labelled_in_every_report(tmp_path: Path) -
     answer = analysis_as_json(analysis)
     assert answer["workload"] == "closed: users with think time"
     assert [stage["users"] for stage in answer["stages"]] == [2, 20]
+
+
+def test_users_lost_with_their_load_process_spoil_the_stage_they_were_lost_in(
+    tmp_path: Path,
+) -> None:
+    """Half the users are gone after 10 of 40 s: no row says so, and fewer calls meet any SLO."""
+    spoilt = {"users": (20, 20), "workers": 2, "last_worker_lost_at_s": 10.0}
+    analysis = analysed(tmp_path / "run", question="check", **spoilt)
+    assert [stage.met_slo for stage in analysis.stages] == [True, True]
+    assert analysis.generator.arrivals == analysis.generator.rows
+    assert analysis.stages[0].achieved_per_s < 0.7 * analysis.stages[1].achieved_per_s
+    # The next stage has all its users again, on the process that is left.
+    assert [stage.generator_ok for stage in analysis.stages] == [False, True]
+    assert (analysis.verdict.exit_code, analysis.verdict.passed) == (5, None)
+    assert "Load process 1 was lost with all its users" in analysis.verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("lost_at_s", "stages"),
+    [
+        (50.0, [0]),
+        (103.0, [0]),  # noticed while the last calls were awaited: it may have been lost before
+        (104.5, [1]),  # users had been shared out, their time had not come
+        (150.0, [1]),
+        (206.0, []),  # all calls had ended
+    ],
+)
+def test_a_loss_belongs_to_the_stage_that_had_those_users(
+    lost_at_s: float, stages: list[int]
+) -> None:
+    setting = setting_of(*[{"rate_per_s": None, "users": 7}] * 2)
+    events = [
+        *(began(0, 0.0), ended(0, 100.0), {"kind": "drained", "stage": 0, "time_s": 104.0}),
+        *(began(1, 105.0), ended(1, 205.0), {"kind": "drained", "stage": 1, "time_s": 205.5}),
+        {"kind": "worker_lost", "worker": 3, "reason": "it is gone", "time_s": lost_at_s},
+    ]
+    times = stage_times(setting, events, calls_by_hand(outcomes=["ok"]))
+    assert [one.plan.index for one in times if lost_with_users(one, events)] == stages
+
+
+def test_an_open_stage_records_what_it_lost_as_rows() -> None:
+    events = [began(0, 0.0), {"kind": "worker_lost", "worker": 0, "reason": "", "time_s": 5.0}]
+    (times,) = stage_times(setting_of({}), events, calls_by_hand(outcomes=["ok"]))
+    assert lost_with_users(times, events) == ()
 
 
 @pytest.mark.parametrize(

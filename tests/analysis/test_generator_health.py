@@ -10,12 +10,19 @@ from calls_by_hand import calls_by_hand, setting_of
 from synthetic_records import write_synthetic_run
 
 from analysis.calls import Calls, good_calls
-from analysis.generator_health import generator_health, rows_miscounted, worker_warnings
+from analysis.generator_health import (
+    NOT_COUNTED,
+    generator_health,
+    rows_miscounted,
+    worker_warnings,
+)
 from analysis.generator_limits import GeneratorFigures, generator_reason
 from analysis.generator_load import GeneratorUse, LoadReport, load_reports, use_within
 from analysis.judge import Window, judge
 from analysis.records import schema
 from analysis.records.reader import read_run
+from analysis.report import sending
+from analysis.report.terminal import render_summary
 from analysis.results import RunAnalysis
 from analysis.run_analysis import analyse_run
 from analysis.slo import parse_slo
@@ -28,12 +35,19 @@ def load(at_s: float, **figures: object) -> dict[str, Any]:
     return {"kind": "generator_load", "time_s": at_s, "in_flight": 1} | figures
 
 
-def reason(calls: Calls, *, lost: int = 0, **use: float) -> str:
+def reason(
+    calls: Calls, *, lost: int = 0, lost_with_users: tuple[int, ...] = (), **use: float
+) -> str:
     slos = [parse_slo("p95(latency) < 1s"), parse_slo("rate(unsent) < 5%")]
     window = Window(calls, good_calls(calls, slos), ())
     unsent = int((~calls.sent).sum())
     figures = GeneratorFigures(
-        arrivals=len(calls), unsent=unsent, lost=lost, lag_p99_s=0.001, use=GeneratorUse(**use)
+        arrivals=len(calls),
+        unsent=unsent,
+        lost=lost,
+        lag_p99_s=0.001,
+        use=GeneratorUse(**use),
+        lost_with_users=lost_with_users,
     )
     return generator_reason(figures, window, slos, [judge(slo, window) for slo in slos])
 
@@ -115,6 +129,18 @@ def test_reports_of_version_1_have_neither_a_worker_nor_stalls() -> None:
             SLOW, {"stalled_fraction": 0.03}, "stood still", id="nobody knows how long they were"
         ),
         pytest.param(SLOW, {"lost": 2}, "were lost", id="lost calls may be the slow ones"),
+        pytest.param(
+            HELD,
+            {"lost_with_users": (1,)},
+            "Load process 1 was lost with all its users and calls in flight",
+            id="users are lost",
+        ),
+        pytest.param(
+            SLOW,
+            {"lost_with_users": (1, 3), "cpu_fraction": 0.9},
+            "Load processes 1, 3 were lost with all their users",
+            id="users are lost, whatever else there is",
+        ),
     ],
 )
 def test_limits_of_a_stage(calls: Calls, figures: dict[str, Any], says: str) -> None:
@@ -129,6 +155,7 @@ def test_limits_of_a_stage(calls: Calls, figures: dict[str, Any], says: str) -> 
         ({"cpu_fraction": 0.9}, "--processes N"),
         ({"stalled_fraction": 0.1, "longest_stall_s": 0.2}, "--processes N"),
         ({"lost": 100}, "repeat the run"),
+        ({"lost_with_users": (0,)}, "repeat the run"),
     ],
 )
 def test_every_reason_says_what_to_change(figures: dict[str, Any], advice: str) -> None:
@@ -160,7 +187,6 @@ def table(workers: list[int], error_codes: list[str | None] | None = None) -> pa
     ("arrivals", "complete", "counted", "says"),
     [
         (4, True, 4, ""),
-        (None, True, 4, ""),  # a record of version 1 does not say
         (5, True, 5, "1 of 5 arrivals have no row"),
         (3, True, 3, "1 rows more than the 3 arrivals"),
         (3, False, 4, ""),  # cut off after the last count: more came
@@ -168,17 +194,49 @@ def table(workers: list[int], error_codes: list[str | None] | None = None) -> pa
     ],
 )
 def test_every_arrival_must_have_its_row(
-    arrivals: int | None, complete: bool, counted: int, says: str
+    arrivals: int, complete: bool, counted: int, says: str
 ) -> None:
-    events = (
-        [{"kind": "rows_checked", "time_s": 9.0, "arrivals": arrivals, "rows": 4}]
-        if arrivals is not None
-        else []
-    )
-    health = generator_health(table([0] * 4), events, (), (), complete=complete)
+    events = [{"kind": "rows_checked", "time_s": 9.0, "arrivals": arrivals, "rows": 4}]
+    health = generator_health(table([0] * 4), events, (), (), complete=complete, version=2)
     assert (health.arrivals, health.rows, health.ok) == (counted, 4, not says)
-    assert says in rows_miscounted(health)
-    assert bool(rows_miscounted(health)) == bool(says)
+    found = rows_miscounted(health, "finished")
+    assert says in found
+    assert bool(found) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("version", "rows", "ok"),
+    [
+        (1, 4, True),  # had no such event
+        (2, 4, False),
+        (2, 0, True),  # nothing was ever sent
+    ],
+)
+def test_a_run_that_did_not_count_its_arrivals_is_not_fine(
+    version: int, rows: int, ok: bool
+) -> None:
+    health = generator_health(table([0] * rows), (), (), (), complete=False, version=version)
+    assert (health.ok, health.counted) == (ok, ok)
+    assert health.reasons == (() if ok else (NOT_COUNTED,))
+    assert sending.generator(health).startswith("fine" if ok else "not known to be fine (")
+    assert rows_miscounted(health, "running") == ""  # it broke down: that says it already
+    assert rows_miscounted(health, "finished") == ("" if ok else NOT_COUNTED)
+
+
+@pytest.mark.parametrize("question", ["check", "capacity"])
+def test_a_run_whose_master_was_killed_is_not_reported_as_fine(
+    tmp_path: Path, question: str
+) -> None:
+    analysis = analysed(
+        tmp_path / "run", question=question, counted=False, streams=True, status="running"
+    )
+    assert analysis.verdict.exit_code == 5
+    told = " ".join(render_summary(analysis, colour=False, width=100).split())
+    assert "Load generator: fine" not in told
+    assert NOT_COUNTED in told
+    if question == "capacity":  # what came to its end before is shown
+        assert analysis.capacity is not None
+        assert analysis.capacity.highest_stage is not None
 
 
 def test_what_is_known_of_each_process() -> None:
@@ -189,7 +247,7 @@ def test_what_is_known_of_each_process() -> None:
         {"kind": "worker_lost", "time_s": 9.0, "worker": 2, "reason": "it is gone"},
     ]
     requests = table([1, 1, 2], [None, None, schema.WORKER_LOST])
-    health = generator_health(requests, events, (), (), complete=True)
+    health = generator_health(requests, events, (), (), complete=True, version=1)
     assert [(w.worker, w.rows, w.lost) for w in health.workers] == [
         (1, 2, ""),
         (2, 1, "it is gone"),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
 from analysis.calls import Calls, good_calls
+from analysis.generator_health import LostArrivals
+from analysis.generator_load import LoadReport
 from analysis.judge import Window, judge
 from analysis.records.reader import read_run
 from analysis.recovery import call_lines, held_from_s, recoveries
@@ -44,14 +46,21 @@ def recovered(
     service_times_s: Sequence[float] | float = 0.1,
     hold_s: float = 10.0,
     ended: bool = True,
+    lost: int = 0,
+    lags_s: float = 0.0,
+    cpu_fraction: float = 0.2,
 ) -> RecoveryResult:
-    """A stage until 100 s, then a recovery phase of one call a second from 105 s on."""
+    """A stage until 100 s, then a recovery phase of one call a second from 105 s on.
+
+    Of the arrivals that were not sent, the first `lost` were lost with their load process.
+    """
     starts = [105.0 + i for i in range(len(outcomes))] if starts_s is None else list(starts_s)
     calls = calls_by_hand(
         outcomes=["ok", *outcomes],
         starts_s=[0.0, *starts],
         service_times_s=np.append(0.1, np.broadcast_to(service_times_s, len(outcomes))).tolist(),
         stages=[0] + [-1] * len(outcomes),
+        lags_s=lags_s,
     )
     setting = replace(setting_of({}, slo=slo), recovery_hold_s=hold_s)
     events = [
@@ -64,7 +73,10 @@ def recovered(
     good = good_calls(calls, setting.slos)
     (times,) = stage_times(setting, events, calls)
     stage = stage_stats(times, measured_window(times, calls, good, ()), setting.slos)
-    (found,) = recoveries(setting, [stage], events, calls, good)
+    report = LoadReport(0, 100.0, starts[-1] + 1.0, cpu_fraction, 0.0, 0.0)
+    unsent_s = calls.intended_start_s[~calls.sent][:lost]
+    gone = LostArrivals(stage=np.full(len(unsent_s), -1, dtype=np.int32), start_s=unsent_s)
+    (found,) = recoveries(setting, [stage], events, calls, good, [report], gone)
     return found
 
 
@@ -98,7 +110,6 @@ def test_a_good_time_that_is_too_short_does_not_count() -> None:
             "did not hold again within the 35.0 s it was watched at 1 calls/s, so the overload "
             "outlives its load: of the last 10 calls 0 ended ok",
         ),
-        (["unsent"] * 30, ("rate(errors) < 1%",), "did not hold again"),  # nobody was free
         (
             ["ok"] * 30,
             ("p95(latency) < 1s",),
@@ -114,6 +125,95 @@ def test_what_is_said_when_it_was_not_seen(
     result = recovered(outcomes, *slo)
     assert result.recovered_after_s is None
     assert says in result.explanation
+
+
+NOT_KNOWN = "it is not known when the SLO held again: "
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "lost", "says"),
+    [
+        pytest.param(
+            ["unsent"] * 30,
+            0,
+            "30 of 30 arrivals of the light load were not sent, because all senders were busy; "
+            "raise limits.max_in_flight",
+            id="nobody was free",
+        ),
+        pytest.param(
+            ["ok", "unsent"] * 15,
+            15,
+            "15 of 30 arrivals of the light load were not sent (lost with their load process); "
+            "repeat the run",
+            id="half the load is gone, the rest ends ok",
+        ),
+        pytest.param(
+            ["unsent", "ok", "ok", "unsent", "ok"] * 6,
+            6,
+            "12 of 30 arrivals of the light load were not sent (6 of them lost with",
+            id="lost and unsent",
+        ),
+        pytest.param(
+            ["connection_error", "unsent"] * 15,
+            15,
+            "15 of 30 arrivals of the light load were not sent (lost with",
+            id="of lost calls nobody knows more",
+        ),
+        pytest.param(
+            ["connection_error"] * 20 + ["ok", "unsent"] * 5,
+            0,
+            "5 of 30 arrivals of the light load were not sent",
+            id="it may have held at last",
+        ),
+    ],
+)
+def test_the_generators_own_gaps_are_no_overload(outcomes: list[str], lost: int, says: str) -> None:
+    result = recovered(outcomes, "rate(errors) < 1%", lost=lost)
+    assert result.recovered_after_s is None
+    assert f"{NOT_KNOWN}{says}" in result.explanation
+    assert "outlives" not in result.explanation
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "lost"),
+    [
+        (["client_timeout", "unsent"] * 15, 0),  # no sender was free, for calls hung
+        (["connection_error"] * 29 + ["unsent"], 1),
+    ],
+)
+def test_what_sent_calls_broke_is_the_environments(outcomes: list[str], lost: int) -> None:
+    assert "the overload outlives its load" in (
+        recovered(outcomes, "rate(errors) < 1%", "max(latency) < 1s", lost=lost).explanation
+    )
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        ({"cpu_fraction": 0.93}, "a load process used 93 % of one core"),
+        ({"lags_s": 0.2}, "calls were sent up to 200 ms late"),
+    ],
+)
+def test_a_generator_past_its_limits_is_no_overload(trouble: dict[str, float], says: str) -> None:
+    result = recovered(["ok"] * 30, "max(latency) < 50ms", **trouble)
+    assert result.recovered_after_s is None
+    assert f"{NOT_KNOWN}{says}" in result.explanation
+    assert result.explanation.endswith("or a lower rate.")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "trouble", "says"),
+    [
+        (["ok", "unsent"] * 5 + ["ok"] * 20, {"lost": 5}, "5 of 30 arrivals"),
+        (["throttled"] * 5 + ["ok"] * 25, {"cpu_fraction": 0.93}, "a load process used 93 %"),
+    ],
+)
+def test_when_it_held_is_a_bound_where_the_generator_was_in_the_way(
+    outcomes: list[str], trouble: dict[str, Any], says: str
+) -> None:
+    result = recovered(outcomes, "rate(errors) < 1%", **trouble)
+    assert result.recovered_after_s is not None
+    assert f"; it may have held before: {says}" in result.explanation
 
 
 def test_lines_about_webservers_are_left_out_and_named() -> None:

@@ -87,3 +87,29 @@ def test_validate_speaks_json() -> None:
     tree = json.loads(answer.stdout)
     assert (answer.returncode, tree["schema_version"], tree["valid"]) == (0, 1, True)
     assert tree["scenario"]["traffic"]["seed"] == 42
+    assert tree["warnings"] == []
+
+
+def test_validate_tells_how_long_recoveries_may_make_it() -> None:
+    answer = headroom("validate", "scenarios/quickstart.toml")
+
+    assert "up to 40 s more of light load, 6 calls/s; at most 330 s of load in all." in (
+        answer.stdout
+    )
+    assert "Warning" not in answer.stdout
+    closed = headroom("validate", "scenarios/closed_users.toml")
+    assert "light load" not in closed.stdout  # users are not followed by one
+
+
+def test_validate_warns_of_a_recovery_with_too_few_calls_for_the_slo() -> None:
+    few = ("--set", "recovery.rate_per_s=1.5", "--set", "recovery.hold_s=10")
+    answer = headroom("validate", "scenarios/smoke.toml", *few)
+
+    assert answer.returncode == 0, answer.stderr
+    assert (
+        "needs at least 20 calls in recovery.hold_s = 10 s, and 1.5 calls/s make about 15"
+        in answer.stdout
+    )
+    assert "raise recovery.hold_s to 14 or recovery.rate_per_s to 2." in answer.stdout
+    raised = ("--set", "recovery.rate_per_s=1.5", "--set", "recovery.hold_s=14")
+    assert "Warning" not in headroom("validate", "scenarios/smoke.toml", *raised).stdout

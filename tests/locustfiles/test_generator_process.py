@@ -17,7 +17,6 @@ import psutil
 import pytest
 from loopback import canned_server, cheap_scenario, events_of, prepare, rows_of, variables
 
-from analysis.records.schema import WORKER_LOST
 from harness.errors import HeadroomError
 from harness.generator import (
     EXIT_ABORTED,
@@ -139,47 +138,6 @@ def test_every_arrival_is_a_row(tmp_path):
     assert last is not None
     assert (last.arrivals, last.sent, last.ok) == (len(rows),) * 3
     assert (last.unsent, last.errors, last.in_flight) == (0, 0, 0)
-
-
-def test_two_processes_send_one_schedule(tmp_path):
-    scenario = cheap_scenario([{"rate_per_s": 40, "duration_s": 3}])
-    with canned_server("--delay-s", "0.01") as port:
-        code, generator = run(tmp_path, scenario, port, Fleet(processes=2))
-    rows = rows_of(tmp_path)
-    assert code == EXIT_FINISHED
-    assert_rows_are_the_arrivals(tmp_path, arrivals_of(scenario))
-    assert {row["outcome"] for row in rows} == {"ok"}
-    assert all(row["worker"] == row["arrival"] % 2 for row in rows)
-    assert_starts_are_where_the_schedule_has_them(rows, scenario)
-    assert {event["worker"] for event in of_kind(tmp_path, "worker_joined")} == {0, 1}
-    assert {event["worker"] for event in of_kind(tmp_path, "generator_load")} == {0, 1}
-    for offset in of_kind(tmp_path, "clock_offset"):
-        assert abs(offset["offset_s"]) <= offset["uncertainty_s"] + 0.005, "it is one clock"
-    last = generator.latest()
-    assert (last.arrivals, last.sent, last.ok, last.in_flight) == (*(len(rows),) * 3, 0)
-
-
-def test_a_worker_killed_outright_loses_its_last_report(tmp_path):
-    """The others go on, and its share is in the record as unsent."""
-    scenario = cheap_scenario([{"rate_per_s": 40, "duration_s": 6}])
-    with canned_server() as port:
-        generator = started(tmp_path, scenario, port, Fleet(processes=2))
-        until(sent_at_least(generator, 60))
-        worker = next(p for p in psutil.Process().children() if "--worker" in p.cmdline())
-        worker.kill()
-        killed_at_s = time.time()
-        code = generator.wait(60)
-    rows = rows_of(tmp_path)
-    assert code == EXIT_FINISHED
-    assert_rows_are_the_arrivals(tmp_path, arrivals_of(scenario))
-    (event,) = of_kind(tmp_path, "worker_lost")
-    lost = [row for row in rows if row["error_code"] == WORKER_LOST]
-    assert {(row["worker"], row["outcome"]) for row in lost} == {(event["worker"], "unsent")}
-    assert 1 <= len(lost) < len(rows) / 2
-    # It reports once a second; the rest is what a busy machine may add.
-    assert min(row["intended_start_s"] for row in lost) > killed_at_s - 4
-    others = [row for row in rows if row["worker"] != event["worker"]]
-    assert {row["outcome"] for row in others} == {"ok"}
 
 
 def test_without_any_worker_the_run_ends(tmp_path):

@@ -32,6 +32,8 @@ trigger_dag_run = 1
 name = "steady"
 rate_per_s = 10
 duration_s = {duration_s}
+[recovery]
+longest_s = 0
 [limits]
 max_rate_per_s = 400
 """

@@ -1,0 +1,56 @@
+"""The sentences of a report about how the load was sent: the workload, its generator, retries."""
+
+from collections.abc import Iterator
+
+from analysis.generator_health import NOT_COUNTED
+from analysis.report import words
+from analysis.results import GeneratorHealth, RetryResult, RunAnalysis
+
+
+def load(analysis: RunAnalysis) -> str:
+    """What kind of load, and how it was sent: "open: Poisson arrivals; lean transport"."""
+    retries = f"; {analysis.retries.mode} retries" if analysis.retries else ""
+    return f"{analysis.workload}; {analysis.transport.replace('_', ' ')} transport{retries}"
+
+
+def generator(health: GeneratorHealth) -> str:
+    """The verdict on the load generator, with the figures it rests on: "fine (lag p99 2 ms)"."""
+    if health.ok:
+        verdict = "fine"
+    elif health.reasons == (NOT_COUNTED,):
+        verdict = "not known to be fine"
+    else:
+        verdict = "past its limits"
+    return f"{verdict} ({', '.join(_generator_figures(health))})"
+
+
+def _generator_figures(health: GeneratorHealth) -> Iterator[str]:
+    if words.is_known(health.lag_p99_s):
+        yield f"lag p99 {words.duration(health.lag_p99_s)}"
+    yield f"{health.unsent or 'none'} of {health.arrivals} arrivals unsent"
+    if health.rows != health.arrivals:
+        yield f"{health.rows} rows"
+    if words.is_known(health.longest_stall_s):
+        longest = f"longest stall {words.duration(health.longest_stall_s)}"
+        yield longest if health.longest_stall_s else "no stall"
+    if words.is_known(health.cpu_fraction_max):
+        yield f"at most {words.core_share(health.cpu_fraction_max)}"
+    if len(health.workers) > 1:
+        yield f"{len(health.workers)} load processes"
+
+
+def retries(result: RetryResult) -> tuple[str, ...]:
+    """What the client's own retries did, one sentence each."""
+    if not result.repeated:
+        return (f"None of {result.sent} calls was sent more than once.",)
+    found = [
+        f"{result.repeated} of {result.sent} calls were sent more than once, {result.attempts} "
+        f"attempts in all; {result.repeated_ok} of them ended ok: errors that the retries hid."
+    ]
+    if result.duplicate_triggers:
+        found.append(
+            f"Duplicate triggers: {result.duplicate_triggers}. Airflow had taken them before they "
+            "were repeated and answered 409; without a run id given by the caller, each would have "
+            "been a second DAG run."
+        )
+    return tuple(found)
