@@ -1,6 +1,7 @@
 """Where the level of a series of runs changed: E-divisive means.
 
-    Q(tau, k) = m n / (m + n) [ 2/(m n) sum |X - Y| - sum |X - X'| / C(m,2) - sum |Y - Y'| / C(n,2) ]
+    Q(tau, k) = m n / (m + n)
+                [ 2/(m n) sum |X - Y| - sum |X - X'| / C(m,2) - sum |Y - Y'| / C(n,2) ]
 
 X the m values before tau, Y the n values from tau up to k, sums over pairs; X' another value of X.
 The tau of the largest Q splits the series when fewer than `level` of its random orders have a

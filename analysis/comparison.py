@@ -12,13 +12,13 @@ from analysis.comparison_results import (
     ComparedRun,
     Comparison,
     ComparisonVerdict,
-    Difference,
 )
 from analysis.comparison_verdict import EXIT_CODES, overall, sentence
 from analysis.likeness import (
     IdentifiedRun,
     allowed,
     forbidding,
+    in_words,
     objection,
     unlike_within,
 )
@@ -51,17 +51,12 @@ def compare_runs(
         *forbidding(sides),
         *(found for side, runs in sides.items() for found in unlike_within(side, runs)),
     )
-    refusals = [*_objections(sides.values()), *_shared(baseline, contender)]
-    refusals += [_in_words(difference) for difference in differences]
     gate, informational = _samples(baseline, contender)
-    if not refusals:
-        few = too_few_runs(len(baseline), len(contender), len(gate))
-        refusals += [few] if few else []
-    if not refusals and not gate:
-        refusals.append(
-            "The runs have nothing to judge: no stage in which the SLO held in every baseline run, "
-            "and no service demand."
-        )
+    refusals = (
+        *_objections(sides.values()),
+        *_shared(baseline, contender),
+        *map(in_words, differences),
+    ) or _unanswerable(baseline, contender, gate)
     judged = () if refusals else compare_gate(gate, margin=margin)
     verdict: ComparisonVerdict = "refused" if refusals else overall(judged)
     return Comparison(
@@ -73,7 +68,7 @@ def compare_runs(
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
         sentence=sentence(verdict, refusals, judged, margin),
-        refusals=tuple(refusals),
+        refusals=refusals,
         differences=differences,
         meant_to_differ=allowed(sides),
         gate=judged,
@@ -119,6 +114,21 @@ def _samples(
     )
 
 
+def _unanswerable(
+    baseline: Sequence[IdentifiedRun],
+    contender: Sequence[IdentifiedRun],
+    gate: Sequence[MetricSamples],
+) -> tuple[str, ...]:
+    """Why like runs cannot be judged all the same."""
+    if not gate:
+        return (
+            "The runs have nothing to judge: no stage in which the SLO held in every baseline run, "
+            "and no service demand.",
+        )
+    few = too_few_runs(len(baseline), len(contender), len(gate))
+    return (few,) if few else ()
+
+
 def _objections(sides: Iterable[Sequence[IdentifiedRun]]) -> list[str]:
     found = (objection(run.analysis) for runs in sides for run in runs)
     return [sentence for sentence in found if sentence]
@@ -132,11 +142,6 @@ def _shared(baseline: Sequence[IdentifiedRun], contender: Sequence[IdentifiedRun
         for run in contender
         if (run.analysis.run_id, run.analysis.started_at_s) in known
     ]
-
-
-def _in_words(difference: Difference) -> str:
-    values = "; ".join(f"{value} ({who})" for value, who in difference.values)
-    return f"The runs differ in {difference.what}: {values}."
 
 
 def _notes(baseline: Sequence[IdentifiedRun], contender: Sequence[IdentifiedRun]) -> Iterator[str]:

@@ -18,7 +18,7 @@ ComparisonVerdict = Literal["regression", "pass", "inconclusive", "refused"]
 class Metric:
     """One number that every run has once."""
 
-    name: str  # "p95 latency, stage 2 'busy'"
+    name: str  # "p95 latency, stage 2, 10/s"
     unit: Unit
     higher_is_better: bool = False
 

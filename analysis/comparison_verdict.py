@@ -35,18 +35,20 @@ def sentence(
     concerned = [each for each in gate if each.verdict == verdict]
     worst = max(concerned, key=lambda each: _margins_worse(each, margin))
     if verdict == "regression":
-        return f"Regression: {worst.metric.name} is {_change(worst)}{_and_more(concerned)}."
+        return f"Regression: {worst.metric.name}: {_change(worst)}{_others(concerned)}."
     if verdict == "inconclusive":
-        return f"Inconclusive: {worst.metric.name} {_undecided(worst, margin)}."
+        return f"Inconclusive: {worst.metric.name}: {_undecided(worst, margin)}."
     return (
         f"Pass: no gate metric is worse by more than {margin * 100:g} %; nearest to it is "
-        f"{worst.metric.name}, {_change(worst)}."
+        f"{worst.metric.name}: {_change(worst)}."
     )
 
 
 def _undecided(each: MetricComparison, margin: float) -> str:
-    if each.change.value is None or each.reason:
-        return f"cannot be judged: {_lowered(each.reason).rstrip('.')}"
+    if each.change.value is None:
+        return _lowered(each.reason).rstrip(".")
+    if each.reason:
+        return f"{_change(each)}; {_lowered(each.reason).rstrip('.')}"
     past = f"{SHARE_MARGIN * 100:g} points" if each.metric.is_share else f"{margin * 100:g} %"
     fewest = min(len(each.baseline_values), len(each.contender_values))
     if each.runs_needed is None:
@@ -55,7 +57,7 @@ def _undecided(each: MetricComparison, margin: float) -> str:
         advice = f"about {each.runs_needed} runs per side would tell"
     else:
         advice = "a few more runs would tell"
-    return f"is {_change(each)}, which may or may not be worse by more than {past}; {advice}"
+    return f"{_change(each)}, which may or may not be worse by more than {past}; {advice}"
 
 
 def _change(each: MetricComparison) -> str:
@@ -79,6 +81,16 @@ def _margins_worse(each: MetricComparison, margin: float) -> float:
         return value / SHARE_MARGIN
     ratio = 1 / value if each.metric.higher_is_better else value
     return math.log(ratio) / math.log1p(margin)
+
+
+def _others(items: Sequence[object]) -> str:
+    match len(items) - 1:
+        case 0:
+            return ""
+        case 1:
+            return ", and one more metric got worse"
+        case count:
+            return f", and {count} more metrics got worse"
 
 
 def _and_more(items: Sequence[object]) -> str:

@@ -140,6 +140,12 @@ def allowed(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, .
     return _differences(members)
 
 
+def in_words(difference: Difference) -> str:
+    """A difference that forbids comparing, as a sentence."""
+    values = "; ".join(f"{value} ({who})" for value, who in difference.values)
+    return f"The runs differ in {difference.what}: {values}."
+
+
 def _differences(members: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[Difference, ...]:
     members = list(members)
     names = dict.fromkeys(name for _, values in members for name in values)

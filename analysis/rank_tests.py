@@ -85,7 +85,7 @@ def fewest_per_side(tail: float) -> int:
 def _doubled_ranks(x: Floats, y: Floats) -> NDArray[np.int64]:
     """Mid-ranks of x then y among all values, twice as large so that they are whole."""
     ranks = stats.rankdata(np.concatenate([x, y]))
-    return np.rint(2 * ranks).astype(np.int64)
+    return np.asarray(np.rint(2 * ranks), dtype=np.int64)
 
 
 @lru_cache(maxsize=256)

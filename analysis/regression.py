@@ -22,7 +22,6 @@ Sources: Hodges and Lehmann 1963; Holm, Scand. J. Stat. 6 (1979) 65; Benjamini a
 Stat. Soc. B 57 (1995) 289; intersection-union test: Berger, Technometrics 24 (1982) 295.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +31,7 @@ from scipy import stats
 from analysis.calls import Floats
 from analysis.comparison_results import GateVerdict, Metric, MetricComparison
 from analysis.latency import LOWER_BOUND, interval_ranks
+from analysis.metric_scale import change, scaled, scaled_margin, unscaled
 from analysis.power import detectable_shift, runs_needed, spread
 from analysis.rank_tests import (
     Shift,
@@ -84,7 +84,7 @@ def compare_gate(
     """
     tail = TAIL / max(len(samples), 1)
     pairs = [_paired(each) for each in samples]
-    margins = [_scaled_margin(each.metric, margin, share_margin) for each in samples]
+    margins = [scaled_margin(each.metric, margin, share_margin) for each in samples]
     p_values = [
         p_above(pair.baseline + allowed, pair.contender) if all(pair.counts) else 1.0
         for pair, allowed in zip(pairs, margins, strict=True)
@@ -149,7 +149,7 @@ def _gate_metric(
         p_adjusted=p_adjusted,
         verdict=verdict,
         reason=reason,
-        detectable=None if detectable is None else _unscaled(pair, detectable),
+        detectable=None if detectable is None else unscaled(pair.samples.metric, detectable),
         runs_needed=None if needed is None else max(needed, fewest_per_side(tail)),
     )
 
@@ -160,7 +160,7 @@ def _verdict(
     samples = pair.samples
     if found.low is not None and found.low > margin:
         if p_adjusted > TAIL:
-            return "inconclusive", "Alone it would be a regression, among so many metrics not."
+            return "inconclusive", "Worse than the margin by itself, but not corrected for the number of metrics."
         if bounded := _bounded(samples.baseline):
             return "inconclusive", f"In {bounded} baseline runs it is only a lower bound."
         return "regression", _missing(samples)
@@ -188,7 +188,7 @@ def _informational_metric(
         p_adjusted=p_adjusted,
         verdict=("worse" if found.value > 0 else "better") if changed else "~",
         reason=_missing(pair.samples),
-        detectable=None if detectable is None else _unscaled(pair, detectable),
+        detectable=None if detectable is None else unscaled(pair.samples.metric, detectable),
     )
 
 
@@ -204,16 +204,11 @@ def _comparison(
     runs_needed: int | None = None,
 ) -> MetricComparison:
     samples = pair.samples
-    ends = [None if end is None else _unscaled(pair, end) for end in (found.low, found.high)]
-    if samples.metric.higher_is_better:
-        ends.reverse()
     return MetricComparison(
         metric=samples.metric,
         baseline=_side(samples.baseline),
         contender=_side(samples.contender),
-        change=Estimate(
-            value=_unscaled(pair, found.value), low=ends[0], high=ends[1], n=sum(pair.counts)
-        ),
+        change=change(samples.metric, found, sum(pair.counts)),
         p=p,
         p_adjusted=p_adjusted,
         verdict=verdict,
@@ -280,25 +275,5 @@ def _known(estimates: Sequence[Estimate]) -> list[float]:
 
 def _paired(samples: MetricSamples) -> _Pair:
     sides = (np.array(_known(side)) for side in (samples.baseline, samples.contender))
-    baseline, contender = (_scaled(samples.metric, values) for values in sides)
+    baseline, contender = (scaled(samples.metric, values) for values in sides)
     return _Pair(samples, baseline, contender)
-
-
-def _scaled(metric: Metric, values: Floats) -> Floats:
-    if metric.is_share:
-        return _sign(metric) * values
-    return _sign(metric) * np.log(values[values > 0])  # 0 has no ratio to anything
-
-
-def _scaled_margin(metric: Metric, margin: float, share_margin: float) -> float:
-    return share_margin if metric.is_share else math.log1p(margin)
-
-
-def _unscaled(pair: _Pair, value: float) -> float:
-    metric = pair.samples.metric
-    own = _sign(metric) * value
-    return own if metric.is_share else math.exp(own)
-
-
-def _sign(metric: Metric) -> int:
-    return -1 if metric.higher_is_better else 1

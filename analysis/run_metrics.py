@@ -18,7 +18,7 @@ from analysis.comparison_results import Metric
 from analysis.results import Estimate, RunAnalysis, StageStats
 
 GATE_PERCENTILE = "p95"
-ERROR_RATE = Metric("error rate where the SLO held", "fraction")
+ERROR_RATE = Metric("errors where the SLO held", "fraction")
 MIX_DEMAND = Metric("service demand of the mix", "s")
 CAPACITY = Metric("highest rate that met the SLO", "1/s", higher_is_better=True)
 
@@ -31,12 +31,16 @@ class RunMetrics:
     informational: dict[Metric, Estimate]
 
 
-def gate_stages(baseline: Sequence[RunAnalysis]) -> tuple[int, ...]:
-    """The stages (their indexes) that every run has and in which none broke the SLO."""
+def gate_stages(runs: Sequence[RunAnalysis], *, share: float = 1.0) -> tuple[int, ...]:
+    """The stages (their indexes) in which the SLO held.
+
+    Args:
+        runs: alike; a comparison's baseline, or a whole history.
+        share: of the runs in which it must have held at least; 1: all.
+    """
+    indexes = sorted({stage.index for run in runs for stage in run.stages})
     return tuple(
-        stage.index
-        for stage in baseline[0].stages
-        if all(_held(run, stage.index) for run in baseline)
+        index for index in indexes if sum(_held(run, index) for run in runs) >= share * len(runs)
     )
 
 
@@ -84,8 +88,8 @@ def _latency_metric(stage: StageStats, percentile: str) -> Metric:
 
 def _label(stage: StageStats) -> str:
     """By number and load, which like runs have in common; names may differ."""
-    load = f"{stage.rate_per_s:g} calls/s" if stage.users is None else f"{stage.users} users"
-    return f"stage {stage.index + 1} ({load})"
+    load = f"{stage.rate_per_s:.4g}/s" if stage.users is None else f"{stage.users} users"
+    return f"stage {stage.index + 1}, {load}"
 
 
 def _errors(stages: Sequence[StageStats]) -> Estimate:

@@ -26,7 +26,12 @@ _LEFT_OUT: Final = frozenset({"events"})
 
 def analysis_as_json(analysis: RunAnalysis) -> dict[str, Any]:
     """A dictionary that `json.dumps(..., allow_nan=False)` accepts."""
-    return {"schema_version": SCHEMA_VERSION, **_plain(analysis)}
+    return as_json(analysis)
+
+
+def as_json(result: object) -> dict[str, Any]:
+    """The same of any dataclass that the analysis gives."""
+    return {"schema_version": SCHEMA_VERSION, **_plain(result)}
 
 
 def _plain(value: object) -> Any:
