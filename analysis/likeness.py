@@ -1,6 +1,7 @@
 """Whether runs are alike in everything but what is meant to be compared.
 
 must agree   over all runs: where and how they were made
+settings     over all runs that recorded them: an older headroom may not have known one
 under test   within each side: the Airflow version, or the simulated webservers in its place
 may differ   named in reports: the environment's name, versions of packages, the machine that sent
              the load, seeds
@@ -10,7 +11,7 @@ CPUs of the machine must agree when the environment is on it.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,19 @@ from analysis.results import RunAnalysis
 _UNDER_TEST = ("demand_s", "demand_cv", "contention", "latency_s")  # of simulated webservers
 _MAY_DIFFER = ("name", "profile", "account", "gateway_port", "seed")
 # Told once, by the environment's own answer or the facts.
-_TOLD_ELSEWHERE = ("kind", "region", "airflow_version", "min_webservers", "max_webservers")
+_TOLD_ELSEWHERE = (
+    "kind",
+    "region",
+    "airflow_version",
+    "min_webservers",
+    "max_webservers",
+    "webserver_cpu",
+    "cores",
+)
 _OWN_TOOLS = ("boto3", "botocore")
+_LIMITS_OF_CALLS = ("max_in_flight", "call_timeout_s")
 _NOT_RECORDED = "not recorded"
+_NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,7 @@ class Identity:
     """What a run was, by name; values as people read them."""
 
     must_agree: dict[str, str]
+    settings: dict[str, str]
     under_test: dict[str, str]
     may_differ: dict[str, str]
 
@@ -69,15 +81,15 @@ def identity_of(record: RunRecord) -> Identity:
         "retries": traffic.get("retries", "off"),
         "load processes": _table(manifest, "generator").get("workers", 1),
         "load from other machines": _table(manifest, "generator").get("remote", False),
-        "recovery": scenario.get("recovery"),
         "host CPUs": host.get("cpus") if kind != "aws" else None,
     }
     must_agree |= _mix(traffic) | _stages(scenario)
-    limits = _table(scenario, "limits")
-    must_agree |= {f"limits.{key}": limits.get(key) for key in ("max_in_flight", "call_timeout_s")}
     set_apart = (*_UNDER_TEST, *_MAY_DIFFER, *_TOLD_ELSEWHERE)
-    must_agree |= {
-        f"environment.{key}": value for key, value in configured.items() if key not in set_apart
+    limits, recovery = _table(scenario, "limits"), _table(scenario, "recovery")
+    settings = {
+        "environment": {k: value for k, value in configured.items() if k not in set_apart},
+        "limits": {k: limits[k] for k in _LIMITS_OF_CALLS if k in limits},
+        "recovery": recovery,
     }
     under_test = {"Airflow": versions.get("airflow") or before.get("AirflowVersion")}
     under_test |= {f"environment.{key}": configured.get(key) for key in _UNDER_TEST}
@@ -86,6 +98,7 @@ def identity_of(record: RunRecord) -> Identity:
         "seed": traffic.get("seed"),
         "scenario": scenario.get("name"),
         "record version": manifest.get("schema_version"),
+        "database version": facts.get("database_version"),
         "host": host.get("platform"),
         "CPUs of the host": host.get("cpus") if kind == "aws" else None,
     }
@@ -93,7 +106,9 @@ def identity_of(record: RunRecord) -> Identity:
         if package != "airflow":
             strict = package in _OWN_TOOLS and not sends_itself
             (must_agree if strict else may_differ)[f"{package} version"] = version
-    return Identity(_words(must_agree), _words(under_test), _words(may_differ))
+    return Identity(
+        _words(must_agree), dict(_leaves("", settings)), _words(under_test), _words(may_differ)
+    )
 
 
 def objection(analysis: RunAnalysis) -> str:
@@ -117,8 +132,15 @@ def objection(analysis: RunAnalysis) -> str:
 
 def forbidding(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, ...]:
     """Everything that must agree and does not, over all runs of all sides."""
-    members = [(side, run.identity.must_agree) for side, runs in sides.items() for run in runs]
-    return _differences(members)
+    runs = [(side, run.identity) for side, runs in sides.items() for run in runs]
+    return (
+        *_differences([(side, identity.must_agree) for side, identity in runs], absent=_NONE),
+        *(
+            found
+            for found in _differences([(side, identity.settings) for side, identity in runs])
+            if len(_recorded(found)) > 1
+        ),
+    )
 
 
 def unlike_within(side: str, runs: Sequence[IdentifiedRun]) -> tuple[Difference, ...]:
@@ -137,7 +159,11 @@ def allowed(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, .
         for side, runs in sides.items()
         for run in runs
     ]
-    return _differences(members)
+    settings = [(side, run.identity.settings) for side, runs in sides.items() for run in runs]
+    return (
+        *_differences(members),
+        *(found for found in _differences(settings) if len(_recorded(found)) == 1),
+    )
 
 
 def in_words(difference: Difference) -> str:
@@ -146,14 +172,20 @@ def in_words(difference: Difference) -> str:
     return f"The runs differ in {difference.what}: {values}."
 
 
-def _differences(members: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[Difference, ...]:
+def _recorded(difference: Difference) -> list[str]:
+    return [value for value, _ in difference.values if value != _NOT_RECORDED]
+
+
+def _differences(
+    members: Iterable[tuple[str, Mapping[str, str]]], *, absent: str = _NOT_RECORDED
+) -> tuple[Difference, ...]:
     members = list(members)
     names = dict.fromkeys(name for _, values in members for name in values)
     found = []
     for name in names:
         who: dict[str, list[str]] = {}
         for member, values in members:
-            who.setdefault(values.get(name, _NOT_RECORDED), []).append(member)
+            who.setdefault(values.get(name, absent), []).append(member)
         if len(who) > 1:
             by_value = ((value, ", ".join(dict.fromkeys(having))) for value, having in who.items())
             found.append(Difference(name, tuple(by_value)))
@@ -194,6 +226,15 @@ def _region(environment: Mapping[str, Any], configured: Mapping[str, Any]) -> An
 def _table(of: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = of.get(key)
     return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every setting inside tables of tables, by its dotted name."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), inner)
+    else:
+        yield name, _NONE if value is None else _word(value)
 
 
 def _words(values: Mapping[str, Any]) -> dict[str, str]:

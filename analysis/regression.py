@@ -160,7 +160,10 @@ def _verdict(
     samples = pair.samples
     if found.low is not None and found.low > margin:
         if p_adjusted > TAIL:
-            return "inconclusive", "Worse than the margin by itself, but not corrected for the number of metrics."
+            return (
+                "inconclusive",
+                "Worse than the margin by itself, but not corrected for the number of metrics.",
+            )
         if bounded := _bounded(samples.baseline):
             return "inconclusive", f"In {bounded} baseline runs it is only a lower bound."
         return "regression", _missing(samples)

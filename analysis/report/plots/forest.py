@@ -39,8 +39,9 @@ _KEYS: Final = (
 _WIDTH_IN: Final = 9.4
 _ROW_IN: Final = 0.42
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 2.75, 1.75, 0.95, 0.5, 0.75
-_RATIO_TICKS: Final = (0.25, 0.5, 0.67, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3, 5, 10)
-_MOST_TICKS: Final = 8
+_COARSE_TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_TICK_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+_MOST_TICKS: Final = 9
 
 
 def draw_forest(comparison: Comparison) -> Figure:
@@ -144,8 +145,15 @@ def _limits(axes: Axes, values: Sequence[float], *, is_share: bool) -> None:
     room = (high / low) ** 0.08
     axes.set_xscale("log")
     axes.set_xlim(low / room, high * room)
-    ticks = [tick for tick in _RATIO_TICKS if low / room <= tick <= high * room]
-    every = -(-len(ticks) // _MOST_TICKS)
-    axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if t == 1 or every == 1] or [1]))
+    axes.xaxis.set_major_locator(FixedLocator(_ratio_ticks(low / room, high * room)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+
+
+def _ratio_ticks(low: float, high: float) -> list[float]:
+    """Round ratios between the ends, 1 among them if it is there."""
+    fine = [step for step in _TICK_STEPS if (high - low) / step <= _MOST_TICKS]
+    if not fine:
+        return [tick for tick in _COARSE_TICKS if low <= tick <= high]
+    first, last = int(np.ceil(low / fine[0])), int(np.floor(high / fine[0]))
+    return [round(number * fine[0], 2) for number in range(first, last + 1)]

@@ -30,6 +30,12 @@ _WIDTH_IN: Final = 9.4
 _PANEL_IN, _GAP_IN, _TOP_IN, _BOTTOM_IN = 1.25, 0.5, 1.15, 0.6
 _LEFT_IN, _RIGHT_IN = 0.9, 0.35
 _SCALES: Final = {"s": (1000.0, "ms"), "fraction": (100.0, "%"), "1/s": (1.0, "1/s")}
+_LEAST_SHARE_PERCENT: Final = 0.1  # a panel of no errors still needs an axis
+_FIRST_KEYS: Final = (Key("one run", "●", BLUE), Key("level", "━", INK))
+_KEYS: Final = {
+    True: Key("for the worse", "╌╌", VERMILLION),
+    False: Key("for the better", "╌╌", GREEN),
+}
 _OFFSETS: Final = tuple((x, y) for y in (0, 12, -12, 24, -24) for x in (6, -6))
 
 
@@ -58,7 +64,7 @@ def draw_history(history: History) -> Figure:
             return figure
         axes.set_xlim(0.4, len(history.runs) + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        _draw_metric(axes, metrics[row], places)
+        _draw_metric(axes, metrics[row], places, _FIRST_KEYS if row == 0 else ())
         if row == 0:
             _name_versions(axes, history.runs)
         if row < count - 1:
@@ -67,7 +73,9 @@ def draw_history(history: History) -> Figure:
     return figure
 
 
-def _draw_metric(axes: Axes, metric: MetricHistory, places: dict[str, int]) -> None:
+def _draw_metric(
+    axes: Axes, metric: MetricHistory, places: dict[str, int], keys: Sequence[Key]
+) -> None:
     scale, unit = _SCALES[metric.metric.unit]
     if metric.metric.unit == "s" and max(metric.values) >= 1:
         scale, unit = 1.0, "s"
@@ -77,18 +85,18 @@ def _draw_metric(axes: Axes, metric: MetricHistory, places: dict[str, int]) -> N
     borders = [0, *(point.index for point in metric.change_points), len(x)]
     for begin, end in pairwise(borders):
         axes.hlines(np.median(y[begin:end]), x[begin] - 0.5, x[end - 1] + 0.5, color=INK, lw=1.3)
-    room = max(float(np.ptp(y)), 0.02 * float(np.abs(y).max()), 1e-9)
-    axes.set_ylim(min(y.min(), y.min() - 0.15 * room), y.max() + 0.3 * room)
+    room = max(float(np.ptp(y)), 0.02 * float(np.abs(y).max()), _LEAST_SHARE_PERCENT)
+    axes.set_ylim(y.min() - 0.15 * room, y.max() + 0.3 * room)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_ylabel(unit)
     labels = Labels(axes)
     labels.keep_clear(zip(x.tolist(), y.tolist(), strict=True), radius_px=4)
     for point in metric.change_points:
         _mark(axes, labels, metric, point, x)
-    keys = [Key("one run", "●", BLUE), Key("level", "━", INK)]
-    if metric.change_points:
-        keys += [Key("for the worse", "╌╌", VERMILLION), Key("for the better", "╌╌", GREEN)]
-    heading(axes, metric.metric.name, *keys)
+    kinds = {point.is_worse for point in metric.change_points}
+    heading(
+        axes, metric.metric.name, *keys, *(_KEYS[kind] for kind in (True, False) if kind in kinds)
+    )
 
 
 def _mark(
