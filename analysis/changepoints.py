@@ -17,8 +17,10 @@ runs between two changes are independent and alike; a slow drift becomes a stair
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.calls import Floats
 
@@ -81,17 +83,38 @@ def _share_as_large(distances: Floats, q: float, level: float) -> float:
 
 def _largest_q(distances: Floats) -> tuple[int, float]:
     """The tau of the largest Q over all tau and k, and that Q."""
-    size = len(distances)
+    grid = _grid(len(distances))
     # sums[i, j]: of the distances of the first i values to the first j
-    sums = np.zeros((size + 1, size + 1))
+    sums = np.zeros((len(distances) + 1, len(distances) + 1))
     sums[1:, 1:] = distances.cumsum(axis=0).cumsum(axis=1)
-    tau = np.arange(FEWEST_ON_A_SIDE, size - FEWEST_ON_A_SIDE + 1)[:, None]
-    k = np.arange(2 * FEWEST_ON_A_SIDE, size + 1)[None, :]
-    m, n = tau, np.maximum(k - tau, FEWEST_ON_A_SIDE)
-    own, ends, across = sums[tau, tau], sums[k, k], sums[tau, k]
-    between = 2 * (across - own) / (m * n)
-    within_x = own / (m * (m - 1))
-    within_y = (ends - 2 * across + own) / (n * (n - 1))
-    q = np.where(k - tau >= FEWEST_ON_A_SIDE, m * n / (m + n) * (between - within_x - within_y), 0)
-    row, column = np.unravel_index(int(q.argmax()), q.shape)
-    return int(tau[row, 0]), float(q[row, column])
+    own, across, ends = sums[grid.tau, grid.tau], sums[grid.tau, grid.k], sums[grid.k, grid.k]
+    between = 2 * (across - own) * grid.per_pair
+    within = own * grid.per_x + (ends - 2 * across + own) * grid.per_y
+    q = grid.weight * (between - within)
+    best = int(q.argmax())
+    return int(grid.tau[best]), float(q[best])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Every tau and k of a series of one length, with the factors that depend on them alone."""
+
+    tau: NDArray[np.int64]
+    k: NDArray[np.int64]
+    per_pair: Floats
+    per_x: Floats
+    per_y: Floats
+    weight: Floats
+
+
+@lru_cache(maxsize=64)
+def _grid(size: int) -> _Grid:
+    tau, k = np.array(
+        [
+            (tau, k)
+            for tau in range(FEWEST_ON_A_SIDE, size - FEWEST_ON_A_SIDE + 1)
+            for k in range(tau + FEWEST_ON_A_SIDE, size + 1)
+        ]
+    ).T
+    m, n = tau, k - tau
+    return _Grid(tau, k, 1 / (m * n), 1 / (m * (m - 1)), 1 / (n * (n - 1)), m * n / (m + n))

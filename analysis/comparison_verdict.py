@@ -69,7 +69,7 @@ def _change(each: MetricComparison) -> str:
     if each.metric.is_share:
         points = [f"{100 * number:+.2g}" for number in (value, low, high)]
         return f"{points[0]} points off the baseline (95 % interval {points[1]} to {points[2]})"
-    return f"{value:.3g} times the baseline (95 % interval {low:.3g}-{high:.3g})"
+    return f"{value:.2f} times the baseline (95 % interval {low:.2f}-{high:.2f})"
 
 
 def _margins_worse(each: MetricComparison, margin: float) -> float:

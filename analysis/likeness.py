@@ -33,6 +33,7 @@ _TOLD_ELSEWHERE = (
 )
 _OWN_TOOLS = ("boto3", "botocore")
 _LIMITS_OF_CALLS = ("max_in_flight", "call_timeout_s")
+_MOST_NAMED = 3  # runs that share a value; sides are two
 _NOT_RECORDED = "not recorded"
 _NONE = "none"
 
@@ -187,9 +188,16 @@ def _differences(
         for member, values in members:
             who.setdefault(values.get(name, absent), []).append(member)
         if len(who) > 1:
-            by_value = ((value, ", ".join(dict.fromkeys(having))) for value, having in who.items())
+            by_value = ((value, _names(dict.fromkeys(having))) for value, having in who.items())
             found.append(Difference(name, tuple(by_value)))
     return tuple(found)
+
+
+def _names(members: Iterable[str]) -> str:
+    named = list(members)
+    if len(named) <= _MOST_NAMED:
+        return ", ".join(named)
+    return f"{', '.join(named[: _MOST_NAMED - 1])} and {len(named) - _MOST_NAMED + 1} others"
 
 
 def _mix(traffic: Mapping[str, Any]) -> dict[str, Any]:

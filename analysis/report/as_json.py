@@ -1,8 +1,8 @@
 """The analysis as strict JSON, for programs.
 
-The keys are the fields of `analysis.results`, with the unit added where a field's name has none
-(`RENAMED`); `observed` is in base units: seconds, fraction, count. What is not known, NaN and
-infinities included, is null. The raw events are left out: they are in the record.
+The keys are the fields of `analysis.results` and `analysis.comparison_results`, with the unit added
+where a field's name has none (`RENAMED`); `observed` is in base units: seconds, fraction, count.
+What is not known, NaN and infinities included, is null. The raw events are left out: they are in the record.
 """
 
 import math
@@ -19,6 +19,8 @@ RENAMED: Final = {
     "error_rate_by_layer": "error_fraction_by_layer",
     "utilisation_target": "utilisation_target_fraction",
     "webserver_cpu": "webserver_cpus",
+    "margin": "margin_fraction",
+    "share_margin": "share_margin_fraction",
     "background_cpu_per_webserver": "background_cpus_per_webserver",
 }
 _LEFT_OUT: Final = frozenset({"events"})

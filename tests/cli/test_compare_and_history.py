@@ -74,7 +74,7 @@ def test_the_same_airflow_passes_a_wide_margin(
     )
 
     found = json.loads(capsys.readouterr().out)
-    assert (code, found["verdict"], found["margin"]) == (0, "pass", 0.45)
+    assert (code, found["verdict"], found["margin_fraction"]) == (0, "pass", 0.45)
 
 
 def test_a_narrow_margin_is_inconclusive(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +145,7 @@ def test_a_directory_that_cannot_be_written_is_a_usage_error(
     assert "give another directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_history_finds_the_upgrade(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
