@@ -22,19 +22,7 @@ def render_comparison(comparison: Comparison, *, colour: bool, width: int) -> st
     lines.extend(_listed("Cannot be compared", comparison.refusals, pen))
     if comparison.gate:
         lines.extend(_table("Gate", tables.gate_table(comparison), pen))
-    changed = story.of_note(comparison)
-    if changed:
-        lines.extend(
-            _table(
-                "Informational, not part of the verdict", tables.informational_table(changed), pen
-            )
-        )
-    if comparison.informational:
-        unchanged = story.quiet(comparison)
-        heading = (
-            [] if changed else ["", pen.style("Informational, not part of the verdict", "bold")]
-        )
-        lines.extend((*heading, *(pen.wrapped(unchanged) if unchanged else ())))
+    lines.extend(_informational(comparison, pen))
     differing = story.difference_rows(comparison.meant_to_differ)
     if differing and not comparison.differences:
         lines.extend(_table("What differs, as it may", differing, pen))
@@ -64,6 +52,20 @@ def render_history(history: History, *, colour: bool, width: int) -> str:
     lines.append("")
     lines += [pen.style(line, *styles) for line in pen.wrapped(history.sentence, first="", rest="")]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _informational(comparison: Comparison, pen: Pen) -> Iterator[str]:
+    """The metrics that changed, and how many did not."""
+    if not comparison.informational:
+        return
+    yield ""
+    yield pen.style("Informational, not part of the verdict", "bold")
+    changed = story.of_note(comparison)
+    if changed:
+        yield from laid_out(tables.informational_table(changed), pen.width, pen.style)
+    unchanged = story.quiet(comparison)
+    if unchanged:
+        yield from pen.wrapped(unchanged)
 
 
 def _table(heading: str, table: Table, pen: Pen) -> Iterator[str]:
