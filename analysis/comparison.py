@@ -73,7 +73,7 @@ def compare_runs(
         meant_to_differ=allowed(sides),
         gate=judged,
         informational=() if refusals else compare_informational(informational),
-        notes=tuple(_notes(baseline, contender)),
+        notes=() if refusals else tuple(_notes(baseline, contender)),
     )
 
 
