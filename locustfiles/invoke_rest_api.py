@@ -11,7 +11,8 @@ Or started by `headroom run`, which names a run directory in HEADROOM_RUN_DIR: s
 are read from there and the record is written there.
 
 With Locust's --master it directs workers, with --worker it is one: a worker's plan comes from its
-master, which listens on this machine only, unless --master-bind-host says otherwise. Load on AWS needs HEADROOM_ALLOW_ENVIRONMENT to name the environment's ARN on the worker.
+master, which listens on this machine only, unless --master-bind-host says otherwise. Load on AWS
+needs HEADROOM_ALLOW_ENVIRONMENT to name the environment's ARN on the worker.
 """
 
 import logging

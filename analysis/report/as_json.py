@@ -1,8 +1,9 @@
 """The analysis as strict JSON, for programs.
 
-The keys are the fields of `analysis.results`, with the unit added where a field's name has none
-(`RENAMED`); `observed` is in base units: seconds, fraction, count. What is not known, NaN and
-infinities included, is null. The raw events are left out: they are in the record.
+The keys are the fields of `analysis.results` and `analysis.comparison_results`, with the unit added
+where a field's name has none (`RENAMED`); `observed` is in base units: seconds, fraction, count.
+What is not known, NaN and infinities included, is null. The raw events are left out: they are in
+the record.
 """
 
 import math
@@ -19,6 +20,8 @@ RENAMED: Final = {
     "error_rate_by_layer": "error_fraction_by_layer",
     "utilisation_target": "utilisation_target_fraction",
     "webserver_cpu": "webserver_cpus",
+    "margin": "margin_fraction",
+    "share_margin": "share_margin_fraction",
     "background_cpu_per_webserver": "background_cpus_per_webserver",
 }
 _LEFT_OUT: Final = frozenset({"events"})
@@ -26,7 +29,12 @@ _LEFT_OUT: Final = frozenset({"events"})
 
 def analysis_as_json(analysis: RunAnalysis) -> dict[str, Any]:
     """A dictionary that `json.dumps(..., allow_nan=False)` accepts."""
-    return {"schema_version": SCHEMA_VERSION, **_plain(analysis)}
+    return as_json(analysis)
+
+
+def as_json(result: object) -> dict[str, Any]:
+    """The same of any dataclass that the analysis gives."""
+    return {"schema_version": SCHEMA_VERSION, **_plain(result)}
 
 
 def _plain(value: object) -> Any:

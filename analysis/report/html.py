@@ -26,7 +26,7 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
     """
     stage = story.decisive_stage(analysis)
     demand, sizing = analysis.demand, analysis.sizing
-    return _template().render(
+    return template(_TEMPLATE).render(
         analysis=analysis,
         headline=story.headline(analysis),
         reasons=story.reasons(analysis),
@@ -55,12 +55,13 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         mix=", ".join(f"{name} {words.share(part)}" for name, part in analysis.mix.items()),
         facts=list(_facts(analysis.environment)),
         notes=story.notes(analysis),
-        data=_script_safe(analysis),
+        data=script_safe(analysis_as_json(analysis)),
     )
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page's template, by its file in this folder."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -68,7 +69,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return templates.get_template(_TEMPLATE)
+    return templates.get_template(name)
 
 
 def _facts(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -88,7 +89,8 @@ def _label(name: str) -> str:
     return str(name).replace("_", " ")
 
 
-def _script_safe(analysis: RunAnalysis) -> Markup:
+def script_safe(value: object) -> Markup:
+    """JSON values as the text of a `<script>` element."""
     # "</script>" inside a string would end the element; "<" written as an escape cannot.
-    text = json.dumps(analysis_as_json(analysis), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - JSON without "<" is inert here

@@ -48,7 +48,7 @@ def junit_xml(analysis: RunAnalysis) -> str:
     suite = ET.SubElement(
         suites,
         "testsuite",
-        {"name": _clean(analysis.scenario_name), **counts, "timestamp": started},
+        {"name": without_controls(analysis.scenario_name), **counts, "timestamp": started},
     )
     properties = ET.SubElement(suite, "properties")
     about = {
@@ -61,7 +61,7 @@ def junit_xml(analysis: RunAnalysis) -> str:
         f"recovery_{result.after_stage + 1}": result.explanation for result in analysis.recoveries
     }
     for name, value in about.items():
-        ET.SubElement(properties, "property", {"name": name, "value": _clean(value)})
+        ET.SubElement(properties, "property", {"name": name, "value": without_controls(value)})
     for case in cases:
         _write(suite, case, analysis.scenario_name)
     ET.indent(suites)
@@ -123,15 +123,15 @@ def _write(suite: ET.Element, case: _Case, scenario_name: str) -> None:
         suite,
         "testcase",
         {
-            "name": _clean(case.name),
-            "classname": _clean(f"{scenario_name}.{case.scope}"),
+            "name": without_controls(case.name),
+            "classname": without_controls(f"{scenario_name}.{case.scope}"),
             "time": f"{case.time_s:.3f}",
         },
     )
     if case.result == "passed":
-        ET.SubElement(element, "system-out").text = _clean(case.message)
+        ET.SubElement(element, "system-out").text = without_controls(case.message)
         return
-    attributes = {"message": _clean(case.message)}
+    attributes = {"message": without_controls(case.message)}
     if case.result != "skipped":
         attributes["type"] = case.scope.split(" ", maxsplit=1)[0]
     ET.SubElement(element, case.result, attributes)
@@ -142,6 +142,6 @@ def _length_s(from_s: float, to_s: float) -> float:
     return max(length_s, 0.0) if words.is_known(length_s) else 0.0
 
 
-def _clean(text: str) -> str:
+def without_controls(text: str) -> str:
     """`text` without the control characters that XML forbids."""
     return _NOT_XML.sub("?", text)

@@ -11,7 +11,16 @@ INDENT: Final = "  "
 _GAP: Final = "  "
 _LEAST_TEXT: Final = 8  # columns a clipped first column keeps
 _LEAST_PROSE: Final = 24  # columns a wrapped last column keeps
-STYLE_OF_MARK: Final = {"✓": "green", "✗": "red", "?": "yellow"}
+STYLE_OF_MARK: Final = {
+    "✓": "green",
+    "✗": "red",
+    "?": "yellow",
+    "pass": "green",
+    "regression": "red",
+    "inconclusive": "yellow",
+    "better": "green",
+    "worse": "red",
+}
 
 T = TypeVar("T")
 Style = Callable[..., str]

@@ -1,33 +1,12 @@
 """The summary at the end of a run, for a terminal and for a CI log."""
 
-import textwrap
 from collections.abc import Iterator
 from typing import Final
 
 from analysis.report import sending, story, tables, words
 from analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
+from analysis.report.pen import Pen
 from analysis.results import RunAnalysis, SloResult
-
-_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-_LEAST_WIDTH: Final = 72
-
-
-class _Pen:
-    """Writes styled text, or plain text when colour is off."""
-
-    def __init__(self, *, colour: bool, width: int) -> None:
-        self._colour = colour
-        self.width = max(width, _LEAST_WIDTH)
-
-    def style(self, text: str, *styles: str) -> str:
-        if not (self._colour and styles and text):
-            return text
-        return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
-
-    def wrapped(self, text: str, *, first: str = INDENT, rest: str = INDENT) -> Iterator[str]:
-        yield from textwrap.wrap(
-            text, self.width, initial_indent=first, subsequent_indent=rest
-        ) or [first.rstrip()]
 
 
 def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
@@ -38,7 +17,7 @@ def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
         colour: Whether to write ANSI colours; without them the text is plain.
         width: Columns that may be used; fewer than 72 are treated as 72.
     """
-    pen = _Pen(colour=colour, width=width)
+    pen = Pen(colour=colour, width=width)
     lines = [pen.style(analysis.scenario_name, "bold")]
     lines.extend(pen.wrapped(story.identity(analysis)))
     lines.extend(pen.wrapped(sending.load(analysis)))
@@ -50,7 +29,7 @@ def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _judgements(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _judgements(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     judged = story.judgement(analysis)
     if judged.lines:
         yield pen.style(f"SLO ({judged.scope})", "bold")
@@ -66,7 +45,7 @@ def _slo_tick(line: SloResult) -> tuple[str, str, str]:
     return words.MARKS[line.met], line.slo, story.observed(line)
 
 
-def _ticks(ticks: list[tuple[str, str, str]], pen: _Pen) -> Iterator[str]:
+def _ticks(ticks: list[tuple[str, str, str]], pen: Pen) -> Iterator[str]:
     longest = min(max(len(name) for _, name, _ in ticks), pen.width // 2)
     for mark, name, detail in ticks:
         start = f"{INDENT}{mark} {name.ljust(longest)}{INDENT}"
@@ -75,7 +54,7 @@ def _ticks(ticks: list[tuple[str, str, str]], pen: _Pen) -> Iterator[str]:
         yield from lines[1:]
 
 
-def _stages(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _stages(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     if not analysis.stages:
         yield "No stage was measured."
         return
@@ -83,7 +62,7 @@ def _stages(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
     yield from laid_out(tables.stage_table(analysis, intervals=False), pen.width, pen.style)
 
 
-def _generator(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _generator(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     health = analysis.generator
     verdict = f"Load generator: {sending.generator(health)}."
     sentence, *more = pen.wrapped(verdict, first="", rest=INDENT)
@@ -96,7 +75,7 @@ def _generator(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from laid_out(table, pen.width, pen.style)
 
 
-def _latency(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _latency(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     stage = story.decisive_stage(analysis)
     known = stage and [e for e in stage.latency_s.values() if words.is_known(e.value)]
     if stage and known:
@@ -105,14 +84,14 @@ def _latency(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from laid_out(tables.latency_table(stage), pen.width, pen.style)
 
 
-def _errors(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _errors(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     table = tables.error_table(analysis)
     if table:
         yield pen.style("Errors by layer", "bold")
         yield from laid_out(table, pen.width, pen.style)
 
 
-def _retries(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _retries(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     if analysis.retries is None:
         return
     yield pen.style(f"Retries of the client ({analysis.retries.mode})", "bold")
@@ -120,14 +99,14 @@ def _retries(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from pen.wrapped(sentence)
 
 
-def _webservers(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _webservers(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     table = tables.webserver_table(analysis)
     if table:
         yield pen.style("Webservers", "bold")
         yield from laid_out(table, pen.width, pen.style)
 
 
-def _scaling(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _scaling(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     if analysis.scaling:
         yield pen.style("Scaling", "bold")
     for event in analysis.scaling:
@@ -135,14 +114,14 @@ def _scaling(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from pen.wrapped(sentence, rest=INDENT * 2)
 
 
-def _recovery(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _recovery(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     if analysis.recoveries:
         yield pen.style("Recovery", "bold")
     for result in analysis.recoveries:
         yield from pen.wrapped(result.explanation, rest=INDENT * 2)
 
 
-def _demand(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _demand(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     demand = analysis.demand
     if demand is None:
         return
@@ -152,7 +131,7 @@ def _demand(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from pen.wrapped(demand.refusal)
 
 
-def _sizing(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _sizing(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     sizing = analysis.sizing
     if sizing is None:
         return
@@ -164,7 +143,7 @@ def _sizing(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from pen.wrapped(sizing.explanation)
 
 
-def _notes(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _notes(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     every = story.notes(analysis)
     if every:
         yield pen.style("Notes", "bold")
@@ -172,7 +151,7 @@ def _notes(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
         yield from pen.wrapped(note, first=f"{INDENT}- ", rest=INDENT * 2)
 
 
-def _verdict(analysis: RunAnalysis, pen: _Pen) -> Iterator[str]:
+def _verdict(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     for reason in story.reasons(analysis):
         yield from pen.wrapped(reason, first="", rest=INDENT)
     styles = {0: ("bold", "green"), 3: ("bold", "red")}.get(

@@ -18,7 +18,7 @@ from analysis.report.plots.gallery import (
 from analysis.report.terminal import render_summary
 from analysis.results import RunAnalysis
 
-_SUMMARY_WIDTH: Final = 100
+SUMMARY_WIDTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def write_reports(record: RunRecord, analysis: RunAnalysis, directory: Path) -> 
     plots.mkdir(parents=True, exist_ok=True)
     for name in PICTURE_NAMES:
         if name in pictures:
-            _replace(plots / f"{name}.png", as_png(pictures[name]))
+            replace_file(plots / f"{name}.png", as_png(pictures[name]))
         else:
             (plots / f"{name}.png").unlink(missing_ok=True)
     svgs = {name: as_inline_svg(figure, name) for name, figure in pictures.items()}
@@ -56,16 +56,16 @@ def write_reports(record: RunRecord, analysis: RunAnalysis, directory: Path) -> 
         summary=directory / "summary.txt",
         plots=tuple(plots / f"{name}.png" for name in pictures),
     )
-    summary = render_summary(analysis, colour=False, width=_SUMMARY_WIDTH)
-    _replace(paths.summary, f"{summary}\n".encode())
+    summary = render_summary(analysis, colour=False, width=SUMMARY_WIDTH)
+    replace_file(paths.summary, f"{summary}\n".encode())
     json = dumps(analysis_as_json(analysis), indent=2, ensure_ascii=False, allow_nan=False)
-    _replace(paths.json, f"{json}\n".encode())
-    _replace(paths.junit, junit_xml(analysis).encode())
-    _replace(paths.html, render_html(analysis, svgs).encode())
+    replace_file(paths.json, f"{json}\n".encode())
+    replace_file(paths.junit, junit_xml(analysis).encode())
+    replace_file(paths.html, render_html(analysis, svgs).encode())
     return paths
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
     beside = path.with_name(f".{path.name}.tmp")
     beside.write_bytes(content)

@@ -6,6 +6,8 @@ from typing import NoReturn
 
 import click
 
+from harness.cli.compare import compare_command
+from harness.cli.history import history_command
 from harness.cli.local import local_group
 from harness.cli.report import report_command
 from harness.cli.run import run_command
@@ -27,6 +29,8 @@ def app(debug: bool) -> None:
 
 app.add_command(run_command)
 app.add_command(report_command)
+app.add_command(compare_command)
+app.add_command(history_command)
 app.add_command(validate_command)
 app.add_command(worker_command)
 app.add_command(local_group)

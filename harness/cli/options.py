@@ -1,6 +1,7 @@
 """Options that several commands share, so that they read and behave alike everywhere."""
 
 import ipaddress
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,27 @@ overrides = click.option(
 as_json = click.option(
     "--json", "json_output", is_flag=True, help="Print machine-readable JSON on standard output."
 )
+
+
+class Percentage(click.ParamType[float]):
+    """A share such as `5%` or `0.05`, above 0 and below 1; gives the fraction."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The fraction of what was typed, or of a default."""
+        text = str(value).strip()
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError:
+            number = math.nan
+        fraction = number / 100 if text.endswith("%") else number
+        if not 0 < fraction < 1:
+            self.fail(f"'{value}' is no share such as 5% or 0.05.", param, ctx)
+        return fraction
+
 
 _FLEET_OPTIONS = (
     click.option(

@@ -1,21 +1,17 @@
 """`headroom report`: the analysis of a recorded run, made again from its files alone."""
 
 import json
-import os
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import as_json
+from harness.cli.terminal import terminal_settings
 
 if TYPE_CHECKING:
     from analysis.report.write import ReportPaths
     from analysis.results import RunAnalysis
-
-WIDEST_COLUMNS = 100  # wider tables are harder to read, not easier
 
 
 @click.command("report")
@@ -40,8 +36,6 @@ def show_report(analysis: "RunAnalysis", paths: "ReportPaths", *, json_output: b
     if json_output:
         click.echo(json.dumps(analysis_as_json(analysis), indent=2))
         return analysis.verdict.exit_code
-    columns = min(shutil.get_terminal_size((WIDEST_COLUMNS, 24)).columns, WIDEST_COLUMNS)
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(render_summary(analysis, colour=colour, width=columns))
+    click.echo(render_summary(analysis, **terminal_settings()))
     click.echo(f"\nReport: {paths.html}")
     return analysis.verdict.exit_code

@@ -24,7 +24,8 @@ def headroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("run",), ("report",), ("validate",), ("local",), ("worker",)]
+    "command",
+    [(), ("run",), ("report",), ("compare",), ("history",), ("validate",), ("local",), ("worker",)],
 )
 def test_every_command_has_help(command: tuple[str, ...]) -> None:
     answer = headroom(*command, "--help")

@@ -245,4 +245,4 @@ def test_validate_says_what_will_be_sent(tmp_path: Path, kind: str, told: str) -
     answer = CliRunner().invoke(validate_command, [str(write(tmp_path, kind))])
 
     assert answer.exit_code == 0
-    assert answer.stdout.endswith(told)
+    assert told in answer.stdout

@@ -1,0 +1,159 @@
+"""A picture of a comparison: every gate metric's change with its interval, against the margin."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from analysis.calls import Floats
+from analysis.comparison_results import Comparison, MetricComparison
+from analysis.report import words
+from analysis.report.comparison import tables
+from analysis.report.plots.drawing import (
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    SHADE,
+    VERMILLION,
+    Key,
+    heading,
+    new_figure,
+    printable,
+    say,
+    title,
+)
+
+_COLOURS: Final = {"pass": GREEN, "regression": VERMILLION, "inconclusive": ORANGE}
+_MARKERS: Final = {"pass": "o", "regression": "X", "inconclusive": "D"}
+_KEYS: Final = (
+    Key("pass", "●", GREEN),
+    Key("regression", "✗", VERMILLION),
+    Key("inconclusive", "◆", ORANGE),
+    Key("single contender run", "○", FAINT),
+    Key("worse than the margin", "■", SHADE),
+)
+_WIDTH_IN: Final = 9.4
+_ROW_IN: Final = 0.42
+_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 2.75, 1.75, 0.95, 0.5, 0.75
+_COARSE_TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_TICK_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+_MOST_TICKS: Final = 9
+
+
+def draw_forest(comparison: Comparison) -> Figure:
+    """Ratios above, on a logarithmic axis; differences of shares below."""
+    known = [each for each in comparison.gate if words.is_known(each.change.value)]
+    panels = [
+        rows
+        for rows in (
+            [each for each in known if not each.metric.is_share],
+            [each for each in known if each.metric.is_share],
+        )
+        if rows
+    ]
+    heights = [_ROW_IN * (len(rows) + 0.4) for rows in panels] or [1.2]
+    height_in = _TOP_IN + sum(heights) + _GAP_IN * (len(heights) - 1) + _BOTTOM_IN
+    figure = new_figure(_WIDTH_IN, height_in)
+    title(figure, comparison.sentence.split(";", maxsplit=1)[0].rstrip("."))
+    top_in = height_in - _TOP_IN
+    for place, (rows, panel_in) in enumerate(zip(panels or [[]], heights, strict=True)):
+        axes = _axes(figure, top_in - panel_in, panel_in, height_in)
+        top_in -= panel_in + _GAP_IN
+        if not rows:
+            axes.set_xticks([])
+            say(axes, "nothing was compared")
+            return figure
+        _draw_panel(axes, rows, comparison)
+        if place == 0:
+            verdicts = {each.verdict for each in known}
+            heading(axes, "", *(key for key in _KEYS if key.text not in _COLOURS.keys() - verdicts))
+    return figure
+
+
+def _axes(figure: Figure, bottom_in: float, panel_in: float, height_in: float) -> Axes:
+    return figure.add_axes(
+        (
+            _LEFT_IN / _WIDTH_IN,
+            bottom_in / height_in,
+            1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
+            panel_in / height_in,
+        ),
+        facecolor="none",
+    )
+
+
+def _draw_panel(axes: Axes, rows: Sequence[MetricComparison], comparison: Comparison) -> None:
+    is_share = rows[0].metric.is_share
+    nothing = 0.0 if is_share else 1.0
+    margin = comparison.share_margin if is_share else 1 + comparison.margin
+    shown = [v for each in rows for v in (each.change.low, each.change.high, each.change.value)]
+    dots = [_run_changes(each) for each in rows]
+    shown += [margin, nothing, *np.concatenate(dots).tolist()]
+    _limits(axes, [v for v in shown if words.is_known(v)], is_share=is_share)
+    axes.axvspan(margin, axes.get_xlim()[1], color=SHADE, zorder=0)
+    axes.axvline(nothing, color=INK, linewidth=1)
+    axes.axvline(margin, color=INK, linewidth=1, linestyle=(0, (5, 3)))
+    for y, (each, runs) in enumerate(zip(reversed(rows), reversed(dots), strict=True)):
+        _draw_row(axes, y, each, runs)
+    axes.set_yticks(range(len(rows)), [printable(each.metric.name) for each in reversed(rows)])
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel(
+        "contender minus baseline (percentage points)" if is_share else "contender / baseline"
+    )
+
+
+def _draw_row(axes: Axes, y: int, each: MetricComparison, runs: Floats) -> None:
+    colour = _COLOURS.get(each.verdict, FAINT)
+    change = each.change
+    axes.plot(runs, np.full(len(runs), y - 0.26), "o", mfc="none", color=FAINT, ms=3, lw=0)
+    if words.is_known(change.low) and words.is_known(change.high):
+        axes.hlines(y, change.low, change.high, color=colour, linewidth=2.4)
+    axes.plot(change.value or 0.0, y, _MARKERS.get(each.verdict, "o"), color=colour, ms=8)
+    axes.annotate(
+        tables.change(each.metric, change),
+        (1, y),
+        (8, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        annotation_clip=False,
+    )
+
+
+def _run_changes(each: MetricComparison) -> Floats:
+    """Every contender run against the baseline's median."""
+    centre, values = each.baseline.value or 0.0, np.array(each.contender_values)
+    return values - centre if each.metric.is_share else values[values > 0] / centre
+
+
+def _limits(axes: Axes, values: Sequence[float], *, is_share: bool) -> None:
+    low, high = min(values), max(values)
+    if is_share:
+        room = (high - low) * 0.08
+        axes.set_xlim(low - room, high + room)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:+.3g}" if x else "0"))
+        return
+    room = (high / low) ** 0.08
+    axes.set_xscale("log")
+    axes.set_xlim(low / room, high * room)
+    axes.xaxis.set_major_locator(FixedLocator(_ratio_ticks(low / room, high * room)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+
+
+def _ratio_ticks(low: float, high: float) -> list[float]:
+    """Round ratios between the ends, 1 among them if it is there."""
+    fine = [step for step in _TICK_STEPS if (high - low) / step <= _MOST_TICKS]
+    if not fine:
+        return [tick for tick in _COARSE_TICKS if low <= tick <= high]
+    first, last = int(np.ceil(low / fine[0])), int(np.floor(high / fine[0]))
+    return [round(number * fine[0], 2) for number in range(first, last + 1)]

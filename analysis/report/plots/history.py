@@ -1,0 +1,133 @@
+"""A picture of a history: every metric over the runs, its levels, and where they changed."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.comparison_results import ChangePoint, ComparedRun, History, MetricHistory
+from analysis.report.comparison import tables
+from analysis.report.plots.drawing import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    VERMILLION,
+    Key,
+    Labels,
+    heading,
+    new_figure,
+    say,
+    title,
+)
+
+_WIDTH_IN: Final = 9.4
+_PANEL_IN, _GAP_IN, _TOP_IN, _BOTTOM_IN = 1.25, 0.5, 1.15, 0.6
+_LEFT_IN, _RIGHT_IN = 0.9, 0.35
+_SCALES: Final = {"s": (1000.0, "ms"), "fraction": (100.0, "%"), "1/s": (1.0, "1/s")}
+_LEAST_SHARE_PERCENT: Final = 0.1  # a panel of no errors still needs an axis
+_FIRST_KEYS: Final = (Key("one run", "●", BLUE), Key("level", "━", INK))
+_KEYS: Final = {
+    True: Key("for the worse", "╌╌", VERMILLION),
+    False: Key("for the better", "╌╌", GREEN),
+}
+_OFFSETS: Final = tuple((x, y) for y in (0, 12, -12, 24, -24) for x in (6, -6))
+
+
+def draw_history(history: History) -> Figure:
+    """One panel per metric, all over the same runs in the order of time."""
+    metrics = [metric for metric in history.metrics if metric.values]
+    count = max(len(metrics), 1)
+    height_in = _TOP_IN + count * _PANEL_IN + (count - 1) * _GAP_IN + _BOTTOM_IN
+    figure = new_figure(_WIDTH_IN, height_in)
+    title(figure, history.sentence.rstrip("."))
+    places = {run.run_id: place for place, run in enumerate(history.runs, start=1)}
+    for row in range(count):
+        bottom_in = height_in - _TOP_IN - row * (_PANEL_IN + _GAP_IN) - _PANEL_IN
+        axes = figure.add_axes(
+            (
+                _LEFT_IN / _WIDTH_IN,
+                bottom_in / height_in,
+                1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
+                _PANEL_IN / height_in,
+            ),
+            facecolor="none",
+        )
+        if not metrics:
+            axes.set_xticks([])
+            say(axes, "nothing to show")
+            return figure
+        axes.set_xlim(0.4, len(history.runs) + 0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        _draw_metric(axes, metrics[row], places, _FIRST_KEYS if row == 0 else ())
+        if row == 0:
+            _name_versions(axes, history.runs)
+        if row < count - 1:
+            axes.tick_params(labelbottom=False)
+    axes.set_xlabel("run, in the order of time")
+    return figure
+
+
+def _draw_metric(
+    axes: Axes, metric: MetricHistory, places: dict[str, int], keys: Sequence[Key]
+) -> None:
+    scale, unit = _SCALES[metric.metric.unit]
+    if metric.metric.unit == "s" and max(metric.values) >= 1:
+        scale, unit = 1.0, "s"
+    x = np.array([places[run.run_id] for run in metric.runs])
+    y = scale * np.array(metric.values)
+    axes.plot(x, y, "o", color=BLUE, ms=4.5, lw=0, zorder=2.5)
+    borders = [0, *(point.index for point in metric.change_points), len(x)]
+    for begin, end in pairwise(borders):
+        axes.hlines(np.median(y[begin:end]), x[begin] - 0.5, x[end - 1] + 0.5, color=INK, lw=1.3)
+    room = max(float(np.ptp(y)), 0.02 * float(np.abs(y).max()), _LEAST_SHARE_PERCENT)
+    axes.set_ylim(y.min() - 0.15 * room, y.max() + 0.3 * room)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_ylabel(unit)
+    labels = Labels(axes)
+    labels.keep_clear(zip(x.tolist(), y.tolist(), strict=True), radius_px=4)
+    for point in metric.change_points:
+        _mark(axes, labels, metric, point, x)
+    kinds = {point.is_worse for point in metric.change_points}
+    heading(
+        axes, metric.metric.name, *keys, *(_KEYS[kind] for kind in (True, False) if kind in kinds)
+    )
+
+
+def _mark(
+    axes: Axes, labels: Labels, metric: MetricHistory, point: ChangePoint, x: NDArray[np.int64]
+) -> None:
+    colour = VERMILLION if point.is_worse else GREEN
+    at = (x[point.index - 1] + x[point.index]) / 2
+    axes.axvline(at, color=colour, linewidth=1.4, linestyle=(0, (5, 3)))
+    text = tables.change(metric.metric, point.change).split(" (", maxsplit=1)[0]
+    low, high = axes.get_ylim()
+    labels.add(
+        text if metric.metric.is_share else f"x {text}",
+        (at, low + 0.88 * (high - low)),
+        colour,
+        _OFFSETS,
+    )
+
+
+def _name_versions(axes: Axes, runs: Sequence[ComparedRun]) -> None:
+    """Write the Airflow version above the run that is the first to have it."""
+    before = None
+    for place, run in enumerate(runs, start=1):
+        if run.airflow_version != before:
+            axes.annotate(
+                f"Airflow {run.airflow_version or 'unknown'}",
+                (place - 0.5, 1),
+                (2, 21),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                color=FAINT,
+                fontsize=8.5,
+                annotation_clip=False,
+            )
+            before = run.airflow_version

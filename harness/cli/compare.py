@@ -1,0 +1,111 @@
+"""`headroom compare`: did the contender make it worse than the baseline?"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harness.cli.options import Percentage, as_json
+from harness.cli.terminal import terminal_settings
+from harness.errors import RecordError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SIDES = ("--baseline", "--contender")
+
+
+class _SidesOfManyRuns(click.Command):
+    """Lets `--baseline` and `--contender` take as many directories as a shell's `*` gives them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_one_each(args)))
+
+
+def _one_each(arguments: Iterable[str]) -> Iterator[str]:
+    """`--baseline a b` as `--baseline a --baseline b`; the command has no other arguments."""
+    side, is_first = "", False
+    for argument in arguments:
+        if argument.startswith("-"):
+            side, is_first = (argument, True) if argument in _SIDES else ("", False)
+        elif side and not is_first:
+            yield side
+        else:
+            is_first = False
+        yield argument
+
+
+def _side(name: str, what: str) -> Callable[[Command], Command]:
+    return click.option(
+        name,
+        metavar="DIR...",
+        multiple=True,
+        required=True,
+        type=click.Path(path_type=Path),
+        help=f"Runs of {what}: run directories, or directories that hold them.",
+    )
+
+
+@click.command("compare", cls=_SidesOfManyRuns)
+@_side("--baseline", "what is known")
+@_side("--contender", "what is new")
+@click.option(
+    "--margin",
+    metavar="SHARE",
+    type=Percentage(),
+    default="5%",
+    show_default=True,
+    help="How much worse a metric of the gate may get.",
+)
+@as_json
+@click.option(
+    "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML to FILE."
+)
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the report (HTML, JSON, JUnit, text, plot) into DIR.",
+)
+def compare_command(
+    baseline: tuple[Path, ...],
+    contender: tuple[Path, ...],
+    margin: float,
+    json_output: bool,
+    junit: Path | None,
+    output: Path | None,
+) -> int:
+    """Compare two sets of runs, such as those of two Airflow versions.
+
+    Each run counts once. Make at least 5 or 6 of each side, taking turns, with the same scenario;
+    unlike runs are refused.
+
+    Exit codes: 0 pass, 4 regression, 5 inconclusive or not comparable.
+    """
+    from analysis.report.as_json import as_json as plain
+    from analysis.report.comparison.junit import comparison_junit_xml
+    from analysis.report.comparison.terminal import render_comparison
+    from harness.run.comparing import compare_directories, write_files
+
+    comparison = compare_directories(baseline, contender, margin=margin)
+    if json_output:
+        click.echo(json.dumps(plain(comparison), indent=2))
+    else:
+        click.echo(render_comparison(comparison, **terminal_settings()))
+    if junit is not None:
+        _write_text(junit, comparison_junit_xml(comparison))
+    if output is not None:
+        from analysis.report.comparison.write import write_comparison
+
+        page = write_files(write_comparison, comparison, output)
+        if not json_output:
+            click.echo(f"\nReport: {page}")
+    return comparison.exit_code
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise RecordError(f"Cannot write {path}: {exc.strerror}; give another file.") from exc
