@@ -42,6 +42,7 @@ LAG_LIMIT_OF_SLO = 0.1
 UNSENT_LIMIT = 0.001
 CPU_LIMIT = 0.8
 STALLED_LIMIT = 0.01
+STALLED_BEYOND_EXCUSE = 0.1
 
 LESS_LOAD_EACH = "use more load processes (--processes N) or a lower rate"
 
@@ -71,10 +72,13 @@ def generator_reason(
         slos: the lines of the SLO.
         judged: their results, in the same order.
     """
+    stalled = _stalled(figures.use, slos)
     certain = _lost_users(figures) or _lost(figures) or _busy(figures.use)
+    if not certain and (figures.use.stalled_fraction or 0.0) >= STALLED_BEYOND_EXCUSE:
+        certain = stalled
     if certain:
         return certain
-    late = _stalled(figures.use, slos) or _late(figures.lag_p99_s, slos)
+    late = stalled or _late(figures.lag_p99_s, slos)
     if late and not _slow_without_us(figures, window, slos):
         return late
     return "" if _broken_by_sent_calls(slos, judged) else _unsent(figures)

@@ -74,6 +74,7 @@ class GeneratorStatus:
     in_flight: int
     rate_per_s: float  # calls sent per second since the line before
     cpu_fraction: float  # of one core, since the line before; of the busiest process that sends
+    workers_lost: int = 0
 
 
 class Generator:

@@ -35,6 +35,10 @@ class Carrier(Protocol):
     def in_flight(self) -> int:
         """Calls that have not ended, as far as known."""
 
+    @property
+    def workers_lost(self) -> int:
+        """Processes that sent and are gone."""
+
     def prepare(self) -> None:
         """Get ready for the first phase.
 

@@ -53,6 +53,8 @@ DEFAULT_SCENARIO = "scenarios/smoke.toml"
 
 logger = logging.getLogger(__name__)
 
+follow_parent()  # already now: a worker may wait long for its master
+
 
 class CallFailedError(Exception):
     """What Locust's statistics show for a call that did not end well."""
@@ -83,7 +85,6 @@ def add_options(parser: ArgumentParser, **_: Any) -> None:
 @events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
     """Find out what this process is to do, and do it whenever Locust starts a test."""
-    follow_parent()
     if isinstance(environment.runner, WorkerRunner):
         _be_a_worker(environment)
         return

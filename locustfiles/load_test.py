@@ -180,4 +180,5 @@ class LoadTest:
             in_flight=self._carrier.in_flight,
             rate_per_s=rate_per_s,
             cpu_fraction=cpu_fraction,
+            workers_lost=self._carrier.workers_lost,
         )

@@ -20,6 +20,7 @@ MANY_ROWS = 256  # are written at once: turning thousands into columns would sta
 class LoneCarrier:
     """See `locustfiles.direction.Carrier`."""
 
+    workers_lost = 0
     lead_in_s = 0.05  # the first arrivals are drawn before they are due
 
     def __init__(

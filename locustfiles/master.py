@@ -106,6 +106,11 @@ class MasterCarrier:
         """See `Carrier`."""
         return sum(worker.in_flight for worker in self._force.present())
 
+    @property
+    def workers_lost(self) -> int:
+        """See `Carrier`."""
+        return sum(bool(worker.lost) for worker in self.workers.values())
+
     def prepare(self) -> None:
         """See `Carrier`.
 

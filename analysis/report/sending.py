@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from analysis.generator_health import NOT_COUNTED
+from analysis.generator_limits import UNSENT_LIMIT
 from analysis.report import words
 from analysis.results import GeneratorHealth, RetryResult, RunAnalysis
 
@@ -16,7 +17,9 @@ def load(analysis: RunAnalysis) -> str:
 def generator(health: GeneratorHealth) -> str:
     """The verdict on the load generator, with the figures it rests on: "fine (lag p99 2 ms)"."""
     if health.ok:
-        verdict = "fine"
+        # Judged all the same, because it can only have made the result look better.
+        within = health.unsent <= UNSENT_LIMIT * health.arrivals
+        verdict = "fine" if within else "within its limits where the verdict rests on it"
     elif health.reasons == (NOT_COUNTED,):
         verdict = "not known to be fine"
     else:

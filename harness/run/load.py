@@ -48,10 +48,15 @@ def carry_load(
     longest_s = generator.longest_start_s + longest_load_s(recording.scenario, drain_s)
     give_up_at_s = time.monotonic() + longest_s
     ending: Ending | None = None
+    lost = 0
     generator.start()
     try:
         while generator.is_running():
-            _look(generator.latest(), watch, recording, narrator)
+            status = generator.latest()
+            _look(status, watch, recording, narrator)
+            if status is not None and status.workers_lost > lost:
+                lost = status.workers_lost
+                narrator.note(_loss_of_workers(lost))
             reason = generator.trouble() or _reason_to_stop(watch, give_up_at_s)
             if reason:
                 _tell(reason, recording, narrator)
@@ -92,6 +97,12 @@ def _reason_to_stop(watch: Watch, give_up_at_s: float) -> str:
     if time.monotonic() > give_up_at_s:
         return "The load generator was stopped: it ran on long after its schedule."
     return ""
+
+
+def _loss_of_workers(lost: int) -> str:
+    share = "Its share of this stage is" if lost == 1 else "Their shares of their stages are"
+    processes = "A load process is" if lost == 1 else f"{lost} load processes are"
+    return f"{processes} lost. {share} recorded as unsent; later stages go to those that are left."
 
 
 def record_environment_events(events: Sequence[dict[str, object]], recording: Recording) -> None:

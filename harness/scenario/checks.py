@@ -54,6 +54,11 @@ def _check_traffic(scenario: "Scenario") -> None:
             'question.ask = "capacity" cannot be answered by traffic.arrivals = "closed": users '
             "who wait for answers never offer more than the environment takes"
         )
+    if traffic.retries == "adaptive" and scenario.question.ask == "capacity":
+        raise ValueError(
+            'question.ask = "capacity" cannot be answered with traffic.retries = "adaptive", which '
+            "sends less by itself when it is throttled; choose another mode, or ask a check"
+        )
     if is_closed and traffic.think_time_s is None:
         raise ValueError('traffic.think_time_s is missing, which traffic.arrivals = "closed" needs')
     if not is_closed and traffic.think_time_s is not None:

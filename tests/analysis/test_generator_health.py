@@ -128,6 +128,12 @@ def test_reports_of_version_1_have_neither_a_worker_nor_stalls() -> None:
         pytest.param(
             SLOW, {"stalled_fraction": 0.03}, "stood still", id="nobody knows how long they were"
         ),
+        pytest.param(
+            SLOW,
+            {"stalled_fraction": 0.1, "longest_stall_s": 0.11},
+            "stood still",
+            id="a call lives through many stalls",
+        ),
         pytest.param(SLOW, {"lost": 2}, "were lost", id="lost calls may be the slow ones"),
         pytest.param(
             HELD,

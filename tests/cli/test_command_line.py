@@ -94,7 +94,7 @@ def test_validate_speaks_json() -> None:
 def test_validate_tells_how_long_recoveries_may_make_it() -> None:
     answer = headroom("validate", "scenarios/quickstart.toml")
 
-    assert "up to 40 s more of light load, 6 calls/s; at most 330 s of load in all." in (
+    assert "up to 40 s more of light load, 6 calls/s; at most 327 s of load in all." in (
         answer.stdout
     )
     assert "Warning" not in answer.stdout

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.compute as pc
 import pytest
 
 from analysis.records.reader import read_run
@@ -39,7 +40,10 @@ def test_the_quickstart_answers_with_a_scale_out_on_the_way() -> None:
     assert f"{report['sizing']['target']['webservers']} webservers" in answer.stdout
     assert report["capacity"]["stopped_by_stage"] is not None
     requests = read_run(latest).requests
-    assert sorted(requests["arrival"].to_pylist()) == list(range(requests.num_rows))
+    of_stages = requests.filter(pc.greater_equal(requests["stage"], 0))  # not of recoveries
+    assert sorted(of_stages["arrival"].to_pylist()) == list(range(of_stages.num_rows))
+    assert report["recoveries"][-1]["after_stage"] == report["capacity"]["stopped_by_stage"]
+    assert report["generator"]["ok"] is True
     processes = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in processes if "run-headroom-quickstart" in " ".join(line)]
 

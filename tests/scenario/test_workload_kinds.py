@@ -246,3 +246,11 @@ def test_validate_says_what_will_be_sent(tmp_path: Path, kind: str, told: str) -
 
     assert answer.exit_code == 0
     assert told in answer.stdout
+
+
+def test_a_client_that_slows_down_by_itself_measures_no_capacity(tmp_path: Path) -> None:
+    overrides = ("traffic.transport=boto3", "traffic.retries=adaptive")
+    path = write(tmp_path, "poisson")
+    assert load_scenario(path, overrides=overrides).traffic.retries == "adaptive"
+    with pytest.raises(ScenarioError, match='cannot be answered with'):
+        load_scenario(path, overrides=(*overrides, "question.ask=capacity"))
