@@ -18,7 +18,7 @@ test: $(VENV)/dev.done  ## all checks and tests, real Airflow included
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m 'not slow and not airflow' -n 2
-	$(BIN)/pytest -m 'slow and not airflow' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'slow and not airflow' -n 3 --dist loadfile
 	$(BIN)/pytest -m airflow
 
 test-fast: $(VENV)/dev.done  ## the tests that take seconds

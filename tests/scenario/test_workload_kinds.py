@@ -252,5 +252,5 @@ def test_a_client_that_slows_down_by_itself_measures_no_capacity(tmp_path: Path)
     overrides = ("traffic.transport=boto3", "traffic.retries=adaptive")
     path = write(tmp_path, "poisson")
     assert load_scenario(path, overrides=overrides).traffic.retries == "adaptive"
-    with pytest.raises(ScenarioError, match='cannot be answered with'):
+    with pytest.raises(ScenarioError, match="cannot be answered with"):
         load_scenario(path, overrides=(*overrides, "question.ask=capacity"))

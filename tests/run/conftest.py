@@ -1,0 +1,44 @@
+"""What whole runs against simulated webservers are given."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SCENARIO = """
+slo = ["p95(latency) < 500ms", "rate(errors) < 1%"]
+[question]
+ask = "check"
+[environment]
+kind = "simulated"
+name = "{name}"
+min_webservers = 2
+max_webservers = 3
+[traffic]
+seed = 3
+[traffic.mix]
+health = 1
+list_dags = 1
+get_dag_run = 1
+trigger_dag_run = 1
+[[stages]]
+name = "steady"
+rate_per_s = 10
+duration_s = {duration_s}
+[recovery]
+longest_s = 0
+[limits]
+max_rate_per_s = 400
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "short.toml"
+    path.write_text(SCENARIO.format(name=f"test-{os.getpid()}", duration_s=12))
+    return path
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}

@@ -1,0 +1,86 @@
+"""Whole runs in which something ends that should not: a process, the metrics, the environment."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from whole_runs import kill_one, run, start, wait_for_load
+
+from analysis.records.reader import read_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def test_a_killed_run_is_analysed_and_marked_incomplete(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+    time.sleep(3)
+
+    process.kill()
+    process.communicate()
+    time.sleep(4)  # the generator notices that its parent is gone, and ends too
+    answer = run("report", str(directory), "--json", cwd=tmp_path, variables=variables)
+
+    report = json.loads(answer.stdout)
+    assert answer.returncode == 5, answer.stderr
+    assert report["complete"] is False
+    assert read_run(directory).requests.num_rows > 10
+
+    # Nothing is in the way of a second run.
+    second = run("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
+    assert second.returncode == 0, second.stderr
+
+
+def test_cloudwatch_refusing_costs_the_metrics_but_not_the_run(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+
+    kill_one(tmp_path / "cache", "harness.local.metrics_server")
+    output, _ = process.communicate(timeout=120)
+
+    events = read_run(directory).events
+    assert process.returncode == 0, output
+    assert any(event["kind"] == "metrics_gap" for event in events)
+
+
+def test_an_environment_that_dies_is_not_blamed_on_the_network(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+
+    kill_one(tmp_path / "cache", "harness.local.daemon")
+    output, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 5, output
+    assert "The local environment ended during the load; its logs in" in output
+    assert json.loads((directory / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_ctrl_c_while_late_metrics_are_read_still_reports(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    process = start(
+        "run",
+        str(scenario),
+        "--set",
+        "stages=[{rate_per_s=10, duration_s=3}]",
+        cwd=tmp_path,
+        variables=variables,
+    )
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            if "Reading the last metrics" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output = lines.read()
+
+    assert process.wait(60) == 130, output
+    assert "Report:" in output
