@@ -157,7 +157,8 @@ def main() -> int:
             with fast_server(
                 core,
                 delay_s=SERVICE_S,
-                freeze_after_s=duration_s / 3,
+                # Between two constant arrivals: one that comes with the freeze is a toss of a coin.
+                freeze_after_s=duration_s / 3 + 0.5 / RATE_PER_S,
                 freeze_s=freeze_s(duration_s),
             ) as server:
                 if side == LOCUST:
