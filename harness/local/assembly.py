@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from harness.local.autoscaler import Autoscaler
+from analysis.policy.rule import ScalingRule
 from harness.local.backend import Backend
 from harness.local.control import Control
 from harness.local.endpoints import Endpoints
@@ -203,8 +203,8 @@ def _new_control(
             clock=time.monotonic,
         ),
         publisher=publisher,
-        autoscaler=Autoscaler(
-            settings.autoscaler,
+        rule=ScalingRule(
+            settings.autoscaler.as_policy(),
             min_webservers=settings.min_webservers,
             max_webservers=settings.max_webservers,
         ),

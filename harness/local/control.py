@@ -1,4 +1,4 @@
-"""The loop that measures every period, publishes it, and lets the autoscaler decide.
+"""The loop that measures every period, publishes it, and lets the scaling rule decide.
 
 Periods start at whole multiples of their length on the wall clock, as CloudWatch has them.
 """
@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from harness.local.autoscaler import Autoscaler, Decision, Observation
+from analysis.policy.rule import Decision, Observation, ScalingRule
 from harness.local.events import Emit
 from harness.local.fleet import Fleet
 from harness.local.meter import Meter, Sample
@@ -28,7 +28,7 @@ class Control:
         fleet: Fleet,
         meter: Meter,
         publisher: MetricsPublisher,
-        autoscaler: Autoscaler,
+        rule: ScalingRule,
         period_s: int,
         emit: Emit,
         wall_clock: Callable[[], float] = time.time,
@@ -36,7 +36,7 @@ class Control:
         self._fleet = fleet
         self._meter = meter
         self._publisher = publisher
-        self._autoscaler = autoscaler
+        self._rule = rule
         self._period_s = period_s
         self._emit = emit
         self._wall_clock = wall_clock
@@ -57,7 +57,7 @@ class Control:
 
     def _scale(self, now_s: float, samples: Sequence[Sample]) -> None:
         taking_calls = [sample for sample in samples if sample.takes_calls]
-        decision = self._autoscaler.observe(
+        decision = self._rule.observe(
             Observation(
                 time_s=now_s,
                 cpu_percent=tuple(sample.cpu_percent for sample in taking_calls),

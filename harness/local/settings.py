@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from analysis.policy.parameters import PolicyParameters
 from harness.local.airflow_versions import known_versions
 
 Positive = Annotated[float, Field(gt=0)]
@@ -91,6 +92,10 @@ class AutoscalerSettings(Settings):
         if self.datapoints_to_alarm > self.evaluation_periods:
             raise ValueError("datapoints_to_alarm must not exceed evaluation_periods")
         return self
+
+    def as_policy(self) -> PolicyParameters:
+        """The same for `analysis.policy`."""
+        return PolicyParameters(**self.model_dump())
 
 
 class MetricsSettings(Settings):

@@ -1,18 +1,14 @@
 """From run directories to a comparison or a history, and to its files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from analysis.comparison import compare_runs
 from analysis.comparison_results import Comparison, History
-from analysis.errors import RecordFormatError
 from analysis.history import trace_history
-from analysis.likeness import IdentifiedRun, identity_of
-from analysis.records.reader import read_run
-from analysis.records.schema import MANIFEST_FILE
-from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
 from harness.errors import RecordError
+from harness.run.directories import analysed_runs
 
 Result = TypeVar("Result", Comparison, History)
 
@@ -30,7 +26,7 @@ def compare_directories(
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
-    return compare_runs(_identified(baseline), _identified(contender), margin=margin)
+    return compare_runs(analysed_runs(baseline), analysed_runs(contender), margin=margin)
 
 
 def trace_directories(directories: Sequence[Path]) -> History:
@@ -39,7 +35,7 @@ def trace_directories(directories: Sequence[Path]) -> History:
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
-    return trace_history(_identified(directories))
+    return trace_history(analysed_runs(directories))
 
 
 def write_files(write: Callable[[Result, Path], Path], result: Result, directory: Path) -> Path:
@@ -54,36 +50,3 @@ def write_files(write: Callable[[Result, Path], Path], result: Result, directory
         raise RecordError(
             f"Cannot write into {directory}: {exc.strerror}; give another directory."
         ) from exc
-
-
-def _identified(directories: Sequence[Path]) -> list[IdentifiedRun]:
-    return [_analysed(path) for path in _run_directories(directories)]
-
-
-def _run_directories(given: Sequence[Path]) -> list[Path]:
-    """Every run once, also when a link such as `runs/latest` names it a second time."""
-    found = dict.fromkeys(path.resolve() for each in given for path in _runs_in(each))
-    return list(found)
-
-
-def _runs_in(directory: Path) -> Iterator[Path]:
-    if (directory / MANIFEST_FILE).exists():
-        yield directory
-        return
-    if not directory.is_dir():
-        raise RecordError(f"There is no run directory '{directory}'.")
-    inside = sorted(path.parent for path in directory.glob(f"*/{MANIFEST_FILE}"))
-    if not inside:
-        raise RecordError(
-            f"'{directory}' is neither a run directory nor one that holds any: none has a "
-            f"{MANIFEST_FILE}."
-        )
-    yield from inside
-
-
-def _analysed(directory: Path) -> IdentifiedRun:
-    try:
-        record = read_run(directory, ANALYSED_COLUMNS)
-        return IdentifiedRun(identity_of(record), analyse_run(record))
-    except RecordFormatError as exc:
-        raise RecordError(str(exc)) from exc

@@ -2,7 +2,7 @@
 
 Documented by AWS: CPUUtilization > 70 or ActiveConnectionCount > 15 adds webservers up to the
 maximum; less traffic removes them down to the minimum. The rest follows how CloudWatch alarms with
-step scaling behave elsewhere, every number of it being a named setting (`AutoscalerSettings`):
+step scaling behave elsewhere, every number of it being a named parameter (`PolicyParameters`):
 
 - scale out: either metric is above its threshold in at least M of the last N periods;
 - scale in: both metrics are low in every one of the last `scale_in_periods` periods and nothing is
@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.local.settings import AutoscalerSettings
+from analysis.policy.parameters import PolicyParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,17 @@ class _Reading:
     connections: float | None
 
 
-class Autoscaler:
+class ScalingRule:
     """Feed it every period in order; it remembers only what the rule needs."""
 
     def __init__(
-        self, settings: AutoscalerSettings, *, min_webservers: int, max_webservers: int
+        self, policy: PolicyParameters, *, min_webservers: int, max_webservers: int
     ) -> None:
-        self._settings = settings
+        self._policy = policy
         self._min = min_webservers
         self._max = max_webservers
         self._readings: deque[_Reading] = deque(
-            maxlen=max(settings.evaluation_periods, settings.scale_in_periods)
+            maxlen=max(policy.evaluation_periods, policy.scale_in_periods)
         )
         self._last_out_s = float("-inf")
         self._last_decision_s = float("-inf")
@@ -65,14 +65,14 @@ class Autoscaler:
     def observe(self, observation: Observation) -> Decision | None:
         """Take one period into account; a decision if the rule asks for one now."""
         self._readings.append(self._read(observation))
-        if not self._settings.enabled:
+        if not self._policy.enabled:
             return None
         return self._scale_out(observation) or self._scale_in(observation)
 
     def _read(self, observation: Observation) -> _Reading:
         cpu, connections = observation.cpu_percent, observation.connections
-        over_webservers = fmean if self._settings.statistic == "Average" else max
-        per_webserver = self._settings.connections_scope == "per_webserver"
+        over_webservers = fmean if self._policy.statistic == "Average" else max
+        per_webserver = self._policy.connections_scope == "per_webserver"
         over_connections = over_webservers if per_webserver else sum
         return _Reading(
             cpu_percent=over_webservers(cpu) if cpu else None,
@@ -81,8 +81,8 @@ class Autoscaler:
 
     def _scale_out(self, observation: Observation) -> Decision | None:
         count = observation.ready_count + observation.starting_count
-        target = min(self._max, max(self._min, count + self._settings.scale_out_step))
-        cooling = observation.time_s - self._last_out_s < self._settings.scale_out_cooldown_s
+        target = min(self._max, max(self._min, count + self._policy.scale_out_step))
+        cooling = observation.time_s - self._last_out_s < self._policy.scale_out_cooldown_s
         reason = self._reason_to_scale_out()
         if reason is None or cooling or target <= count:
             return None
@@ -91,42 +91,46 @@ class Autoscaler:
 
     def _scale_in(self, observation: Observation) -> Decision | None:
         count = observation.ready_count
-        target = max(self._min, min(self._max, count - self._settings.scale_in_step))
+        target = max(self._min, min(self._max, count - self._policy.scale_in_step))
         since_s = observation.time_s - self._last_decision_s
-        cooling = since_s < self._settings.scale_in_cooldown_s
+        cooling = since_s < self._policy.scale_in_cooldown_s
         if observation.starting_count or cooling or target >= count or not self._is_quiet():
             return None
         self._last_decision_s = observation.time_s
-        settings = self._settings
+        policy = self._policy
         return Decision(
             count,
             target,
-            f"CPUUtilization < {settings.scale_in_cpu_below_percent:g} and ActiveConnectionCount"
-            f" < {settings.scale_in_connections_below:g} for {settings.scale_in_periods} periods",
+            f"CPUUtilization < {policy.scale_in_cpu_below_percent:g} and ActiveConnectionCount"
+            f" < {policy.scale_in_connections_below:g} for {policy.scale_in_periods} periods",
         )
 
     def _reason_to_scale_out(self) -> str | None:
-        settings = self._settings
-        window = list(self._readings)[-settings.evaluation_periods :]
+        policy = self._policy
+        window = list(self._readings)[-policy.evaluation_periods :]
         for name, threshold, values in (
-            ("CPUUtilization", settings.cpu_above_percent, [r.cpu_percent for r in window]),
-            ("ActiveConnectionCount", settings.connections_above, [r.connections for r in window]),
+            ("CPUUtilization", policy.cpu_above_percent, [r.cpu_percent for r in window]),
+            (
+                "ActiveConnectionCount",
+                policy.connections_above,
+                [r.connections for r in window],
+            ),
         ):
             high = [value for value in values if value is not None and value > threshold]
-            if len(high) >= settings.datapoints_to_alarm:
+            if len(high) >= policy.datapoints_to_alarm:
                 return (
                     f"{name} {high[-1]:.1f} > {threshold:g} in {len(high)}"
-                    f" of {settings.evaluation_periods} periods"
+                    f" of {policy.evaluation_periods} periods"
                 )
         return None
 
     def _is_quiet(self) -> bool:
-        settings = self._settings
-        window = list(self._readings)[-settings.scale_in_periods :]
-        return len(window) == settings.scale_in_periods and all(
+        policy = self._policy
+        window = list(self._readings)[-policy.scale_in_periods :]
+        return len(window) == policy.scale_in_periods and all(
             r.cpu_percent is not None
             and r.connections is not None
-            and r.cpu_percent < settings.scale_in_cpu_below_percent
-            and r.connections < settings.scale_in_connections_below
+            and r.cpu_percent < policy.scale_in_cpu_below_percent
+            and r.connections < policy.scale_in_connections_below
             for r in window
         )

@@ -1,17 +1,18 @@
 """The scaling rule: each row of a table is one story, and hypothesis looks for broken promises."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.local.autoscaler import Autoscaler, Decision, Observation
-from harness.local.settings import AutoscalerSettings
+from analysis.policy.parameters import PolicyParameters
+from analysis.policy.rule import Decision, Observation, ScalingRule
 
 PERIOD_S = 5.0
 
-RULE = AutoscalerSettings(
+RULE = PolicyParameters(
     datapoints_to_alarm=2,
     evaluation_periods=3,
     scale_out_cooldown_s=10.0,
@@ -25,7 +26,7 @@ class Story:
     words: str
     periods: list[tuple[float, float]]  # CPU and connections, the same on every webserver
     decided: list[tuple[int, int]]  # (period, target), with every decision carried out at once
-    changes: dict[str, object] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
     begin: int = 2
 
 
@@ -62,16 +63,16 @@ STORIES = [
 ]
 
 
-def rule(changes: dict[str, object]) -> AutoscalerSettings:
-    return AutoscalerSettings.model_validate({**RULE.model_dump(), **changes})
+def rule(changes: dict[str, Any]) -> PolicyParameters:
+    return replace(RULE, **changes)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.words)
 def test_story(story: Story) -> None:
-    autoscaler = Autoscaler(rule(story.changes), min_webservers=2, max_webservers=4)
+    scaling = ScalingRule(rule(story.changes), min_webservers=2, max_webservers=4)
     count, decided = story.begin, []
     for period, (cpu, connections) in enumerate(story.periods):
-        decision = autoscaler.observe(
+        decision = scaling.observe(
             Observation(period * PERIOD_S, (cpu,) * count, (connections,) * count, count, 0)
         )
         if decision is not None:
@@ -82,12 +83,12 @@ def test_story(story: Story) -> None:
 
 
 def decide(
-    settings: AutoscalerSettings, cpu: tuple[float, ...], connections: tuple[float, ...]
+    parameters: PolicyParameters, cpu: tuple[float, ...], connections: tuple[float, ...]
 ) -> Decision | None:
     """What is decided in the last of three such periods, or before."""
-    autoscaler = Autoscaler(settings, min_webservers=2, max_webservers=4)
+    scaling = ScalingRule(parameters, min_webservers=2, max_webservers=4)
     decisions = [
-        autoscaler.observe(Observation(at_s, cpu, connections, len(cpu), 0)) for at_s in range(3)
+        scaling.observe(Observation(at_s, cpu, connections, len(cpu), 0)) for at_s in range(3)
     ]
     return next((decision for decision in decisions if decision), None)
 
@@ -110,15 +111,15 @@ def test_reason_names_metric_value_threshold_and_periods() -> None:
 
 
 def test_starting_webservers_count_so_that_nothing_is_ordered_twice() -> None:
-    autoscaler = Autoscaler(RULE, min_webservers=2, max_webservers=3)
+    scaling = ScalingRule(RULE, min_webservers=2, max_webservers=3)
     for at_s in (0.0, 5.0, 10.0):
-        assert autoscaler.observe(Observation(at_s, (90, 90), (1, 1), 2, 1)) is None
+        assert scaling.observe(Observation(at_s, (90, 90), (1, 1), 2, 1)) is None
 
 
 def test_a_period_without_data_is_neither_high_nor_quiet() -> None:
-    autoscaler = Autoscaler(RULE, min_webservers=1, max_webservers=4)
+    scaling = ScalingRule(RULE, min_webservers=1, max_webservers=4)
     for at_s in range(0, 60, 5):
-        assert autoscaler.observe(Observation(at_s, (), (), 2, 0)) is None
+        assert scaling.observe(Observation(at_s, (), (), 2, 0)) is None
 
 
 loads = st.lists(
@@ -130,7 +131,7 @@ loads = st.lists(
     max_size=60,
 )
 rules = st.builds(
-    AutoscalerSettings,
+    PolicyParameters,
     datapoints_to_alarm=st.just(1),
     evaluation_periods=st.integers(1, 4),
     scale_out_step=st.integers(1, 5),
@@ -143,21 +144,21 @@ rules = st.builds(
 )
 
 
-@given(settings=rules, load=loads, limits=st.tuples(st.integers(1, 5), st.integers(1, 5)))
+@given(parameters=rules, load=loads, limits=st.tuples(st.integers(1, 5), st.integers(1, 5)))
 def test_promises(
-    settings: AutoscalerSettings,
+    parameters: PolicyParameters,
     load: list[tuple[float, float, int]],
     limits: tuple[int, int],
 ) -> None:
     """Within the limits, never inside a cooldown, in only when quiet, out only when high."""
     low, high = sorted(limits)
-    autoscaler = Autoscaler(settings, min_webservers=low, max_webservers=high)
+    scaling = ScalingRule(parameters, min_webservers=low, max_webservers=high)
     count, starting = low, 0
     last_out_s = last_decision_s = float("-inf")
     for period, (cpu, connections, start_periods) in enumerate(load):
         now_s = period * PERIOD_S
         ready = count - starting
-        decision = autoscaler.observe(
+        decision = scaling.observe(
             Observation(now_s, (cpu,) * ready, (connections,) * ready, ready, starting)
         )
         starting = 0
@@ -167,13 +168,13 @@ def test_promises(
         assert decision.from_count == count
         assert decision.to_count != count
         if decision.to_count > count:
-            assert now_s - last_out_s >= settings.scale_out_cooldown_s
+            assert now_s - last_out_s >= parameters.scale_out_cooldown_s
             starting = decision.to_count - count if start_periods else 0
             last_out_s = now_s
         else:
-            assert now_s - last_decision_s >= settings.scale_in_cooldown_s
-            total = connections * ready if settings.connections_scope == "total" else connections
-            assert cpu < settings.scale_in_cpu_below_percent
-            assert total < settings.scale_in_connections_below * (1 + 1e-9)
+            assert now_s - last_decision_s >= parameters.scale_in_cooldown_s
+            total = connections * ready if parameters.connections_scope == "total" else connections
+            assert cpu < parameters.scale_in_cpu_below_percent
+            assert total < parameters.scale_in_connections_below * (1 + 1e-9)
         last_decision_s = now_s
         count = decision.to_count
