@@ -6,17 +6,14 @@ A `value` of None means refused: `warnings` then says why and what would be need
 
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its confidence interval, or a refusal (value None, reason in warnings)."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    confidence: float = 0.95
-    warnings: tuple[str, ...] = ()
+from analysis.estimate import Estimate as Estimate
+from analysis.model_results import ModelCheck as ModelCheck
+from analysis.model_results import ScalabilityPoint as ScalabilityPoint
+from analysis.model_results import ScalabilityResult as ScalabilityResult
+from analysis.scaling_results import CountRow as CountRow
+from analysis.scaling_results import Elasticity as Elasticity
+from analysis.scaling_results import ScalingEvent as ScalingEvent
+from analysis.scaling_results import TransientCost as TransientCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,16 @@ class OperationStats:
     ok: int
     latency_p50_s: Estimate
     latency_p95_s: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyState:
+    """Whether a stage settled: MSER-5 over its seconds, then the trend of the rest."""
+
+    verdict: str  # steady | rising | unsteady | not_checked
+    settled_after_s: float | None  # from the stage's start; None: never, or not checked
+    trend_per_min: Estimate  # of the latency of the rest, as a fraction of its mean
+    reason: str = ""  # one sentence; "" when steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,12 @@ class StageStats:
     users: int | None = None  # of a closed workload; None: open
     generator_cpu_fraction: float | None = None  # of one core, the busiest worker's mean
     generator_stalled_fraction: float | None = None  # of the stage, the worst worker's
+    steady: SteadyState | None = None
+    trial: str = "undecided"  # pass | fail | undecided: the stage as a trial of its webserver count
+    trial_reason: str = ""  # why undecided
+    service_time_mean_s: float | None = None  # of the calls timed; None also when one was cut
+    database_cpu_percent: float | None = None  # mean over the periods inside the stage
+    database_connections_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,26 +163,10 @@ class PeriodPoint:
     achieved_per_s: float
     goodput_per_s: float
     errors_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ScalingEvent:
-    """One change of the webserver count, with what led to it.
-
-    Times are epoch seconds, None where the record does not show them: `breach_s` is the end of the
-    first period past a scale-out threshold, `decision_s` and `ready_s` are known only where the
-    environment tells (local kinds), `count_changed_s` is read from SampleCount.
-    """
-
-    from_count: int
-    to_count: int
-    load_step_s: float | None
-    breach_s: float | None
-    decision_s: float | None
-    count_changed_s: float | None
-    ready_s: float | None
-    slo_restored_s: float | None
-    reason: str = ""
+    latency_p50_s: float | None = None  # of the calls that should have started in the period
+    latency_p95_s: float | None = None
+    database_cpu_percent: float | None = None
+    database_connections: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +184,19 @@ class DemandResult:
 
 @dataclass(frozen=True, slots=True)
 class CapacityResult:
-    """The highest stage that met the SLO and what stopped the next one."""
+    """The highest stage that met the SLO and what stopped the next one.
+
+    `bottleneck` is one of throttle, webserver_cpu, connections, database, airflow, generator,
+    unknown, and not_reached when no stage broke the SLO.
+    """
 
     highest_stage: int | None  # index in stages
     highest_rate_per_s: float | None  # achieved there
     webservers: int | None  # in force there
     stopped_by_stage: int | None
-    bottleneck: (
-        str  # throttle | webserver_cpu | connections | airflow | generator | unknown | not_reached
-    )
+    bottleneck: str
     explanation: str  # one sentence with the evidence
+    rate_per_s: Estimate | None = None  # where the SLO breaks, between the stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +273,10 @@ class RunAnalysis:
     generator: GeneratorHealth
     recoveries: tuple[RecoveryResult, ...] = ()
     retries: RetryResult | None = None  # None: they were off
+    elasticity: Elasticity | None = None  # None: no metrics
+    by_webservers: tuple[CountRow, ...] = ()
+    scalability: ScalabilityResult | None = None  # None: closed, or no stage at a fixed count
+    model_checks: tuple[ModelCheck, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     events: tuple[dict[str, object], ...] = field(default=(), repr=False)
