@@ -3,8 +3,8 @@
     capacity = max { stage rate : every line of the SLO was met, over the whole stage }
 
 (Theodolite's capacity metric with the stages as load levels: Henning and Hasselbring, Empir. Softw.
-Eng. 27 (2022) 143.) A stage whose generator was past its limits is neither a pass nor a fail; an
-incomplete stage can be a fail but not a pass.
+Eng. 27 (2022) 143.) What passes, fails or is undecided: `trials.py`. The rate between the stages
+at which the SLO breaks: `crossing.py`.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ CLOSED_HAS_NO_CAPACITY = (
 THROTTLED_SHARE = 0.01  # of the calls sent
 BUSY_CPU_PERCENT = 80.0  # mean of a stage
 BUSIEST_CPU_PERCENT = 90.0  # one webserver in one period
+BUSY_DATABASE_PERCENT = 80.0  # mean of a stage
 MOST_ERRORS = 0.5
 
 
@@ -82,21 +83,26 @@ def _why_it_differed(stage: StageStats, highest: StageStats) -> str:
     return "the environment did not behave the same all the time"
 
 
-def _passed(stage: StageStats) -> bool:
-    return stage.complete and stage.generator_ok and stage.met_slo is True
-
-
-def _failed(stage: StageStats) -> bool:
-    return stage.generator_ok and stage.met_slo is False
-
-
-def _stopped(stage: StageStats, evidence: str) -> str:
+def broken_lines(stage: StageStats) -> str:
+    """The lines of the SLO that a stage broke, with what was observed."""
     broken = "; ".join(
         f"{line.slo} was {line.observed_text}" if line.observed is not None else line.reason
         for line in stage.slo
         if line.met is False
     )
-    return f"{_capital(_named(stage))} broke the SLO ({broken.rstrip('.')}): {evidence}."
+    return broken.rstrip(".")
+
+
+def _passed(stage: StageStats) -> bool:
+    return stage.trial == "pass"
+
+
+def _failed(stage: StageStats) -> bool:
+    return stage.trial == "fail"
+
+
+def _stopped(stage: StageStats, evidence: str) -> str:
+    return f"{_capital(_named(stage))} broke the SLO ({broken_lines(stage)}): {evidence}."
 
 
 def _not_stopped(
@@ -109,9 +115,7 @@ def _not_stopped(
     undecided = next((stage for stage in above if not _passed(stage)), None)
     if undecided is not None:
         reasons = [line.reason for line in undecided.slo if line.met is None and line.reason]
-        if not undecided.complete:
-            reasons.append("The stage did not run to its end.")
-        why = reasons[0] if reasons else "The SLO has no lines."
+        why = reasons[0] if reasons else undecided.trial_reason
         return None, "unknown", f"{_capital(_named(undecided))} could not be judged: {why}"
     if highest is None:
         return None, "unknown", "No stage was measured."
@@ -123,6 +127,10 @@ def _bottleneck(setting: Setting, stage: StageStats) -> tuple[str, str]:
     errors = stage.sent - stage.outcomes.get("ok", 0)
     if throttled >= THROTTLED_SHARE * stage.sent and throttled > MOST_ERRORS * errors:
         return "throttle", f"the service refused {throttled} of {stage.sent} calls (throttled)"
+    database_decides = _database_was_busy(stage) and not _cpu_was_busy(stage)
+    refused_by_airflow = stage.outcomes.get("airflow_client_error", 0) > MOST_ERRORS * errors
+    if database_decides and not refused_by_airflow:
+        return "database", _database_evidence(stage)
     if _only_errors_broke(stage) and _airflow_errors(stage) > MOST_ERRORS * errors:
         return "airflow", _airflow_evidence(stage, errors)
     if _cpu_was_busy(stage):
@@ -132,7 +140,7 @@ def _bottleneck(setting: Setting, stage: StageStats) -> tuple[str, str]:
     if _connections_were_many(setting, stage):
         return "connections", (
             f"{stage.connections_max:.0f} connections at {_cpu_words(stage)}, so calls waited for "
-            "something other than CPU, such as the database or a connection pool"
+            f"something other than CPU, such as {_waited_for(stage)}"
         )
     if stage.webserver_cpu_percent is None:
         return "unknown", "no webserver metrics were recorded to tell why"
@@ -153,6 +161,23 @@ def _airflow_evidence(stage: StageStats, errors: int) -> str:
     return f"Airflow itself answered {_airflow_errors(stage):.0f} of {errors} failed calls"
 
 
+def _database_was_busy(stage: StageStats) -> bool:
+    return (stage.database_cpu_percent or 0.0) >= BUSY_DATABASE_PERCENT
+
+
+def _database_evidence(stage: StageStats) -> str:
+    return (
+        f"the metadata database was at {stage.database_cpu_percent:.0f} % CPU while the webservers "
+        f"were at {_cpu_words(stage)}, so more webservers would not help"
+    )
+
+
+def _waited_for(stage: StageStats) -> str:
+    if stage.database_cpu_percent is None:
+        return "the database or a connection pool"
+    return f"a connection pool (the database was at {stage.database_cpu_percent:.0f} % CPU)"
+
+
 def _cpu_was_busy(stage: StageStats) -> bool:
     mean, busiest = stage.webserver_cpu_percent, stage.webserver_cpu_max_percent
     broken = [line.slo for line in stage.slo if line.met is False]
@@ -165,8 +190,12 @@ def _cpu_was_busy(stage: StageStats) -> bool:
 
 def _cpu_evidence(stage: StageStats) -> str:
     counts = sorted({count for count in (stage.webservers_min, stage.webservers_max) if count})
-    of = f" of {' to '.join(map(str, counts))} webservers" if counts else ""
-    return f"the CPU{of} was busy: {_cpu_words(stage)}"
+    noun = "webserver" if counts == [1] else "webservers"
+    of = f" of {' to '.join(map(str, counts))} {noun}" if counts else ""
+    database = ""
+    if _database_was_busy(stage):
+        database = f"; so was the metadata database, at {stage.database_cpu_percent:.0f} % CPU"
+    return f"the CPU{of} was busy: {_cpu_words(stage)}{database}"
 
 
 def _cpu_words(stage: StageStats) -> str:
@@ -185,7 +214,7 @@ def _connections_were_many(setting: Setting, stage: StageStats) -> bool:
 
 
 def _named(stage: StageStats) -> str:
-    return f"{stage_label(stage)} ({stage.rate_per_s:g} calls/s)"
+    return f"{stage_label(stage)} ({stage.rate_per_s:.4g} calls/s)"
 
 
 def _capital(sentence: str) -> str:

@@ -4,70 +4,64 @@
 
 U_t mean CPU (0..1) of the m_t webservers with V CPUs each in metric period t, X_{c,t} calls of
 operation c per second that reached a webserver in it, D_c demand (CPU-s), U0 background CPUs of one
-webserver. Solved by non-negative least squares with columns scaled to length 1.
+webserver. Which periods and how calls are counted: `demand_observations`; how it is solved and what
+the intervals are: `demand_fit`.
 
-    D_mix = sum_t (U_t m_t V - U0 m_t) T / sum_t calls_t
+    D_mix = sum_c w_c D_c,    w_c shares of the scenario's mix
     X_1 = (u V - U0) / D_mix
 
-X_1 rate of this mix that holds one webserver at the utilisation u. Its interval comes from the same
-replicates as those of D_mix and U0, which are negatively correlated, so it is narrower than theirs.
+X_1 rate of this mix that holds one webserver at the utilisation u. Where operations can be told
+apart, the mix is made of them, whatever shares the run sent. Where they cannot, a run that sent the
+mix as it is still tells D_mix by one column of all calls,
+D_mix = sum_t (U_t m_t V - U0 m_t) T / sum_t calls_t, and one that sent other shares does not.
 
-A call's work is spread evenly over [actual start, end]: across a period's border it counts in both.
-Calls refused before a webserver are left out. Periods: wholly inside the measured part of a stage,
-webserver count the same in the period before and after, CPU 5..95 % as measured and 20..70 % as
-expected from their load (only the former, with a warning, when those are too few).
-
-Intervals: circular block bootstrap over n periods (block 4, 1000 replicates, fixed seed), widened
-around the estimate by sqrt(n/(n-k)) t(0.975, n-k) / z(0.975) for k coefficients, because percentile
-intervals of few observations are too narrow.
 Sources: Zhang, Cherkasova, Smirni, ICAC 2007 (regression); Lazowska et al., Quantitative System
-Performance, 1984, ch. 3 (utilisation law); Politis and Romano 1992 (circular block bootstrap);
-Hesterberg, Am. Stat. 69 (2015) 371 (widening).
+Performance, 1984, ch. 3 (utilisation law).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import optimize, stats
 
 from analysis.calls import Calls, Floats
+from analysis.demand_fit import Fit, condition_number, crossing, fit
+from analysis.demand_observations import (
+    FEWEST_PERIODS,
+    PERIODS_FOR_TRUST,
+    Observations,
+    in_usual_range,
+    observe,
+    usable_periods,
+)
+from analysis.demand_observations import steady_periods as steady_periods
 from analysis.results import DemandResult, Estimate
 from analysis.windows import WebserverPeriod
 
 CONDITION_LIMIT = 30.0
-USUAL_CPU_PERCENT = (20.0, 70.0)
-WIDE_CPU_PERCENT = (5.0, 95.0)
-FEWEST_PERIODS = 6
-PERIODS_FOR_TRUST = 20  # with fewer, a bootstrap interval is too narrow
-REPLICATES = 1000
-BLOCK = 4
-_SHORTEST_WORK_S = 1e-6
-_LEAST_DEMAND_S = 1e-9  # a demand of 0 has no rate
+_HIGHEST_LEVERAGE = 0.99  # above it one period alone decides a coefficient
+_UNKNOWN_BACKGROUND = (
+    "The load hardly varied, so CPU that webservers use without calls is counted into the demand "
+    "of calls."
+)
+_COSTLIER_UNDER_LOAD = (
+    "CPU grew faster than the number of calls, so a call costs less than this at low rates and "
+    "more at high ones."
+)
+_AT_BOUND = "Only the upper limit is known: the estimate is at its bound of 0."
+_NO_UPPER_LIMIT = (
+    "No upper limit can be told: by these metric periods calls might cost no CPU at all; run "
+    "longer stages with rates further apart."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Observations:
-    """One row per metric period used."""
+class _Mix:
+    """A fit, and the factors that make demand and background of its coefficients."""
 
-    operations: tuple[str, ...]
-    calls_per_s: Floats  # (periods, operations)
-    webservers: Floats  # (periods,)
-    cpus_used: Floats  # (periods,) over all webservers
-
-    def rows(self, index: NDArray[np.int64]) -> "_Observations":
-        return _Observations(
-            self.operations, self.calls_per_s[index], self.webservers[index], self.cpus_used[index]
-        )
-
-    @property
-    def per_operation(self) -> Floats:
-        return np.column_stack([self.calls_per_s, self.webservers])
-
-    @property
-    def per_mix(self) -> Floats:
-        return np.column_stack([self.calls_per_s.sum(axis=1), self.webservers])
+    found: Fit
+    demand: Floats
+    background: Floats | None  # None: not told apart from the demand
 
 
 def estimate_demand(
@@ -75,6 +69,7 @@ def estimate_demand(
     periods: Sequence[WebserverPeriod],
     webserver_cpu: float | None,
     utilisation_target: float,
+    mix: Mapping[str, float],
 ) -> DemandResult | None:
     """Demands of the mix and, where the periods can tell them apart, of each operation.
 
@@ -83,219 +78,161 @@ def estimate_demand(
         periods: those of `steady_periods` inside the measured parts, in the order of time.
         webserver_cpu: CPUs of one webserver.
         utilisation_target: 0..1, for the rate one webserver can serve.
+        mix: label -> share, of the scenario; the run may have sent other shares.
 
     Returns:
         None when the CPUs per webserver are not known or no call reached a webserver.
     """
     if webserver_cpu is None:
         return None
-    unsaturated = [
-        p for p in periods if WIDE_CPU_PERCENT[0] <= (p.cpu_percent or 0.0) <= WIDE_CPU_PERCENT[1]
-    ]
-    if len(unsaturated) < FEWEST_PERIODS:
-        return _refused(len(unsaturated))
-    observed = _observe(calls, unsaturated, webserver_cpu)
+    usable = usable_periods(periods)
+    if usable < FEWEST_PERIODS:
+        return _refused(_too_few(usable), usable)
+    observed = observe(calls, periods, webserver_cpu)
     if not observed.operations:
         return None
-    seen, warnings = _in_usual_range(observed, webserver_cpu)
-    count = len(seen.webservers)
-    condition = _condition(seen.per_operation)
-    refusal = _refusal(condition, count, len(seen.operations))
-    mix_condition = _condition(seen.per_mix)
-    background_known = mix_condition <= CONDITION_LIMIT
-    design = "operations" if not refusal else "mix" if background_known else "no background"
-    fitted = _fit(seen, design)
-    replicates = _bootstrap(seen, design)
-    if not background_known and refusal:
+    is_the_mix = observed.is_of(mix)
+    seen, warnings = in_usual_range(observed, webserver_cpu, by_operation=not is_the_mix)
+    if len(seen) < FEWEST_PERIODS or not seen.operations:
+        return _refused(_too_few(len(seen)), len(seen))
+    if len(seen) < PERIODS_FOR_TRUST:
         warnings.append(
-            "The load hardly varied, so CPU that webservers use without calls is counted into the "
-            "demand of calls."
-        )
-    if count < PERIODS_FOR_TRUST:
-        warnings.append(
-            f"Only {count} metric periods were usable; with fewer than {PERIODS_FOR_TRUST} the "
+            f"Only {len(seen)} metric periods were usable; with fewer than {PERIODS_FOR_TRUST} the "
             "interval is likely too narrow."
         )
-    widening = _widening(count, len(seen.operations) + 1 if not refusal else 2)
-    for_calls = utilisation_target * webserver_cpu - np.array([fitted[1], *replicates[:, 1]])
-    rates = for_calls.clip(min=0.0) / np.maximum([fitted[0], *replicates[:, 0]], _LEAST_DEMAND_S)
-    estimates = [
-        _estimate(value, replicates[:, index], widening, count, warnings)
-        for index, value in enumerate(fitted)
-    ]
+    each, refusal = _told_apart(seen)
+    whole = _by_shares(seen, each, mix) or (_as_sent(seen) if is_the_mix else None)
+    if whole is None:
+        result = _refused(_not_of_the_mix(seen, refusal, mix), len(seen))
+    else:
+        result = _of_mix(whole, utilisation_target * webserver_cpu, len(seen), warnings)
+    is_single = len(seen.operations) == 1 and whole is not None
+    per_operation_s = _of_each(each, seen, warnings)
+    return replace(
+        result,
+        per_operation_s={seen.operations[0]: result.mix_s} if is_single else per_operation_s,
+        refusal="" if is_single else refusal,
+        condition_number=condition_number(seen.per_operation),
+    )
+
+
+def _as_sent(seen: Observations) -> _Mix:
+    """All calls are one column; without the background where its column says the same."""
+    if condition_number(seen.per_mix) > CONDITION_LIMIT:
+        return _Mix(fit(seen.per_mix[:, :1], seen.cpus_used), np.ones(1), None)
+    found = fit(seen.per_mix, seen.cpus_used)
+    return _Mix(found, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+
+
+def _by_shares(seen: Observations, each: Fit | None, mix: Mapping[str, float]) -> _Mix | None:
+    """The demands of the operations, weighted; None: not all of them are known."""
+    if each is None or not set(mix) <= set(seen.operations):
+        return None
+    shares = np.array([mix.get(operation, 0.0) for operation in seen.operations])
+    background = np.append(np.zeros(len(shares)), 1.0)
+    return _Mix(each, np.append(shares / shares.sum(), 0.0), background)
+
+
+def _of_mix(whole: _Mix, limit: float, count: int, warnings: list[str]) -> DemandResult:
+    """What is known of the mix; `limit` are the CPUs of one webserver that may be used."""
+    if whole.background is None:
+        warnings.append(_UNKNOWN_BACKGROUND)
+        background = Estimate(value=0.0, n=count, warnings=tuple(warnings))
+    else:
+        if whole.found.interval(whole.background)[2] < 0:
+            warnings.append(_COSTLIER_UNDER_LOAD)
+        background = _estimate(whole.found, whole.background, count, warnings)
+    offset = np.zeros_like(whole.demand) if whole.background is None else whole.background
+    rate, low, high = crossing(whole.found, whole.demand, offset, limit)
+    open_end = () if high is not None else (_NO_UPPER_LIMIT,)
+    known = np.isfinite(rate)
     return DemandResult(
-        mix_s=estimates[0],
-        per_operation_s={} if refusal else dict(zip(seen.operations, estimates[2:], strict=True)),
-        refusal=refusal,
-        condition_number=condition,
-        background_cpu_per_webserver=estimates[1],
-        rate_per_webserver_per_s=_estimate(rates[0], rates[1:], widening, count, warnings),
+        mix_s=_estimate(whole.found, whole.demand, count, warnings),
+        per_operation_s={},
+        refusal="",
+        condition_number=None,
+        background_cpu_per_webserver=background,
+        rate_per_webserver_per_s=Estimate(
+            value=rate if known else None,
+            low=low if known else None,
+            high=high,
+            n=count,
+            warnings=(*warnings, *open_end),
+        ),
         periods=count,
     )
 
 
-def steady_periods(periods: Sequence[WebserverPeriod]) -> tuple[WebserverPeriod, ...]:
-    """Periods whose webserver count is the same in the period before and after."""
-    kept = []
-    for index, period in enumerate(periods):
-        neighbours = periods[max(index - 1, 0) : index + 2]
-        steady = all(other.webservers == period.webservers for other in neighbours)
-        if period.webservers and period.cpu_percent is not None and steady:
-            kept.append(period)
-    return tuple(kept)
+def _of_each(each: Fit | None, seen: Observations, warnings: Sequence[str]) -> dict[str, Estimate]:
+    if each is None:
+        return {}
+    factors = np.eye(len(seen.operations) + 1)
+    return {
+        operation: _estimate(each, factors[index], len(seen), warnings)
+        for index, operation in enumerate(seen.operations)
+    }
 
 
-def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats:
-    """How many calls' worth of work fell into each period, fractions for calls across borders.
-
-    Args:
-        calls: calls that were sent.
-        periods: of one length, on one grid, not necessarily without gaps.
-    """
-    length_s = periods[0].period_s
-    origin_s = periods[0].start_s
-    index_of = {round((p.start_s - origin_s) / length_s): i for i, p in enumerate(periods)}
-    size = max(index_of) + 1
-    start = (calls.start_s - origin_s) / length_s
-    end = np.maximum((calls.end_s - origin_s) / length_s, start + _SHORTEST_WORK_S / length_s)
-    inside = (end > 0) & (start < size)
-    start, end = start[inside], end[inside]
-    work = np.zeros(size)
-    first, last = np.floor(start).astype(int), np.floor(end).astype(int)
-    for step in range(int((last - first).max(initial=-1)) + 1):
-        cell = first + step
-        mine = (cell <= last) & (cell >= 0) & (cell < size)
-        overlap = np.minimum(end, cell + 1) - np.maximum(start, cell)
-        share = overlap / (end - start)
-        work += np.bincount(cell[mine], weights=share[mine], minlength=size)
-    return work[list(index_of)]
-
-
-def _in_usual_range(
-    observed: _Observations, webserver_cpu: float
-) -> tuple[_Observations, list[str]]:
-    """Periods whose load, by a first fit, makes for the usual CPU.
-
-    Choosing by the measured CPU itself would keep the lucky low periods near 70 % and drop their
-    high neighbours, and so make every demand too small.
-    """
-    demand_s, background, *_ = _fit(observed, "mix")
-    expected = demand_s * observed.calls_per_s.sum(axis=1) + background * observed.webservers
-    percent = 100 * expected / (observed.webservers * webserver_cpu)
-    usual = np.flatnonzero((percent >= USUAL_CPU_PERCENT[0]) & (percent <= USUAL_CPU_PERCENT[1]))
-    if len(usual) >= PERIODS_FOR_TRUST:
-        return observed.rows(usual), []
-    if len(usual) == len(percent):
-        return observed, []
-    low, high = WIDE_CPU_PERCENT
-    return observed, [
-        f"Only {len(usual)} metric periods had the load for 20 to 70 % CPU, so all from {low:.0f} "
-        f"to {high:.0f} % were used; near saturation calls may cost more."
-    ]
-
-
-def _refused(periods: int) -> DemandResult:
-    reason = (
-        f"A service demand needs at least {FEWEST_PERIODS} whole metric periods with 5 to 95 % CPU "
-        f"and a constant webserver count, there are {periods}."
+def _estimate(found: Fit, factors: Floats, count: int, warnings: Sequence[str]) -> Estimate:
+    value, low, high = found.interval(factors)
+    at_bound = (_AT_BOUND,) if value == 0 else ()
+    return Estimate(
+        value=value,
+        low=min(max(low, 0.0), value),
+        high=max(high, value),
+        n=count,
+        warnings=(*warnings, *at_bound),
     )
+
+
+def _told_apart(seen: Observations) -> tuple[Fit | None, str]:
+    """A fit with a coefficient for each operation, or why there is none."""
+    count, operations = len(seen), len(seen.operations)
+    needed = 2 * (operations + 1)
+    if count < needed:
+        return None, (
+            f"Demands of {operations} operations need at least {needed} usable metric periods, "
+            f"there are {count}; run longer stages."
+        )
+    if (own := condition_number(seen.calls_per_s)) > CONDITION_LIMIT:
+        return None, (
+            f"The operations varied together (condition number {own:.0f}, at most "
+            f"{CONDITION_LIMIT:.0f} is usable), so their demands cannot be told apart; run stages "
+            "with one operation each."
+        )
+    if (condition := condition_number(seen.per_operation)) > CONDITION_LIMIT:
+        return None, (
+            "Rates varied too little to tell operations from what webservers use without calls "
+            f"(condition number {condition:.0f}, at most {CONDITION_LIMIT:.0f} is usable); run "
+            "stages with one operation each, and one with hardly any calls."
+        )
+    found = fit(seen.per_operation, seen.cpus_used)
+    if found.highest_leverage > _HIGHEST_LEVERAGE:
+        return None, (
+            "An operation was called in hardly more than one usable metric period, so its demand "
+            "cannot be told; run longer stages."
+        )
+    return found, ""
+
+
+def _refused(reason: str, periods: int) -> DemandResult:
     nothing = Estimate(value=None, n=periods, warnings=(reason,))
     return DemandResult(nothing, {}, reason, None, nothing, nothing, periods)
 
 
-def _observe(
-    calls: Calls, periods: Sequence[WebserverPeriod], webserver_cpu: float
-) -> _Observations:
-    working = calls.reached_webserver
-    webservers = np.array([float(p.webservers or 0) for p in periods])
-    fraction = np.array([(p.cpu_percent or 0.0) / 100 for p in periods])
-    columns, operations = [], []
-    for operation in calls.operation.counts():
-        own = calls.where(working & calls.operation.are(operation))
-        work = calls_in_periods(own, periods)
-        if work.any():
-            operations.append(operation)
-            columns.append(work / periods[0].period_s)
-    return _Observations(
-        operations=tuple(operations),
-        calls_per_s=np.column_stack(columns) if columns else np.zeros((len(periods), 0)),
-        webservers=webservers,
-        cpus_used=fraction * webservers * webserver_cpu,
+def _too_few(periods: int) -> str:
+    return (
+        f"A service demand needs at least {FEWEST_PERIODS} whole metric periods with 5 to 95 % CPU "
+        f"and a constant webserver count, there are {periods}."
     )
 
 
-def _condition(matrix: Floats) -> float:
-    """Condition number after scaling every column to length 1."""
-    return float(np.linalg.cond(matrix / np.linalg.norm(matrix, axis=0)))
-
-
-def _refusal(condition: float, periods: int, operations: int) -> str:
-    if periods < 2 * (operations + 1):
-        return (
-            f"Demands of {operations} operations need at least {2 * (operations + 1)} usable "
-            f"metric periods, there are {periods}; only the demand of the mix is given."
-        )
-    if condition > CONDITION_LIMIT:
-        return (
-            f"The operations varied together (condition number {condition:.0f}, at most "
-            f"{CONDITION_LIMIT:.0f} is usable), so only the demand of the mix can be told; run "
-            "stages with one operation each to tell them apart."
-        )
-    return ""
-
-
-def _fit(seen: _Observations, design: str) -> Floats:
-    """D_mix, U0, then (design "operations" only) D_c of each operation."""
-    match design:
-        case "operations":
-            solution = _nnls(seen.per_operation, seen.cpus_used)
-            demands, background = solution[:-1], solution[-1]
-        case "mix":
-            demands, background = np.array([]), _nnls(seen.per_mix, seen.cpus_used)[-1]
-        case _:
-            demands, background = np.array([]), 0.0
-    for_calls = (seen.cpus_used - background * seen.webservers).sum()
-    calls = max(float(seen.calls_per_s.sum()), 1e-12)
-    return np.concatenate([[max(for_calls, 0.0) / calls, background], demands])
-
-
-def _nnls(matrix: Floats, target: Floats) -> Floats:
-    lengths = np.linalg.norm(matrix, axis=0)
-    lengths = np.where(lengths > 0, lengths, 1.0)  # a replicate may miss an operation
-    solution, _ = optimize.nnls(matrix / lengths, target)
-    return np.asarray(solution / lengths, dtype=np.float64)
-
-
-def _bootstrap(seen: _Observations, design: str) -> Floats:
-    random = np.random.default_rng(0)
-    count = len(seen.webservers)
-    block = min(BLOCK, count)
-    blocks = -(-count // block)
-    replicates = []
-    for _ in range(REPLICATES):
-        starts = random.integers(0, count, blocks)
-        index = ((starts[:, None] + np.arange(block)) % count).ravel()[:count]
-        replicates.append(_fit(seen.rows(index), design))
-    return np.array(replicates)
-
-
-def _widening(periods: int, coefficients: int) -> float:
-    freedom = periods - coefficients
-    ratio = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
-    return float(np.sqrt(periods / freedom) * ratio)
-
-
-def _estimate(
-    value: float, replicates: Floats, widening: float, periods: int, warnings: Sequence[str]
-) -> Estimate:
-    low, high = value + widening * (np.percentile(replicates, [2.5, 97.5]) - value)
-    own = list(warnings)
-    if value == 0:
-        own.append("Only the upper limit is known: the estimate is at its bound of 0.")
-    return Estimate(
-        value=float(value),
-        low=float(np.clip(low, 0.0, value)),
-        high=float(max(high, value)),
-        n=periods,
-        warnings=tuple(own),
+def _not_of_the_mix(seen: Observations, refusal: str, mix: Mapping[str, float]) -> str:
+    """Why there is no demand of the mix."""
+    if refusal:
+        return f"The calls did not come in the shares of the mix. {refusal}"
+    missing = ", ".join(label for label in mix if label not in seen.operations)
+    return (
+        f"There are no calls of {missing} in usable metric periods, so the demand of the mix is "
+        "not known; send them too, at a rate that keeps webservers below 70 % CPU."
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.calls import Calls, Floats
+from analysis.database import DatabasePeriod
 from analysis.labels import Mask
 from analysis.latency import value_at_rank, values_for_percentile
 from analysis.records.schema import LAYER_OF_OUTCOME
@@ -28,6 +29,7 @@ class Window:
     good: Mask  # of `calls`: met the latency thresholds and ended ok
     periods: Sequence[WebserverPeriod]
     inside: Mask | None = None  # which of `calls` the window is about; None: all
+    database: Sequence[DatabasePeriod] = ()  # periods of the metadata database wholly inside
 
 
 def judge(slo: Slo, window: Window) -> SloResult:
@@ -38,7 +40,11 @@ def judge(slo: Slo, window: Window) -> SloResult:
     if slo.metric in ("latency", "service_time"):
         return _judge_time(slo, window)
     if slo.metric.startswith("webserver."):
-        observed, reason = _observed_metric(slo, window.periods)
+        values = [_of_webservers(slo, period) for period in window.periods]
+        observed, reason = _observed_metric(slo, values)
+    elif slo.metric.startswith("database."):
+        values = [_of_database(slo, period) for period in window.database]
+        observed, reason = _observed_metric(slo, values)
     else:
         observed, reason = _observed_share(slo, window)
     if observed is None:
@@ -145,10 +151,9 @@ def _outcomes_of(layer: str | None) -> list[str]:
     return [outcome for outcome, owner in LAYER_OF_OUTCOME.items() if owner == layer]
 
 
-def _observed_metric(slo: Slo, periods: Sequence[WebserverPeriod]) -> tuple[float | None, str]:
-    if not periods:
-        return None, "No whole metric period lies in this window."
-    values = [_metric_of(slo, period) for period in periods]
+def _observed_metric(slo: Slo, values: Sequence[float | None]) -> tuple[float | None, str]:
+    if not values:
+        return None, f"No whole metric period with {slo.metric} lies in this window."
     known = [value for value in values if value is not None]
     if not known:
         return None, f"{slo.metric} was not reported in this window."
@@ -161,7 +166,7 @@ def _observed_metric(slo: Slo, periods: Sequence[WebserverPeriod]) -> tuple[floa
             return sum(known) / len(known), ""
 
 
-def _metric_of(slo: Slo, period: WebserverPeriod) -> float | None:
+def _of_webservers(slo: Slo, period: WebserverPeriod) -> float | None:
     match slo.metric:
         case "webserver.cpu":
             busiest = slo.function == "max" and period.cpu_max_percent is not None
@@ -172,6 +177,12 @@ def _metric_of(slo: Slo, period: WebserverPeriod) -> float | None:
             return period.connections_per_webserver
         case _:
             return None if period.webservers is None else float(period.webservers)
+
+
+def _of_database(slo: Slo, period: DatabasePeriod) -> float | None:
+    if slo.metric == "database.cpu":
+        return _fraction(period.cpu_percent)
+    return period.connections
 
 
 def _fraction(percent: float | None) -> float | None:

@@ -19,7 +19,8 @@ from analysis.comparison_results import Difference
 from analysis.records.reader import RunRecord
 from analysis.results import RunAnalysis
 
-_UNDER_TEST = ("demand_s", "demand_cv", "contention", "latency_s")  # of simulated webservers
+# Of simulated webservers.
+_UNDER_TEST = ("demand_s", "demand_cv", "contention", "latency_s", "background_cpu")
 _MAY_DIFFER = ("name", "profile", "account", "gateway_port", "seed")
 # Told once, by the environment's own answer or the facts.
 _TOLD_ELSEWHERE = (
@@ -74,6 +75,7 @@ def identity_of(record: RunRecord) -> Identity:
         "max webservers": before.get("MaxWebservers"),
         "CPUs per webserver": facts.get("webserver_cpu"),
         "CPU of webservers limited": facts.get("cpu_limited"),
+        "virtual time": facts.get("virtual_time"),
         "question": _table(scenario, "question").get("ask"),
         "SLO": scenario.get("slo"),
         "arrivals": traffic.get("arrivals", "poisson"),

@@ -11,7 +11,7 @@ class ScalabilityPoint:
 
     stage: int
     concurrency: float  # calls in service: rate times mean service time (Little)
-    goodput_per_s: float
+    ok_per_s: float  # calls that ended ok, however slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +44,14 @@ class ModelCheck:
     bound_per_s: float | None  # asymptotic bound of the rate: m V / D
     agrees: bool | None  # within half to twice the bracket; None: cannot be said
     explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class TruthCheck:
+    """An estimate beside what a simulated environment was set to."""
+
+    what: str
+    unit: str  # s | 1/s | webservers
+    estimate: Estimate
+    truth: float
+    within: bool | None  # whether the interval holds the truth; None: there is no interval

@@ -153,10 +153,13 @@ def _result(
     if held_at_s is not None:
         after_s = max(held_at_s - stage.ended_at_s, 0.0)
         at_once = held_at_s == phase.calls.intended_start_s[0]
-        from_when = " from the first call of the light load on," if at_once else " again"
+        for_how_long = f"{hold_s:g} s at {phase.rate_per_s:.3g} calls/s"
         told = (
-            f"the SLO held{from_when} {_seconds(after_s)} after the load had ended, for "
-            f"{hold_s:g} s at {phase.rate_per_s:.3g} calls/s"
+            f"the SLO held again at once: a light load began {_seconds(after_s)} after the load "
+            f"had ended, and from its first call on the SLO held for {for_how_long}"
+            if at_once
+            else f"the SLO held again {_seconds(after_s)} after the load had ended, for "
+            f"{for_how_long}"
         )
         before = phase.calls.intended_start_s < held_at_s
         ours = _our_part(phase, windows, judged, before, lost, trouble)
@@ -164,7 +167,8 @@ def _result(
             told += f"; it may have held before: {ours}"
     else:
         told = _why_not(phase, windows, judged, hold_s, watched_s, lost, trouble)
-    left_out = [slo.text for slo in setting.slos if slo.metric.startswith("webserver.")]
+    metrics = ("webserver.", "database.")
+    left_out = [slo.text for slo in setting.slos if slo.metric.startswith(metrics)]
     beside = f" (without {' and '.join(left_out)}, no line about calls)" if left_out else ""
     return RecoveryResult(
         after_stage=stage.index,

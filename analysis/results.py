@@ -10,6 +10,7 @@ from analysis.estimate import Estimate as Estimate
 from analysis.model_results import ModelCheck as ModelCheck
 from analysis.model_results import ScalabilityPoint as ScalabilityPoint
 from analysis.model_results import ScalabilityResult as ScalabilityResult
+from analysis.model_results import TruthCheck as TruthCheck
 from analysis.scaling_results import CountRow as CountRow
 from analysis.scaling_results import Elasticity as Elasticity
 from analysis.scaling_results import ScalingEvent as ScalingEvent
@@ -91,6 +92,7 @@ class StageStats:
     service_time_mean_s: float | None = None  # of the calls timed; None also when one was cut
     database_cpu_percent: float | None = None  # mean over the periods inside the stage
     database_connections_max: float | None = None
+    rate_is_mean: bool = False  # of a ramp or a trace: the rate was not constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ class SizingRow:
     webservers_low: int | None
     webservers_high: int | None
     within_limits: bool  # not above what the service allows (5)
+    probability: float | None = None  # that so many keep the utilisation at or below its target
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,7 @@ class SizingResult:
     webserver_cpu: float | None  # CPUs per webserver
     explanation: str
     warnings: tuple[str, ...] = ()
+    deciding: str = ""  # the measurement that would tell, when the interval spans counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +279,9 @@ class RunAnalysis:
     retries: RetryResult | None = None  # None: they were off
     elasticity: Elasticity | None = None  # None: no metrics
     by_webservers: tuple[CountRow, ...] = ()
-    scalability: ScalabilityResult | None = None  # None: closed, or no stage at a fixed count
+    scalability: ScalabilityResult | None = None  # None: no stage at a fixed count
     model_checks: tuple[ModelCheck, ...] = ()
+    truth: tuple[TruthCheck, ...] = ()  # of simulated webservers, whose demands are known
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     events: tuple[dict[str, object], ...] = field(default=(), repr=False)

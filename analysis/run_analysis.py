@@ -1,22 +1,26 @@
 """From a record to everything that is known about the run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from analysis.by_count import by_webservers
 from analysis.calls import Calls, calls_of, good_calls
 from analysis.capacity import find_capacity, inversions
+from analysis.crossing import capacity_estimate
+from analysis.database import database_periods
 from analysis.demand import estimate_demand, steady_periods
+from analysis.elasticity import elasticity
 from analysis.generator_health import (
-    LostArrivals,
     generator_health,
     lost_arrivals,
     lost_with_users,
     rows_miscounted,
     worker_warnings,
 )
-from analysis.generator_load import LoadReport, load_reports, use_within
+from analysis.generator_load import load_reports, use_within
 from analysis.judge import judge
-from analysis.labels import Mask
+from analysis.model_checks import model_checks
 from analysis.records.reader import RunRecord
 from analysis.recovery import recoveries
 from analysis.results import (
@@ -27,25 +31,23 @@ from analysis.results import (
     StageStats,
 )
 from analysis.retries import retries_of, retry_warnings
+from analysis.run_warnings import run_notes, run_warnings
+from analysis.scalability import scalability
 from analysis.scaling import scaling_events
-from analysis.setting import Setting, read_setting
+from analysis.setting import read_setting
 from analysis.sizing import contradictions, size
 from analysis.stages import (
-    StageTimes,
     measured_window,
     stage_stats,
     stage_times,
     whole_window,
 )
+from analysis.steady import steady_state
+from analysis.transient import with_costs
+from analysis.truth import truth_checks
 from analysis.verdict import interrupted, judge_capacity, judge_check
-from analysis.windows import WebserverPeriod, period_points, webserver_periods
+from analysis.windows import period_points, webserver_periods
 
-CLOCK_TOLERANCE_S = 2.0
-CLOSED_HIDES_WAITING = (
-    "The workload is closed: a user waits for its answer before it calls again, so slow answers "
-    "thin out the calls, and latencies hide the waiting that callers who do not wait for each "
-    "other would feel."
-)
 # Of the requests; `read_run` need not read any other for `analyse_run` and `write_reports`.
 ANALYSED_COLUMNS = (
     "stage",
@@ -59,7 +61,6 @@ ANALYSED_COLUMNS = (
     "attempts",
     "worker",
 )
-UNLIMITED_ERRORS = 0.01  # share of failed calls that deserves a line of the SLO
 
 
 def analyse_run(record: RunRecord) -> RunAnalysis:
@@ -72,14 +73,29 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     calls = calls_of(record.requests)
     good = good_calls(calls, setting.slos)
     periods = webserver_periods(record.metrics)
+    database = database_periods(record.metrics)
     times = stage_times(setting, record.events, calls)
     reports = load_reports(record.events)
     lost = lost_arrivals(record.requests)
-    stages = _stages(setting, record, times, calls, good, periods, reports, lost)
-    measured = whole_window(times, calls, good, periods)
+    windows = [measured_window(one, calls, good, periods, database) for one in times]
+    stages = tuple(
+        stage_stats(
+            one,
+            window,
+            setting.slos,
+            use=use_within(reports, one.measured_from_s, one.ended_at_s),
+            lost=lost.of(one.plan.index, one.measured_from_s),
+            lost_with_users=lost_with_users(one, record.events),
+            steady=steady_state(one, calls.where(calls.stage == one.plan.index)),
+        )
+        for one, window in zip(times, windows, strict=True)
+    )
+    measured = whole_window(times, calls, good, periods, database)
     inside = {period.start_s for period in measured.periods}
     steady = [period for period in steady_periods(periods) if period.start_s in inside]
-    demand = estimate_demand(calls, steady, setting.webserver_cpu, setting.utilisation_target)
+    demand = estimate_demand(
+        calls, steady, setting.webserver_cpu, setting.utilisation_target, setting.mix
+    )
     generator = generator_health(
         record.requests,
         record.events,
@@ -92,6 +108,8 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     miscounted = rows_miscounted(generator, status)
     asks_capacity = setting.question == "capacity"
     capacity = find_capacity(setting, stages, miscounted=miscounted) if asks_capacity else None
+    if capacity is not None and not miscounted:
+        capacity = replace(capacity, rate_per_s=capacity_estimate(setting, stages, windows))
     sizing = size(setting, demand)
     expectations = _expectations(record.events)
     whole_run = tuple(judge(slo, measured) for slo in setting.slos)
@@ -101,6 +119,8 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         else judge_check(whole_run, stages, expectations, status=status, miscounted=miscounted)
     )
     retries = retries_of(setting, record.requests)
+    points = period_points(periods, calls, good, database)
+    scaling = scaling_events(setting, times, record.events, periods, calls)
     started_at_s, ended_at_s = _extent(record, calls)
     return RunAnalysis(
         run_id=str(record.manifest.get("run_id", record.directory.name)),
@@ -116,8 +136,8 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         mix=setting.mix,
         slo=_decisive_lines(capacity, stages) if capacity else whole_run,
         stages=stages,
-        periods=period_points(periods, calls, good),
-        scaling=scaling_events(setting, times, record.events, periods, calls),
+        periods=points,
+        scaling=with_costs(scaling, times, calls, good),
         demand=demand,
         capacity=capacity,
         sizing=sizing,
@@ -128,39 +148,26 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         generator=generator,
         recoveries=recoveries(setting, stages, record.events, calls, good, reports, lost),
         retries=retries,
+        elasticity=elasticity(
+            points,
+            demand,
+            min_webservers=setting.environment.get("min_webservers"),
+            max_webservers=setting.environment.get("max_webservers"),
+        ),
+        by_webservers=by_webservers(times, periods, calls, good),
+        scalability=scalability(stages),
+        model_checks=model_checks(setting, stages, demand),
+        truth=truth_checks(setting, demand, sizing),
         warnings=(
             *record.warnings,
-            *_warnings(record, setting, stages, has_metrics=bool(periods)),
+            *run_warnings(record, setting, stages, has_metrics=bool(periods)),
             *worker_warnings(record.events),
             *retry_warnings(retries),
             *(inversions(stages, capacity) if capacity else ()),
             *contradictions(setting, demand, capacity, stages),
         ),
-        notes=_notes(setting, record.events),
+        notes=run_notes(setting, record.events),
         events=record.events,
-    )
-
-
-def _stages(
-    setting: Setting,
-    record: RunRecord,
-    times: Sequence[StageTimes],
-    calls: Calls,
-    good: Mask,
-    periods: Sequence[WebserverPeriod],
-    reports: Sequence[LoadReport],
-    lost: LostArrivals,
-) -> tuple[StageStats, ...]:
-    return tuple(
-        stage_stats(
-            one,
-            measured_window(one, calls, good, periods),
-            setting.slos,
-            use=use_within(reports, one.measured_from_s, one.ended_at_s),
-            lost=lost.of(one.plan.index, one.measured_from_s),
-            lost_with_users=lost_with_users(one, record.events),
-        )
-        for one in times
     )
 
 
@@ -192,75 +199,3 @@ def _extent(record: RunRecord, calls: Calls) -> tuple[float, float]:
     started_at_s = float(started) if started else min(known, default=0.0)
     ended_at_s = float(finished) if finished else max(known, default=started_at_s)
     return started_at_s, max(ended_at_s, started_at_s)
-
-
-def _warnings(
-    record: RunRecord, setting: Setting, stages: Sequence[StageStats], *, has_metrics: bool
-) -> list[str]:
-    found = []
-    if setting.is_closed:
-        found.append(CLOSED_HIDES_WAITING)
-    if not record.requests.num_rows:
-        found.append("The record has no calls.")
-    if not has_metrics:
-        found.append(
-            "The record has no webserver metrics, so neither webserver CPU nor a webserver count "
-            "can be told."
-        )
-    offset_s = record.manifest.get("clock_offset_s")
-    if offset_s is not None and abs(offset_s) > CLOCK_TOLERANCE_S:
-        found.append(
-            f"The environment's clock differs from this host's by {offset_s:.1f} s, so metric "
-            "periods and calls do not lie beside each other exactly; synchronise this host's clock."
-        )
-    found += [
-        f"{member} of the environment changed during the run."
-        for member in setting.environment.get("changed", ())
-    ]
-    found += _warnings_of_events(record.events)
-    found += _warnings_of_slo(setting, stages)
-    return found
-
-
-def _warnings_of_events(events: Sequence[dict[str, Any]]) -> list[str]:
-    found = []
-    for event in events:
-        match event["kind"]:
-            case "aborted":
-                found.append(f"The run was aborted: {_sentence(event.get('reason'))}")
-            case "metrics_gap":
-                reason = _sentence(event.get("reason"))
-                found.append(f"Metrics could not be read for a while: {reason}")
-            case "webserver_died":
-                name, detail = event.get("webserver", "?"), event.get("detail")
-                found.append(f"The webserver {name} died: {_sentence(detail)}")
-    return list(dict.fromkeys(found))
-
-
-def _warnings_of_slo(setting: Setting, stages: Sequence[StageStats]) -> list[str]:
-    found = [
-        f"The SLO '{slo.text}' names the operation '{slo.selector_value}', which is not in the mix."
-        for slo in setting.slos
-        if slo.selector_key == "operation" and slo.selector_value not in setting.mix
-    ]
-    if setting.slos and not any(slo.metric in ("errors", "goodput") for slo in setting.slos):
-        worst = max((stage.error_rate.value or 0.0 for stage in stages), default=0.0)
-        if worst > UNLIMITED_ERRORS:
-            found.append(
-                f"Up to {100 * worst:.1f} % of the calls of a stage failed and no line of the SLO "
-                "limits errors; add one such as 'rate(errors) < 1%'."
-            )
-    return found
-
-
-def _notes(setting: Setting, events: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    found = [str(event.get("message", "")) for event in events if event["kind"] == "note"]
-    facts = setting.environment.get("facts", {})
-    if facts.get("cpu_limited") is False:
-        reason = _sentence(facts.get("cpu_limit_reason"))
-        found.append(f"The webservers shared the host, their CPU was not limited: {reason}")
-    return tuple(dict.fromkeys(text for text in found if text))
-
-
-def _sentence(text: object) -> str:
-    return f"{str(text or 'no reason was recorded').rstrip('.')}."

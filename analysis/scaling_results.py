@@ -28,7 +28,7 @@ class ScalingEvent:
     environment tells (local kinds), `count_changed_s` is the end of the first period whose
     SampleCount shows the change, which happened after `count_changed_after_s`.
     `takes_traffic_s` is when the new webserver had calls: its readiness where the environment
-    tells, else read from the metrics.
+    tells, else at the latest, as read from the metrics.
     """
 
     from_count: int
@@ -42,7 +42,10 @@ class ScalingEvent:
     reason: str = ""
     count_changed_after_s: float | None = None
     takes_traffic_s: float | None = None
-    cost: TransientCost | None = None  # of a scale-out whose load step is known
+    cost: TransientCost | None = None  # of the first scale-out after a load step
+    slo_broke: bool | None = None  # out: before the webserver came; in: after it; None: not known
+    load_step_within_s: float = 0.0  # how well the load step is known; a stage's start: exactly
+    period_s: float | None = None  # of the metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class StagePlan:
     duration_s: float
     warmup_s: float
     users: int | None = None  # of a closed workload
+    varies: bool = False  # a ramp or a trace
+    operation: str | None = None  # the only one it sends, a label of the mix; None: the mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +160,6 @@ def _plan(index: int, stage: Mapping[str, Any]) -> StagePlan:
         duration_s=float(stage["duration_s"]),
         warmup_s=float(stage.get("warmup_s", 0.0)),
         users=None if users is None else int(users),
+        varies=ramp_to is not None or stage.get("trace_file") is not None,
+        operation=stage.get("operation"),
     )

@@ -4,7 +4,10 @@
 
 D_mix demand of the mix (CPU-s per call), U0 background CPUs of one webserver, V CPUs of one
 webserver, u the utilisation not to be exceeded; X_1 and its interval come from `demand.py`, and the
-interval's ends give the interval of n.
+interval's ends give the interval of n, and its distribution (`beliefs.py`) the probability that n
+webservers keep the utilisation at or below u.
+
+Where the interval spans two counts, `deciding.py` names the measurement that would tell.
 
 It assumes that demand stays what it was in the utilisation range it was measured in, that load
 spreads evenly, and that nothing but CPU runs out first. `contradictions` holds it against the
@@ -14,6 +17,9 @@ measured stages.
 import math
 from collections.abc import Mapping, Sequence
 
+from analysis.beliefs import belief_of
+from analysis.classes import FEWEST_WEBSERVERS, MOST_WEBSERVERS
+from analysis.deciding import deciding_measurement, open_question
 from analysis.results import (
     CapacityResult,
     DemandResult,
@@ -25,8 +31,6 @@ from analysis.results import (
 from analysis.setting import Setting
 from analysis.stages import stage_label
 
-MOST_WEBSERVERS = 5  # Amazon MWAA's limit
-FEWEST_WEBSERVERS = 2  # Amazon MWAA's smallest setting of every class but mw1.micro
 _ROUNDING = 1e-9
 
 
@@ -55,6 +59,7 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
         webserver_cpu=setting.webserver_cpu,
         explanation=_explanation(setting, demand, target),
         warnings=demand.mix_s.warnings,
+        deciding=_deciding(setting, demand, target_rate),
     )
 
 
@@ -86,6 +91,13 @@ def contradictions(
                 "it, and more webservers by this estimate may not help."
             )
     return tuple(found)
+
+
+def webservers_for(rate_per_s: float, rate_of_one_per_s: float | None) -> int | None:
+    """The fewest webservers that serve a rate; None: a webserver serves nothing at all."""
+    if not rate_of_one_per_s:
+        return None
+    return max(1, math.ceil(rate_per_s / rate_of_one_per_s - _ROUNDING))
 
 
 def sized_webservers(
@@ -141,21 +153,30 @@ def _refusal(setting: Setting, demand: DemandResult | None) -> str:
 
 def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
     one = demand.rate_per_webserver_per_s
-    needed = _webservers(rate_per_s, one.value)
+    needed = webservers_for(rate_per_s, one.value)
+    belief = belief_of(one)
     return SizingRow(
         rate_per_s=rate_per_s,
         webservers=needed,
-        webservers_low=_webservers(rate_per_s, one.high),
-        webservers_high=_webservers(rate_per_s, one.low),
+        webservers_low=webservers_for(rate_per_s, one.high),
+        webservers_high=webservers_for(rate_per_s, one.low),
         within_limits=needed is not None and needed <= MOST_WEBSERVERS,
+        probability=float(belief.at_least(rate_per_s / needed)) if belief and needed else None,
     )
 
 
-def _webservers(rate_per_s: float, rate_of_one_per_s: float | None) -> int | None:
-    """None: the background alone uses a webserver up."""
-    if not rate_of_one_per_s:
-        return None
-    return max(1, math.ceil(rate_per_s / rate_of_one_per_s - _ROUNDING))
+def _deciding(setting: Setting, demand: DemandResult, rate_per_s: float) -> str:
+    """What to measure when the interval leaves the count open; "": it does not."""
+    question = open_question(
+        rate_per_s,
+        demand.rate_per_webserver_per_s,
+        fewest=FEWEST_WEBSERVERS,
+        most=MOST_WEBSERVERS,
+    )
+    if question is None:
+        return ""
+    criterion = f"stay at or below {_percent(setting.utilisation_target)} CPU"
+    return deciding_measurement(rate_per_s, question, periods=demand.periods, criterion=criterion)
 
 
 def _value(estimate: Estimate) -> float:

@@ -15,6 +15,8 @@ What a name means:
     goodput        arrivals that ended ok and within the latency thresholds / arrivals
     webserver.*    cpu and memory (fraction), connections (per webserver), count; max(cpu) is the
                    busiest webserver's busiest period, every other one the mean over webservers
+    database.*     cpu (fraction) and connections of the metadata database's writer; max is the
+                   highest of the periods
 """
 
 import re
@@ -50,6 +52,8 @@ METRICS: Final[dict[str, _Metric]] = {
     "webserver.memory": _Metric(("max", "mean"), ("%",)),
     "webserver.connections": _Metric(("max", "mean"), ("",)),
     "webserver.count": _Metric(("min", "max"), ("",)),
+    "database.cpu": _Metric(("max", "mean"), ("%",)),
+    "database.connections": _Metric(("max", "mean"), ("",)),
 }
 FUNCTIONS: Final = ("p50..p99.9", "mean", "max", "min", "rate")
 

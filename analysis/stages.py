@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 
 from analysis.calls import Calls
+from analysis.database import DatabasePeriod, database_within
 from analysis.generator_limits import GeneratorFigures, generator_reason
 from analysis.generator_load import GeneratorUse
 from analysis.judge import Window, all_met, judge
 from analysis.labels import Mask
 from analysis.latency import percentiles, value_at_rank
 from analysis.outcomes import error_rate, error_rate_by_layer, outcome_counts
-from analysis.results import Estimate, OperationStats, StageStats
+from analysis.results import Estimate, OperationStats, StageStats, SteadyState
 from analysis.setting import Setting, StagePlan
 from analysis.slo import Slo
+from analysis.trials import judge_trial
 from analysis.windows import WebserverPeriod, periods_within
 
 PERCENTILES = (50.0, 95.0, 99.0)
@@ -73,7 +75,11 @@ def stage_times(
 
 
 def measured_window(
-    times: StageTimes, calls: Calls, good: Mask, periods: Sequence[WebserverPeriod]
+    times: StageTimes,
+    calls: Calls,
+    good: Mask,
+    periods: Sequence[WebserverPeriod],
+    database: Sequence[DatabasePeriod] = (),
 ) -> Window:
     """Calls and metric periods of a stage's measured part."""
     mask = (calls.stage == times.plan.index) & (calls.intended_start_s >= times.measured_from_s)
@@ -81,6 +87,7 @@ def measured_window(
         calls=calls.where(mask),
         good=good[mask],
         periods=periods_within(periods, times.measured_from_s, times.ended_at_s),
+        database=database_within(database, times.measured_from_s, times.ended_at_s),
     )
 
 
@@ -92,6 +99,7 @@ def stage_stats(
     use: GeneratorUse = GeneratorUse(),  # noqa: B008 - frozen, and empty
     lost: int = 0,
     lost_with_users: tuple[int, ...] = (),
+    steady: SteadyState | None = None,
 ) -> StageStats:
     """One stage in numbers, judged by every line of the SLO.
 
@@ -102,6 +110,7 @@ def stage_stats(
         use: of the load processes in that part.
         lost: arrivals of that part that were lost with their load process.
         lost_with_users: load processes that a closed workload lost in it.
+        steady: whether it settled.
     """
     calls = window.calls
     sent = int(np.count_nonzero(calls.sent))
@@ -115,10 +124,13 @@ def stage_stats(
     )
     judged = tuple(judge(slo, window) for slo in slos)
     objection = generator_reason(figures, window, slos, judged)
+    trial, trial_reason = judge_trial(times.complete, not objection, all_met(judged), steady)
     achieved_per_s = _per_s(sent, times)
     webservers = [period.webservers for period in window.periods if period.webservers is not None]
     cpu = [period.cpu_percent for period in window.periods if period.cpu_percent is not None]
     connections = [p.connections for p in window.periods if p.connections is not None]
+    database_cpu = [p.cpu_percent for p in window.database if p.cpu_percent is not None]
+    to_database = [p.connections for p in window.database if p.connections is not None]
     return StageStats(
         index=times.plan.index,
         name=times.plan.name,
@@ -153,6 +165,13 @@ def stage_stats(
         users=times.plan.users,
         generator_cpu_fraction=use.cpu_fraction,
         generator_stalled_fraction=use.stalled_fraction,
+        rate_is_mean=times.plan.varies,
+        steady=steady,
+        trial=trial,
+        trial_reason=trial_reason,
+        service_time_mean_s=_mean_service_time_s(calls),
+        database_cpu_percent=sum(database_cpu) / len(database_cpu) if database_cpu else None,
+        database_connections_max=max(to_database, default=None),
     )
 
 
@@ -167,16 +186,19 @@ def whole_window(
     calls: Calls,
     good: Mask,
     periods: Sequence[WebserverPeriod],
+    database: Sequence[DatabasePeriod] = (),
 ) -> Window:
     """The measured parts of all stages together; its calls are those of the whole run."""
     mask = np.full(len(calls), fill_value=False)
     inside: list[WebserverPeriod] = []
+    of_database: list[DatabasePeriod] = []
     for times in stages:
         mask |= (calls.stage == times.plan.index) & (
             calls.intended_start_s >= times.measured_from_s
         )
         inside += periods_within(periods, times.measured_from_s, times.ended_at_s)
-    return Window(calls, good, tuple(inside), inside=mask)
+        of_database += database_within(database, times.measured_from_s, times.ended_at_s)
+    return Window(calls, good, tuple(inside), inside=mask, database=tuple(of_database))
 
 
 def _first_times(events: Sequence[dict[str, Any]], kind: str) -> dict[int, float]:
@@ -202,6 +224,12 @@ def _percentiles(calls: Calls, metric: str) -> dict[str, Estimate]:
     censored = int(np.count_nonzero(calls.censored))
     found = percentiles(times_s, PERCENTILES, censored=censored)
     return {f"p{percent:g}": estimate for percent, estimate in found.items()}
+
+
+def _mean_service_time_s(calls: Calls) -> float | None:
+    """Of the calls timed; None: there are none, or some were cut, so that the mean is unknown."""
+    times_s = calls.times_s("service_time", calls.timed)
+    return float(times_s.mean()) if len(times_s) and not calls.censored.any() else None
 
 
 def _operations(calls: Calls) -> tuple[OperationStats, ...]:

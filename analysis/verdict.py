@@ -132,6 +132,7 @@ def _measured(capacity: CapacityResult) -> str:
         "throttle": "the service's throttle",
         "webserver_cpu": "webserver CPU",
         "connections": "connections",
+        "database": "the metadata database",
         "airflow": "errors of Airflow",
     }.get(capacity.bottleneck, "an unknown cause")
     return (

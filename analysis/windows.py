@@ -4,21 +4,28 @@ Amazon MWAA reports the webservers as two clusters (WebServer and the additional
 averages over its containers. Over the clusters k with SampleCount c_k:
 
     webservers  = sum c_k
-    CPU, memory = sum c_k Average_k / sum c_k       busiest CPU = max Maximum_k
-    connections = sum c_k Average_k                 (Sum where nothing else is known)
+    CPU, memory = sum c_k Average_k / sum c_k       busiest CPU    = max Maximum_k
+    connections = sum c_k Average_k                 least busy CPU = min Minimum_k
+                  (Sum where nothing else is known)
 
 A sample that was read twice counts as it was read last. A period's stamp is its start.
+
+Latency of a period: nearest rank among its timed calls by intended start, as in `analysis.latency`,
+without an interval; cut calls count with what they took.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from analysis.calls import Calls, Floats, Mask
+from analysis.database import DatabasePeriod
+from analysis.latency import value_at_rank, values_for_percentile
 from analysis.results import PeriodPoint
 
 CPU = "CPUUtilization"
@@ -29,6 +36,7 @@ _BLOCK = 1 << 20  # calls looked at together: bounds the memory beside them
 _Group = tuple[str, str]  # cluster in lower case, dimensions
 _Statistics = dict[str, float]  # statistic -> value
 _Metrics = dict[str, dict[_Group, _Statistics]]  # by metric
+_Places = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class WebserverPeriod:
     cpu_max_percent: float | None
     memory_percent: float | None
     connections: float | None
+    cpu_min_percent: float | None = None  # of the least busy webserver
 
     @property
     def end_s(self) -> float:
@@ -73,33 +82,55 @@ def webserver_periods(metrics: pa.Table) -> tuple[WebserverPeriod, ...]:
 
 
 def period_points(
-    periods: Sequence[WebserverPeriod], calls: Calls, good: Mask
+    periods: Sequence[WebserverPeriod],
+    calls: Calls,
+    good: Mask,
+    database: Sequence[DatabasePeriod] = (),
 ) -> tuple[PeriodPoint, ...]:
-    """Metric periods beside calls: offered by intended start, everything else by actual start."""
+    """Metric periods beside calls: offered and latency by intended start, the rest by actual start.
+
+    Args:
+        periods: of the webservers.
+        calls: of the whole run.
+        good: which of them met the SLO's limits of a call.
+        database: its periods; those that start when a webserver period does are shown beside it.
+    """
     sent = calls.sent
     started = {
         "achieved_per_s": sent,
         "goodput_per_s": good,
         "errors_per_s": sent & ~calls.outcome.are("ok"),
     }
-    offered = {"offered_per_s": np.full(len(calls), fill_value=True)}
-    rates = {
-        **_rates(periods, calls.intended_start_s, offered),
-        **_rates(periods, calls.start_s, started),
-    }
-    return tuple(
-        PeriodPoint(
-            start_s=period.start_s,
-            period_s=period.period_s,
-            webservers=period.webservers,
-            cpu_percent=period.cpu_percent,
-            cpu_max_percent=period.cpu_max_percent,
-            memory_percent=period.memory_percent,
-            connections=period.connections,
-            **{name: float(values[index]) for name, values in rates.items()},
+    rates = {"offered_per_s": offered_per_s(periods, calls)}
+    rates |= _rates(periods, calls.start_s, started)
+    latencies = _latencies(periods, calls)
+    database_at = {period.start_s: period for period in database}
+    points = []
+    for index, (period, (p50_s, p95_s)) in enumerate(zip(periods, latencies, strict=True)):
+        beside = database_at.get(period.start_s)
+        points.append(
+            PeriodPoint(
+                start_s=period.start_s,
+                period_s=period.period_s,
+                webservers=period.webservers,
+                cpu_percent=period.cpu_percent,
+                cpu_max_percent=period.cpu_max_percent,
+                memory_percent=period.memory_percent,
+                connections=period.connections,
+                latency_p50_s=p50_s,
+                latency_p95_s=p95_s,
+                database_cpu_percent=beside.cpu_percent if beside else None,
+                database_connections=beside.connections if beside else None,
+                **{name: float(values[index]) for name, values in rates.items()},
+            )
         )
-        for index, period in enumerate(periods)
-    )
+    return tuple(points)
+
+
+def offered_per_s(periods: Sequence[WebserverPeriod], calls: Calls) -> Floats:
+    """Arrivals per second in each period."""
+    everyone = np.full(len(calls), fill_value=True)
+    return _rates(periods, calls.intended_start_s, {"offered": everyone})["offered"]
 
 
 def periods_within(
@@ -139,6 +170,7 @@ def _combined(start_s: float, period_s: float, by_metric: _Metrics) -> Webserver
     memory = list(by_metric.get(MEMORY, {}).values())
     counts = [sample["SampleCount"] for sample in cpu or memory if "SampleCount" in sample]
     busiest = [sample["Maximum"] for sample in cpu if "Maximum" in sample]
+    least_busy = [sample["Minimum"] for sample in cpu if "Minimum" in sample]
     return WebserverPeriod(
         start_s=start_s,
         period_s=period_s,
@@ -147,6 +179,8 @@ def _combined(start_s: float, period_s: float, by_metric: _Metrics) -> Webserver
         cpu_max_percent=max(busiest, default=None),
         memory_percent=_weighted_mean(memory),
         connections=_total(by_metric.get(CONNECTIONS, {})),
+        # A cluster that does not tell its least busy webserver may have the least busy of all.
+        cpu_min_percent=min(least_busy) if cpu and len(least_busy) == len(cpu) else None,
     )
 
 
@@ -175,20 +209,66 @@ def _rates(
     periods: Sequence[WebserverPeriod], times_s: Floats, choices: Mapping[str, Mask]
 ) -> dict[str, Floats]:
     """For each choice among the times, how many there are per second in each period."""
-    starts = np.array([period.start_s for period in periods], dtype=np.float64)
-    ends = np.array([period.end_s for period in periods], dtype=np.float64)
-    borders = np.unique(np.concatenate([starts, ends]))
-    counts = {name: np.zeros(len(borders) + 1, dtype=np.int64) for name in choices}
-    # There are few borders and many times, which are not sorted: places are found block by block.
-    for first in range(0, len(times_s), _BLOCK):
-        block = slice(first, first + _BLOCK)
-        place = np.searchsorted(borders, times_s[block], side="right")
+    borders = _Borders.of(periods)
+    counts = {name: np.zeros(len(borders.at_s) + 1, dtype=np.int64) for name in choices}
+    for block, place in borders.places(times_s):
         for name, chosen in choices.items():
-            counts[name] += np.bincount(place[chosen[block]], minlength=len(borders) + 1)
-    first_border, last_border = np.searchsorted(borders, starts), np.searchsorted(borders, ends)
-    lengths_s = np.maximum(ends - starts, 1e-9)
+            counts[name] += np.bincount(place[chosen[block]], minlength=len(borders.at_s) + 1)
+    lengths_s = borders.at_s[borders.last] - borders.at_s[borders.first]
     before = {name: np.cumsum(count) for name, count in counts.items()}  # a border: times before it
     return {
-        name: (below[last_border] - below[first_border]) / lengths_s
+        name: (below[borders.last] - below[borders.first]) / np.maximum(lengths_s, 1e-9)
         for name, below in before.items()
     }
+
+
+def _latencies(
+    periods: Sequence[WebserverPeriod], calls: Calls
+) -> list[tuple[float | None, float | None]]:
+    """p50 and p95 of the latency of each period's calls; None where they are too few."""
+    borders = _Borders.of(periods)
+    timed = calls.timed
+    # Sorting small integers takes a tenth of the time, and few runs have more borders.
+    kind = np.int16 if len(borders.at_s) < np.iinfo(np.int16).max else np.int32
+    place = np.empty(len(calls), dtype=kind)
+    for block, own in borders.places(calls.intended_start_s):
+        place[block] = np.where(timed[block], own, 0)  # 0: before all borders, in no period
+    counts = np.bincount(place, minlength=len(borders.at_s) + 1)
+    in_order = np.argsort(place, kind="stable")
+    before = np.cumsum(counts)
+    found = []
+    for first, last in zip(borders.first, borders.last, strict=True):
+        chosen = in_order[before[first] : before[last]]
+        took_s = calls.lag_s[chosen] + calls.service_time_s[chosen]
+        found.append((_percentile(took_s, 50.0), _percentile(took_s, 95.0)))
+    return found
+
+
+def _percentile(times_s: Floats, percent: float) -> float | None:
+    enough = len(times_s) >= values_for_percentile(percent)
+    return value_at_rank(times_s, percent) if enough else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Borders:
+    """Starts and ends of periods, which may have gaps between them or overlap."""
+
+    at_s: Floats  # in order, each once
+    first: _Places  # of each period's start among them
+    last: _Places  # of its end
+
+    @classmethod
+    def of(cls, periods: Sequence[WebserverPeriod]) -> "_Borders":
+        starts = np.array([period.start_s for period in periods], dtype=np.float64)
+        ends = np.array([period.end_s for period in periods], dtype=np.float64)
+        at_s = np.unique(np.concatenate([starts, ends]))
+        return cls(at_s, np.searchsorted(at_s, starts), np.searchsorted(at_s, ends))
+
+    def places(self, times_s: Floats) -> Iterator[tuple[slice, _Places]]:
+        """How many borders are not after each time, block by block.
+
+        There are few borders and many times, which are not sorted.
+        """
+        for first in range(0, len(times_s), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            yield block, np.searchsorted(self.at_s, times_s[block], side="right")

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from harness.overload import Overload
 from harness.traffic.abort import ErrorRateRule
 from locustfiles.output import Output
-from locustfiles.overload import Overload
 
 
 class Books:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from harness.overload import Overload
 from locustfiles.crew import Drained
 from locustfiles.epoch import EpochClock
 from locustfiles.journal import Tally
-from locustfiles.overload import Overload
 from locustfiles.plan import Blueprint, Phase
 
 

@@ -17,12 +17,12 @@ from harness.generator import (
     EXIT_UNUSABLE,
     GeneratorStatus,
 )
+from harness.overload import Overload
 from harness.traffic.abort import ErrorRateRule
 from locustfiles.books import Books
 from locustfiles.direction import Carrier, Direction
 from locustfiles.epoch import EpochClock
 from locustfiles.output import Output
-from locustfiles.overload import Overload
 from locustfiles.plan import Blueprint
 
 TICK_S = 0.2

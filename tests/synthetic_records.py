@@ -199,6 +199,7 @@ class _Cluster:
             statistics = {
                 "Average": chosen.mean(),
                 "Maximum": chosen.max(),
+                "Minimum": chosen.min(),
                 "SampleCount": len(chosen),
             }
             for statistic, value in statistics.items():

@@ -9,9 +9,20 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from analysis.report import sending, story, tables, words
+from analysis.report import (
+    notes,
+    sending,
+    story,
+    story_models,
+    story_scaling,
+    tables,
+    tables_models,
+    tables_sizing,
+    tables_webservers,
+    words,
+)
 from analysis.report.as_json import analysis_as_json
-from analysis.results import RunAnalysis
+from analysis.results import RunAnalysis, ScalingEvent
 
 _TEMPLATE: Final = "report.html.j2"
 _TONES: Final = {0: "good", 3: "bad"}
@@ -24,39 +35,99 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         analysis: What to tell.
         pictures: `<svg>` elements by the names of `analysis.report.plots.gallery.PICTURE_NAMES`.
     """
-    stage = story.decisive_stage(analysis)
-    demand, sizing = analysis.demand, analysis.sizing
     return template(_TEMPLATE).render(
         analysis=analysis,
-        headline=story.headline(analysis),
-        reasons=story.reasons(analysis),
-        tone=_TONES.get(analysis.verdict.exit_code, "unsure"),
-        identity=story.identity(analysis),
-        load=sending.load(analysis),
-        generator=sending.generator(analysis.generator),
-        workers=tables.worker_table(analysis.generator),
-        retries=sending.retries(analysis.retries) if analysis.retries else (),
-        judgement=story.judgement(analysis),
-        observed=story.observed,
         marks=words.MARKS,
         pictures={name: Markup(svg) for name, svg in pictures.items()},  # noqa: S704 - our own
-        stages=tables.stage_table(analysis, intervals=True) if analysis.stages else None,
-        stage_name=tables.stage_name(stage) if stage else "",
-        latency=tables.latency_table(stage) if stage else None,
-        latencies=tables.stage_latency_table(analysis) if len(analysis.stages) > 1 else None,
-        operations=tables.operation_table(stage) if stage and stage.operations else None,
-        errors=tables.error_table(analysis),
-        webservers=tables.webserver_table(analysis),
-        scaling=[story.scaling_sentence(e, analysis.started_at_s) for e in analysis.scaling],
-        demand=tables.demand_table(demand, analysis.mix) if demand else None,
-        background=words.number_estimate(demand.background_cpu_per_webserver) if demand else "-",
-        sizing=tables.sizing_table(sizing) if sizing and sizing.rows else None,
-        utilisation=words.share(sizing.utilisation_target) if sizing else "",
+        **_answer(analysis),
+        **_stages(analysis),
+        **_sending(analysis),
+        **_sizing(analysis),
+        **_scaling(analysis),
+        **_models(analysis),
         mix=", ".join(f"{name} {words.share(part)}" for name, part in analysis.mix.items()),
         facts=list(_facts(analysis.environment)),
-        notes=story.notes(analysis),
+        notes=notes.notes(analysis),
         data=script_safe(analysis_as_json(analysis)),
     )
+
+
+def _answer(analysis: RunAnalysis) -> dict[str, object]:
+    return {
+        "headline": story.headline(analysis),
+        "reasons": story.reasons(analysis),
+        "tone": _TONES.get(analysis.verdict.exit_code, "unsure"),
+        "identity": story.identity(analysis),
+        "judgement": story.judgement(analysis),
+        "observed": story.observed,
+    }
+
+
+def _stages(analysis: RunAnalysis) -> dict[str, object]:
+    stages, stage = analysis.stages, story.decisive_stage(analysis)
+    return {
+        "stages": tables.stage_table(analysis, details=True) if stages else None,
+        "mean_rate": tables.MEAN_RATE if any(each.rate_is_mean for each in stages) else "",
+        "trial_remarks": story.trial_remarks(analysis),
+        "stage_name": tables.stage_name(stage) if stage else "",
+        "latency": tables.latency_table(stage) if stage else None,
+        "latencies": tables.stage_latency_table(analysis) if len(stages) > 1 else None,
+        "operations": tables.operation_table(stage) if stage and stage.operations else None,
+        "errors": tables.error_table(analysis),
+    }
+
+
+def _sending(analysis: RunAnalysis) -> dict[str, object]:
+    return {
+        "load": sending.load(analysis),
+        "virtual": sending.VIRTUAL_TIME if sending.is_virtual(analysis) else "",
+        "generator": sending.generator(analysis.generator),
+        "workers": sending.worker_table(analysis.generator),
+        "retries": sending.retries(analysis.retries) if analysis.retries else (),
+    }
+
+
+def _sizing(analysis: RunAnalysis) -> dict[str, object]:
+    demand, sizing = analysis.demand, analysis.sizing
+    background = demand.background_cpu_per_webserver if demand else None
+    return {
+        "demand": tables_sizing.demand_table(demand, analysis.mix) if demand else None,
+        "background": words.number_estimate(background),
+        "sizing": tables_sizing.sizing_table(sizing) if sizing and sizing.rows else None,
+        "utilisation": words.share(sizing.utilisation_target) if sizing else "",
+    }
+
+
+def _scaling(analysis: RunAnalysis) -> dict[str, object]:
+    counts = analysis.by_webservers
+    return {
+        "scaling": [_change(event, analysis.started_at_s) for event in analysis.scaling],
+        "elasticity": story_scaling.elasticity_sentences(analysis.elasticity),
+        "counts": tables_webservers.count_table(counts, details=True) if counts else None,
+        "webservers": tables_webservers.webserver_table(analysis),
+    }
+
+
+def _change(event: ScalingEvent, started_at_s: float) -> dict[str, object]:
+    return {
+        "sentence": story_scaling.scaling_sentence(event, started_at_s),
+        "cost": story_scaling.cost_sentence(event),
+        "steps": tables_webservers.steps_table(event, started_at_s),
+    }
+
+
+def _models(analysis: RunAnalysis) -> dict[str, object]:
+    law = analysis.scalability
+    fitted = law if law and not law.refusal else None
+    return {
+        "models": tables_models.model_table(analysis),
+        "model_remarks": story_models.remarks(analysis),
+        "law": tables_models.scalability_table(fitted) if fitted else None,
+        "peak": story_models.peak(fitted) if fitted else "",
+        "law_refusal": law.refusal if law else "",
+        "truth": tables_models.truth_table(analysis.truth) if analysis.truth else None,
+        "truth_sentence": story_models.truth_sentence(analysis.truth),
+    }
 
 
 @cache

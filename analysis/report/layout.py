@@ -16,6 +16,8 @@ STYLE_OF_MARK: Final = {
     "✗": "red",
     "?": "yellow",
     "pass": "green",
+    "fail": "red",
+    "undecided": "yellow",
     "regression": "red",
     "inconclusive": "yellow",
     "better": "green",

@@ -1,11 +1,21 @@
-"""The sentences of a report about how the load was sent: the workload, its generator, retries."""
+"""How the load was sent, in sentences and a table: the workload, its generator, retries."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from analysis.generator_health import NOT_COUNTED
 from analysis.generator_limits import UNSENT_LIMIT
 from analysis.report import words
-from analysis.results import GeneratorHealth, RetryResult, RunAnalysis
+from analysis.report.tables import Column, Table
+from analysis.results import GeneratorHealth, RetryResult, RunAnalysis, WorkerHealth
+
+VIRTUAL_TIME: Final = "Simulated in virtual time: no call was really sent."
+
+
+def is_virtual(analysis: RunAnalysis) -> bool:
+    """Whether the run took place in a simulation only."""
+    facts = analysis.environment.get("facts")
+    return isinstance(facts, dict) and facts.get("virtual_time") is True
 
 
 def load(analysis: RunAnalysis) -> str:
@@ -40,6 +50,43 @@ def _generator_figures(health: GeneratorHealth) -> Iterator[str]:
         yield f"at most {words.core_share(health.cpu_fraction_max)}"
     if len(health.workers) > 1:
         yield f"{len(health.workers)} load processes"
+
+
+def worker_table(health: GeneratorHealth) -> Table | None:
+    """One row per load process; None when there was only one."""
+    if len(health.workers) < 2:
+        return None
+    columns = (
+        Column("process"),
+        Column("rows"),
+        Column("CPU at most", "of one core"),
+        Column("stall", "longest"),
+        Column("clock", "minus the master's"),
+    )
+    rows = tuple(
+        (
+            str(worker.worker),
+            words.count(worker.rows),
+            words.share(worker.cpu_fraction_max),
+            words.duration(worker.longest_stall_s),
+            _clock(worker),
+        )
+        for worker in health.workers
+    )
+    if not any(worker.lost for worker in health.workers):
+        return Table(columns, rows)
+    lost = (f"lost: {worker.lost}" if worker.lost else "" for worker in health.workers)
+    return Table(
+        (*columns, Column("", right=False)),
+        tuple((*row, text) for row, text in zip(rows, lost, strict=True)),
+    )
+
+
+def _clock(worker: WorkerHealth) -> str:
+    offset = words.duration(worker.clock_offset_s)
+    if not words.is_known(worker.clock_uncertainty_s):
+        return offset
+    return f"{offset} ± {words.duration(worker.clock_uncertainty_s)}"
 
 
 def retries(result: RetryResult) -> tuple[str, ...]:

@@ -1,20 +1,22 @@
-"""The sentences of a report: the headline, the SLO lines, what scaling did, and the notes."""
+"""The sentences of a report: the headline, the SLO lines, the capacity, and why."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from analysis.latency import LOWER_BOUND
 from analysis.report import words
 from analysis.report.tables import stage_name, stage_verdict
-from analysis.results import (
-    Estimate,
-    RunAnalysis,
-    ScalingEvent,
-    SloResult,
-    StageStats,
-)
+from analysis.results import CapacityResult, RunAnalysis, SloResult, StageStats
 from analysis.sizing import sized_webservers
+
+_STOPPED_BY: Final = {
+    "throttle": "the service's throttle",
+    "webserver_cpu": "webserver CPU",
+    "connections": "connections",
+    "database": "the metadata database",
+    "airflow": "errors of Airflow",
+    "generator": "the load generator",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,21 @@ def headline(analysis: RunAnalysis) -> str:
         cpu = sizing.webserver_cpu
         needed = sized_webservers(sizing.target.webservers, analysis.environment, cpu)
         return f"{needed} for {words.calls_per_s(sizing.target.rate_per_s)}"
-    if capacity and words.is_known(capacity.highest_rate_per_s):
+    if capacity and words.is_known(rate_per_s := _capacity_per_s(capacity)):
         at_least = "At least " if capacity.bottleneck == "not_reached" else ""
-        with_servers = (
-            f" with {words.webservers(capacity.webservers)}" if capacity.webservers else ""
-        )
-        return f"{at_least}{words.calls_per_s(capacity.highest_rate_per_s)}{with_servers}"
+        return f"{at_least}{words.calls_per_s(rate_per_s)}{_with_webservers(capacity)}"
     return "No stage met the SLO"
+
+
+def _capacity_per_s(capacity: CapacityResult) -> float | None:
+    between = capacity.rate_per_s
+    if between is not None and words.is_known(between.value):
+        return between.value
+    return capacity.highest_rate_per_s
+
+
+def _with_webservers(capacity: CapacityResult) -> str:
+    return f" with {words.webservers(capacity.webservers)}" if capacity.webservers else ""
 
 
 def _check_headline(analysis: RunAnalysis) -> str:
@@ -127,39 +137,27 @@ def observed(result: SloResult) -> str:
     return f"{text} ({result.reason})" if result.reason else text
 
 
-def scaling_sentence(event: ScalingEvent, started_at_s: float) -> str:
-    """What one change of the webserver count was caused by, and how long it took.
+def capacity_sentence(capacity: CapacityResult | None) -> str:
+    """The rate at which the SLO breaks: "24.1 calls/s (22.8-25.6) with 2 webservers; ...".
 
-    "2 to 3 webservers: CPU above 70 % at 00:42, decision +5 s, third webserver ready +17 s."
-    Every delay is counted from the first moment of the sentence.
+    "" where only stages are known, which the verdict tells.
     """
-    steps = [(text, time_s) for text, time_s in _scaling_steps(event) if words.is_known(time_s)]
-    change = f"{event.from_count} to {event.to_count} webservers"
-    if not steps:
-        return f"{change}: the record does not show when."
-    (first, anchor_s), *rest = steps
-    after = (
-        f" ({words.delay(anchor_s - event.load_step_s)} after the load rose)"
-        if words.is_known(event.load_step_s) and anchor_s >= event.load_step_s
-        else ""
-    )
-    delays = "".join(f", {text} +{words.delay(time_s - anchor_s)}" for text, time_s in rest)
-    return f"{change}: {first} at {words.clock(anchor_s - started_at_s)}{after}{delays}."
+    if capacity is None or capacity.rate_per_s is None:
+        return ""
+    if not words.is_known(capacity.rate_per_s.value):
+        return ""
+    stopped = _STOPPED_BY.get(capacity.bottleneck, "")
+    by = f"; more was stopped by {stopped}" if stopped else ""
+    return f"{words.rate_estimate(capacity.rate_per_s)}{_with_webservers(capacity)}{by}."
 
 
-def _scaling_steps(event: ScalingEvent) -> tuple[tuple[str, float | None], ...]:
-    threshold = words.scaling_reason(event.reason)
-    if event.to_count > event.from_count:
-        ready = f"{words.ordinal(event.to_count)} webserver ready"
-        seen = f"{event.to_count} webservers in the metrics"
-    else:
-        ready, seen = f"down to {event.to_count}", f"{event.to_count} webservers in the metrics"
-    return (
-        (threshold, event.breach_s),
-        ("decision", event.decision_s),
-        (ready, event.ready_s),
-        (seen, event.count_changed_s if event.ready_s is None else None),
-        ("SLO restored", event.slo_restored_s),
+def trial_remarks(analysis: RunAnalysis) -> tuple[str, ...]:
+    """Why stages that met the SLO are undecided all the same, one sentence each."""
+    return tuple(
+        f"Stage {stage_name(stage)} met the SLO but is undecided: "
+        f"{words.lowered(stage.trial_reason)}"
+        for stage in analysis.stages
+        if stage_verdict(stage) and stage.trial == "undecided" and stage.trial_reason
     )
 
 
@@ -173,86 +171,3 @@ def reasons(analysis: RunAnalysis) -> tuple[str, ...]:
         for reason in dict.fromkeys((*analysis.verdict.reasons, *evidence))
         if reason != explained and reason.rstrip(".").lower() not in sentence
     )
-
-
-def notes(analysis: RunAnalysis) -> tuple[str, ...]:
-    """Everything a careful reader must know: warnings, refusals with their reasons, remarks."""
-    every = (
-        *analysis.warnings,
-        *_stage_notes(analysis.stages),
-        *_refusals(analysis.stages),
-        *_demand_notes(analysis),
-        *analysis.notes,
-    )
-    return tuple(dict.fromkeys(every))
-
-
-def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
-    for stage in stages:
-        name = f"Stage {stage_name(stage)}"
-        if stage.unsent and stage.generator_ok:
-            yield f"{name}: {stage.unsent} of {stage.arrivals} arrivals were not sent."
-        if stage.censored:
-            yield f"{name}: {_cut_calls(stage)}."
-
-
-def _cut_calls(stage: StageStats) -> str:
-    bounds = [
-        name
-        for name, estimate in stage.latency_s.items()
-        if any(LOWER_BOUND in warning for warning in estimate.warnings)
-    ]
-    cut = f"{stage.censored} calls were cut at a time limit, so "
-    if not bounds:
-        return f"{cut}the longest latencies may be longer still"
-    verb = "is a lower bound" if len(bounds) == 1 else "are lower bounds"
-    return f"{cut}{words.enumerated(bounds)} {verb}"
-
-
-def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
-    """Warnings of the stages' estimates; those that differ only in counts are told once.
-
-    Of latencies only the refused ones: a value without an interval shows that by itself, and lower
-    bounds are told with the calls that were cut.
-    """
-    alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for stage in stages:
-        for what, estimate in _stage_estimates(stage):
-            for warning in estimate.warnings:
-                key = (what, re.sub(r"\b\d+", "#", warning))
-                alike.setdefault(key, []).append((stage.index + 1, warning))
-    for (what, _), found in alike.items():
-        numbers = {number for number, _ in found}
-        where = f"Stage{'s' if len(numbers) > 1 else ''} {words.listed(numbers)}"
-        number, warning = found[0]
-        if len({warning for _, warning in found}) > 1:
-            warning = f"{warning.rstrip('.')} (in stage {number})."
-        yield f"{where}, {what}: {warning}"
-
-
-def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
-    told = {analysis.demand.refusal} if analysis.demand else set()
-    sources: list[tuple[str, tuple[str, ...]]] = []
-    if analysis.demand:
-        sources.append(("Service demand", analysis.demand.mix_s.warnings))
-        for operation, estimate in analysis.demand.per_operation_s.items():
-            sources.append((f"Service demand of {operation}", estimate.warnings))
-    if analysis.sizing:
-        sources.append(("Sizing", analysis.sizing.warnings))
-    for what, warnings in sources:
-        yield from (f"{what}: {warning}" for warning in warnings if warning not in told)
-        told.update(warnings)
-
-
-def _stage_estimates(stage: StageStats) -> Iterator[tuple[str, Estimate]]:
-    for name, latency in stage.latency_s.items():
-        if latency.value is None:
-            yield "latency", latency
-        service_time = stage.service_time_s.get(name)
-        if (
-            service_time
-            and service_time.value is None
-            and service_time.warnings != latency.warnings
-        ):
-            yield "service time", service_time
-    yield "error rate", stage.error_rate

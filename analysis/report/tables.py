@@ -1,4 +1,4 @@
-"""The tables of a report as plain strings, laid out once for the terminal and the page."""
+"""Tables as plain strings, laid out once for the terminal and the page; those of the stages."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,16 +6,9 @@ from typing import Final
 
 from analysis.records.schema import LAYER_OF_OUTCOME, LAYERS
 from analysis.report import words
-from analysis.results import (
-    DemandResult,
-    Estimate,
-    GeneratorHealth,
-    RunAnalysis,
-    SizingResult,
-    StageStats,
-    WorkerHealth,
-)
+from analysis.results import RunAnalysis, StageStats, SteadyState
 
+MEAN_RATE: Final = "~ is the mean of a rate that was not constant: of a ramp or a trace."
 PERCENTILES: Final = ("p50", "p95", "p99")
 OUTCOMES_OF_LAYER: Final = {
     layer: tuple(name for name, owner in LAYER_OF_OUTCOME.items() if owner == layer)
@@ -52,18 +45,36 @@ def stage_verdict(stage: StageStats) -> bool | None:
     return stage.met_slo if stage.generator_ok else None
 
 
+def trial(stage: StageStats) -> str:
+    """What a stage says about its load: pass, fail or undecided; "-" without an SLO."""
+    return stage.trial if stage.slo else words.UNKNOWN
+
+
+def trial_verdict(stage: StageStats) -> bool | None:
+    """The same as True, False and None: that the SLO held in an undecided stage is no pass."""
+    return stage_verdict(stage) if stage.trial != "undecided" else None
+
+
 def stage_load(stage: StageStats) -> str:
-    """The load a stage was asked for: "25 calls/s", or "20 users" of a closed workload."""
+    """The load a stage was asked for: "25 calls/s", "~25 calls/s" or "20 users".
+
+    The first is constant, the second the mean of a ramp or a trace, the third of a closed workload.
+    """
     if stage.users is None:
-        return words.calls_per_s(stage.rate_per_s)
+        return f"{_about(stage)}{words.calls_per_s(stage.rate_per_s)}"
     return f"{stage.users} user{'' if stage.users == 1 else 's'}"
 
 
-def stage_table(analysis: RunAnalysis, *, intervals: bool) -> Table:
-    """One row per stage: load, latency, errors, webservers, verdict."""
+def stage_table(analysis: RunAnalysis, *, details: bool) -> Table:
+    """One row per stage: load, latency, errors, webservers, verdict.
+
+    Args:
+        analysis: whose stages.
+        details: also the interval of p95, the SLO's part in the verdict, and whether the latency
+            settled.
+    """
     latency = [
-        Column(name, "latency" if intervals else "", dropped=dropped)
-        for name, dropped in zip(PERCENTILES, (1, 0, 3), strict=True)
+        Column(name, dropped=dropped) for name, dropped in zip(PERCENTILES, (1, 0, 3), strict=True)
     ]
     closed = any(stage.users is not None for stage in analysis.stages)
     columns = (
@@ -76,25 +87,46 @@ def stage_table(analysis: RunAnalysis, *, intervals: bool) -> Table:
         Column("errors"),
         Column("web", "servers"),
         Column("CPU", "mean"),
-        Column("SLO"),
+        *((Column("settled", "after"), Column("SLO")) if details else ()),
+        Column("trial"),
     )
-    written = words.duration_estimate if intervals else _duration_value
+    p95 = words.duration_estimate if details else words.duration_value
     rows = (
         (
             stage_name(stage) + ("" if stage.complete else " (cut short)"),
-            words.count(stage.users) if closed else words.trimmed(stage.rate_per_s),
+            words.count(stage.users) if closed else _rate(stage),
             words.rate(stage.offered_per_s),
             words.rate(stage.achieved_per_s),
             words.rate(stage.goodput_per_s),
-            *(written(stage.latency_s.get(name)) for name in PERCENTILES),
+            words.duration_value(stage.latency_s.get("p50")),
+            p95(stage.latency_s.get("p95")),
+            words.duration_value(stage.latency_s.get("p99")),
             words.share(stage.error_rate.value),
             words.span(stage.webservers_min, stage.webservers_max),
             words.percent(stage.webserver_cpu_percent),
-            words.MARKS[stage_verdict(stage)],
+            *((_settled(stage.steady), words.MARKS[stage_verdict(stage)]) if details else ()),
+            trial(stage),
         )
         for stage in analysis.stages
     )
     return Table(columns, tuple(rows))
+
+
+def _rate(stage: StageStats) -> str:
+    return f"{_about(stage)}{words.trimmed(stage.rate_per_s)}"
+
+
+def _about(stage: StageStats) -> str:
+    return "~" if stage.rate_is_mean else ""
+
+
+def _settled(steady: SteadyState | None) -> str:
+    if steady is None or steady.verdict == "not_checked":
+        return words.UNKNOWN
+    if steady.verdict == "rising":
+        return "rising"
+    settled = steady.verdict == "steady" and words.is_known(steady.settled_after_s)
+    return words.delay(steady.settled_after_s) if settled else "never"
 
 
 def latency_table(stage: StageStats) -> Table:
@@ -176,109 +208,3 @@ def _error_rows(stage: StageStats) -> Iterable[tuple[str, ...]]:
                 words.share_estimate(estimate),
                 ", ".join(counts) or words.UNKNOWN,
             )
-
-
-def webserver_table(analysis: RunAnalysis) -> Table | None:
-    """What the webservers' metrics said, per stage; None when there were none."""
-    columns = (
-        Column("stage", right=False),
-        Column("webservers"),
-        Column("CPU mean"),
-        Column("CPU max"),
-        Column("connections max"),
-    )
-    rows = tuple(
-        (
-            stage_name(stage),
-            words.span(stage.webservers_min, stage.webservers_max),
-            words.percent(stage.webserver_cpu_percent),
-            words.percent(stage.webserver_cpu_max_percent),
-            words.count(stage.connections_max),
-        )
-        for stage in analysis.stages
-    )
-    measured = any(cell != words.UNKNOWN for row in rows for cell in row[1:])
-    return Table(columns, rows) if measured else None
-
-
-def worker_table(health: GeneratorHealth) -> Table | None:
-    """One row per load process; None when there was only one."""
-    if len(health.workers) < 2:
-        return None
-    columns = (
-        Column("process"),
-        Column("rows"),
-        Column("CPU at most", "of one core"),
-        Column("stall", "longest"),
-        Column("clock", "minus the master's"),
-    )
-    rows = tuple(
-        (
-            str(worker.worker),
-            words.count(worker.rows),
-            words.share(worker.cpu_fraction_max),
-            words.duration(worker.longest_stall_s),
-            _clock(worker),
-        )
-        for worker in health.workers
-    )
-    if not any(worker.lost for worker in health.workers):
-        return Table(columns, rows)
-    lost = (f"lost: {worker.lost}" if worker.lost else "" for worker in health.workers)
-    return Table(
-        (*columns, Column("", right=False)),
-        tuple((*row, text) for row, text in zip(rows, lost, strict=True)),
-    )
-
-
-def _clock(worker: WorkerHealth) -> str:
-    offset = words.duration(worker.clock_offset_s)
-    if not words.is_known(worker.clock_uncertainty_s):
-        return offset
-    return f"{offset} ± {words.duration(worker.clock_uncertainty_s)}"
-
-
-def demand_table(demand: DemandResult, mix: dict[str, float]) -> Table:
-    """CPU of the webservers per call."""
-    columns = (
-        Column("operation", right=False),
-        Column("share", "of the calls"),
-        Column("CPU time", "per call"),
-    )
-    rows = [
-        (operation, words.share(mix.get(operation)), words.duration_estimate(estimate))
-        for operation, estimate in demand.per_operation_s.items()
-    ]
-    rows.append(("the mix as sent", "100 %", words.duration_estimate(demand.mix_s)))
-    return Table(columns, tuple(rows))
-
-
-def sizing_table(sizing: SizingResult) -> Table:
-    """Webservers needed for rates of this mix."""
-    columns = (
-        Column("rate", "calls/s"),
-        Column("webservers", "needed"),
-        Column("interval"),
-        Column("", right=False),
-    )
-    rows = tuple(
-        (
-            words.trimmed(row.rate_per_s),
-            words.count(row.webservers),
-            words.span(row.webservers_low, row.webservers_high),
-            _sizing_remark(row.rate_per_s == sizing.target_rate_per_s, row.within_limits),
-        )
-        for row in sizing.rows
-    )
-    return Table(columns, rows)
-
-
-def _sizing_remark(is_target: bool, within_limits: bool) -> str:
-    remarks = ["target"] * is_target + ["more than the service allows"] * (not within_limits)
-    return ", ".join(remarks)
-
-
-def _duration_value(estimate: Estimate | None) -> str:
-    if estimate is None or not words.is_known(estimate.value):
-        return words.UNKNOWN
-    return f"{words.bound(estimate)}{words.duration(estimate.value)}"

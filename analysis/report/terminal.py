@@ -3,10 +3,22 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.report import sending, story, tables, words
+from analysis.report import (
+    notes,
+    sending,
+    story,
+    story_models,
+    story_scaling,
+    tables,
+    tables_sizing,
+    tables_webservers,
+    words,
+)
 from analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
 from analysis.report.pen import Pen
 from analysis.results import RunAnalysis, SloResult
+
+_MOST_CHANGES: Final = 6  # of the webserver count, told one by one
 
 
 def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
@@ -21,6 +33,8 @@ def render_summary(analysis: RunAnalysis, *, colour: bool, width: int) -> str:
     lines = [pen.style(analysis.scenario_name, "bold")]
     lines.extend(pen.wrapped(story.identity(analysis)))
     lines.extend(pen.wrapped(sending.load(analysis)))
+    if sending.is_virtual(analysis):
+        lines.extend(pen.wrapped(sending.VIRTUAL_TIME))
     for section in _SECTIONS:
         body = list(section(analysis, pen))
         if body:
@@ -59,7 +73,17 @@ def _stages(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
         yield "No stage was measured."
         return
     yield pen.style("Stages (latency from the intended start)", "bold")
-    yield from laid_out(tables.stage_table(analysis, intervals=False), pen.width, pen.style)
+    yield from laid_out(tables.stage_table(analysis, details=False), pen.width, pen.style)
+    if any(stage.rate_is_mean for stage in analysis.stages):
+        yield from pen.wrapped(tables.MEAN_RATE)
+    for remark in story.trial_remarks(analysis):
+        yield from pen.wrapped(remark, rest=INDENT * 2)
+
+
+def _capacity(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
+    sentence = story.capacity_sentence(analysis.capacity)
+    if sentence:
+        yield from pen.wrapped(f"Capacity: {sentence}", first="", rest=INDENT)
 
 
 def _generator(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
@@ -70,7 +94,7 @@ def _generator(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     yield from more
     for reason in health.reasons:
         yield from pen.wrapped(reason, first=f"{INDENT}- ", rest=INDENT * 2)
-    table = tables.worker_table(health)
+    table = sending.worker_table(health)
     if table:
         yield from laid_out(table, pen.width, pen.style)
 
@@ -100,18 +124,37 @@ def _retries(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
 
 
 def _webservers(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
-    table = tables.webserver_table(analysis)
+    table = tables_webservers.webserver_table(analysis)
     if table:
         yield pen.style("Webservers", "bold")
         yield from laid_out(table, pen.width, pen.style)
 
 
 def _scaling(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
-    if analysis.scaling:
+    told = list(_changes(analysis))
+    if analysis.elasticity and analysis.elasticity.under_time:
+        shortage = story_scaling.shortage(analysis.elasticity)
+        told.append(f"{shortage} {analysis.elasticity.needed_by}")
+    if told:
         yield pen.style("Scaling", "bold")
-    for event in analysis.scaling:
-        sentence = story.scaling_sentence(event, analysis.started_at_s)
+    for sentence in told:
         yield from pen.wrapped(sentence, rest=INDENT * 2)
+
+
+def _changes(analysis: RunAnalysis) -> Iterator[str]:
+    for event in analysis.scaling[:_MOST_CHANGES]:
+        yield story_scaling.scaling_sentence(event, analysis.started_at_s)
+        if cost := story_scaling.cost_sentence(event):
+            yield cost
+    if (untold := len(analysis.scaling) - _MOST_CHANGES) > 0:
+        yield f"(and {untold} more changes of the webserver count, which the page shows)"
+
+
+def _by_count(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
+    if len(analysis.by_webservers) > 1:
+        yield pen.style("By webserver count", "bold")
+        table = tables_webservers.count_table(analysis.by_webservers, details=False)
+        yield from laid_out(table, pen.width, pen.style)
 
 
 def _recovery(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
@@ -126,7 +169,7 @@ def _demand(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     if demand is None:
         return
     yield pen.style("Service demand (webserver CPU time one call costs)", "bold")
-    yield from laid_out(tables.demand_table(demand, analysis.mix), pen.width, pen.style)
+    yield from laid_out(tables_sizing.demand_table(demand, analysis.mix), pen.width, pen.style)
     if demand.refusal:
         yield from pen.wrapped(demand.refusal)
 
@@ -138,13 +181,23 @@ def _sizing(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     goal = words.share(sizing.utilisation_target)
     yield pen.style(f"Webservers needed (at most {goal} of their CPU)", "bold")
     if sizing.rows:
-        yield from laid_out(tables.sizing_table(sizing), pen.width, pen.style)
+        yield from laid_out(tables_sizing.sizing_table(sizing), pen.width, pen.style)
     if sizing.explanation:
         yield from pen.wrapped(sizing.explanation)
+    if sizing.deciding:
+        yield from pen.wrapped(sizing.deciding)
+
+
+def _models(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
+    told = [story_models.disagreement(analysis), story_models.truth_sentence(analysis.truth)]
+    if any(told):
+        yield pen.style("Checks beside the measurements", "bold")
+    for sentence in filter(None, told):
+        yield from pen.wrapped(sentence, rest=INDENT * 2)
 
 
 def _notes(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
-    every = story.notes(analysis)
+    every = notes.notes(analysis)
     if every:
         yield pen.style("Notes", "bold")
     for note in every:
@@ -164,14 +217,17 @@ def _verdict(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
 _SECTIONS: Final = (
     _judgements,
     _stages,
+    _capacity,
     _generator,
     _latency,
     _errors,
     _retries,
     _webservers,
     _scaling,
+    _by_count,
     _recovery,
     _demand,
     _sizing,
+    _models,
     _notes,
 )

@@ -18,6 +18,10 @@ _PAST_THRESHOLD: Final = re.compile(
     r"(CPUUtilization|ActiveConnectionCount) (\d+(?:\.\d+)?) > (\d+(?:\.\d+)?)"
     r" in \d+ of \d+ periods\.?"
 )
+_QUIET: Final = re.compile(
+    r"CPUUtilization < (\d+(?:\.\d+)?) and ActiveConnectionCount < (\d+(?:\.\d+)?)"
+    r" for (\d+) periods\.?"
+)
 _ORDINALS: Final = ("", "first", "second", "third", "fourth", "fifth")
 
 
@@ -48,7 +52,7 @@ def delay(seconds: float | None) -> str:
     """How long something took on a human scale: "0.4 s", "17 s", "2 min 5 s"."""
     if not is_known(seconds):
         return UNKNOWN
-    if abs(seconds) < 1:
+    if 0 < abs(seconds) < 1:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
@@ -139,6 +143,20 @@ def enumerated(names: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def lowered(sentence: str) -> str:
+    """A sentence to go on with after a colon."""
+    return sentence[:1].lower() + sentence[1:]
+
+
+def scale_in_reason(reason: str) -> str:
+    """Why a webserver was taken away: "CPU below 30 % and connections below 5 for 6 periods"."""
+    quiet = _QUIET.fullmatch(reason)
+    if not quiet:
+        return reason.rstrip(".")
+    cpu, connections, periods = quiet.groups()
+    return f"CPU below {cpu} % and connections below {connections} for {periods} periods"
+
+
 def scaling_reason(reason: str) -> str:
     """Why the webserver count changed, to be followed by the time: "CPU at 90 %, above 70 %,"."""
     past = _PAST_THRESHOLD.fullmatch(reason)
@@ -161,6 +179,13 @@ def duration_estimate(estimate: Estimate | None) -> str:
     return f"{bound(estimate)}{significant(estimate.value * scale)} {unit}{interval}"
 
 
+def duration_value(estimate: Estimate | None) -> str:
+    """The same without its interval."""
+    if estimate is None or not is_known(estimate.value):
+        return UNKNOWN
+    return f"{bound(estimate)}{duration(estimate.value)}"
+
+
 def bound(estimate: Estimate) -> str:
     """A sign before what is only a lower bound, because calls were cut at a time limit."""
     return "≥" if any(LOWER_BOUND in warning for warning in estimate.warnings) else ""
@@ -172,6 +197,19 @@ def share_estimate(estimate: Estimate | None) -> str:
         return UNKNOWN
     interval = _interval(estimate, lambda end: share(end).removesuffix(" %"))
     return f"{share(estimate.value)}{interval}"
+
+
+def share_value(estimate: Estimate | None) -> str:
+    """The same without its interval."""
+    return share(estimate.value) if estimate else UNKNOWN
+
+
+def rate_estimate(estimate: Estimate | None) -> str:
+    """A rate with its interval: "24.1 calls/s (22.8-25.6)"."""
+    if estimate is None or not is_known(estimate.value):
+        return UNKNOWN
+    decimals = _decimals(estimate.value)
+    return f"{calls_per_s(estimate.value)}{_interval(estimate, lambda end: f'{end:.{decimals}f}')}"
 
 
 def number_estimate(estimate: Estimate | None) -> str:

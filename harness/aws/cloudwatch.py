@@ -1,4 +1,4 @@
-"""Reads the webservers' metrics from CloudWatch: which there are, and their samples.
+"""Reads the metrics of webservers and database from CloudWatch: which there are, and their samples.
 
 AWS documents neither the dimensions of ActiveConnectionCount nor the exact name of the additional
 webservers' cluster, so both are discovered. Queries keep the order of dimensions that ListMetrics
@@ -22,15 +22,25 @@ NAMESPACE = "AWS/MWAA"
 CPU = "CPUUtilization"
 MEMORY = "MemoryUtilization"
 CONNECTIONS = "ActiveConnectionCount"
-STATISTICS: Mapping[str, tuple[str, ...]] = {
-    CPU: ("Average", "Maximum", "SampleCount"),  # SampleCount counts the webservers
+DATABASE_CONNECTIONS = "DatabaseConnections"
+STATISTICS: Mapping[str, tuple[str, ...]] = {  # of the webservers
+    CPU: ("Average", "Maximum", "Minimum", "SampleCount"),  # SampleCount counts the webservers
     MEMORY: ("Average", "Maximum"),
     CONNECTIONS: ("Average", "Maximum", "Sum", "SampleCount"),
+}
+DATABASE_STATISTICS: Mapping[str, tuple[str, ...]] = {
+    CPU: ("Average",),
+    DATABASE_CONNECTIONS: ("Average",),
 }
 QUERIES_PER_CALL = 500  # GetMetricData's limit
 PERIODS_PER_CALL = 60  # keeps a call far below the limit of points, and a stand-in quick
 
-_UNITS = {CPU: "Percent", MEMORY: "Percent", CONNECTIONS: "Count"}
+_UNITS = {
+    CPU: "Percent",
+    MEMORY: "Percent",
+    CONNECTIONS: "Count",
+    DATABASE_CONNECTIONS: "Count",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,16 @@ class Metric:
     def cluster(self) -> str:
         """WebServer, AdditionalWebservers, or "" where there is no such dimension."""
         return dict(self.dimensions).get("Cluster", "")
+
+    @property
+    def is_of_database(self) -> bool:
+        """Whether it is of the metadata database's writer, on which every webserver depends."""
+        return dict(self.dimensions).get("DatabaseRole", "").upper() == "WRITER"
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """What is read of it."""
+        return (DATABASE_STATISTICS if self.is_of_database else STATISTICS)[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +92,7 @@ class Sample:
 
 
 class MetricsReader:
-    """Reads the webservers' metrics of one environment."""
+    """Reads the metrics of one environment's webservers and database."""
 
     def __init__(self, cloudwatch: "CloudWatchClient", environment: str) -> None:
         self._cloudwatch = cloudwatch
@@ -81,11 +101,13 @@ class MetricsReader:
     def discover(self) -> tuple[Metric, ...]:
         """The metrics there are now; additional webservers appear with their first sample.
 
+        An environment that does not report its database has no metrics of it.
+
         Raises:
             EnvironmentAccessError: CloudWatch refused or could not be reached.
         """
         found: dict[frozenset[tuple[str, str]], Metric] = {}
-        for name in STATISTICS:
+        for name in dict.fromkeys((*STATISTICS, *DATABASE_STATISTICS)):
             for metric in self._relevant(name, self._list(name)):
                 found.setdefault(frozenset({("MetricName", name), *metric.dimensions}), metric)
         return tuple(found.values())
@@ -101,7 +123,7 @@ class MetricsReader:
         queries = {
             f"q{index}": (metric, statistic)
             for index, (metric, statistic) in enumerate(
-                (metric, statistic) for metric in metrics for statistic in STATISTICS[metric.name]
+                (metric, statistic) for metric in metrics for statistic in metric.statistics
             )
         }
         first, last = math.floor(from_s / period_s), math.ceil(to_s / period_s)
@@ -130,7 +152,12 @@ class MetricsReader:
             nameless = [metric for metric in listed if "Environment" not in dict(metric.dimensions)]
             # Without the environment's name it can be told to be ours only if there is just one.
             return ours or (nameless if len(nameless) == 1 else [])
-        return [metric for metric in ours if is_webserver(metric.cluster)]
+        return [
+            metric
+            for metric in ours
+            if (is_webserver(metric.cluster) and name in STATISTICS)
+            or (metric.is_of_database and name in DATABASE_STATISTICS)
+        ]
 
     def _read_once(
         self, queries: Mapping[str, tuple[Metric, str]], start_s: int, end_s: int, period_s: int

@@ -212,9 +212,13 @@ class Collector:
 
 
 def _is_complete(metrics: Sequence[Metric]) -> bool:
-    """Whether nothing more can appear: every metric for both kinds of webservers."""
+    """Whether nothing more can appear: every metric for both kinds of webservers.
+
+    Not every environment reports its database; one that does, does so from the beginning.
+    """
     for name in STATISTICS:
-        clusters = {metric.cluster for metric in metrics if metric.name == name}
+        found = [metric for metric in metrics if metric.name == name]
+        clusters = {metric.cluster for metric in found if not metric.is_of_database}
         if name == CONNECTIONS and "" in clusters:  # counted at the load balancer, for all
             continue
         if {is_primary(cluster) for cluster in clusters} != {True, False}:

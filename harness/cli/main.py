@@ -6,12 +6,15 @@ from typing import NoReturn
 
 import click
 
+from harness.cli.capacity import capacity_command
 from harness.cli.compare import compare_command
 from harness.cli.history import history_command
 from harness.cli.local import local_group
 from harness.cli.report import report_command
 from harness.cli.run import run_command
+from harness.cli.size import size_command
 from harness.cli.validate import validate_command
+from harness.cli.what_if import what_if_command
 from harness.cli.worker import worker_command
 from harness.errors import ExitCode, HeadroomError
 
@@ -31,6 +34,9 @@ app.add_command(run_command)
 app.add_command(report_command)
 app.add_command(compare_command)
 app.add_command(history_command)
+app.add_command(capacity_command)
+app.add_command(size_command)
+app.add_command(what_if_command)
 app.add_command(validate_command)
 app.add_command(worker_command)
 app.add_command(local_group)

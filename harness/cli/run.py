@@ -2,13 +2,19 @@
 
 import os
 import signal
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import as_json, fleet_of, fleet_options, overrides
 from harness.cli.report import show_report
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.run.narrator import Narrator
+    from harness.scenario.model import Scenario
 
 
 @click.command("run")
@@ -24,12 +30,18 @@ from harness.cli.report import show_report
     help="Where run directories are made.",
 )
 @fleet_options
+@click.option(
+    "--virtual-time",
+    is_flag=True,
+    help='Compute the run instead of waiting for it (only environments of kind "simulated").',
+)
 @click.option("--no-progress", is_flag=True, help="Print only the result.")
 @as_json
 def run_command(
     scenario_file: Path,
     settings: tuple[str, ...],
     runs_directory: Path,
+    virtual_time: bool,
     no_progress: bool,
     json_output: bool,
     **fleet: Any,
@@ -42,6 +54,8 @@ def run_command(
     One process sends the load. Where the report says that it was too busy, --processes shares the
     load among several on this machine, and --expect-workers among `headroom worker` commands that
     you start, also elsewhere. Same seed, same arrivals, however many send them.
+
+    With --virtual-time nothing is sent: simulated webservers are computed, hours in seconds.
     """
     from harness.cli.progress import make_narrator
     from harness.run.reporting import report_run
@@ -51,15 +65,37 @@ def run_command(
     # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     load_processes = fleet_of(**fleet)
+    if virtual_time and any(given is not None for given in fleet.values()):
+        raise UsageError(
+            "--virtual-time sends nothing, so the options about load processes do not go with it: "
+            "leave one or the other out."
+        )
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     with make_narrator(quiet=no_progress) as narrator:
-        directory = run_scenario(
-            scenario,
-            scenario_file=scenario_file,
-            runs_directory=runs_directory,
-            narrator=narrator,
-            fleet=load_processes,
-        )
+        if virtual_time:
+            directory = _run_in_virtual_time(scenario, scenario_file, runs_directory, narrator)
+        else:
+            directory = run_scenario(
+                scenario,
+                scenario_file=scenario_file,
+                runs_directory=runs_directory,
+                narrator=narrator,
+                fleet=load_processes,
+            )
         narrator.step("Analysing the record")
         analysis, paths = report_run(directory)
     return show_report(analysis, paths, json_output=json_output)
+
+
+def _run_in_virtual_time(
+    scenario: "Scenario", scenario_file: Path, runs_directory: Path, narrator: "Narrator"
+) -> Path:
+    from harness.virtual.session import run_in_virtual_time
+
+    return run_in_virtual_time(
+        scenario,
+        scenario_file=scenario_file,
+        runs_directory=runs_directory,
+        started_at_s=time.time(),
+        narrator=narrator,
+    )

@@ -44,7 +44,7 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         f"stage(s), {seconds:g} s of load, up to {highest:.4g} calls/s."
     )
     for stage in scenario.stages:
-        detail = _detail(scenario, stage)
+        detail = "; ".join(filter(None, (_only(stage), _detail(scenario, stage))))
         if detail:
             click.echo(f"  {stage.name}: {detail}")
     if scenario.recovery_rate_per_s is not None:
@@ -56,6 +56,15 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         )
     for warning in warnings:
         click.echo(f"Warning: {warning}")
+
+
+def _only(stage: "Stage") -> str:
+    if stage.operation is None:
+        return ""
+    rate = (
+        f" at {stage.rate_per_s:g} calls/s" if stage.trace_file is None and stage.rate_per_s else ""
+    )
+    return f"sends only {stage.operation}{rate}"
 
 
 def _detail(scenario: "Scenario", stage: "Stage") -> str:

@@ -19,7 +19,7 @@ from harness.local.gateway.balancer import Balancer
 from harness.local.gateway.identities import ALL_ACTIONS, Credential, Identities, Permission
 from harness.local.gateway.server import Gateway
 from harness.local.instance import Instance, write_json
-from harness.local.meter import Meter
+from harness.local.meter import DatabaseMeter, Meter
 from harness.local.metrics import MetricsPublisher
 from harness.local.metrics_process import start_metrics_server
 from harness.local.processes import Children
@@ -134,9 +134,7 @@ async def running_environment(
             endpoints=endpoints,
             facts=backend.facts(),
             fleet=fleet,
-            control=_new_control(
-                settings, backend.webserver_cpu, balancer, fleet, publisher, events.emit
-            ),
+            control=_new_control(settings, backend, balancer, fleet, publisher, events.emit),
             gateway=gateway,
             instance=instance,
         )
@@ -187,7 +185,7 @@ async def _bring_up_webservers(
 
 def _new_control(
     settings: LocalSettings | SimulatedSettings,
-    webserver_cpu: float,
+    backend: Backend,
     balancer: Balancer,
     fleet: Fleet,
     publisher: MetricsPublisher,
@@ -197,10 +195,13 @@ def _new_control(
         fleet=fleet,
         meter=Meter(
             settings.metrics,
-            webserver_cpu=webserver_cpu,
+            webserver_cpu=backend.webserver_cpu,
             min_webservers=settings.min_webservers,
             mean_in_flight=balancer.take_mean_in_flight,
             clock=time.monotonic,
+        ),
+        database_meter=DatabaseMeter(
+            backend.database_usage, cpus=settings.metrics.database_cpu, clock=time.monotonic
         ),
         publisher=publisher,
         rule=ScalingRule(

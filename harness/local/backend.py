@@ -12,6 +12,14 @@ class Usage:
     memory_fraction: float  # of the webserver's configured memory
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseUsage:
+    """What the metadata database has used so far."""
+
+    cpu_s: float  # CPU-seconds since it started
+    connections: int  # now
+
+
 class Webserver(Protocol):
     """One running (or starting) webserver."""
 
@@ -48,6 +56,9 @@ class Backend(Protocol):
 
     async def authorization(self, airflow_role: str) -> str | None:
         """The Authorization header for this Airflow role; None: none is needed (or role Public)."""
+
+    def database_usage(self) -> DatabaseUsage | None:
+        """What the database has used so far, from any thread; None: there is none, or no more."""
 
     def facts(self) -> dict[str, object]:
         """What the manifest should know: cpu_limited, cpu_limit_reason, database, ..."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from analysis.policy.rule import Decision, Observation, ScalingRule
 from harness.local.events import Emit
 from harness.local.fleet import Fleet
-from harness.local.meter import Meter, Sample
+from harness.local.meter import DatabaseMeter, Meter, Sample
 from harness.local.metrics import MetricsPublisher
 
 
@@ -27,6 +27,7 @@ class Control:
         *,
         fleet: Fleet,
         meter: Meter,
+        database_meter: DatabaseMeter,
         publisher: MetricsPublisher,
         rule: ScalingRule,
         period_s: int,
@@ -35,6 +36,7 @@ class Control:
     ) -> None:
         self._fleet = fleet
         self._meter = meter
+        self._database_meter = database_meter
         self._publisher = publisher
         self._rule = rule
         self._period_s = period_s
@@ -47,13 +49,19 @@ class Control:
         await self._sleep_until(period_end_s(self._wall_clock(), self._period_s))
         self._meter.read(self._fleet.members())  # the rest of a period: only where it began
         async with asyncio.TaskGroup() as puts:
+            puts.create_task(asyncio.to_thread(self._database_meter.read))
             while True:
                 end_s = period_end_s(self._wall_clock(), self._period_s)
                 await self._sleep_until(end_s)
                 samples = self._meter.read(self._fleet.members())
                 self.latest = tuple(samples)
-                puts.create_task(self._publisher.publish(end_s - self._period_s, samples))
+                puts.create_task(self._publish(end_s - self._period_s, samples))
                 self._scale(end_s, samples)
+
+    async def _publish(self, start_s: float, samples: Sequence[Sample]) -> None:
+        # Looking at all processes of a database takes long enough to be felt by calls.
+        database = await asyncio.to_thread(self._database_meter.read)
+        await self._publisher.publish(start_s, samples, database)
 
     def _scale(self, now_s: float, samples: Sequence[Sample]) -> None:
         taking_calls = [sample for sample in samples if sample.takes_calls]

@@ -1,9 +1,9 @@
-"""What each webserver used in each period, out of counters that only ever grow."""
+"""What webservers and database used in each period, out of counters that only ever grow."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.local.backend import Usage
+from harness.local.backend import DatabaseUsage, Usage
 from harness.local.fleet import Member
 from harness.local.settings import MetricsSettings
 
@@ -20,6 +20,14 @@ class Sample:
     cpu_percent: float  # of the webserver's CPUs
     memory_percent: float
     connections: float  # mean over the time it took calls
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSample:
+    """The metadata database in one period."""
+
+    cpu_percent: float  # of the CPUs that are 100 %
+    connections: float  # at the end of the period
 
 
 class Meter:
@@ -75,3 +83,36 @@ class Meter:
             memory_percent=100.0 * usage.memory_fraction,
             connections=self._mean_in_flight(member.name) * self._settings.connections_per_call,
         )
+
+
+class DatabaseMeter:
+    """Differences between readings of the database.
+
+    Args:
+        usage: what it has used so far; None: there is none.
+        cpus: that are 100 %.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        usage: Callable[[], DatabaseUsage | None],
+        *,
+        cpus: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._usage = usage
+        self._cpus = cpus
+        self._clock = clock
+        self._read_at_s = clock()
+        self._before: DatabaseUsage | None = None
+
+    def read(self) -> DatabaseSample | None:
+        """The time since the last reading; None: nothing can be told of it."""
+        before, elapsed_s = self._before, self._clock() - self._read_at_s
+        self._read_at_s += elapsed_s
+        self._before = now = self._usage()
+        if now is None or before is None or elapsed_s <= 0:
+            return None
+        used_s = max(0.0, now.cpu_s - before.cpu_s)
+        return DatabaseSample(100.0 * used_s / elapsed_s / self._cpus, float(now.connections))

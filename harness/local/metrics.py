@@ -1,7 +1,8 @@
 """Publishes samples to CloudWatch as MWAA does: namespace, names, dimensions.
 
-One datum per metric, webserver and period, so that SampleCount counts webservers. Dimensions are
-always in the order Cluster, Environment: real CloudWatch does not care, but the stand-in's (moto)
+One datum per metric, webserver and period, so that SampleCount counts webservers; the database's
+have the dimension DatabaseRole instead of Cluster. Dimensions are always in the order Cluster (or
+DatabaseRole), Environment: real CloudWatch does not care, but the stand-in's (moto)
 finds a metric only under the order it was put with. Each datum is dated with the start of its
 period. Which dimensions ActiveConnectionCount has on AWS is unverified, hence a setting.
 """
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from harness.local.events import Emit
-from harness.local.meter import Sample
+from harness.local.meter import DatabaseSample, Sample
 from harness.local.settings import MetricsSettings
 
 NAMESPACE: Final = "AWS/MWAA"
@@ -26,32 +27,37 @@ def metric_data(
     environment: str,
     settings: MetricsSettings,
     period_start_s: float,
+    database: DatabaseSample | None = None,
 ) -> list[dict[str, Any]]:
     """PutMetricData's MetricData for one period."""
-    start = datetime.fromtimestamp(period_start_s, UTC)
+    figures: list[tuple[str, float, str, dict[str, str]]] = []
+    for sample in samples:
+        cluster = {"Cluster": sample.cluster}
+        of_balancer = cluster if settings.connections_have_cluster else {}
+        figures += [
+            ("CPUUtilization", sample.cpu_percent, "Percent", cluster),
+            ("MemoryUtilization", sample.memory_percent, "Percent", cluster),
+            ("ActiveConnectionCount", sample.connections, "Count", of_balancer),
+        ]
+    if database is not None:
+        writer = {"DatabaseRole": "WRITER"}
+        figures += [
+            ("CPUUtilization", database.cpu_percent, "Percent", writer),
+            ("DatabaseConnections", database.connections, "Count", writer),
+        ]
     return [
         {
             "MetricName": name,
             "Dimensions": [
-                *([{"Name": "Cluster", "Value": sample.cluster}] if has_cluster else []),
-                {"Name": "Environment", "Value": environment},
+                {"Name": key, "Value": word}
+                for key, word in {**dimensions, "Environment": environment}.items()
             ],
-            "Timestamp": start,
+            "Timestamp": datetime.fromtimestamp(period_start_s, UTC),
             "Value": value,
             "Unit": unit,
             "StorageResolution": 1 if settings.period_s < 60 else 60,
         }
-        for sample in samples
-        for name, value, unit, has_cluster in (
-            ("CPUUtilization", sample.cpu_percent, "Percent", True),
-            ("MemoryUtilization", sample.memory_percent, "Percent", True),
-            (
-                "ActiveConnectionCount",
-                sample.connections,
-                "Count",
-                settings.connections_have_cluster,
-            ),
-        )
+        for name, value, unit, dimensions in figures
     ]
 
 
@@ -79,13 +85,19 @@ class MetricsPublisher:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._client: Any = None
 
-    async def publish(self, period_start_s: float, samples: Sequence[Sample]) -> None:
+    async def publish(
+        self,
+        period_start_s: float,
+        samples: Sequence[Sample],
+        database: DatabaseSample | None = None,
+    ) -> None:
         """Put one period; a failure is an event, because the environment works without metrics."""
         data = metric_data(
             samples,
             environment=self._environment,
             settings=self._settings,
             period_start_s=period_start_s,
+            database=database,
         )
         problem = await asyncio.get_running_loop().run_in_executor(self._thread, self._put, data)
         if problem is not None:

@@ -110,6 +110,9 @@ class MetricsSettings(Settings):
         "AdditionalWebservers"  # unverified: so printed in the user guide, and nowhere else
     )
     while_starting: bool = False  # unverified: does a webserver count before it is healthy?
+    database_cpu: Positive = 1.0
+    # ^ CPUs that are 100 % of the database's CPUUtilization; what MWAA's database has is not
+    #   documented. The local one is not held to them: it may pass 100 %.
 
 
 class StandInSettings(Settings):
@@ -186,8 +189,11 @@ class SimulatedSettings(StandInSettings):
     demand_cv: Annotated[float, Field(ge=0)] = 0.0  # 0: every call costs exactly its demand
     contention: Annotated[float, Field(ge=0)] = 0.0
     # ^ each call in service beyond the first makes every call's demand larger by this fraction
+    background_cpu: Annotated[float, Field(ge=0)] = 0.0
+    # ^ CPUs each webserver uses without calls; calls have that much less
     latency_s: Annotated[float, Field(ge=0)] = 0.002  # added to each call, costs no CPU
-    start_s: Annotated[float, Field(ge=0)] = 1.0  # from decision to ready
+    start_s: Annotated[float, Field(ge=0)] = 1.0  # from decision to ready, on average
+    start_cv: Annotated[float, Field(ge=0)] = 0.0  # 0: every webserver takes exactly start_s
     seed: int = 1
 
     @field_validator("demand_s")
@@ -199,6 +205,12 @@ class SimulatedSettings(StandInSettings):
                     f"unknown operation '{operation}'; known are {', '.join(SIMULATED_DEMANDS_S)}"
                 )
         return {**SIMULATED_DEMANDS_S, **given}
+
+    @model_validator(mode="after")
+    def _cores_are_left(self) -> "SimulatedSettings":
+        if self.background_cpu >= self.cores:
+            raise ValueError("background_cpu must be below cores")
+        return self
 
 
 AnyStandIn = Annotated[LocalSettings | SimulatedSettings, Field(discriminator="kind")]

@@ -8,12 +8,10 @@ answering itself costs this machine under a millisecond a call, which is part of
 
 import asyncio
 import json
-import random
 import socket
 import time
 from collections.abc import Callable
-from math import log, sqrt
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -21,19 +19,12 @@ from harness.local.backend import Usage
 from harness.local.processor import SharedProcessor
 from harness.local.settings import SimulatedSettings
 from harness.local.simulated_api import Request, SimulatedAirflow
-
-# Operations a scenario cannot load, which preflight and cleaning up still use.
-OTHER_DEMANDS_S: Final = {
-    "version": 0.002,
-    "get_dag": 0.013,
-    "delete_dag_run": 0.030,
-    "get_variable": 0.010,
-    "create_variable": 0.020,
-    "delete_variable": 0.015,
-}
-UNKNOWN_DEMAND_S: Final = 0.002  # a 404 of the router
-IDLE_MEMORY_FRACTION: Final = 0.20
-MEMORY_FRACTION_PER_CALL: Final = 0.002
+from harness.local.simulated_truth import (
+    DemandDraws,
+    memory_fraction,
+    simulated_facts,
+    start_delay_s,
+)
 
 
 class VirtualCpu:
@@ -42,7 +33,10 @@ class VirtualCpu:
     def __init__(self, settings: SimulatedSettings, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._processor = SharedProcessor(
-            cores=settings.cores, contention=settings.contention, now_s=clock()
+            cores=settings.cores,
+            contention=settings.contention,
+            now_s=clock(),
+            background=settings.background_cpu,
         )
         self._waiting: dict[int, asyncio.Future[float]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -59,8 +53,8 @@ class VirtualCpu:
     def usage(self) -> Usage:
         """CPU-seconds so far, and memory that grows a little with the calls in service."""
         self._advance()
-        memory = IDLE_MEMORY_FRACTION + MEMORY_FRACTION_PER_CALL * self._processor.in_service
-        return Usage(cpu_s=self._processor.cpu_s, memory_fraction=min(1.0, memory))
+        processor = self._processor
+        return Usage(cpu_s=processor.cpu_s, memory_fraction=memory_fraction(processor.in_service))
 
     def close(self) -> None:
         """Give up the calls still waiting."""
@@ -97,7 +91,8 @@ class SimulatedWebserver:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._cpu = VirtualCpu(settings, self._loop.time)
-        self._random = random.Random(f"{settings.seed}:{name}")  # noqa: S311 - not for secrets
+        self._demands = DemandDraws(settings, name)
+        self._start_s = start_delay_s(settings, name)
         self._is_alive = True
         self._began_s = self._loop.time()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -109,8 +104,8 @@ class SimulatedWebserver:
         )
 
     async def wait_until_ready(self) -> None:
-        """Start to listen once `start_s` has passed since the beginning."""
-        await asyncio.sleep(self._began_s + self._settings.start_s - self._loop.time())
+        """Start to listen once its share of `start_s` has passed since the beginning."""
+        await asyncio.sleep(self._began_s + self._start_s - self._loop.time())
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket, backlog=1024).start()
 
@@ -132,7 +127,7 @@ class SimulatedWebserver:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = await self._read(request)
         recognised = self._airflow.recognise(call)
-        spent_s = await self._cpu.spend(self._demand_s(recognised.operation))
+        spent_s = await self._cpu.spend(self._demands.take(recognised.operation))
         # Counted from the exact end of the CPU work: makes up for timers that are a little late.
         await asyncio.sleep(max(0.0, spent_s + self._settings.latency_s - self._loop.time()))
         answer = recognised.answer(time.time())
@@ -151,16 +146,6 @@ class SimulatedWebserver:
         for name, value in request.query.items():
             query.setdefault(name, []).append(value)
         return Request(request.method, path, query, _json_object(await request.read()))
-
-    def _demand_s(self, operation: str) -> float:
-        settings = self._settings
-        fallback_s = OTHER_DEMANDS_S.get(operation, UNKNOWN_DEMAND_S)
-        mean_s = settings.demand_s.get(operation, fallback_s)
-        if settings.demand_cv == 0:
-            return mean_s
-        # a lognormal with this mean and coefficient of variation
-        variance = log(1 + settings.demand_cv**2)
-        return self._random.lognormvariate(log(mean_s) - variance / 2, sqrt(variance))
 
 
 class SimulatedBackend:
@@ -186,19 +171,12 @@ class SimulatedBackend:
         """No webserver asks for any."""
         return None
 
+    def database_usage(self) -> None:
+        """There is no database."""
+
     def facts(self) -> dict[str, object]:
         """The truth, for whoever wants to compare an estimate with it."""
-        settings = self._settings
-        return {
-            "airflow_version": self.airflow_version,
-            "webserver_cpu": self.webserver_cpu,
-            "cpu_limited": True,
-            "cpu_limit_reason": "the processor is simulated",
-            "database": "none (simulated)",
-            "demand_s": dict(settings.demand_s),
-            "demand_cv": settings.demand_cv,
-            "contention": settings.contention,
-        }
+        return simulated_facts(self._settings)
 
     async def stop(self) -> None:
         """Nothing to take down."""

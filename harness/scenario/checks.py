@@ -35,6 +35,7 @@ def check_together(scenario: "Scenario") -> None:
     _check_traffic(scenario)
     for index, stage in enumerate(scenario.stages):
         _check_stage_keys(scenario.traffic.arrivals, f"stages[{index}]", stage)
+        _check_operation(scenario, f"stages[{index}]", stage)
         _check_harmless(scenario, f"stages[{index}]", stage)
     _check_recovery(scenario)
     _check_slo(scenario)
@@ -75,6 +76,22 @@ def _check_stage_keys(arrivals: str, place: str, stage: "Stage") -> None:
     for key in _SOME_KINDS_KEYS:
         if key not in needed + allowed and getattr(stage, key) is not None:
             raise ValueError(f'{place}.{key} does not go with traffic.arrivals = "{arrivals}"')
+
+
+def _check_operation(scenario: "Scenario", place: str, stage: "Stage") -> None:
+    mix = scenario.traffic.mix
+    if stage.operation is None:
+        return
+    if stage.operation not in mix:
+        raise ValueError(
+            f"{place}.operation is '{stage.operation}', which is not in traffic.mix "
+            f"({', '.join(mix)})"
+        )
+    if scenario.question.ask == "capacity":
+        raise ValueError(
+            f'{place}.operation does not go with question.ask = "capacity", which is about the '
+            "whole mix; ask a check"
+        )
 
 
 def _check_harmless(scenario: "Scenario", place: str, stage: "Stage") -> None:

@@ -128,6 +128,7 @@ class Stage(Settings):
     trace_file: Annotated[str, Field(min_length=1)] | None = None  # seen from the scenario file
     peak_rate_per_s: Rate | None = None  # trace: the most in any one second, filled in
     users: Annotated[int, Field(ge=1)] | None = None  # closed only
+    operation: str | None = None  # a label of the mix: only that is sent; None: the whole mix
     duration_s: Seconds
     warmup_s: Annotated[float, Field(ge=0)] = 0.0  # at its start, left out of its judgement
 
@@ -209,6 +210,12 @@ class Scenario(Settings):
             return self.recovery.rate_per_s
         rates = [rate for s in self.stages for rate in (s.rate_per_s, s.ramp_to_rate_per_s) if rate]
         return min(*rates, max(rates) / 2)  # of a single stage, half
+
+    def weights_of(self, stage: Stage) -> tuple[float, ...]:
+        """Of the mix's entries, in order, as this stage sends them."""
+        if stage.operation is None:
+            return self.traffic.weights
+        return tuple(float(label == stage.operation) for label in self.traffic.mix)
 
     def highest_rate_per_s(self, stage: Stage) -> float:
         """The highest rate a stage reaches, over a second or longer.

@@ -39,11 +39,12 @@ def user_cycles(scenario: Scenario, stage: int, user: int) -> Iterator[Cycle]:
     Raises:
         ValueError: the workload is open.
     """
-    traffic, users = scenario.traffic, scenario.stages[stage].users
+    traffic, plan = scenario.traffic, scenario.stages[stage]
+    users = plan.users
     if users is None or traffic.think_time_s is None:
         raise ValueError("an open workload has no users: its calls do not wait for answers")
     generator = Randomness(traffic.seed, stage, Purpose.USERS).generator(user)
-    draws = MixDraws(traffic.weights, generator)
+    draws = MixDraws(scenario.weights_of(plan), generator)
     arrival = stage * CALLS_PER_CLOSED_STAGE + user
     while True:
         thoughts_s = generator.exponential(traffic.think_time_s, size=CYCLES_AT_ONCE).tolist()

@@ -52,7 +52,7 @@ class StageSchedule:
         first: index of its first arrival in the whole run.
         count: its arrivals, of all workers.
         arrivals: when they are due.
-        weights: of the mix's entries.
+        weights: of the mix's entries, 0 for those that the stage does not send.
         mix_randomness: chooses among them.
     """
 
@@ -106,14 +106,14 @@ def schedule_of(scenario: Scenario, traces: Mapping[int, Trace]) -> Iterator[Sta
             first=first,
             count=count,
             arrivals=arrivals,
-            weights=scenario.traffic.weights,
+            weights=scenario.weights_of(stage),
             mix_randomness=Randomness(seed, index, Purpose.MIX),
         )
         first += count
 
 
 def recovery_schedule(scenario: Scenario, after_stage: int) -> StageSchedule:
-    """The light load that shows when an overloaded environment is itself again.
+    """The light load that shows when an overloaded environment is itself again: the whole mix.
 
     Raises:
         ValueError: the scenario has no recovery phases.

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from analysis.capacity import find_capacity, inversions
 from analysis.outcomes import share
-from analysis.results import DemandResult, Estimate, SloResult, StageStats
+from analysis.results import DemandResult, Estimate, SloResult, StageStats, SteadyState
 from analysis.setting import Setting
 from analysis.sizing import contradictions, size
+from analysis.trials import judge_trial
 
 SETTING = setting_of(
     {}, facts={"webserver_cpu": 0.5}, ask="capacity", target_rate_per_s=30.0, utilisation_target=0.7
@@ -60,7 +61,11 @@ def stage(
         met_slo=met,
         generator_ok=True,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    changed = replace(made, **changes)  # type: ignore[arg-type]
+    trial, reason = judge_trial(
+        changed.complete, changed.generator_ok, changed.met_slo, changed.steady
+    )
+    return replace(changed, trial=trial, trial_reason=reason)
 
 
 def late(index: int, rate_per_s: float, *, met: bool | None) -> StageStats:
@@ -136,12 +141,25 @@ def test_a_lower_stage_that_failed_is_explained(webservers_later: int, why: str)
     assert why in warning
 
 
+def test_a_stage_that_got_slower_and_slower_has_not_passed() -> None:
+    rising = SteadyState("rising", None, Estimate(0.8), "Its latency rose by 80 % a minute.")
+
+    found = find_capacity(SETTING, [stage(0, 5), stage(1, 10, steady=rising)])
+
+    assert (found.highest_stage, found.bottleneck) == (0, "unknown")
+    assert found.explanation.endswith("could not be judged: Its latency rose by 80 % a minute.")
+
+
 THROTTLED = {
     "outcomes": {"ok": 900, "throttled": 95, "airflow_server_error": 5},
     "error_rate_by_layer": {"service": share(95, 1000), "airflow": share(5, 1000)},
 }
 AIRFLOW = {
     "outcomes": {"ok": 950, "airflow_server_error": 50},
+    "error_rate_by_layer": {"airflow": share(50, 1000)},
+}
+CALLER_ERRORS = {
+    "outcomes": {"ok": 950, "airflow_client_error": 50},
     "error_rate_by_layer": {"airflow": share(50, 1000)},
 }
 BUSY = {"webserver_cpu_percent": 97.0, "webserver_cpu_max_percent": 100.0}
@@ -159,6 +177,19 @@ BUSY = {"webserver_cpu_percent": 97.0, "webserver_cpu_max_percent": 100.0}
         (AIRFLOW, LATENCY, "airflow", "50 of 50"),
         ({}, "max(webserver.cpu) < 40%", "webserver_cpu", "50 % CPU"),
         ({"connections_max": 60.0}, LATENCY, "connections", "60 connections at 50 % CPU"),
+        ({"database_cpu_percent": 91.0}, LATENCY, "database", "database was at 91 % CPU"),
+        # a database that is busy answers late and wrong; both are seen as Airflow's errors
+        (AIRFLOW | {"database_cpu_percent": 91.0}, ERRORS, "database", "91 % CPU"),
+        # but it does not make calls wrong
+        (CALLER_ERRORS | {"database_cpu_percent": 91.0}, ERRORS, "airflow", "50 of 50"),
+        (BUSY | {"database_cpu_percent": 91.0}, LATENCY, "webserver_cpu", "so was the metadata"),
+        ({"database_cpu_percent": 79.0}, LATENCY, "unknown", "nothing else stands out"),
+        (
+            {"database_cpu_percent": 20.0, "connections_max": 60.0},
+            LATENCY,
+            "connections",
+            "a connection pool (the database was at 20 % CPU)",
+        ),
         ({}, LATENCY, "unknown", "nothing else stands out"),
         (
             {"webserver_cpu_percent": None, "webserver_cpu_max_percent": None},

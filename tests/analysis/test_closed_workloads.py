@@ -15,7 +15,8 @@ from analysis.report.html import render_html
 from analysis.report.junit import junit_xml
 from analysis.report.terminal import render_summary
 from analysis.results import RunAnalysis
-from analysis.run_analysis import CLOSED_HIDES_WAITING, analyse_run
+from analysis.run_analysis import analyse_run
+from analysis.run_warnings import CLOSED_HIDES_WAITING
 from analysis.setting import read_setting
 from analysis.stages import measured_window, stage_stats, stage_times
 

@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
-from analysis.demand import calls_in_periods, estimate_demand, steady_periods
+from analysis.demand import estimate_demand
+from analysis.demand_observations import calls_in_periods, steady_periods
 from analysis.records.reader import read_run
 from analysis.results import DemandResult, Estimate
 from analysis.run_analysis import analyse_run
+
+LIST_DAGS = {"list_dags": 1.0}
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
@@ -84,9 +87,7 @@ def test_a_single_rate_leaves_the_background_in_the_demand() -> None:
     calls = calls_by_hand(
         outcomes=["ok"] * 300, starts_s=(np.arange(300) * 0.5).tolist(), service_times_s=0.1
     )
-    demand = estimate_demand(
-        calls, periods_by_hand(webservers=[2] * 30), webserver_cpu=0.5, utilisation_target=0.7
-    )
+    demand = estimate_demand(calls, periods_by_hand(webservers=[2] * 30), 0.5, 0.7, LIST_DAGS)
     assert demand is not None
     assert demand.background_cpu_per_webserver.value == 0
     # 50 % of 2 webservers with half a CPU, at 2 calls/s
@@ -100,7 +101,7 @@ def test_calls_that_never_reached_a_webserver_cost_nothing() -> None:
         outcomes=["ok", "throttled"] * 300, starts_s=(np.arange(600) * 0.25).tolist()
     )
     periods = periods_by_hand(webservers=[2] * 30)
-    expected, seen = (estimate_demand(calls, periods, 0.5, 0.7) for calls in (ok, both))
+    expected, seen = (estimate_demand(calls, periods, 0.5, 0.7, LIST_DAGS) for calls in (ok, both))
     assert expected is not None
     assert seen is not None
     assert seen.mix_s.value == pytest.approx(expected.mix_s.value)
@@ -114,7 +115,7 @@ def test_calls_that_never_reached_a_webserver_cost_nothing() -> None:
 def test_too_little_evidence_is_refused_with_what_is_needed(cpu_percent: float, count: int) -> None:
     calls = calls_by_hand(outcomes=["ok"] * 100)
     periods = periods_by_hand(webservers=[2] * count, cpu_percent=cpu_percent)
-    demand = estimate_demand(calls, periods, webserver_cpu=0.5, utilisation_target=0.7)
+    demand = estimate_demand(calls, periods, 0.5, 0.7, LIST_DAGS)
     assert demand is not None
     assert demand.mix_s.value is None
     assert "at least 6 whole metric periods" in demand.refusal
@@ -122,7 +123,8 @@ def test_too_little_evidence_is_refused_with_what_is_needed(cpu_percent: float, 
 
 def test_without_the_size_of_a_webserver_there_is_no_demand() -> None:
     calls = calls_by_hand(outcomes=["ok"] * 100)
-    assert estimate_demand(calls, periods_by_hand(webservers=[2] * 30), None, 0.7) is None
+    periods = periods_by_hand(webservers=[2] * 30)
+    assert estimate_demand(calls, periods, None, 0.7, LIST_DAGS) is None
 
 
 def test_periods_beside_a_change_of_the_count_are_left_out() -> None:

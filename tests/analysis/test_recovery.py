@@ -93,7 +93,10 @@ def test_the_first_window_that_holds_counts_from_the_end_of_the_load() -> None:
 def test_it_may_hold_from_the_first_call_on() -> None:
     result = recovered(["ok"] * 30, "rate(errors) < 1%")
     assert result.recovered_after_s == 5.0
-    assert "held from the first call of the light load on, 5.0 s after" in result.explanation
+    assert result.explanation == (
+        "After stage 1 the SLO held again at once: a light load began 5.0 s after the load had "
+        "ended, and from its first call on the SLO held for 10 s at 1 calls/s."
+    )
 
 
 def test_a_good_time_that_is_too_short_does_not_count() -> None:

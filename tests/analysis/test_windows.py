@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import windows
+from analysis.database import DatabasePeriod
 from analysis.records import schema
 from analysis.windows import period_points, periods_within, webserver_periods
 
@@ -40,6 +41,22 @@ def cluster(name: str, count: int, cpu: float, busiest: float) -> list[dict[str,
 
 def table(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=schema.METRICS_SCHEMA)
+
+
+def test_the_least_busy_webserver_is_that_of_all_clusters() -> None:
+    base = [*cluster("WebServer", 2, 60.0, 70.0), minimum("WebServer", 50.0)]
+    more = [*cluster("AdditionalWebservers", 1, 20.0, 20.0), minimum("AdditionalWebservers", 20.0)]
+    (both,) = webserver_periods(table(*base, *more))
+    assert both.cpu_min_percent == 20
+    # A cluster that does not tell may have had the least busy one.
+    (one,) = webserver_periods(table(*base, *more[:-1]))
+    assert one.cpu_min_percent is None
+    (none,) = webserver_periods(table(*cluster("WebServer", 2, 60.0, 70.0)))
+    assert none.cpu_min_percent is None
+
+
+def minimum(name: str, cpu: float) -> dict[str, Any]:
+    return sample("CPUUtilization", name, "Minimum", cpu)
 
 
 def test_clusters_are_combined_by_their_number_of_webservers() -> None:
@@ -141,6 +158,35 @@ def test_every_call_is_in_exactly_one_period() -> None:
     assert sum(point.achieved_per_s * point.period_s for point in points) == pytest.approx(500)
 
 
+def test_latency_of_a_period_is_that_of_the_calls_that_should_have_started_in_it() -> None:
+    periods = periods_by_hand(webservers=[1] * 4)
+    starts = (
+        [0.2 * n for n in range(25)] + [5.1, 5.2] + [10.5] + [15.0 + 0.2 * n for n in range(20)]
+    )
+    times = [0.1 * (n + 1) for n in range(25)] + [0.3, 0.4] + [1.0] + [10.0] * 20
+    outcomes = ["ok"] * 26 + ["throttled", "ok"] + ["service_timeout"] * 20
+    calls = calls_by_hand(
+        outcomes=outcomes, starts_s=starts, service_times_s=times, lags_s=[0.0] * 25 + [4.9] * 23
+    )
+    first, few, one, cut = period_points(periods, calls, calls.ok)
+    # nearest rank: the 13th and the 24th of 25
+    assert (first.latency_p50_s, first.latency_p95_s) == (pytest.approx(1.3), pytest.approx(2.4))
+    # one ok and one throttled: a single time is no median
+    assert (few.latency_p50_s, few.latency_p95_s) == (None, None)
+    assert one.latency_p50_s is None
+    # calls that were cut count with what they took
+    assert (cut.latency_p50_s, cut.latency_p95_s) == (pytest.approx(14.9), pytest.approx(14.9))
+
+
+def test_the_database_stands_beside_the_period_of_the_same_start() -> None:
+    periods = periods_by_hand(webservers=[1, 1])
+    calls = calls_by_hand(outcomes=[])
+    database = [DatabasePeriod(start_s=5.0, period_s=5.0, cpu_percent=30.0, connections=12.0)]
+    first, second = period_points(periods, calls, calls.ok, database)
+    assert (first.database_cpu_percent, first.database_connections) == (None, None)
+    assert (second.database_cpu_percent, second.database_connections) == (30.0, 12.0)
+
+
 @given(
     starts_s=st.lists(st.integers(0, 60), min_size=1, max_size=8, unique=True).map(sorted),
     times_s=st.lists(st.floats(-10, 80) | st.integers(0, 80), max_size=40),
@@ -166,6 +212,8 @@ def test_rates_are_counts_from_start_to_end_however_periods_lie(
         assert point.achieved_per_s == sum(o != "unsent" for o in started) / 5
         assert point.goodput_per_s == started.count("ok") / 5
         assert point.errors_per_s == started.count("throttled") / 5
+        inside = sum(period.start_s <= t < period.end_s and o == "ok" for t, o in rows)
+        assert (point.latency_p50_s is None) == (inside < 2)
 
 
 def test_a_run_of_many_calls_is_counted_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:

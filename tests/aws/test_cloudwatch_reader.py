@@ -11,7 +11,15 @@ from moto.server import ThreadedMotoServer
 
 from harness.aws import cloudwatch as cloudwatch_module
 from harness.aws.clients import AwsClients, make_clients
-from harness.aws.cloudwatch import CONNECTIONS, CPU, MEMORY, Metric, MetricsReader, is_webserver
+from harness.aws.cloudwatch import (
+    CONNECTIONS,
+    CPU,
+    DATABASE_CONNECTIONS,
+    MEMORY,
+    Metric,
+    MetricsReader,
+    is_webserver,
+)
 
 START_S = 29_916_666 * 60
 Dimensions = list[tuple[str, str]]
@@ -81,9 +89,11 @@ def test_every_statistic_of_every_webserver_metric_is_read(clients: AwsClients) 
     assert read(clients, START_S, START_S + 60, 60) == {
         (CPU, "WebServer", "Average", 0): 60.0,
         (CPU, "WebServer", "Maximum", 0): 80.0,
+        (CPU, "WebServer", "Minimum", 0): 40.0,
         (CPU, "WebServer", "SampleCount", 0): 2.0,
         (CPU, "AdditionalWebservers", "Average", 0): 10.0,
         (CPU, "AdditionalWebservers", "Maximum", 0): 10.0,
+        (CPU, "AdditionalWebservers", "Minimum", 0): 10.0,
         (CPU, "AdditionalWebservers", "SampleCount", 0): 1.0,
         (MEMORY, "WebServer", "Average", 0): 55.0,
         (MEMORY, "WebServer", "Maximum", 0): 55.0,
@@ -100,9 +110,21 @@ def test_each_metric_is_discovered_once_and_only_ours(clients: AwsClients) -> No
         put(clients, CPU, MORE, START_S + at_s, 1.0)
     put(clients, CPU, [("Cluster", "Scheduler"), ("Environment", NAME)], START_S, 1.0)
     put(clients, CPU, [("Cluster", "WebServer"), ("Environment", "other")], START_S, 1.0)
-    put(clients, CPU, [("DatabaseRole", "WRITER"), ("Environment", NAME)], START_S, 1.0)
     found = MetricsReader(clients.cloudwatch, NAME).discover()
     assert sorted(metric.cluster for metric in found) == ["AdditionalWebservers", "WebServer"]
+
+
+def test_of_the_database_the_averages_of_the_writer_are_read(clients: AwsClients) -> None:
+    for role in ("WRITER", "READER"):
+        dimensions = [("DatabaseRole", role), ("Environment", NAME)]
+        put(clients, CPU, dimensions, START_S, 30.0 if role == "WRITER" else 1.0)
+        put(clients, DATABASE_CONNECTIONS, dimensions, START_S, 12.0)
+        put(clients, MEMORY, dimensions, START_S, 50.0)
+    put(clients, DATABASE_CONNECTIONS, WEB, START_S, 1.0)
+    assert read(clients, START_S, START_S + 60, 60) == {
+        (CPU, "", "Average", 0): 30.0,
+        (DATABASE_CONNECTIONS, "", "Average", 0): 12.0,
+    }
 
 
 @pytest.mark.parametrize("dimensions", [WEB, WEB[::-1]])
@@ -124,7 +146,7 @@ def test_queries_keep_the_order_in_which_dimensions_were_discovered(
     finally:
         events.unregister("provide-client-params.cloudwatch.GetMetricData", unique_id="note")
     assert answer[CPU, "WebServer", "Average", 0] == 42.0
-    assert asked == [dimensions] * 3
+    assert asked == [dimensions] * 4
 
 
 def test_periods_are_whole_however_odd_the_window_is(clients: AwsClients) -> None:
@@ -147,7 +169,7 @@ def test_a_long_window_is_read_in_several_calls_without_doubling(
     samples = reader.read(reader.discover(), from_s=START_S, to_s=START_S + 50, period_s=5)
     averages = [s.value for s in samples if s.statistic == "Average"]
     assert averages == [float(period) for period in range(10)]
-    assert len(samples) == 30
+    assert len(samples) == 40
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,26 @@ def test_metrics_are_looked_for_again_until_there_is_nothing_more_to_appear() ->
     assert reader.discoveries == 3
 
 
+def test_the_cpu_of_the_database_does_not_stand_for_additional_webservers() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    reader.metrics += [
+        metric(name, cluster)
+        for name in (MEMORY, CONNECTIONS)
+        for cluster in ("WebServer", "AdditionalWebservers")
+    ]
+    database = Metric(CPU, (("DatabaseRole", "WRITER"), ("Environment", NAME)))
+    reader.metrics.append(database)
+    reader.samples[database, "Average", NOW_S - 5] = 30.0
+    under_test = collector(reader, kept)
+    for poll in range(3):
+        under_test.poll(NOW_S + poll)
+    assert reader.discoveries == 3
+    assert [row[:4] for row in kept.rows] == [
+        (CPU, "", f'{{"DatabaseRole": "WRITER", "Environment": "{NAME}"}}', "Average")
+    ]
+    assert under_test.latest() is None  # of webservers nothing is known
+
+
 def test_a_costly_discovery_is_not_repeated_at_every_poll() -> None:
     reader, kept = ScriptedReader(), Kept()
     reader.on_discovery = lambda: kept.sleep(2)  # 20 times that is its pause

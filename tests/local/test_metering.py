@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.local.backend import Usage
+from harness.local.backend import DatabaseUsage, Usage
 from harness.local.control import period_end_s
 from harness.local.fleet import Member, State
-from harness.local.meter import Meter, Sample
+from harness.local.meter import DatabaseMeter, DatabaseSample, Meter, Sample
 from harness.local.metrics import metric_data
 from harness.local.settings import MetricsSettings
 
@@ -156,6 +156,38 @@ def test_connections_may_come_without_a_cluster() -> None:
         "MemoryUtilization": ["Cluster", "Environment"],
         "ActiveConnectionCount": ["Environment"],
     }
+
+
+def test_the_database_has_its_role_in_place_of_a_cluster() -> None:
+    data = metric_data(
+        [],
+        environment="e",
+        settings=MetricsSettings(),
+        period_start_s=0.0,
+        database=DatabaseSample(cpu_percent=30.0, connections=12.0),
+    )
+    assert [(one["MetricName"], one["Value"], one["Unit"]) for one in data] == [
+        ("CPUUtilization", 30.0, "Percent"),
+        ("DatabaseConnections", 12.0, "Count"),
+    ]
+    writer = [
+        {"Name": "DatabaseRole", "Value": "WRITER"},
+        {"Name": "Environment", "Value": "e"},
+    ]
+    assert [one["Dimensions"] for one in data] == [writer, writer]
+
+
+def test_the_database_is_measured_between_two_readings_of_one_server() -> None:
+    now_s = 100.0
+    used: DatabaseUsage | None = None
+    meter = DatabaseMeter(lambda: used, cpus=2.0, clock=lambda: now_s)
+    assert meter.read() is None  # no database
+    used = DatabaseUsage(cpu_s=7.0, connections=3)
+    assert meter.read() is None  # it may have run for long
+    now_s, used = 105.0, DatabaseUsage(cpu_s=10.0, connections=5)
+    assert meter.read() == DatabaseSample(cpu_percent=30.0, connections=5.0)  # of 5 s x 2 CPUs
+    now_s, used = 110.0, None
+    assert meter.read() is None
 
 
 @pytest.mark.parametrize(

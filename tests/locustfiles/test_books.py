@@ -4,9 +4,9 @@ import pytest
 from load_parts import Remembered, rows_by_hand
 
 from analysis.slo import parse_slo
+from harness.overload import Overload
 from harness.traffic.abort import ErrorRateRule
 from locustfiles.books import Books
-from locustfiles.overload import Overload
 
 
 @pytest.fixture

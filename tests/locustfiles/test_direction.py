@@ -7,11 +7,11 @@ from load_parts import Hands, Remembered, blueprint_of, rows_by_hand, scenario_o
 
 from analysis.slo import parse_slo
 from harness.errors import UsageError
+from harness.overload import Overload
 from locustfiles.crew import Drained
 from locustfiles.direction import Direction
 from locustfiles.epoch import EpochClock
 from locustfiles.journal import Tally
-from locustfiles.overload import Overload
 
 LEAD_IN_S = 0.25
 ALL_WELL = ["run 0", "beat", "drain", "beat", "run 1", "beat", "drain", "beat"]

@@ -38,10 +38,14 @@ STAGES = {
         '[traffic]\narrivals = "closed"\nthink_time_s = 2\n'
         "[[stages]]\nusers = 30\nduration_s = 10\n"
     ),
+    "single": (
+        '[traffic]\narrivals = "poisson"\n'
+        '[[stages]]\nrate_per_s = 5\nduration_s = 10\noperation = "health"\n'
+    ),
 }
 ADDED_BY_VERSION_2 = {
     "traffic": ("transport", "retries", "think_time_s"),
-    "stages": ("trace_file", "peak_rate_per_s", "users"),
+    "stages": ("trace_file", "peak_rate_per_s", "users", "operation"),
 }
 
 
@@ -133,6 +137,13 @@ def test_the_highest_rate_of_every_kind_is_capped(
         ("calls", "duration_s = 10", "", "'stages[0].duration_s' is missing"),
         ("constant", '"boto3"', '"lean"', 'it needs traffic.transport = "boto3"'),
         ("constant", '"legacy"', '"often"', "'traffic.retries' is wrong"),
+        (
+            "poisson",
+            "[[stages]]",
+            '[[stages]]\noperation = "list_dags"',
+            "not in traffic.mix (health)",
+        ),
+        ("single", '"check"', '"capacity"', 'does not go with question.ask = "capacity"'),
     ],
 )
 def test_what_does_not_fit_together_is_told(
@@ -239,6 +250,7 @@ def test_the_rate_of_recovery_phases(
             "  stage 1: 30 users who think 2 s on average before each call (closed): at most "
             "15 calls/s, fewer the slower the answers\n",
         ),
+        ("single", "  stage 1: sends only health at 5 calls/s\n"),
     ],
 )
 def test_validate_says_what_will_be_sent(tmp_path: Path, kind: str, told: str) -> None:

@@ -85,6 +85,15 @@ def test_arrivals_are_numbered_through_the_stages():
         assert set(label.tolist()) == {0, 1}
 
 
+def test_a_stage_of_one_operation_sends_nothing_else_and_recovery_the_whole_mix():
+    single = scenario_of(stages=[{"rate_per_s": 5, "duration_s": 60, "operation": "runs"}])
+    (schedule,) = schedule_of(single, {})
+    assert schedule.labels == ("list_dags", "runs")
+    assert schedule.count > 200
+    assert set(columns(schedule)[2].tolist()) == {1}
+    assert set(columns(recovery_schedule(single, 0))[2].tolist()) == {0, 1}
+
+
 @settings(deadline=None)
 @given(
     workers=st.integers(1, 7),

@@ -1,13 +1,11 @@
 """A comparison, or a history, as one page that needs nothing but itself."""
 
-import base64
 from typing import Final
-
-from markupsafe import Markup
 
 from analysis.comparison_results import Comparison, History
 from analysis.report.as_json import as_json
 from analysis.report.comparison import story, tables
+from analysis.report.files import Picture
 from analysis.report.html import script_safe, template
 
 _COMPARISON: Final = "comparison/comparison.html.j2"
@@ -15,7 +13,7 @@ _HISTORY: Final = "comparison/history.html.j2"
 _TONES: Final = {"pass": "good", "regression": "bad"}
 
 
-def render_comparison_html(comparison: Comparison, *, svg: str, png: bytes) -> str:
+def render_comparison_html(comparison: Comparison, *, picture: Picture) -> str:
     """The whole page, the forest plot in it twice: drawn, and as a PNG to take away."""
     every = (*story.of_note(comparison), *story.not_of_note(comparison))
     return template(_COMPARISON).render(
@@ -32,13 +30,13 @@ def render_comparison_html(comparison: Comparison, *, svg: str, png: bytes) -> s
         differing=story.difference_rows((*comparison.differences, *comparison.meant_to_differ)),
         runs=tables.run_table(baseline=comparison.baseline, contender=comparison.contender),
         notes=story.notes(comparison),
-        pictures=_inline("forest", svg),
-        png=base64.b64encode(png).decode(),
+        pictures={"forest": picture.svg},
+        png=picture.png_base64,
         data=script_safe(as_json(comparison)),
     )
 
 
-def render_history_html(history: History, *, svg: str, png: bytes) -> str:
+def render_history_html(history: History, *, picture: Picture) -> str:
     """The whole page, its picture in it twice: drawn, and as a PNG to take away."""
     changes = tables.change_point_table(history)
     return template(_HISTORY).render(
@@ -50,11 +48,7 @@ def render_history_html(history: History, *, svg: str, png: bytes) -> str:
         differing=story.difference_rows((*history.differences, *history.meant_to_differ)),
         runs=tables.run_table(all=history.runs) if history.runs else None,
         notes=story.history_notes(history),
-        pictures=_inline("history", svg),
-        png=base64.b64encode(png).decode(),
+        pictures={"history": picture.svg},
+        png=picture.png_base64,
         data=script_safe(as_json(history)),
     )
-
-
-def _inline(name: str, svg: str) -> dict[str, Markup]:
-    return {name: Markup(svg)}  # noqa: S704 - our own picture

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from analysis.comparison_results import Comparison, History
+from analysis.report.blocks import headed_list, headed_table
 from analysis.report.comparison import story, tables
-from analysis.report.layout import INDENT, laid_out
+from analysis.report.layout import laid_out
 from analysis.report.pen import Pen
-from analysis.report.tables import Table
 
 _STYLES = {"pass": ("bold", "green"), "regression": ("bold", "red")}
 _UNSURE = ("bold", "yellow")
@@ -19,14 +19,14 @@ def render_comparison(comparison: Comparison, *, colour: bool, width: int) -> st
     lines.extend(pen.wrapped(story.side("baseline", comparison.baseline)))
     lines.extend(pen.wrapped(story.side("contender", comparison.contender)))
     lines.extend(pen.wrapped(story.rule(comparison)))
-    lines.extend(_listed("Cannot be compared", comparison.refusals, pen))
+    lines.extend(headed_list("Cannot be compared", comparison.refusals, pen))
     if comparison.gate:
-        lines.extend(_table("Gate", tables.gate_table(comparison), pen))
+        lines.extend(headed_table("Gate", tables.gate_table(comparison), pen))
     lines.extend(_informational(comparison, pen))
     differing = story.difference_rows(comparison.meant_to_differ)
     if differing and not comparison.differences:
-        lines.extend(_table("What differs, as it may", differing, pen))
-    lines.extend(_listed("Notes", story.notes(comparison), pen))
+        lines.extend(headed_table("What differs, as it may", differing, pen))
+    lines.extend(headed_list("Notes", story.notes(comparison), pen))
     lines.append("")
     styles = _STYLES.get(comparison.verdict, _UNSURE)
     lines += [
@@ -41,13 +41,13 @@ def render_history(history: History, *, colour: bool, width: int) -> str:
     lines = [pen.style("History", "bold")]
     if history.runs:
         lines.extend(pen.wrapped(story.side("all", history.runs)))
-    lines.extend(_listed("Cannot be told", history.refusals, pen))
+    lines.extend(headed_list("Cannot be told", history.refusals, pen))
     if history.metrics:
-        lines.extend(_table("Metrics", tables.series_table(history), pen))
+        lines.extend(headed_table("Metrics", tables.series_table(history), pen))
     points = tables.change_point_table(history)
     if points.rows:
-        lines.extend(_table("Changes", points, pen))
-    lines.extend(_listed("Notes", story.history_notes(history), pen))
+        lines.extend(headed_table("Changes", points, pen))
+    lines.extend(headed_list("Notes", story.history_notes(history), pen))
     styles = _UNSURE if history.refusals else ("bold",)
     lines.append("")
     lines += [pen.style(line, *styles) for line in pen.wrapped(history.sentence, first="", rest="")]
@@ -66,18 +66,3 @@ def _informational(comparison: Comparison, pen: Pen) -> Iterator[str]:
     unchanged = story.quiet(comparison)
     if unchanged:
         yield from pen.wrapped(unchanged)
-
-
-def _table(heading: str, table: Table, pen: Pen) -> Iterator[str]:
-    yield ""
-    yield pen.style(heading, "bold")
-    yield from laid_out(table, pen.width, pen.style)
-
-
-def _listed(heading: str, sentences: tuple[str, ...], pen: Pen) -> Iterator[str]:
-    if not sentences:
-        return
-    yield ""
-    yield pen.style(heading, "bold")
-    for sentence in sentences:
-        yield from pen.wrapped(sentence, first=f"{INDENT}- ", rest=INDENT * 2)

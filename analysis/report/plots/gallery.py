@@ -9,12 +9,22 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from analysis.report.plots.drawing import PALETTE, style
+from analysis.report.plots.scalability import draw_scalability
+from analysis.report.plots.scale_out import draw_scale_out
 from analysis.report.plots.sizing import draw_demand, draw_sizing
 from analysis.report.plots.stages import draw_errors, draw_throughput_latency
 from analysis.report.plots.timeline import draw_timeline
 from analysis.results import RunAnalysis
 
-PICTURE_NAMES: Final = ("timeline", "throughput_latency", "errors", "sizing", "demand")
+PICTURE_NAMES: Final = (
+    "timeline",
+    "throughput_latency",
+    "errors",
+    "sizing",
+    "demand",
+    "scale_out",
+    "scalability",
+)
 _PNG_DPI: Final = 110
 _DOTS_DPI: Final = 110  # of the rasterized dots inside an SVG
 
@@ -73,3 +83,5 @@ def _pictures(requests: pa.Table, analysis: RunAnalysis) -> Iterator[tuple[str, 
         yield "sizing", draw_sizing(analysis.sizing, analysis)
     if analysis.demand:
         yield "demand", draw_demand(analysis.demand)
+    yield "scale_out", draw_scale_out(requests, analysis)
+    yield "scalability", draw_scalability(analysis)

@@ -83,7 +83,7 @@ def draw_demand(demand: DemandResult) -> Figure | None:
     known.sort(key=lambda item: item[1].value or 0.0)
     lines = [*known]
     if words.is_known(demand.mix_s.value):
-        lines.insert(0, ("the mix as sent", demand.mix_s))
+        lines.insert(0, ("the mix", demand.mix_s))
     if not lines:
         return None
     longest = max(len(name) for name, _ in lines)
@@ -93,7 +93,7 @@ def draw_demand(demand: DemandResult) -> Figure | None:
     axes.grid(visible=False, axis="y")
     rightmost = max(_ends_ms(estimate)[1] for _, estimate in lines)
     for y, (name, estimate) in enumerate(lines):
-        colour = FAINT if name == "the mix as sent" else BLUE
+        colour = FAINT if name == "the mix" else BLUE
         low, high = _ends_ms(estimate)
         axes.hlines(y, low, high, color=colour, linewidth=2.2)
         axes.plot((estimate.value or 0.0) * 1000, y, "o", color=colour, markersize=7)
@@ -134,7 +134,9 @@ def _mark_target(axes: Axes, sizing: SizingResult) -> None:
     point = (target.rate_per_s, float(target.webservers))
     axes.vlines(target.rate_per_s, 0, target.webservers, color=GREEN, linewidth=1.4, zorder=2)
     axes.plot(*point, "o", color=GREEN, markersize=10, zorder=3)
-    text = f"target: {words.webservers(target.webservers)}"
+    likely = words.is_known(target.probability) and target.probability < 0.995
+    odds = f", {words.share(target.probability)} likely enough" if likely else ""
+    text = f"target: {words.webservers(target.webservers)}{odds}"
     Labels(axes).add(text, point, INK, ((-10, 12), (10, -12), (-10, -12), (10, 12)))
 
 

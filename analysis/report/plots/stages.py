@@ -8,13 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.records.schema import LAYERS
-from analysis.report import words
+from analysis.report import story, words
 from analysis.report.plots import scales
 from analysis.report.plots.drawing import (
     BLUE,
     COLOUR_OF_LAYER,
     FAINT,
+    GREEN,
     INK,
+    ORANGE,
     VERMILLION,
     Key,
     Labels,
@@ -23,7 +25,7 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
-from analysis.report.tables import stage_load, stage_name, stage_verdict
+from analysis.report.tables import stage_load, stage_name, stage_verdict, trial_verdict
 from analysis.results import Estimate, RunAnalysis, StageStats
 
 _LABEL_OFFSETS: Final = (
@@ -31,13 +33,13 @@ _LABEL_OFFSETS: Final = (
     *((side, dy) for dy in (22, -22, 34, -34) for side in (8, -8)),
 )
 _MOST_NAMED: Final = 8  # more stages than this are labelled by their number alone
-_MARKER_OF_VERDICT: Final = {True: "o", False: "X", None: "D"}
-_COLOUR_OF_VERDICT: Final = {True: BLUE, False: VERMILLION, None: FAINT}
-_KEYS_OF_VERDICT: Final = {
-    True: Key("SLO met", "●", BLUE),
-    False: Key("SLO not met", "✗", VERMILLION),
-    None: Key("not judged", "◆", FAINT),
+_KEYS: Final = {
+    "met": Key("SLO met", "●", BLUE),
+    "broke": Key("SLO not met", "✗", VERMILLION),
+    "undecided": Key("met, but undecided", "■", ORANGE),
+    "not judged": Key("not judged", "◆", FAINT),
 }
+_MARKERS: Final = {"met": "o", "broke": "X", "undecided": "s", "not judged": "D"}
 
 
 def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
@@ -49,19 +51,22 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
     title(figure, _capacity_title(analysis))
     axes.set_ylabel("latency, from the intended start")
     slo = scales.latency_slo(analysis)
-    fastest = max(stage.achieved_per_s for stage in shown)
+    capacity = _capacity(analysis)
+    fastest = max([stage.achieved_per_s for stage in shown] + _ends(capacity))
     axes.set_xlim(0, fastest * 1.12)
     ends = [end for s in shown for n in ("p50", "p95") for end in _ends(s.latency_s.get(n))]
     scales.latency_axis(axes, [*ends, slo.threshold] if slo else ends)
     scales.draw_slo_line(axes, slo)
+    if capacity:
+        _draw_capacity(axes, capacity)
     axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)
     axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.6, zorder=1.5)
     for stage in shown:
         _draw_interval(axes, stage)
     closed = ", closed workload" if any(stage.users is not None for stage in shown) else ""
     axes.set_xlabel(f"achieved rate (calls/s){closed}{_label_stages(axes, shown)}")
-    verdicts = {stage_verdict(stage) for stage in shown}
-    keys = [key for met, key in _KEYS_OF_VERDICT.items() if met in verdicts]
+    found = {_found(stage) for stage in shown}
+    keys = [key for name, key in _KEYS.items() if name in found]
     keys.append(Key("p50", "○", FAINT))
     if slo:
         keys.append(Key(f"SLO {slo.text}", "╌╌", INK))
@@ -106,9 +111,34 @@ def _nothing(finding: str, reason: str) -> Figure:
     return figure
 
 
+def _capacity(analysis: RunAnalysis) -> Estimate | None:
+    """Where the SLO breaks, if that is known between the stages."""
+    found = analysis.capacity.rate_per_s if analysis.capacity else None
+    return found if found and words.is_known(found.value) else None
+
+
+def _draw_capacity(axes: Axes, capacity: Estimate) -> None:
+    ends = _ends(capacity)
+    axes.axvspan(min(ends), max(ends), color=GREEN, alpha=0.14, linewidth=0, zorder=0.6)
+    axes.axvline(capacity.value or 0.0, color=GREEN, linewidth=1.2, zorder=1.4)
+    axes.annotate(
+        "capacity",
+        (capacity.value or 0.0, 0.03),
+        (5, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        color=GREEN,
+        fontsize=8.5,
+    )
+
+
 def _capacity_title(analysis: RunAnalysis) -> str:
+    if sentence := story.capacity_sentence(analysis.capacity):
+        return f"The SLO breaks at {sentence.rstrip('.')}"
     broken = [stage for stage in analysis.stages if stage_verdict(stage) is False]
-    met = [stage for stage in analysis.stages if stage_verdict(stage)]
+    met = [stage for stage in analysis.stages if _found(stage) == "met"]
+    if not met and any(_found(stage) == "undecided" for stage in analysis.stages):
+        return "No stage met the SLO for certain"
     if not met:
         return "No stage met the SLO" if broken else "No stage could be judged"
     best = max(met, key=lambda stage: stage.achieved_per_s)
@@ -143,11 +173,17 @@ def _draw_interval(axes: Axes, stage: StageStats) -> None:
     estimate = stage.latency_s.get("p95")
     if estimate is None or not words.is_known(estimate.value):
         return
-    colour = _COLOUR_OF_VERDICT[stage_verdict(stage)]
+    colour = _KEYS[_found(stage)].colour
     ends = _ends(estimate)
     axes.vlines(stage.achieved_per_s, min(ends), max(ends), color=colour, lw=1.6, zorder=2.2)
-    marker = _MARKER_OF_VERDICT[stage_verdict(stage)]
+    marker = _MARKERS[_found(stage)]
     axes.plot(stage.achieved_per_s, estimate.value, marker, color=colour, ms=8, zorder=2.5)
+
+
+def _found(stage: StageStats) -> str:
+    if stage_verdict(stage) and trial_verdict(stage) is None:
+        return "undecided"
+    return {True: "met", False: "broke", None: "not judged"}[stage_verdict(stage)]
 
 
 def _label_stages(axes: Axes, stages: list[StageStats]) -> str:

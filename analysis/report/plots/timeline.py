@@ -1,7 +1,5 @@
 """The timeline: everything that happened, on one time axis."""
 
-import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -10,13 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.calls import Calls, calls_of
-from analysis.report import story, words
+from analysis.report import story_scaling, words
 from analysis.report.plots import scales
 from analysis.report.plots.drawing import (
     BLUE,
     COLOUR_OF_LAYER,
     FAINT,
-    GRID,
     INK,
     ORANGE,
     SKY,
@@ -28,15 +25,16 @@ from analysis.report.plots.drawing import (
     title,
 )
 from analysis.report.plots.timeline_marks import (
+    draw_lost_processes,
     draw_recoveries,
     draw_scaling,
     draw_stages,
     scaling_rows_in,
 )
-from analysis.report.plots.windows import Array, Windows, cut
+from analysis.report.plots.timeline_webservers import draw_cpu, draw_webservers, has_metrics
+from analysis.report.plots.windows import Windows, cut
 from analysis.report.tables import stage_name, stage_verdict
-from analysis.results import PeriodPoint, RunAnalysis
-from analysis.setting import CPU_ABOVE_PERCENT
+from analysis.results import RunAnalysis
 
 _WIDTH_IN: Final = 11.0
 _MOST_DOTS: Final = 20_000
@@ -62,21 +60,21 @@ def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
         length_s=length_s,
         slowest_per_s=slowest_per_s,
     )
-    has_metrics = any(_has_metrics(point) for point in analysis.periods)
+    shown = has_metrics(analysis)
     heights_in = {
         "rate": 1.25,
         "latency": 2.2,
         "errors": 0.9 if windows.errors_per_s else 0.3,
-        "cpu": 1.2 if has_metrics else 0.3,
-        "webservers": 0.95 + scaling_rows_in(analysis) if has_metrics else 0.0,
+        "cpu": 1.2 if shown else 0.3,
+        "webservers": 0.95 + scaling_rows_in(analysis) if shown else 0.0,
     }
     figure, panels = _panels({name: h for name, h in heights_in.items() if h})
     _draw_rates(panels["rate"], windows)
     _draw_latency(panels["latency"], calls, windows, analysis)
     _draw_errors(panels["errors"], windows)
-    if has_metrics:
-        _draw_cpu(panels["cpu"], analysis)
-        _draw_webservers(panels["webservers"], analysis)
+    if shown:
+        draw_cpu(panels["cpu"], analysis)
+        draw_webservers(panels["webservers"], analysis)
     else:
         heading(panels["cpu"], "Webservers")
         say(panels["cpu"], "no webserver metrics were recorded")
@@ -88,6 +86,7 @@ def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
     draw_stages(list(panels.values()), analysis)
     draw_recoveries(list(panels.values()), analysis)
     draw_scaling(panels, analysis)
+    draw_lost_processes(panels, analysis)
     title(figure, _title(calls, analysis))
     return figure
 
@@ -198,90 +197,10 @@ def _draw_errors(axes: Axes, windows: Windows) -> None:
     heading(axes, "Errors by layer", *keys)
 
 
-def _draw_cpu(axes: Axes, analysis: RunAnalysis) -> None:
-    edges, mean = _steps(analysis, [point.cpu_percent for point in analysis.periods])
-    _, highest = _steps(analysis, [point.cpu_max_percent for point in analysis.periods])
-    if np.isfinite(highest).any():
-        axes.fill_between(edges, mean, highest, step="post", color=SKY, alpha=0.35, linewidth=0)
-    axes.step(edges, mean, where="post", color=BLUE, linewidth=1.8)
-    threshold = _scale_out_cpu_percent(analysis)
-    axes.axhline(threshold, color=INK, linewidth=1.1, linestyle=(0, (1, 2)))
-    # Where nothing limits it, a webserver may use more than its 100 %.
-    top = np.nanmax([100.0, *mean, *highest])
-    axes.set_ylim(0, 1.05 * top)
-    axes.set_yticks(np.arange(0, top + 1, 50 if top < 200 else 100))
-    axes.set_ylabel("CPU (%)")
-    heading(
-        axes,
-        "Webserver CPU",
-        Key("mean", "━", BLUE),
-        Key("up to the busiest webserver", "■", SKY),
-        Key(f"scale-out above {threshold:g} %", "···", INK),
-    )
-
-
-def _scale_out_cpu_percent(analysis: RunAnalysis) -> float:
-    facts = analysis.environment.get("facts")
-    stated = facts.get("scale_out_cpu_percent") if isinstance(facts, dict) else None
-    return float(stated) if isinstance(stated, int | float) else CPU_ABOVE_PERCENT
-
-
-def _draw_webservers(axes: Axes, analysis: RunAnalysis) -> None:
-    edges, counts = _count_steps(analysis)
-    axes.step(edges, counts, where="post", color=INK, linewidth=2.0)
-    axes.fill_between(edges, counts, step="post", color=GRID, alpha=0.6, linewidth=0)
-    known = counts[np.isfinite(counts)]
-    most = int(known.max()) if known.size else 1
-    panel_in = axes.get_window_extent().height / axes.figure.dpi
-    axes.set_ylim(0, (most + 0.4) * panel_in / (panel_in - scaling_rows_in(analysis)))
-    axes.set_yticks(range(0, most + 1, max(1, most // 4)))
-    axes.set_ylabel("webservers")
-    heading(axes, "Webservers in service")
-
-
-def _steps(analysis: RunAnalysis, values: Sequence[float | None]) -> tuple[Array, Array]:
-    """Corners of a step line over the metric periods, with NaN where periods are missing."""
-    corners: list[tuple[float, float]] = []
-    previous_end_s = math.nan
-    for point, value in zip(analysis.periods, values, strict=True):
-        start_s = point.start_s - analysis.started_at_s
-        if corners and start_s > previous_end_s + point.period_s * 0.5:
-            corners.append((previous_end_s, math.nan))
-        previous_end_s = start_s + point.period_s
-        corners.append((start_s, value if words.is_known(value) else math.nan))
-    corners.append((previous_end_s, corners[-1][1]))
-    x, y = np.array(corners).T
-    return x, y
-
-
-def _count_steps(analysis: RunAnalysis) -> tuple[Array, Array]:
-    """Corners of the webserver count, which changes at the end of the first period that shows it.
-
-    The count of a period holds from the start only where nothing is known of the time before.
-    """
-    corners: list[tuple[float, float]] = []
-    previous_end_s = -math.inf
-    for point in analysis.periods:
-        if not words.is_known(point.webservers):
-            continue
-        start_s = point.start_s - analysis.started_at_s
-        if start_s > previous_end_s + point.period_s * 0.5:
-            corners += [(previous_end_s, math.nan)] if corners else []
-            corners.append((start_s, point.webservers))
-        previous_end_s = start_s + point.period_s
-        corners.append((previous_end_s, point.webservers))
-    x, y = np.array(corners or [(0.0, math.nan)]).T
-    return x, y
-
-
-def _has_metrics(point: PeriodPoint) -> bool:
-    return words.is_known(point.cpu_percent) or words.is_known(point.webservers)
-
-
 def _title(calls: Calls, analysis: RunAnalysis) -> str:
     for event in analysis.scaling:
         if event.to_count > event.from_count:
-            return story.scaling_sentence(event, analysis.started_at_s).rstrip(".")
+            return story_scaling.scaling_sentence(event, analysis.started_at_s).rstrip(".")
     sent = int(calls.sent.sum())
     if not sent:
         return "No call was sent"

@@ -17,13 +17,15 @@ from analysis.report.plots.drawing import (
     printable,
     text_width_px,
 )
-from analysis.report.tables import stage_load, stage_name, stage_verdict
+from analysis.report.tables import stage_load, stage_name, stage_verdict, trial_verdict
 from analysis.results import RunAnalysis, ScalingEvent, StageStats
 
 _LABEL_FONT = 8.5
 _ABOVE_HEADING_POINTS = 22
 _ROW_POINTS = 13
 _MOST_ROWS = 4
+_MOST_CHANGES = 6  # more would hide the panels; the count steps all the same
+_BESIDE_MARK = [(side, -7 - _ROW_POINTS * row) for side in (4, -4) for row in range(_MOST_ROWS)]
 
 
 def draw_stages(panels: Sequence[Axes], analysis: RunAnalysis) -> None:
@@ -39,7 +41,7 @@ def draw_stages(panels: Sequence[Axes], analysis: RunAnalysis) -> None:
 
 
 def _name_stage(axes: Axes, stage: StageStats, from_s: float, to_s: float) -> None:
-    mark = {True: " ✓", False: " ✗", None: ""}[stage_verdict(stage)]
+    mark = {True: " ✓", False: " ✗", None: ""}[trial_verdict(stage)]
     number, load = str(stage.index + 1), stage_load(stage)
     short = load.replace(" calls/s", "/s")
     choices = (
@@ -109,12 +111,27 @@ def draw_scaling(panels: dict[str, Axes], analysis: RunAnalysis) -> None:
     for x, text, colour in _all_marks(analysis):
         for name in panels.keys() & {"latency", "cpu", "webservers"}:
             panels[name].axvline(x, color=colour, linewidth=1, linestyle=(0, (3, 2)), zorder=1.8)
-        rows = [-7 - _ROW_POINTS * row for row in range(_MOST_ROWS)]
-        offsets = [(side, row) for side in (4, -4) for row in rows]
-        labels.add(f"{text} {words.clock(x)}", (x, top), colour, offsets)
+        labels.add(f"{text} {words.clock(x)}", (x, top), colour, _BESIDE_MARK)
+
+
+def draw_lost_processes(panels: dict[str, Axes], analysis: RunAnalysis) -> None:
+    """Where a load process was lost: from there on less was sent than was meant to be."""
+    labels = Labels(panels["rate"])
+    top = panels["rate"].get_ylim()[1]
+    for event in analysis.events:
+        time_s = event.get("time_s")
+        if event.get("kind") != "worker_lost" or not isinstance(time_s, int | float):
+            continue
+        x = time_s - analysis.started_at_s
+        for axes in (panels["rate"], panels["latency"]):
+            axes.axvline(x, color=VERMILLION, linewidth=1, linestyle=(0, (1, 1)), zorder=1.8)
+        text = f"load process {event.get('worker', '?')} lost {words.clock(x)}"
+        labels.add(text, (x, top), VERMILLION, _BESIDE_MARK)
 
 
 def _all_marks(analysis: RunAnalysis) -> list[tuple[float, str, str]]:
+    if len(analysis.scaling) > _MOST_CHANGES:
+        return []
     return [
         (time_s - analysis.started_at_s, text, colour)
         for event in analysis.scaling
@@ -124,6 +141,9 @@ def _all_marks(analysis: RunAnalysis) -> list[tuple[float, str, str]]:
 
 
 def _marks(event: ScalingEvent) -> Iterator[tuple[float | None, str, str]]:
+    if event.to_count < event.from_count:
+        yield event.count_changed_s or event.decision_s, f"down to {event.to_count}", FAINT
+        return
     yield event.breach_s, words.scaling_reason(event.reason), VERMILLION
     yield event.decision_s, f"decision: {event.from_count} to {event.to_count}", PURPLE
     if event.ready_s is not None:

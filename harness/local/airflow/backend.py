@@ -19,6 +19,7 @@ from harness.local.airflow.ports import free_port
 from harness.local.airflow.template import ensure_template
 from harness.local.airflow.users import Tokens, write_passwords
 from harness.local.airflow.webserver import AirflowWebserver, CpuLimit, wait_for
+from harness.local.backend import DatabaseUsage
 from harness.local.processes import Child, Children
 from harness.local.settings import LocalSettings
 
@@ -176,6 +177,10 @@ class AirflowBackend:
         if self._tokens is None:
             raise EnvironmentStartError("The environment is not started: start it first.")
         return await self._tokens.authorization(airflow_role)
+
+    def database_usage(self) -> DatabaseUsage | None:
+        """What PostgreSQL has used so far, from any thread; None: it is not running."""
+        return self._database.usage() if self._database else None
 
     def facts(self) -> dict[str, object]:
         """What the manifest should know."""

@@ -17,6 +17,7 @@ from harness.errors import EnvironmentStartError
 from harness.local.airflow.database_place import make_place, translated
 from harness.local.airflow.install import Installation
 from harness.local.airflow.logs import hint
+from harness.local.backend import DatabaseUsage
 from harness.local.processes import Child, Children
 
 ROLE = "airflow"
@@ -143,6 +144,13 @@ class Database:
         rest = f"{ROLE}@/{NAME}?host={self._place.folder}"
         return Urls(f"postgresql+psycopg2://{rest}", f"postgresql+asyncpg://{rest}")
 
+    def usage(self) -> DatabaseUsage | None:
+        """CPU-seconds and connections of the server; None: it is not running."""
+        server = self._server
+        if server is None or not server.is_alive():
+            return None
+        return DatabaseUsage(server.used().cpu_s, sum(map(_serves_a_client, server.tree())))
+
     def version(self) -> str:
         """For example "18.4"."""
         return self._execute([self._binary("postgres"), "--version"]).split()[-1]
@@ -181,6 +189,15 @@ class Database:
         if done.returncode != 0:
             raise EnvironmentStartError(f"PostgreSQL's {name} failed{hint(self._log_path)}.")
         return done.stdout
+
+
+def _serves_a_client(pid: int) -> bool:
+    """By the title that PostgreSQL gives to each of its processes."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False  # gone meanwhile
+    return title.startswith(f"postgres: {ROLE} ".encode())
 
 
 def _environment() -> dict[str, str]:

@@ -68,6 +68,7 @@ def stage(index: int, *, p95_s: float, met: bool, errors: int = 0) -> StageStats
         slo=(SloResult("p95(latency) < 800ms", p95_s, f"{p95_s * 1000:.0f} ms", met),),
         met_slo=met,
         generator_ok=True,
+        trial="pass" if met else "fail",
     )
 
 

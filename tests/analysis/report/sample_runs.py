@@ -240,6 +240,7 @@ def _stage(plan: Plan, calls: _Calls, index: int) -> StageStats:
         slo=(),
         met_slo=met,
         generator_ok=True,
+        trial={True: "pass", False: "fail", None: "undecided"}[met],
         censored=outcomes.get("service_timeout", 0),
     )
     return replace(stage, slo=_slo(stage))

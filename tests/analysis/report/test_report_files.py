@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from hand_built import HEALTHY, hand_built
+from rich_run import rich
 from sample_runs import Plan, made_up_run
 
 from analysis.records.schema import REQUESTS_SCHEMA
@@ -88,7 +89,7 @@ def parsed(html: str) -> Page:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run")
     record, analysis = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
-    write_reports(record, analysis, directory)
+    write_reports(record, rich(analysis), directory)
     return directory
 
 
@@ -101,7 +102,10 @@ def test_every_file_is_there_and_nothing_half_written(written: Path) -> None:
         "summary.txt",
         *(
             f"plots/{name}.png"
-            for name in ("timeline", "throughput_latency", "errors", "sizing", "demand")
+            for name in (
+                *("timeline", "throughput_latency", "errors", "sizing", "demand"),
+                *("scale_out", "scalability"),
+            )
         ),
     }
 

@@ -7,9 +7,10 @@ import pytest
 from hand_built import HEALTHY, hand_built, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich_run import ELASTICITY, SCALABILITY, count_row, rich
 from sample_runs import Plan, made_up_run
 
-from analysis.report import story
+from analysis.report import notes
 from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
 from analysis.report.junit import junit_xml
@@ -20,6 +21,7 @@ from analysis.results import (
     RecoveryResult,
     RunAnalysis,
     SloResult,
+    SteadyState,
     Verdict,
     WorkerHealth,
 )
@@ -35,10 +37,10 @@ Expectations
   ✓ DAG headroom_noop  present
 
 Stages (latency from the intended start)
-  stage    rate  offered  achieved  goodput     p50     p95  p99  errors      web   CPU  SLO
+  stage    rate  offered  achieved  goodput     p50     p95  p99  errors      web   CPU  trial
             1/s      1/s       1/s      1/s                               servers  mean
-  1 calm     10     10.0      10.0     10.0  100 ms  612 ms    -     0 %        2  35 %    ✓
-  2 burst    20     20.0      20.0     20.0  100 ms  1.25 s    -     1 %      2-3  70 %    ✗
+  1 calm     10     10.0      10.0     10.0  100 ms  612 ms    -     0 %        2  35 %   pass
+  2 burst    20     20.0      20.0     20.0  100 ms  1.25 s    -     1 %      2-3  70 %   fail
 
 Load generator: fine (lag p99 2.00 ms, none of 1000 arrivals unsent, no stall, at most 18 % of one
   core).
@@ -64,9 +66,9 @@ Scaling
     webserver ready +17 s, SLO restored +25 s.
 
 Service demand (webserver CPU time one call costs)
-  operation               share             CPU time
-                   of the calls             per call
-  the mix as sent         100 %  21.0 ms (20.0-22.0)
+  operation       share             CPU time
+             of the mix             per call
+  the mix         100 %  21.0 ms (20.0-22.0)
   The operations varied together, so only the mix can be told.
 
 Webservers needed (at most 70 % of their CPU)
@@ -99,15 +101,20 @@ estimates = st.builds(
     Estimate, value=maybe, low=maybe, high=maybe, warnings=st.sampled_from([(), ("why",)])
 )
 counts = st.none() | st.integers(0, 9)
+verdicts = st.sampled_from(["steady", "rising", "unsteady", "not_checked"])
 
 
 @st.composite
 def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
     """An analysis in which anything that may be unknown is unknown, in any combination."""
-    whole = hand_built()
+    whole = rich(hand_built())
     stages = tuple(
         replace(
             each,
+            steady=draw(st.none() | st.builds(SteadyState, verdicts, maybe, estimates)),
+            trial=draw(st.sampled_from(["pass", "fail", "undecided"])),
+            database_cpu_percent=draw(maybe),
+            database_connections_max=draw(maybe),
             latency_s={"p50": draw(estimates), "p95": draw(estimates)},
             service_time_s=draw(st.dictionaries(st.sampled_from(["p50", "p95"]), estimates)),
             lag_p99_s=draw(maybe),
@@ -131,6 +138,7 @@ def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
         webservers=draw(counts),
         webservers_low=draw(counts),
         webservers_high=draw(counts),
+        probability=draw(maybe),
     )
     return replace(
         whole,
@@ -157,10 +165,44 @@ def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
             highest_rate_per_s=draw(maybe),
             webservers=draw(counts),
             stopped_by_stage=draw(st.sampled_from([None, 1])),
+            rate_per_s=draw(st.none() | estimates),
         ),
+        elasticity=replace(
+            ELASTICITY,
+            under_time=draw(maybe),
+            under_provisioned=draw(maybe),
+            over_time=draw(maybe),
+            over_provisioned=draw(maybe),
+            instability=draw(maybe),
+            jitter_per_h=draw(maybe),
+        ),
+        by_webservers=tuple(
+            replace(
+                count_row(number, 60.0),
+                cpu_percent=draw(maybe),
+                latency_p50_s=draw(estimates),
+                latency_p95_s=draw(estimates),
+                error_rate=draw(estimates),
+            )
+            for number in (2, 3)
+        ),
+        scalability=replace(
+            SCALABILITY,
+            coherency=draw(estimates),
+            leave_one_out={"coherency": (draw(maybe) or 0.0, 1.0)},
+            peak_concurrency=draw(maybe),
+            peak_rate_per_s=draw(maybe),
+        ),
+        model_checks=tuple(
+            replace(check, measured_s=draw(maybe), low_s=draw(maybe), bound_per_s=draw(maybe))
+            for check in whole.model_checks
+        ),
+        truth=tuple(replace(check, estimate=draw(estimates)) for check in whole.truth),
         scaling=(
             replace(
                 whole.scaling[0],
+                takes_traffic_s=draw(maybe),
+                period_s=draw(maybe),
                 load_step_s=draw(maybe),
                 breach_s=draw(maybe),
                 decision_s=draw(maybe),
@@ -239,12 +281,15 @@ def test_a_broken_expectation_is_told_first() -> None:
 def test_a_stage_spoilt_by_the_generator_is_not_called_a_pass() -> None:
     analysis = hand_built()
     late = replace(
-        stage(0, p95_s=0.1, met=True), generator_ok=False, generator_reason="Calls were late."
+        stage(0, p95_s=0.1, met=True),
+        generator_ok=False,
+        generator_reason="Calls were late.",
+        trial="undecided",
     )
     health = replace(HEALTHY, ok=False, reasons=("In stage 1 'calm': Calls were late.",))
     spoilt = replace(analysis, stages=(late,), generator=health)
     text = render_summary(spoilt, colour=False, width=100)
-    assert re.search(r"1 calm .* \?$", text, re.MULTILINE)
+    assert re.search(r"1 calm .* undecided$", text, re.MULTILINE)
     assert "Load generator: past its limits (lag p99 2.00 ms" in text
     assert "  - In stage 1 'calm': Calls were late." in text
 
@@ -304,7 +349,7 @@ def test_calls_that_were_cut_take_one_note_and_a_shown_value_takes_none() -> Non
         stage(1, p95_s=1.0, met=False), latency_s=latency_s, service_time_s=latency_s, censored=268
     )
     analysis = replace(hand_built(), stages=(slow,), warnings=(), notes=())
-    assert story.notes(analysis) == (
+    assert notes.notes(analysis) == (
         "Stage 2 burst: 268 calls were cut at a time limit, so p95 and p99 are lower bounds.",
     )
 

@@ -59,7 +59,8 @@ def test_intervals_have_the_unit_of_their_value(estimate: Estimate | None, text:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0.4 s"), (17.2, "17 s"), (125.0, "2 min 5 s"), (180.0, "3 min")]
+    ("seconds", "text"),
+    [(0.0, "0 s"), (0.4, "0.4 s"), (17.2, "17 s"), (125.0, "2 min 5 s"), (180.0, "3 min")],
 )
 def test_delays(seconds: float, text: str) -> None:
     assert words.delay(seconds) == text

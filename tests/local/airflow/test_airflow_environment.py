@@ -220,6 +220,20 @@ def test_usage_grows_with_calls_and_is_held_to_the_limit(in_environment: Run) ->
     in_environment(test)
 
 
+def test_the_database_tells_its_use_while_it_runs(in_environment: Run) -> None:
+    async def test(environment: Environment) -> None:
+        before = environment.backend.database_usage()
+        for _ in range(5):
+            await environment.call(0, "GET", "/dags?limit=50")
+        after = environment.backend.database_usage()
+        assert before is not None
+        assert after is not None
+        assert 0 < before.cpu_s <= after.cpu_s
+        assert 1 <= after.connections <= 200
+
+    in_environment(test)
+
+
 def test_facts_for_the_manifest(in_environment: Run) -> None:
     async def test(environment: Environment) -> None:
         facts = environment.backend.facts()

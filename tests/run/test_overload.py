@@ -4,8 +4,8 @@ import pytest
 from load_parts import rows_by_hand
 
 from analysis.slo import parse_slo
+from harness.overload import Overload
 from locustfiles import overload as overload_module
-from locustfiles.overload import Overload
 
 HOLD_S = 3.0
 RECOVERY = -1

@@ -1,0 +1,149 @@
+"""The load somebody wants an environment to serve: one rate, a range of rates, or a trace.
+
+A range is one rate that is not known better: every rate in it is as likely as any other. A trace is
+a course of time; it is kept as calls per second for each of its seconds, and its lowest and highest
+rate are those of its quietest and busiest minute, because the calls of a single second vary by
+chance, and no metric of the service is finer than a minute.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+MINUTE_S: Final = 60
+DAY_S: Final = 86_400
+LONGEST_TRACE_S: Final = 31 * DAY_S
+_RATES_OF_A_RANGE: Final = 101
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadWanted:
+    """What is to be served.
+
+    Attributes:
+        low_per_s: of a trace, the mean of its quietest minute.
+        high_per_s: of a trace, the mean of its busiest minute.
+        description: as people say it.
+        trace_per_s: calls per second, one value for each second; None: not a trace.
+    """
+
+    low_per_s: float
+    high_per_s: float
+    description: str
+    trace_per_s: Floats | None = None
+
+    @property
+    def mean_per_s(self) -> float:
+        """Over the range, or over the time."""
+        if self.trace_per_s is not None:
+            return float(self.trace_per_s.mean())
+        return (self.low_per_s + self.high_per_s) / 2
+
+    def rates(self) -> tuple[Floats, Floats]:
+        """Rates with their weights, which sum to 1: of a trace, its minutes and their shares."""
+        if self.trace_per_s is not None:
+            means, lengths = minute_means(self.trace_per_s)
+            return means, lengths / float(len(self.trace_per_s))
+        if self.low_per_s == self.high_per_s:
+            return np.array([self.high_per_s]), np.array([1.0])
+        places = (np.arange(_RATES_OF_A_RANGE) + 0.5) / _RATES_OF_A_RANGE
+        middles = np.interp(places, [0.0, 1.0], [self.low_per_s, self.high_per_s])
+        return middles, np.full(_RATES_OF_A_RANGE, 1.0 / _RATES_OF_A_RANGE)
+
+
+def load_between(low_per_s: float, high_per_s: float) -> LoadWanted:
+    """One rate, or a range of rates when the two differ.
+
+    Raises:
+        ValueError: one sentence; the rates are not above 0 and in order.
+    """
+    if not 0 < low_per_s <= high_per_s < np.inf:
+        raise ValueError("A load is a rate above 0, or a range from a lower to a higher one.")
+    rates = f"{low_per_s:g}" if low_per_s == high_per_s else f"{low_per_s:g}-{high_per_s:g}"
+    return LoadWanted(low_per_s, high_per_s, f"{rates} calls/s")
+
+
+def load_of_arrivals(time_s: Floats, name: str) -> LoadWanted:
+    """A trace of single calls.
+
+    Args:
+        time_s: when each was due, ascending from 0.
+        name: of the trace.
+
+    Raises:
+        ValueError: one sentence; there are no calls, or over too long a time.
+    """
+    _check_length(float(time_s[-1]) if len(time_s) else 0.0, name)
+    return _load_of_seconds(np.bincount(time_s.astype(np.int64)).astype(np.float64), name)
+
+
+def load_of_rates(time_s: Floats, rate_per_s: Floats, name: str) -> LoadWanted:
+    """A trace of rates, each of which holds until the next.
+
+    Args:
+        time_s: when each began, strictly ascending from 0.
+        rate_per_s: calls per second. The last one holds as long as the one before it, a single one
+            for a minute.
+        name: of the trace.
+
+    Raises:
+        ValueError: one sentence; there are no calls, or over too long a time.
+    """
+    last_s = float(time_s[-1] - time_s[-2]) if len(time_s) > 1 else float(MINUTE_S)
+    end_s = float(np.ceil(time_s[-1] + last_s))
+    _check_length(end_s, name)
+    edges = np.append(time_s, end_s)
+    calls_before = np.concatenate([[0.0], np.cumsum(rate_per_s * np.diff(edges))])
+    return _load_of_seconds(np.diff(np.interp(np.arange(end_s + 1), edges, calls_before)), name)
+
+
+def calls_per_s(rate_per_s: float) -> str:
+    """A rate inside a sentence, with three digits: "25 calls/s"."""
+    return f"{float(f'{rate_per_s:.3g}'):.12g} calls/s"
+
+
+def busiest_day(trace_per_s: Floats) -> Floats:
+    """The 24 hours with the most calls, or the whole of a shorter trace."""
+    if len(trace_per_s) <= DAY_S:
+        return trace_per_s
+    before = np.concatenate([[0.0], np.cumsum(trace_per_s)])
+    first = int(np.argmax(before[DAY_S:] - before[:-DAY_S]))
+    return trace_per_s[first : first + DAY_S]
+
+
+def minute_means(per_s: Floats) -> tuple[Floats, Floats]:
+    """Mean and length in seconds of each minute; a rest at the end joins the minute before it."""
+    starts = np.arange(max(len(per_s) // MINUTE_S, 1)) * MINUTE_S
+    lengths = np.diff(np.append(starts, len(per_s))).astype(np.float64)
+    means: Floats = np.add.reduceat(per_s, starts) / lengths
+    return means, lengths
+
+
+def _load_of_seconds(trace_per_s: Floats, name: str) -> LoadWanted:
+    if not trace_per_s.any():
+        raise ValueError(f"{name} has no calls: give a trace with some.")
+    means, _ = minute_means(trace_per_s)
+    low, high = float(means.min()), float(means.max())
+    description = (
+        f"{name}: {_length(len(trace_per_s))}, {calls_per_s(trace_per_s.mean())} on average, "
+        f"{calls_per_s(high)} in its busiest minute"
+    )
+    return LoadWanted(low, high, description, trace_per_s)
+
+
+def _check_length(length_s: float, name: str) -> None:
+    if length_s > LONGEST_TRACE_S:
+        raise ValueError(
+            f"{name} is longer than {LONGEST_TRACE_S // DAY_S} days: cut out what matters."
+        )
+
+
+def _length(seconds: int) -> str:
+    for unit, length_s in (("d", DAY_S), ("h", 3600), ("min", MINUTE_S)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.3g} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,105 @@
+"""What a careful reader must know: warnings, refusals with their reasons, remarks."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from analysis.latency import LOWER_BOUND
+from analysis.report import words
+from analysis.report.tables import stage_name
+from analysis.results import Estimate, RunAnalysis, StageStats
+
+
+def notes(analysis: RunAnalysis) -> tuple[str, ...]:
+    """All of them, each once."""
+    every = (
+        *analysis.warnings,
+        *_stage_notes(analysis.stages),
+        *_refusals(analysis.stages),
+        *_capacity_notes(analysis),
+        *_demand_notes(analysis),
+        *analysis.notes,
+    )
+    return tuple(dict.fromkeys(every))
+
+
+def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
+    for stage in stages:
+        name = f"Stage {stage_name(stage)}"
+        if stage.unsent and stage.generator_ok:
+            yield f"{name}: {stage.unsent} of {stage.arrivals} arrivals were not sent."
+        if stage.censored:
+            yield f"{name}: {_cut_calls(stage)}."
+        if _unsettled(stage) and stage.steady and stage.steady.reason != stage.trial_reason:
+            yield f"{name}: {words.lowered(stage.steady.reason)}"
+
+
+def _unsettled(stage: StageStats) -> bool:
+    """Whether a stage was looked at and found not to be steady."""
+    return stage.steady is not None and stage.steady.verdict in ("rising", "unsteady")
+
+
+def _cut_calls(stage: StageStats) -> str:
+    bounds = [
+        name
+        for name, estimate in stage.latency_s.items()
+        if any(LOWER_BOUND in warning for warning in estimate.warnings)
+    ]
+    cut = f"{stage.censored} calls were cut at a time limit, so "
+    if not bounds:
+        return f"{cut}the longest latencies may be longer still"
+    verb = "is a lower bound" if len(bounds) == 1 else "are lower bounds"
+    return f"{cut}{words.enumerated(bounds)} {verb}"
+
+
+def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
+    """Warnings of the stages' estimates; those that differ only in counts are told once.
+
+    Of latencies only the refused ones: a value without an interval shows that by itself, and lower
+    bounds are told with the calls that were cut.
+    """
+    alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for stage in stages:
+        for what, estimate in _stage_estimates(stage):
+            for warning in estimate.warnings:
+                key = (what, re.sub(r"\b\d+", "#", warning))
+                alike.setdefault(key, []).append((stage.index + 1, warning))
+    for (what, _), found in alike.items():
+        numbers = {number for number, _ in found}
+        where = f"Stage{'s' if len(numbers) > 1 else ''} {words.listed(numbers)}"
+        number, warning = found[0]
+        if len({warning for _, warning in found}) > 1:
+            warning = f"{warning.rstrip('.')} (in stage {number})."
+        yield f"{where}, {what}: {warning}"
+
+
+def _capacity_notes(analysis: RunAnalysis) -> Iterator[str]:
+    if analysis.capacity and analysis.capacity.rate_per_s:
+        yield from (f"Capacity: {warning}" for warning in analysis.capacity.rate_per_s.warnings)
+
+
+def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
+    told = {analysis.demand.refusal} if analysis.demand else set()
+    sources: list[tuple[str, tuple[str, ...]]] = []
+    if analysis.demand:
+        sources.append(("Service demand", analysis.demand.mix_s.warnings))
+        for operation, estimate in analysis.demand.per_operation_s.items():
+            sources.append((f"Service demand of {operation}", estimate.warnings))
+    if analysis.sizing:
+        sources.append(("Sizing", analysis.sizing.warnings))
+    for what, warnings in sources:
+        yield from (f"{what}: {warning}" for warning in warnings if warning not in told)
+        told.update(warnings)
+
+
+def _stage_estimates(stage: StageStats) -> Iterator[tuple[str, Estimate]]:
+    for name, latency in stage.latency_s.items():
+        if latency.value is None:
+            yield "latency", latency
+        service_time = stage.service_time_s.get(name)
+        if (
+            service_time
+            and service_time.value is None
+            and service_time.warnings != latency.warnings
+        ):
+            yield "service time", service_time
+    yield "error rate", stage.error_rate

@@ -1,0 +1,173 @@
+"""Pictures of `headroom what-if`: a simulated load, and recorded runs beside their replays."""
+
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.policy.parameters import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
+from analysis.policy.results import Replay, SimulatedLoad, WhatIf
+from analysis.report import words
+from analysis.report.planning.what_if import LOAD_PICTURE, REPLAY_PICTURE, limit
+from analysis.report.plots import scales
+from analysis.report.plots.drawing import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    SHADE,
+    VERMILLION,
+    Key,
+    heading,
+    new_figure,
+    style,
+    title,
+)
+
+_WIDTH_IN: Final = 9.4
+_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 0.85, 0.3, 0.95, 0.6, 0.45
+_MOST_REPLAYS: Final = 6
+
+
+def what_if_figures(result: WhatIf) -> dict[str, Figure]:
+    """The pictures by the names that the answer's sections use."""
+    figures = {}
+    with style():
+        if result.load is not None:
+            figures[LOAD_PICTURE] = draw_load(result.load)
+        replayed = [replay for replay in result.replays if replay.points]
+        if replayed:
+            figures[REPLAY_PICTURE] = draw_replays(replayed[:_MOST_REPLAYS])
+    return figures
+
+
+def draw_load(load: SimulatedLoad) -> Figure:
+    """Load, webservers, CPU, connections and lost calls over time."""
+    figure, panels = _panels(5)
+    x = np.array([point.at_s for point in load.points])
+    rates, servers, cpu, connections, lost = panels
+    for axes in panels:
+        for spell in load.overloads:
+            axes.axvspan(spell.from_s, spell.to_s, color=SHADE, linewidth=0, zorder=0.4)
+
+    rates.plot(x, [point.rate_per_s for point in load.points], color=BLUE, linewidth=1.3)
+    rates.set_ylim(0, load.peak_rate_per_s * 1.12 or 1)
+    rates.set_ylabel("calls/s")
+    heading(rates, "Load", Key("calls pile up", "■", SHADE))
+
+    counts = [point.webservers for point in load.points]
+    servers.plot(x, counts, color=INK, linewidth=1.4, drawstyle="steps-mid")
+    _draw_limit(servers, load)
+    heading(servers, "Webservers in service")
+
+    cpu.plot(x, [point.cpu_percent for point in load.points], color=ORANGE, linewidth=1.3)
+    _threshold(cpu, CPU_ABOVE_PERCENT)
+    cpu.set_ylim(0, 105)
+    cpu.set_ylabel("%")
+    heading(cpu, "CPU", Key("threshold of the rule", "╌", INK))
+
+    connections.plot(x, [point.connections for point in load.points], color=BLUE, linewidth=1.3)
+    _threshold(connections, CONNECTIONS_ABOVE)
+    connections.set_ylim(0, max(CONNECTIONS_ABOVE, *(p.connections for p in load.points)) * 1.12)
+    heading(connections, "Connections per webserver", Key("threshold of the rule", "╌", INK))
+
+    failed = 100 * np.array([point.failed_share for point in load.points])
+    slow = 100 * np.array([point.slow_share for point in load.points])
+    lost.fill_between(x, 0, failed, color=VERMILLION, linewidth=0)
+    lost.fill_between(x, failed, failed + slow, color=ORANGE, linewidth=0, alpha=0.8)
+    lost.set_ylim(0, 105)
+    lost.set_ylabel("% of calls")
+    keys = [Key("failed", "■", VERMILLION)]
+    if load.slow_after_s is not None:
+        keys.append(Key(f"slower than {limit(load.slow_after_s)}", "■", ORANGE))
+    heading(lost, "Lost", *keys)
+
+    _time_axes(panels, load.duration_s, "time (min:s)")
+    title(figure, f"{load.name[0].upper()}{load.name[1:]}, {_limits(load)}")
+    return figure
+
+
+def draw_replays(replays: list[Replay]) -> Figure:
+    """Webservers and CPU of recorded runs, as recorded and as simulated from their load."""
+    figure, panels = _panels(2 * len(replays))
+    for replay, servers, cpu in zip(replays, panels[::2], panels[1::2], strict=True):
+        x = np.array([point.at_s for point in replay.points]) - replay.period_s / 2
+        for axes, of in ((servers, "webservers"), (cpu, "cpu_percent")):
+            for who, colour, width in (("recorded", BLUE, 3.0), ("simulated", INK, 1.2)):
+                values = [getattr(point, f"{who}_{of}") for point in replay.points]
+                known = np.array([np.nan if value is None else value for value in values])
+                axes.plot(
+                    x,
+                    known,
+                    color=colour,
+                    linewidth=width,
+                    alpha=0.45 if who == "recorded" else 1.0,
+                    drawstyle="steps-mid" if of == "webservers" else "default",
+                )
+        most = max(point.recorded_webservers or 0 for point in replay.points)
+        servers.set_ylim(0, (most + 1) * 1.1)
+        servers.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        keys = (Key("recorded", "━", BLUE), Key("simulated from the load", "━", INK))
+        heading(servers, f"Webservers, {replay.run_id}", *keys)
+        _threshold(cpu, CPU_ABOVE_PERCENT)
+        cpu.set_ylim(0, 105)
+        cpu.set_ylabel("%")
+        heading(cpu, "CPU", Key("threshold of the rule", "╌", INK))
+        length_s = replay.points[-1].at_s
+        _time_axes([servers, cpu], length_s, "time since the first metric period (min:s)")
+    title(figure, _replay_title(replays))
+    return figure
+
+
+def _replay_title(replays: list[Replay]) -> str:
+    events = [event for replay in replays for event in replay.changes]
+    matched = sum(event.verdict == "matched" for event in events)
+    if not events:
+        return "No change of the webserver count, recorded or simulated"
+    return f"From the load alone: {matched} of {len(events)} changes of the count at their time"
+
+
+def _panels(number: int) -> tuple[Figure, list[Axes]]:
+    each_in = 1.25
+    height_in = _TOP_IN + _BOTTOM_IN + number * each_in + (number - 1) * _GAP_IN
+    figure = new_figure(_WIDTH_IN, height_in)
+    return figure, [
+        figure.add_axes(
+            (
+                _LEFT_IN / _WIDTH_IN,
+                1 - (_TOP_IN + place * (each_in + _GAP_IN) + each_in) / height_in,
+                1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
+                each_in / height_in,
+            ),
+            facecolor="none",
+        )
+        for place in range(number)
+    ]
+
+
+def _time_axes(panels: list[Axes], length_s: float, label: str) -> None:
+    for axes in panels:
+        scales.time_axis(axes, length_s)
+        axes.tick_params(labelbottom=axes is panels[-1])
+    panels[-1].set_xlabel(label)
+
+
+def _threshold(axes: Axes, value: float) -> None:
+    axes.axhline(value, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1.5)
+
+
+def _draw_limit(axes: Axes, load: SimulatedLoad) -> None:
+    """The maximum as a line, unless so far above the counts that these would be flat."""
+    most = max(point.webservers for point in load.points)
+    is_near = load.max_webservers <= 2 * most
+    axes.set_ylim(0, (load.max_webservers if is_near else most) * 1.12)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if is_near:
+        line = (0, (1, 2))
+        axes.axhline(load.max_webservers, color=FAINT, linewidth=0.9, linestyle=line, zorder=1.5)
+
+
+def _limits(load: SimulatedLoad) -> str:
+    return f"{words.span(load.min_webservers, load.max_webservers)} webservers"

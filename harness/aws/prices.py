@@ -1,0 +1,135 @@
+"""The table of prices: an editable, dated file, checked when it is read.
+
+`prices.toml` beside this module is the one that ships; whoever knows better gives a file of the
+same form. Nothing is fetched.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from analysis.classes import CLASS_NAMES
+from analysis.pricing import ClassPrice, Money, PriceTable
+from harness.errors import UsageError
+
+SHIPPED_FILE: Final = Path(__file__).with_name("prices.toml")
+PRICE_LIST: Final = (
+    "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonMWAA/current/{region}/index.json"
+)
+
+
+def _as_range(amount: object) -> object:
+    return (amount, amount) if isinstance(amount, int | float) else amount
+
+
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[tuple[_Amount, _Amount], BeforeValidator(_as_range)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _ClassRow(_Model):
+    environment: Price | None = None
+    webserver: Price | None = None
+    included_webservers: Annotated[int, Field(ge=1)]
+
+
+class _Table(_Model):
+    region: Annotated[str, Field(min_length=1)]
+    as_of: date
+    currency: Annotated[str, Field(min_length=1)]
+    source: Annotated[str, Field(min_length=1)]
+    classes: dict[str, _ClassRow]
+
+    @model_validator(mode="after")
+    def _known_classes(self) -> "_Table":
+        for name in self.classes:
+            if name not in CLASS_NAMES:
+                raise ValueError(
+                    f"'{name}' is no environment class; known are {', '.join(CLASS_NAMES)}"
+                )
+        return self
+
+
+class _File(_Model):
+    tables: Annotated[tuple[_Table, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_table_per_region(self) -> "_File":
+        regions = [table.region for table in self.tables]
+        twice = [region for region in regions if regions.count(region) > 1]
+        if twice:
+            raise ValueError(f"there are two tables of {twice[0]}")
+        return self
+
+
+def load_prices(path: Path = SHIPPED_FILE) -> tuple[PriceTable, ...]:
+    """Read and check a file of prices.
+
+    Raises:
+        UsageError: one sentence with the file and the key.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise UsageError(f"There is no file of prices '{path}'.") from exc
+    except OSError as exc:
+        raise UsageError(f"Cannot read '{path}': {exc.strerror}.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path} is not valid TOML: {exc}.") from exc
+    try:
+        checked = _File.model_validate(tree)
+    except ValidationError as exc:
+        raise UsageError(f"{path}: {_first_problem(exc)}") from exc
+    return tuple(_as_table(table) for table in checked.tables)
+
+
+def prices_of(tables: Sequence[PriceTable], region: str | None) -> tuple[PriceTable | None, str]:
+    """The table of a region, or none with one sentence that says what to do.
+
+    Args:
+        tables: of `load_prices`.
+        region: None: the first table's.
+    """
+    if region is None:
+        return tables[0], ""
+    found = next((table for table in tables if table.region == region), None)
+    if found is not None:
+        return found, ""
+    return None, (
+        f"There are no prices of {region}: write a table of it into a file like "
+        f"harness/aws/prices.toml, from {PRICE_LIST.format(region=region)}, and give it with "
+        "--prices FILE."
+    )
+
+
+def _as_table(table: _Table) -> PriceTable:
+    return PriceTable(
+        region=table.region,
+        as_of=table.as_of.isoformat(),
+        source=table.source,
+        currency=table.currency,
+        classes={
+            name: ClassPrice(
+                _money(row.environment), _money(row.webserver), row.included_webservers
+            )
+            for name, row in table.classes.items()
+        },
+    )
+
+
+def _money(amounts: tuple[float, float] | None) -> Money | None:
+    return None if amounts is None else Money(min(amounts), max(amounts))
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return f"{key.lstrip('.')}: {message}." if key else f"{message}."

@@ -1,0 +1,53 @@
+"""From run directories to the capacity of every webserver count, and to its files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.capacity_curve import capacity_curve
+from analysis.capacity_curve_results import CapacityCurve
+from analysis.errors import RecordFormatError
+from analysis.records.reader import read_run
+from analysis.report.planning.capacity import PICTURE, capacity_sections
+from analysis.report.planning.write import write_answer
+from analysis.report.plots.capacity_curve import draw_capacity_curve
+from analysis.report.plots.drawing import style
+from analysis.run_analysis import ANALYSED_COLUMNS
+from analysis.trial_runs import TrialRun, trial_run
+from harness.errors import RecordError
+from harness.run.directories import run_directories
+
+
+def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
+    """Pool the stages of runs by their webserver count.
+
+    Args:
+        directories: of runs, or directories of these.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return capacity_curve([_trials_of(path) for path in run_directories(directories)])
+
+
+def write_capacity(curve: CapacityCurve, directory: Path) -> Path:
+    """Write the page, its JSON, the summary and the picture; returns the page.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    with style():
+        figure = draw_capacity_curve(curve)
+    figures = {} if figure is None else {PICTURE: figure}
+    try:
+        return write_answer(capacity_sections(curve), curve, figures, directory)
+    except OSError as exc:
+        raise RecordError(
+            f"Cannot write into {directory}: {exc.strerror}; give another directory."
+        ) from exc
+
+
+def _trials_of(directory: Path) -> TrialRun:
+    try:
+        return trial_run(read_run(directory, ANALYSED_COLUMNS))
+    except RecordFormatError as exc:
+        raise RecordError(str(exc)) from exc

@@ -1,0 +1,127 @@
+"""From run directories and a load to the answer of `headroom what-if`, and to its files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.policy.results import WhatIf
+from analysis.policy.what_if import AskedLoad, answer_what_if
+from harness.errors import RecordError, UsageError
+from harness.run.directories import analysed_runs
+from harness.traffic.arrivals import Steps
+from harness.traffic.traces import Trace, read_trace
+
+Floats = NDArray[np.float64]
+
+LONGEST_LOAD_S = 7 * 86_400
+_LAST_RATE_S = 60.0  # how long the only rate of a trace lasts
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """A load that jumps up and, later, down again; calls per second, and seconds."""
+
+    low_per_s: float
+    high_per_s: float
+    at_s: float
+    for_s: float
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return (
+            f"a burst from {self.low_per_s:g} to {self.high_per_s:g} calls/s at {self.at_s:g} s "
+            f"for {self.for_s:g} s"
+        )
+
+    def rates(self) -> Floats:
+        """Calls per second of each second; as long after the burst as before it and in it."""
+        before, during = round(self.at_s), round(self.for_s)
+        rates = np.full(2 * (before + during), self.low_per_s, dtype=np.float64)
+        rates[before : before + during] = self.high_per_s
+        return rates
+
+
+def asked_load(
+    *,
+    trace: Path | None,
+    burst: Burst | None,
+    scale: float | None,
+    min_webservers: int | None,
+    max_webservers: int | None,
+) -> AskedLoad | None:
+    """The load that the options ask about; None: about none.
+
+    Raises:
+        UsageError: they contradict each other, or the load is too long.
+        ScenarioError: the trace cannot be read.
+    """
+    if trace is not None and burst is not None:
+        raise UsageError("--trace and --burst are two loads: give one of them.")
+    if min_webservers and max_webservers and min_webservers > max_webservers:
+        raise UsageError(f"--min {min_webservers} is above --max {max_webservers}.")
+    if (trace, burst, scale, min_webservers, max_webservers) == (None,) * 5:
+        return None
+    rates, name = None, "the recorded load"
+    if trace is not None:
+        rates, name = trace_rates_per_second(read_trace(trace)), trace.name
+    elif burst is not None:
+        rates, name = burst.rates(), burst.name
+    if rates is not None and len(rates) > LONGEST_LOAD_S:
+        raise UsageError(
+            f"The load is {len(rates) / 86_400:.0f} days long, at most a week can be simulated: "
+            "cut it."
+        )
+    return AskedLoad(
+        name=name if scale is None else f"{name} x {scale:g}",
+        rate_per_s=rates,
+        scale=1.0 if scale is None else scale,
+        min_webservers=min_webservers,
+        max_webservers=max_webservers,
+    )
+
+
+def trace_rates_per_second(trace: Trace) -> Floats:
+    """Calls per second of each second of a trace; its last rate lasts as long as the one before."""
+    last_s = float(trace.time_s[-1])
+    if last_s > LONGEST_LOAD_S:
+        raise UsageError(
+            f"The trace is {last_s / 86_400:.0f} days long, at most a week can be simulated: cut "
+            "it."
+        )
+    if trace.rate_per_s is None:
+        return np.bincount(trace.time_s.astype(np.int64)).astype(np.float64)
+    last_step_s = last_s - float(trace.time_s[-2]) if len(trace.time_s) > 1 else _LAST_RATE_S
+    length = max(1, round(last_s + last_step_s))
+    steps = Steps.held(trace.time_s, trace.rate_per_s, float(length))
+    return np.diff(np.interp(np.arange(length + 1), steps.time_s, steps.expected_before))
+
+
+def what_if(directories: Sequence[Path], asked: AskedLoad | None) -> WhatIf:
+    """Analyse runs and answer.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return answer_what_if([run.analysis for run in analysed_runs(directories)], asked)
+
+
+def write_what_if(result: WhatIf, directory: Path) -> Path:
+    """Write page, JSON, summary and pictures; returns the page.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    from analysis.report.planning.what_if import what_if_answer
+    from analysis.report.planning.write import write_answer
+    from analysis.report.plots.what_if import what_if_figures
+
+    try:
+        return write_answer(what_if_answer(result), result, what_if_figures(result), directory)
+    except OSError as exc:
+        raise RecordError(
+            f"Cannot write into {directory}: {exc.strerror}; give another directory."
+        ) from exc

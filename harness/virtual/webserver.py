@@ -1,0 +1,190 @@
+"""One webserver in virtual time: its shared processor, and calls that wait for their answers."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import cast
+
+from harness.local.backend import Usage, Webserver
+from harness.local.fleet import Member
+from harness.local.processor import SharedProcessor
+from harness.local.settings import SimulatedSettings
+from harness.local.simulated_truth import DemandDraws, memory_fraction, start_delay_s
+from harness.virtual.rows import PhaseRows
+
+NEVER_S = float("inf")
+
+
+@dataclass(slots=True)
+class Call:
+    """One call that was sent; times on the virtual clock."""
+
+    rows: PhaseRows
+    index: int  # within its phase
+    answered_as: int  # the result, if it is answered in time
+    started_s: float
+    is_open: bool = True
+
+
+@dataclass(slots=True)
+class Tally:
+    """Calls of the whole run."""
+
+    in_flight: int = 0
+    ended: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """How calls end, shared by all webservers.
+
+    Attributes:
+        timed_out: the result of a call that is not answered within the limit.
+        failures: results that are not ok.
+    """
+
+    timed_out: int
+    failures: frozenset[int]
+
+
+class VirtualWebserver:
+    """Takes calls, answers each `latency_s` after its CPU work, or lets it time out.
+
+    A call that timed out is no longer in flight, but its CPU work goes on to its end, as it does in
+    a webserver that nobody tells that its caller has gone.
+
+    Attributes:
+        member: the webserver as the meter knows it.
+        in_flight: calls that have neither been answered nor timed out.
+        last_turn: when the balancer chose it last, counted in its choices.
+        next_s: nothing happens here before; it is only then that `settle` need be called.
+        idle_since_s: when the last call in flight ended.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_call_seconds_taken",
+        "_deadlines",
+        "_demands",
+        "_endings",
+        "_ends_less_starts_s",
+        "_in_service",
+        "_latency_s",
+        "_processor",
+        "_taken_at_s",
+        "_tally",
+        "_timeout_s",
+        "idle_since_s",
+        "in_flight",
+        "last_turn",
+        "member",
+        "name",
+        "next_s",
+        "start_delay_s",
+    )
+
+    def __init__(
+        self, name: str, settings: SimulatedSettings, endings: Endings, tally: Tally, now_s: float
+    ) -> None:
+        self.name = name
+        self.in_flight = 0
+        self.last_turn = 0
+        self.next_s = NEVER_S
+        self.idle_since_s = now_s
+        self.start_delay_s = start_delay_s(settings, name)
+        # The meter asks a webserver for nothing but its name and its usage.
+        self.member = Member(cast(Webserver, self))
+        self._processor = SharedProcessor(
+            cores=settings.cores,
+            contention=settings.contention,
+            now_s=now_s,
+            background=settings.background_cpu,
+        )
+        self._demands = DemandDraws(settings, name)
+        self._latency_s = settings.latency_s
+        self._timeout_s = settings.gateway.timeout_s
+        self._endings = endings
+        self._tally = tally
+        self._in_service: dict[int, Call] = {}  # by ticket
+        self._answers: deque[tuple[float, Call]] = deque()  # by when they are due
+        self._deadlines: deque[Call] = deque()  # in the order in which calls began
+        # Calls in flight, integrated from 0 to t: each adds t less its start, or its end less its
+        # start, in whatever order that is learnt.
+        self._ends_less_starts_s = 0.0
+        self._call_seconds_taken = 0.0
+        self._taken_at_s = now_s
+
+    def take(self, call: Call, operation: str) -> None:
+        """Begin a call; everything up to then must be settled."""
+        now_s = call.started_s
+        self._work(now_s)
+        self._in_service[self._processor.add(self._demands.take(operation))] = call
+        self._deadlines.append(call)
+        self._tally.in_flight += 1
+        self.in_flight += 1
+        self._ends_less_starts_s -= now_s
+        self._look_ahead()
+
+    def settle(self, until_s: float) -> None:
+        """Let everything happen that happens up to then."""
+        if self.next_s > until_s:
+            return
+        self._work(until_s)
+        answers, deadlines = self._answers, self._deadlines
+        while answers and answers[0][0] <= until_s:
+            at_s, call = answers.popleft()
+            if at_s < call.started_s + self._timeout_s:
+                self._end(call, at_s, call.answered_as)
+        while deadlines and self._is_past(deadlines[0], until_s):
+            call = deadlines.popleft()
+            if call.is_open:
+                self._end(call, call.started_s + self._timeout_s, self._endings.timed_out)
+        self._look_ahead()
+
+    def usage(self) -> Usage:
+        """What it has used up to the last `advance`."""
+        return Usage(self._processor.cpu_s, memory_fraction(self._processor.in_service))
+
+    def advance(self, now_s: float) -> None:
+        """Use CPU up to now, where everything is settled."""
+        self._work(now_s)
+        self._look_ahead()
+
+    def take_mean_in_flight(self, now_s: float) -> float:
+        """Calls in flight, averaged over the time since the previous take."""
+        call_seconds = self.in_flight * now_s + self._ends_less_starts_s
+        elapsed_s, gained_s = now_s - self._taken_at_s, call_seconds - self._call_seconds_taken
+        self._taken_at_s, self._call_seconds_taken = now_s, call_seconds
+        return max(0.0, gained_s / elapsed_s) if elapsed_s > 0 else float(self.in_flight)
+
+    def _work(self, until_s: float) -> None:
+        for ticket, finished_s in self._processor.advance(until_s):
+            call = self._in_service.pop(ticket)
+            if call.is_open:
+                self._answers.append((finished_s + self._latency_s, call))
+
+    def _is_past(self, call: Call, until_s: float) -> bool:
+        return not call.is_open or call.started_s + self._timeout_s <= until_s
+
+    def _end(self, call: Call, at_s: float, result: int) -> None:
+        call.is_open = False
+        call.rows.end(call.index, result, at_s - call.started_s)
+        self.in_flight -= 1
+        self.idle_since_s = max(self.idle_since_s, at_s)
+        self._ends_less_starts_s += at_s
+        tally = self._tally
+        tally.in_flight -= 1
+        tally.ended += 1
+        if result in self._endings.failures:
+            tally.failed += 1
+
+    def _look_ahead(self) -> None:
+        next_s = self._processor.next_finish_s()
+        if next_s is None:
+            next_s = NEVER_S
+        if self._answers and self._answers[0][0] < next_s:
+            next_s = self._answers[0][0]
+        if self._deadlines:
+            deadline_s = self._deadlines[0].started_s + self._timeout_s
+            next_s = min(next_s, deadline_s)
+        self.next_s = next_s

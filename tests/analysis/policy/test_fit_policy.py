@@ -1,0 +1,196 @@
+"""The fit must find the rule that made the records, and say what they do not tell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.policy.fit import fit_policy
+from analysis.policy.matching import Change
+from analysis.policy.parameters import PolicyParameters
+from analysis.policy.recorded import RecordedScaling, SeenPeriod
+from analysis.policy.replay import replay_rule, rule_decisions
+from analysis.policy.results import FittedParameter, PolicyFit
+from analysis.policy.simulate import Floats, simulate
+from analysis.policy.workload import Workload
+
+PERIOD_S = 60
+CALLS = Workload(demand_s=0.02, background_cpu=0.02, webserver_cpu=0.5, latency_s=0.01)
+# Bursts of one, two and three periods, then up to many webservers and down again.
+BURSTS = np.repeat(
+    [15, 45, 15, 45, 15, 45, 15, 80, 12, 45, 12],
+    [400, 60, 400, 120, 400, 180, 900, 1200, 1800, 600, 1200],
+).astype(float)
+
+
+def recorded(
+    policy: PolicyParameters,
+    rate: Floats = BURSTS,
+    *,
+    start_s: float = 120.0,
+    between: tuple[int, int] = (2, 5),
+    decisions_known: bool = True,
+) -> RecordedScaling:
+    """What a run of an environment with this rule would leave.
+
+    Webservers start in whole periods: else the mean over them, which the rule sees, is not the mean
+    over seconds, which is put into the record here.
+    """
+    low, high = between
+    simulated = simulate(
+        rate,
+        CALLS,
+        policy,
+        period_s=PERIOD_S,
+        start_s=start_s,
+        min_webservers=low,
+        max_webservers=high,
+    )
+    periods = []
+    for end_s in range(PERIOD_S, len(rate) + 1, PERIOD_S):
+        seconds = slice(end_s - PERIOD_S, end_s)
+        count = int(simulated.webservers[end_s - 1])
+        cpu = float(simulated.cpu_percent[seconds].mean())
+        connections = float(simulated.connections[seconds].mean()) / count
+        periods.append(SeenPeriod(end_s, (cpu,) * count, (connections,) * count, count))
+    changes = []
+    for event in simulated.events:
+        shown_s = (event.ready_s // PERIOD_S + 1) * PERIOD_S  # end of the period that shows it
+        at_s = (event.decided_s,) * 2 if decisions_known else (shown_s - PERIOD_S, shown_s)
+        changes.append(Change(*at_s, event.from_count, event.to_count))
+    return RecordedScaling(
+        run_id="made",
+        began_s=0.0,
+        period_s=PERIOD_S,
+        periods=tuple(periods),
+        changes=tuple(changes),
+        decisions_known=decisions_known,
+        start_times_s=tuple(start_s for change in changes if change.added > 0)
+        if decisions_known
+        else (),
+        min_webservers=low,
+        max_webservers=high,
+        cpu_above_percent=70.0,
+        connections_above=15.0,
+    )
+
+
+def told(fit: PolicyFit, name: str) -> FittedParameter:
+    return next(each for each in fit.parameters if each.name == name)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        PolicyParameters(datapoints_to_alarm=2, evaluation_periods=2, scale_out_cooldown_s=120.0),
+        PolicyParameters(
+            datapoints_to_alarm=1,
+            evaluation_periods=1,
+            scale_out_cooldown_s=300.0,
+            scale_in_periods=10,
+        ),
+        PolicyParameters(
+            datapoints_to_alarm=3,
+            evaluation_periods=3,
+            scale_out_step=2,
+            scale_out_cooldown_s=60.0,
+            scale_in_step=2,
+            scale_in_cooldown_s=300.0,
+        ),
+    ],
+    ids=["2 of 2", "1 of 1", "3 of 3, two at a time"],
+)
+def test_the_rule_behind_the_records_is_among_those_that_fit(truth: PolicyParameters) -> None:
+    run = recorded(truth)
+    assert any(change.added < 0 for change in run.changes)
+    fit = fit_policy([run])
+    assert fit.mismatch_periods == 0
+    assert fit.rule is not None
+    assert fit.start_s.value == fit.rule.start_s == 120.0
+    m_of_n = f"{truth.datapoints_to_alarm} of {truth.evaluation_periods}"
+    assert m_of_n in told(fit, "datapoints_to_alarm").values
+    assert told(fit, "scale_out_step").values == (str(truth.scale_out_step),)
+    assert told(fit, "scale_in_step").values == (str(truth.scale_in_step),)
+    others_m = {value[0] for value in told(fit, "datapoints_to_alarm").values}
+    assert others_m == {m_of_n[0]}  # bursts of one, two and three periods tell M apart
+    assert replay_rule(run, fit.rule).agrees
+    assert [change.to_s for change in rule_decisions(run, truth)] == [
+        change.to_s for change in run.changes
+    ]
+
+
+def test_a_cooldown_is_told_to_within_a_period() -> None:
+    fit = fit_policy([recorded(PolicyParameters(scale_out_cooldown_s=200.0))])
+    cooldown = told(fit, "scale_out_cooldown_s")
+    assert cooldown.verdict == "determined"
+    assert cooldown.values == ("over 180 s, up to 240 s",)
+
+
+def test_one_step_to_the_maximum_does_not_tell_step_and_cooldown() -> None:
+    fit = fit_policy([recorded(PolicyParameters(), np.repeat([15.0, 60.0], 600), between=(2, 3))])
+    assert told(fit, "scale_out_step").verdict == "unknown"
+    assert told(fit, "scale_out_cooldown_s").verdict == "unknown"
+    assert told(fit, "scale_in_periods").verdict == "unknown"
+    assert "no webserver was removed" in told(fit, "scale_in_periods").why
+    assert {other.policy.scale_out_step for other in fit.others} >= {3}
+    assert any("Only 1 change" in warning for warning in fit.warnings)
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_without_decisions_the_start_goes_with_the_datapoints(m: int) -> None:
+    """One clean step: a period more until the decision looks like a period less to start."""
+    truth = PolicyParameters(datapoints_to_alarm=m, evaluation_periods=m)
+    fit = fit_policy(
+        [recorded(truth, np.repeat([15.0, 60.0], 900), between=(2, 3), decisions_known=False)]
+    )
+    assert fit.mismatch_periods == 0
+    assert {"1 of 1", "2 of 2"} <= set(told(fit, "datapoints_to_alarm").values)
+    start = told(fit, "start_s")
+    assert start.verdict == "not told apart"
+    assert fit.start_s.low is not None
+    assert fit.start_s.high is not None
+    assert fit.start_s.low <= 120.0 <= fit.start_s.high
+    for rule in fit.others:  # each rule has its own start time, which makes up for its datapoints
+        run = recorded(truth, np.repeat([15.0, 60.0], 900), between=(2, 3), decisions_known=False)
+        assert replay_rule(run, rule).agrees
+
+
+@pytest.mark.slow
+def test_bursts_that_ended_early_tell_the_datapoints_without_decisions() -> None:
+    """A breach of one period that did nothing rules out M = 1."""
+    fit = fit_policy([recorded(PolicyParameters(), decisions_known=False)])
+    assert fit.mismatch_periods == 0
+    assert all(value[0] == "2" for value in told(fit, "datapoints_to_alarm").values)
+    assert fit.start_s.low is not None
+    assert fit.start_s.high is not None
+    assert fit.start_s.low <= 120.0 <= fit.start_s.high
+    assert fit.start_s.high - fit.start_s.low <= PERIOD_S
+
+
+def test_more_runs_tell_more() -> None:
+    step = recorded(PolicyParameters(), np.repeat([15.0, 60.0], 900), between=(2, 3))
+    one = fit_policy([step])
+    both = fit_policy([step, recorded(PolicyParameters())])
+    for name in ("datapoints_to_alarm", "scale_out_step", "scale_out_cooldown_s"):
+        assert len(told(both, name).values) <= len(told(one, name).values)
+    assert told(both, "scale_out_step").verdict == "determined"
+    assert told(one, "scale_out_step").verdict == "unknown"
+
+
+def test_a_rule_that_nobody_tried_is_said_so() -> None:
+    """A webserver that comes out of nowhere fits no rule."""
+    run = recorded(PolicyParameters())
+    early = replace(run, changes=(Change(100.0, 100.0, 2, 3), *run.changes))
+    fit = fit_policy([early])
+    assert fit.mismatch_periods
+    assert any("scales by something else too" in warning for warning in fit.warnings)
+
+
+def test_pinned_runs_and_runs_without_a_change_are_refused() -> None:
+    pinned = recorded(PolicyParameters(), between=(3, 3))
+    fit = fit_policy([pinned])
+    assert fit.rule is None
+    assert "no run that can scale" in fit.refusal
+    assert fit.left_out == ("made is pinned at 3 webservers and tells nothing about the rule.",)
+    calm = fit_policy([recorded(PolicyParameters(), np.full(600, 10.0))])
+    assert "no run in which a webserver was added" in calm.refusal

@@ -1,0 +1,168 @@
+"""From recorded runs to the answer: replays of known environments, loads, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_records import SyntheticRun, write_synthetic_run
+
+from analysis.policy.costs import workload_of
+from analysis.policy.load_answer import LoadToSimulate, simulate_load
+from analysis.policy.overloads import overloads_of
+from analysis.policy.parameters import PolicyParameters
+from analysis.policy.recorded import RecordedScaling, recorded_scaling
+from analysis.policy.replay import recorded_rates
+from analysis.policy.results import FittedRule
+from analysis.policy.simulate import simulate
+from analysis.policy.what_if import AskedLoad, answer_what_if
+from analysis.policy.workload import Workload
+from analysis.records.reader import read_run
+from analysis.results import RunAnalysis
+from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
+
+TRUTH = SyntheticRun(rates_per_s=(4.0, 8.0, 18.0, 24.0, 28.0), max_webservers=4)
+
+
+def analysed(directory: Path) -> RunAnalysis:
+    return analyse_run(read_run(directory, ANALYSED_COLUMNS))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunAnalysis:
+    """2 -> 3 -> 4 webservers by CPU above 70 % in two periods on end, started in 4 s."""
+    directory = tmp_path_factory.mktemp("what-if") / "run"
+    write_synthetic_run(directory, TRUTH)
+    return analysed(directory)
+
+
+def test_the_recorded_rule_is_found_and_replayed(run: RunAnalysis) -> None:
+    answer = answer_what_if([run], None)
+    assert answer.exit_code == 0
+    assert answer.fit.mismatch_periods == 0
+    assert answer.fit.rule is not None
+    assert answer.fit.rule.start_s == pytest.approx(TRUTH.webserver_start_s)
+    assert answer.fit.rule.policy.datapoints_to_alarm == 2
+    by_rule, by_load = answer.replays
+    assert by_rule.agrees
+    assert [(event.from_count, event.to_count) for event in by_rule.changes] == [(2, 3), (3, 4)]
+    # From the load alone chance is missing, so a decision may be off by some periods.
+    assert [
+        event.verdict for event in by_load.changes if event.verdict in ("missed", "extra")
+    ] == []
+    assert by_load.cpu_off_percent is not None
+    assert by_load.cpu_off_percent < 5.0
+
+
+def test_the_cost_of_a_call_is_that_of_the_run(run: RunAnalysis) -> None:
+    workload = workload_of(run)
+    assert isinstance(workload, Workload)
+    assert workload.demand_s == pytest.approx(TRUTH.mix_demand_s, rel=0.1)
+    assert workload.webserver_cpu == TRUTH.webserver_cpu
+    assert workload.background_cpu == pytest.approx(TRUTH.background_cpu, abs=0.01)
+    assert workload.slow_after_s == 0.8
+    assert workload.connections_per_call == pytest.approx(1.0, abs=0.15)
+
+
+def test_ten_times_the_load_on_many_webservers(run: RunAnalysis) -> None:
+    asked = AskedLoad("ten times", None, scale=10.0, min_webservers=40, max_webservers=500)
+    load = answer_what_if([run], asked).load
+    assert load is not None
+    assert load.min_webservers == 40
+    assert load.calls == pytest.approx(10 * sum(p.offered_per_s * p.period_s for p in run.periods))
+    assert load.most_webservers.value == 40  # 280 calls/s need 26 at 100 % and 37 at 70 %
+    assert load.failed_calls.value == pytest.approx(0, abs=1)
+    assert load.overloads == ()
+
+
+def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: RunAnalysis) -> None:
+    rate = np.repeat([6.0, 38.0, 6.0], 300)
+    load = answer_what_if([run], AskedLoad("burst", rate)).load
+    assert load is not None
+    (overload,) = load.overloads
+    assert overload.from_s == 300.0
+    assert overload.caught_up
+    assert load.caught_up_after_s.value == overload.to_s - overload.from_s
+    assert [event.to_count for event in load.changes if event.to_count > event.from_count] == [3, 4]
+    assert load.simulations > 5
+    for figure in (load.slow_calls, load.failed_share, load.webserver_hours, load.overload_s):
+        assert figure.value is not None
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low <= figure.value <= figure.high
+    assert len(load.points) <= 600
+    assert sum(point.rate_per_s for point in load.points) / len(load.points) == pytest.approx(
+        load.mean_rate_per_s, rel=0.01
+    )
+
+
+def test_a_load_that_is_too_much_is_never_caught_up_with(run: RunAnalysis) -> None:
+    load = answer_what_if([run], AskedLoad("flood", np.full(600, 200.0))).load
+    assert load is not None
+    assert load.caught_up_after_s.value is None
+    assert not load.overloads[-1].caught_up
+    assert load.under_provisioned_time.value == pytest.approx(1.0)
+
+
+def test_what_cannot_be_told_is_refused_in_a_sentence(run: RunAnalysis, tmp_path: Path) -> None:
+    pinned = answer_what_if([replace(run, scaling=(), environment={"max_webservers": 2})], None)
+    assert pinned.exit_code == 5
+    assert "cannot be fitted" in pinned.refusals[0]
+    costless = answer_what_if([replace(run, demand=None)], AskedLoad("x", np.full(60, 5.0)))
+    assert costless.load is None
+    assert "no service demand" in costless.refusals[0]
+    assert costless.replays[1].refusal == costless.refusals[0]
+    write_synthetic_run(tmp_path / "bare", with_metrics=False)
+    bare = answer_what_if([analysed(tmp_path / "bare")], None)
+    assert bare.fit.left_out == ("bare has no webserver metrics.",)
+
+
+def test_a_closed_workload_is_no_load_to_repeat(run: RunAnalysis) -> None:
+    closed = replace(run, stages=tuple(replace(stage, users=5) for stage in run.stages))
+    answer = answer_what_if([closed], AskedLoad("again", None, scale=2.0))
+    assert "users who wait for answers" in answer.refusals[0]
+    assert answer_what_if([closed], AskedLoad("other", np.full(60, 5.0))).load is not None
+
+
+def test_recorded_rates_put_every_call_into_its_second(run: RunAnalysis) -> None:
+    scaling = recorded_scaling(run)
+    assert isinstance(scaling, RecordedScaling)
+    rates = recorded_rates(scaling, run)
+    assert len(rates) == len(run.periods) * scaling.period_s
+    assert rates.sum() == pytest.approx(sum(p.offered_per_s * p.period_s for p in run.periods))
+
+
+@pytest.mark.slow
+def test_a_day_and_500_webservers_are_simulated_whole() -> None:
+    """Slowly rising and falling load: the count follows it, and no call fails."""
+    seconds = np.arange(86_400)
+    rate = 20 + 4000 * np.sin(np.pi * seconds / 86_400) ** 2
+    workload = Workload(0.05, 0.02, 1.0, 0.01, slow_after_s=1.0)
+    rule = FittedRule(PolicyParameters(scale_out_step=3, scale_out_cooldown_s=60.0), 120.0)
+    load = LoadToSimulate("day", rate, 2, 500, 60.0, 0.7)
+    answer = simulate_load(load, workload, (), rule, ())
+    assert answer.most_webservers.value is not None
+    # Those that are starting when the CPU falls below 70 % again come all the same.
+    assert 4020 * 0.05 / 0.98 < answer.most_webservers.value <= 4020 * 0.05 / 0.68 + 9
+    assert answer.failed_share.value == pytest.approx(0.0, abs=1e-3)
+    assert answer.webserver_hours.value is not None
+    assert answer.webserver_hours.value < 24 * answer.most_webservers.value
+
+
+def test_overloads_apart_by_less_than_a_minute_are_one() -> None:
+    workload = Workload(0.1, 0.0, 1.0, 0.0)
+    rate = np.zeros(400)
+    rate[10:20] = rate[60:70] = rate[300:310] = 30.0  # each leaves 20 s of work
+    pinned = simulate(
+        rate,
+        workload,
+        PolicyParameters(enabled=False),
+        period_s=5,
+        start_s=1,
+        min_webservers=1,
+        max_webservers=1,
+    )
+    first, second = overloads_of(pinned, rate, workload)
+    assert (first.from_s, second.from_s) == (10.0, 300.0)
+    assert 88 <= first.to_s <= 90  # calls wait for more than a second of work until 89 s
+    assert second.caught_up

@@ -1,0 +1,207 @@
+"""What the report says of scaling: each step, what it cost, and how well the count fit the need."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hand_built import START_S, hand_built
+from rich_run import ELASTICITY, NEED, rich
+from sample_runs import Plan, made_up_run
+
+from analysis.report import story_scaling, tables_webservers, words
+from analysis.report.html import render_html
+from analysis.report.plots.timeline import draw_timeline
+from analysis.report.terminal import render_summary
+from analysis.results import ScalingEvent, TransientCost
+
+SCALE_OUT = hand_built().scaling[0]
+ON_AWS = replace(
+    SCALE_OUT, decision_s=None, ready_s=None, takes_traffic_s=START_S + 65, period_s=60.0
+)
+SCALE_IN = ScalingEvent(
+    3,
+    2,
+    load_step_s=None,
+    breach_s=None,
+    decision_s=START_S + 90,
+    count_changed_s=START_S + 95,
+    ready_s=None,
+    slo_restored_s=None,
+    reason="CPUUtilization < 30 and ActiveConnectionCount < 5 for 6 periods",
+    slo_broke=True,
+)
+
+
+def cost(**changes: Any) -> ScalingEvent:
+    paid = TransientCost(0.0, 41.0, 1870, 13, 13.0, 212, 212.0, ended=True)
+    return replace(SCALE_OUT, cost=replace(paid, **changes))
+
+
+@pytest.mark.parametrize(
+    ("event", "told", "why"),
+    [
+        (
+            cost(),
+            "Until the SLO held again, 41 s after the load step, 212 of 1870 calls were slow and "
+            "13 failed.",
+            "all of it beyond what there was before",
+        ),
+        (
+            cost(excess_slow_calls=200.4, excess_errors=12.0),
+            "Until the SLO held again, 41 s after the load step, 212 of 1870 calls were slow and "
+            "13 failed; at the shares before the load step it would have been 12 and 1.",
+            "some were slow anyway",
+        ),
+        (
+            cost(ended=False),
+            "The SLO did not hold again in the 41 s it was watched after the load step: 212 of "
+            "1870 calls were slow and 13 failed.",
+            "watching ended first",
+        ),
+        (
+            cost(slow_calls=0, errors=0, excess_slow_calls=-3.0, excess_errors=0.0),
+            "Until the SLO held again, 41 s after the load step, none of 1870 calls was slow or "
+            "failed; at the shares before the load step it would have been 3 and 0.",
+            "fewer than before",
+        ),
+        (
+            cost(errors=0, excess_errors=0.0),
+            "Until the SLO held again, 41 s after the load step, 212 of 1870 calls were slow and "
+            "none failed.",
+            "slow only",
+        ),
+        (SCALE_OUT, "", "not known"),
+        (cost(calls=0), "", "nobody called"),
+    ],
+)
+def test_what_a_scale_out_cost(event: ScalingEvent, told: str, why: str) -> None:
+    assert story_scaling.cost_sentence(event) == told, why
+
+
+def test_a_scale_in_is_a_line_with_its_reason_and_what_came_of_it() -> None:
+    assert story_scaling.scaling_sentence(SCALE_IN, START_S) == (
+        "3 to 2 webservers: decision (CPU below 30 % and connections below 5 for 6 periods) at "
+        "01:30, 2 webservers in the metrics +5 s; the SLO broke after it."
+    )
+    held = replace(SCALE_IN, slo_broke=False)
+    assert story_scaling.scaling_sentence(held, START_S).endswith("; the SLO held after it.")
+    assert tables_webservers.steps_table(SCALE_IN, START_S) is None
+
+
+def test_where_the_environment_tells_nothing_the_metrics_do() -> None:
+    assert story_scaling.scaling_sentence(ON_AWS, START_S) == (
+        "2 to 3 webservers: CPU above 70 % at 00:42 (12 s after the load rose), 3 webservers in "
+        "the metrics +23 s, takes traffic +23 s, SLO restored +25 s."
+    )
+
+
+def test_the_steps_of_a_scale_out_say_how_well_they_are_known() -> None:
+    table = tables_webservers.steps_table(replace(ON_AWS, count_changed_after_s=START_S + 5), 0.0)
+    assert table is not None
+    assert [(row[0], *row[2:]) for row in table.rows] == [
+        ("load step", "", "exactly"),
+        ("threshold passed", "12 s", "60 s"),
+        ("count rises", "23 s", "60 s"),
+        ("takes traffic", "0 s", "60 s"),
+        ("SLO restored", "2 s", "5 s"),
+    ]
+
+
+def test_how_well_the_count_followed_the_need() -> None:
+    assert story_scaling.elasticity_sentences(ELASTICITY) == (
+        "Too few webservers 18 % of the time with load, then on average 9 % fewer than were "
+        "needed.",
+        "Too many webservers 32 % of the time with load, then on average 25 % more than were "
+        "needed.",
+        "The count and the need did not move alike in 12 % of the steps.",
+        "The count made 2 fewer changes an hour than the need did.",
+        NEED,
+    )
+    assert story_scaling.elasticity_sentences(None) == ()
+
+
+def test_a_need_that_is_not_known_is_said_on_the_page_and_not_in_the_summary() -> None:
+    unknown = replace(
+        ELASTICITY,
+        under_provisioned=None,
+        over_provisioned=None,
+        under_time=None,
+        over_time=None,
+        instability=None,
+        jitter_per_h=None,
+        refusal="How many were needed is not known: there is no service demand.",
+    )
+    analysis = replace(rich(hand_built()), elasticity=unknown)
+    assert unknown.refusal in render_html(analysis, {})
+    text = render_summary(analysis, colour=False, width=100)
+    assert unknown.refusal not in text
+    assert "Too few" not in text
+
+
+def test_the_summary_tells_scaling_in_lines_and_the_page_in_tables() -> None:
+    analysis = rich(hand_built())
+    text = " ".join(render_summary(analysis, colour=False, width=100).split())
+    page = render_html(analysis, {})
+    for told in (
+        "212 of 1870 calls were slow and 13 failed",
+        "Too few webservers 18 % of the time with load",
+        NEED,
+        "By webserver count",
+    ):
+        assert told in text
+        assert told in page
+    assert "threshold passed" not in text
+    assert "threshold passed" in page
+    assert "910 ms (850-980)" in page, "the page has intervals"
+
+
+def test_many_changes_are_not_told_one_by_one() -> None:
+    analysis = replace(hand_built(), scaling=(SCALE_OUT, SCALE_IN) * 10)
+    text = render_summary(analysis, colour=False, width=100)
+    assert text.count("2 to 3 webservers: ") == 3
+    assert "  (and 14 more changes of the webserver count, which the page shows)\n" in text
+    assert render_html(analysis, {}).count("2 to 3 webservers: ") == 10
+
+
+def test_one_webserver_count_needs_no_table_in_the_summary() -> None:
+    analysis = rich(hand_built())
+    alone = replace(analysis, by_webservers=analysis.by_webservers[:1])
+    assert "By webserver count" not in render_summary(alone, colour=False, width=100)
+    assert "By webserver count" in render_html(alone, {})
+
+
+def test_a_lost_load_process_is_marked_in_the_timeline() -> None:
+    record, analysis = made_up_run(Plan(rates=(8, 12), duration_s=30))
+    lost = {"time_s": analysis.started_at_s + 40.0, "kind": "worker_lost", "worker": 2}
+    figure = draw_timeline(record.requests, replace(analysis, events=(lost,)))
+    rate, latency, *others = figure.axes
+    assert any("load process 2 lost 00:40" in text.get_text() for text in rate.texts)
+    for axes, lines in ((rate, 1), (latency, 1), (others[-1], 0)):
+        assert sum(np.array_equal(line.get_xdata(), [40.0, 40.0]) for line in axes.lines) == lines
+
+
+def test_the_databases_cpu_is_a_line_where_it_is_known() -> None:
+    record, plain = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
+    for analysis, shown in ((plain, False), (rich(plain), True)):
+        figure = draw_timeline(record.requests, analysis)
+        (cpu,) = (axes for axes in figure.axes if axes.get_ylabel() == "CPU (%)")
+        assert any(text.get_text() == "database" for text in cpu.texts) == shown
+        table = tables_webservers.webserver_table(analysis)
+        assert table is not None
+        assert any(column.heading == "database CPU" for column in table.columns) == shown
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (
+            "CPUUtilization < 30 and ActiveConnectionCount < 7.5 for 6 periods",
+            "CPU below 30 % and connections below 7.5 for 6 periods",
+        ),
+        ("it was quiet.", "it was quiet"),
+        ("", ""),
+    ],
+)
+def test_why_a_webserver_was_taken_away(reason: str, told: str) -> None:
+    assert words.scale_in_reason(reason) == told

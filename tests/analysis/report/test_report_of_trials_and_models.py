@@ -1,0 +1,223 @@
+"""What the report says of trials, capacity, models and a known truth."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hand_built import hand_built
+from rich_run import RISING, SCALABILITY, rich
+from sample_runs import Plan, made_up_run
+
+from analysis.report import notes, story, story_models, tables, tables_models
+from analysis.report.as_json import analysis_as_json
+from analysis.report.html import render_html
+from analysis.report.plots.scalability import draw_scalability
+from analysis.report.plots.stages import draw_throughput_latency
+from analysis.report.terminal import render_summary
+from analysis.results import Estimate, RunAnalysis, SteadyState
+
+
+def with_stage(analysis: RunAnalysis, **changes: Any) -> RunAnalysis:
+    """The same run, with its first stage changed."""
+    first, *others = analysis.stages
+    return replace(analysis, stages=(replace(first, **changes), *others))
+
+
+def summary(analysis: RunAnalysis) -> str:
+    return render_summary(analysis, colour=False, width=100)
+
+
+def test_a_stage_that_met_the_slo_but_still_rises_says_so() -> None:
+    analysis = with_stage(
+        hand_built(), trial="undecided", trial_reason=RISING.reason, steady=RISING
+    )
+    told = (
+        "Stage 1 calm met the SLO but is undecided: its latency was still rising by 32 % a minute."
+    )
+    assert story.trial_remarks(analysis) == (told,)
+    assert told in summary(analysis)
+    page = render_html(analysis, {})
+    assert told in page
+    assert '<td class="number unsure">undecided</td>' in page
+    assert '<td class="number">rising</td>' in page
+    assert not any(RISING.reason in note for note in notes.notes(analysis)), "it is told above"
+
+
+@pytest.mark.parametrize(
+    ("steady", "cell"),
+    [
+        (SteadyState("steady", 12.0, Estimate(0.0)), "12 s"),
+        (RISING, "rising"),
+        (SteadyState("unsteady", None, Estimate(None), "Its latency went up and down."), "never"),
+        (SteadyState("not_checked", None, Estimate(None), "It was too short."), "-"),
+        (None, "-"),
+    ],
+)
+def test_when_a_stage_settled(steady: SteadyState | None, cell: str) -> None:
+    table = tables.stage_table(with_stage(hand_built(), steady=steady), details=True)
+    place = [column.heading for column in table.columns].index("settled")
+    assert table.rows[0][place] == cell
+
+
+def test_a_stage_that_never_settled_is_a_note() -> None:
+    unsteady = SteadyState("unsteady", None, Estimate(None), "Its latency went up and down.")
+    noted = notes.notes(with_stage(hand_built(), steady=unsteady))
+    assert "Stage 1 calm: its latency went up and down." in noted
+
+
+def test_a_run_without_an_slo_has_no_trials() -> None:
+    bare = with_stage(hand_built(), slo=(), trial="undecided")
+    assert tables.stage_table(bare, details=False).rows[0][-1] == "-"
+
+
+def test_the_mean_of_a_ramp_is_marked() -> None:
+    ramp = with_stage(hand_built(), rate_is_mean=True)
+    assert tables.stage_load(ramp.stages[0]) == "~10 calls/s"
+    assert "  1 calm    ~10 " in summary(ramp)
+    assert tables.MEAN_RATE in summary(ramp)
+    assert tables.MEAN_RATE in render_html(ramp, {})
+    assert "~" not in summary(hand_built())
+
+
+def test_the_capacity_has_its_interval_and_what_stopped_more() -> None:
+    analysis = hand_built()
+    assert analysis.capacity
+    known = replace(analysis.capacity, rate_per_s=Estimate(14.13, 12.84, 15.6, 4))
+    told = "14.1 calls/s (12.8-15.6) with 2 webservers; more was stopped by "
+    assert story.capacity_sentence(known) == f"{told}webserver CPU."
+    by_database = replace(known, bottleneck="database")
+    assert story.capacity_sentence(by_database) == f"{told}the metadata database."
+    assert f"Capacity: {told}webserver CPU.\n" in summary(replace(analysis, capacity=known))
+    unsized = replace(analysis, capacity=known, sizing=None)
+    assert story.headline(unsized) == "14.1 calls/s with 2 webservers"
+
+
+def test_a_capacity_that_was_refused_is_a_note() -> None:
+    analysis = hand_built()
+    assert analysis.capacity
+    refused = Estimate(None, warnings=("Two stages on either side of it are needed.",))
+    text = summary(replace(analysis, capacity=replace(analysis.capacity, rate_per_s=refused)))
+    assert "Capacity: Two stages on either side of it are needed." in text
+    assert "\nCapacity" not in text
+
+
+def test_the_picture_of_the_stages_shows_the_capacity_and_doubtful_passes() -> None:
+    _, analysis = made_up_run(Plan())
+    analysis = with_stage(rich(analysis), trial="undecided")
+    figure = draw_throughput_latency(analysis)
+    texts = [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
+    assert any(text.startswith("The SLO breaks at 24.1 calls/s (22.8-25.6)") for text in texts)
+    assert "met, but undecided" in texts
+    assert "capacity" in texts
+
+
+def test_only_models_that_disagree_are_in_the_summary() -> None:
+    analysis = rich(hand_built())
+    told = "at 83 % utilisation theory expects 110-220 ms a call, measured 900 ms"
+    assert f"  Stage 2 burst: {told}.\n" in summary(analysis)
+    checks = analysis.model_checks
+    worse = replace(analysis, model_checks=(checks[1], replace(checks[1], stage=0)))
+    assert story_models.disagreement(worse) == (
+        f"Stage 2 burst: {told} (and 1 more, which the page shows)."
+    )
+    assert f"Stage 1 calm: {told}." in render_html(worse, {})
+    agreeing = replace(analysis, model_checks=analysis.model_checks[:1], truth=())
+    assert "Checks beside the measurements" not in summary(agreeing)
+    table = tables_models.model_table(agreeing)
+    assert table is not None
+    assert table.rows == (("1 calm", "2", "30 %", "81.0 ms", "75.0 ms to 100 ms", "18.6", "✓"),)
+
+
+def test_a_model_that_is_not_stable_has_no_bracket() -> None:
+    analysis = rich(hand_built())
+    (check, *_) = analysis.model_checks
+    table = tables_models.model_table(
+        replace(analysis, model_checks=(replace(check, low_s=None, high_s=None, agrees=None),))
+    )
+    assert table is not None
+    assert table.rows[0][4:] == ("none is stable", "18.6", "?")
+
+
+def test_the_law_is_drawn_no_further_than_it_is_believed() -> None:
+    figure = draw_scalability(rich(hand_built()))
+    assert figure is not None
+    (axes,) = figure.axes
+    law = max(axes.lines, key=lambda line: line.get_linewidth())
+    x, y = (np.asarray(data) for data in law.get_data())
+    assert x.max() == SCALABILITY.believed_to_concurrency
+    for point in SCALABILITY.points:
+        assert np.interp(point.concurrency, x, y) == pytest.approx(point.ok_per_s, rel=1e-3)
+    assert any("contention: 0.04 (0.01-0.07)" in text.get_text() for text in axes.texts)
+
+
+def test_a_refused_law_is_a_sentence_and_no_picture() -> None:
+    refusal = "The law is not fitted: it needs six stages, there are three."
+    analysis = replace(
+        rich(hand_built()), scalability=replace(SCALABILITY, refusal=refusal, warnings=("odd",))
+    )
+    assert draw_scalability(analysis) is None
+    page = render_html(analysis, {})
+    assert refusal in page
+    assert "contention (sigma)" not in page
+    assert refusal not in summary(analysis)
+    assert "odd" not in page[: page.index("<script")]
+
+
+def test_a_peak_that_may_not_be_one() -> None:
+    unsure = replace(
+        SCALABILITY, coherency=Estimate(0.006, 0.0, 0.02, 6), warnings=("It is hardly known.",)
+    )
+    page = render_html(replace(rich(hand_built()), scalability=unsure), {})
+    assert "By the law the rate may peak at 51.1 calls/s, with 12.6 calls in service" in page
+    assert "<p>It is hardly known.</p>" in page
+
+
+def test_a_law_without_a_peak_in_sight() -> None:
+    flat = replace(SCALABILITY, peak_concurrency=None, peak_rate_per_s=None)
+    page = render_html(replace(rich(hand_built()), scalability=flat), {})
+    assert "No peak up to 15 calls in service, 1.5 times the most that was measured" in page
+
+
+def test_the_truth_of_simulated_webservers_is_beside_the_estimates() -> None:
+    analysis = rich(hand_built())
+    assert tables_models.truth_table(analysis.truth).rows == (
+        ("service demand of the mix", "75.2 ms (72.3-78.1)", "74.1 ms", "✓"),
+        ("rate of one webserver", "8.9 calls/s (8.40-9.40)", "9.6 calls/s", "✗"),
+        ("webservers for 25 calls/s", "3", "3", "✓"),
+    )
+    told = "Truth of the simulation: inside 2 of 3 intervals; not of the rate of one webserver."
+    assert told in summary(analysis)
+
+
+def test_virtual_time_is_said_first() -> None:
+    told = "Simulated in virtual time: no call was really sent."
+    assert told in summary(rich(hand_built())).splitlines()[3]
+    assert told in render_html(rich(hand_built()), {})
+    assert told not in summary(hand_built())
+
+
+def test_the_json_has_all_of_it() -> None:
+    answer = analysis_as_json(rich(hand_built()))
+    assert answer["elasticity"]["under_time_fraction"] == 0.18
+    assert answer["scaling"][0]["cost"]["slow_calls"] == 212
+    assert answer["by_webservers"][1]["webservers"] == 3
+    assert answer["scalability"]["leave_one_out"]["contention"] == [0.02, 0.05]
+    assert answer["model_checks"][1]["utilisation_fraction"] == 0.83
+    assert answer["truth"][1]["within"] is False
+    assert answer["capacity"]["rate_per_s"]["low"] == 22.8
+    assert answer["stages"][0]["steady"]["trend_fraction_per_min"]["value"] == 0.01
+    assert answer["stages"][0]["trial"] == "pass"
+
+
+def test_the_probability_of_a_webserver_count_is_shown_with_what_would_decide() -> None:
+    analysis = hand_built()
+    assert analysis.sizing
+    row = replace(analysis.sizing.rows[1], probability=0.87)
+    sure = replace(
+        analysis.sizing, target=row, rows=(row,), deciding="To decide, hold 25 calls/s for longer."
+    )
+    text = summary(replace(analysis, sizing=sure))
+    assert "25           3       3-4         87 %  target" in text
+    assert "To decide, hold 25 calls/s for longer." in text
+    assert "To decide, hold" in render_html(replace(analysis, sizing=sure), {})
