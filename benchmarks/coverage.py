@@ -6,9 +6,9 @@ Carries out runs against simulated webservers in virtual time (`known_environmen
 their records as any others, and counts how many intervals hold what the environment was set to:
 
     service demand    of the mix and of single operations; the rate one webserver serves at 70 % CPU
-    webserver count   before it is rounded up (load over the rate of one webserver), and rounded: for
-                      any load, and at the very border between two counts. An interval of whole
-                      numbers is rounded outwards, so it holds the truth in 97.5 % or more
+    webserver count   before it is rounded up (load over the rate of one webserver), and rounded:
+                      for any load, and at the very border between two counts. An interval of
+                      whole numbers is rounded outwards: it holds the truth in 97.5 % or more
     capacity          where p95 latency breaks the SLO; truth: a few much longer runs
     scale-out delay   from the load step until the new webserver has calls, the mean of six runs, by
                       the environment's events, and from the metrics alone as on AWS; truth: the

@@ -28,7 +28,7 @@ LINES = (
     "p90(latency) < 1s",
     "p50(service_time) >= 500ms",
     "p90(latency{operation=a}) <= 1s",
-    "mean(latency) < 1s",
+    "mean(latency) < 997ms",  # no mean of these times: sums that are equal but for rounding
     "max(latency) < 2s",
     "max(service_time) > 500ms",
     "rate(errors) < 10%",

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from load_parts import blueprint_of, rows_by_hand, scenario_of
+from load_parts import blueprint_of, scenario_of
+from rows_by_hand import rows_by_hand
 
 from analysis.records.schema import REQUESTS_SCHEMA, WORKER_LOST
 from harness.traffic.schedule import Share

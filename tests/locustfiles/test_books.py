@@ -1,7 +1,8 @@
 """Where all rows come together: written, counted, and shown to overload and the abort rule."""
 
 import pytest
-from load_parts import Remembered, rows_by_hand
+from load_parts import Remembered
+from rows_by_hand import rows_by_hand
 
 from analysis.slo import parse_slo
 from harness.overload import Overload

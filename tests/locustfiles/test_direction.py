@@ -3,7 +3,8 @@
 from functools import partial
 
 import pytest
-from load_parts import Hands, Remembered, blueprint_of, rows_by_hand, scenario_of
+from load_parts import Hands, Remembered, blueprint_of, scenario_of
+from rows_by_hand import rows_by_hand
 
 from analysis.slo import parse_slo
 from harness.errors import UsageError

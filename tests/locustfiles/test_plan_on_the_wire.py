@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from load_parts import OK, TARGETS, blueprint_of, plan_by_hand, rows_by_hand, scenario_of
+from load_parts import OK, TARGETS, blueprint_of, plan_by_hand, scenario_of
 from locust.rpc.protocol import Message
+from rows_by_hand import rows_by_hand
 
 from analysis.records.schema import REQUESTS_SCHEMA
 from harness.errors import HeadroomError, NotAllowedError

@@ -1,11 +1,11 @@
 """Whether a stage broke the SLO, and when it holds again, from the rows that have come in."""
 
 import pytest
-from load_parts import rows_by_hand
+from rows_by_hand import rows_by_hand
 
 from analysis.slo import parse_slo
+from harness import overload as overload_module
 from harness.overload import Overload
-from locustfiles import overload as overload_module
 
 HOLD_S = 3.0
 RECOVERY = -1
