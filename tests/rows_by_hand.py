@@ -1,5 +1,7 @@
 """Rows of a requests table, written by hand."""
 
+from collections.abc import Callable, Sequence
+
 import pyarrow as pa
 
 from analysis.records.schema import REQUESTS_SCHEMA
