@@ -45,6 +45,9 @@ def test_every_command_of_the_readme_is_tried_somewhere() -> None:
         ".venv/bin/headroom validate",
         ".venv/bin/headroom run",
         ".venv/bin/headroom report",
+        ".venv/bin/headroom capacity",
+        ".venv/bin/headroom size",
+        ".venv/bin/headroom what-if",
         'eval "$(.venv/bin/headroom local up)"',
         "aws mwaa invoke-rest-api",
         ".venv/bin/headroom local status",
@@ -72,7 +75,11 @@ def test_the_scenarios_of_the_readme_are_the_shipped_ones() -> None:
 @pytest.mark.timeout(180)
 def test_validate_run_and_report(tmp_path: Path) -> None:
     validated = run(documented(".venv/bin/headroom validate"), tmp_path, 60)
-    ran = run([*documented(".venv/bin/headroom run"), "--runs", str(tmp_path)], tmp_path, 150)
+    ran = run(
+        [*documented(".venv/bin/headroom run scenarios/smoke"), "--runs", str(tmp_path)],
+        tmp_path,
+        150,
+    )
     reported = run(
         [*documented(".venv/bin/headroom report")[:-1], f"{tmp_path}/latest"], tmp_path, 60
     )
@@ -81,6 +88,22 @@ def test_validate_run_and_report(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert reported.returncode == 0, reported.stderr
     assert (tmp_path / "latest" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_planning_from_runs(tmp_path: Path) -> None:
+    (block,) = [block for block in SHELL_BLOCKS if "headroom capacity" in block]
+
+    answers = [
+        run(shlex.split(line.replace(" runs/", f" {tmp_path}/")), tmp_path, 60)
+        for line in block.replace(".venv/bin", str(BIN)).splitlines()
+    ]
+
+    assert [answer.returncode for answer in answers] == [0, 0, 0, 0, 0], answers
+    assert "with 2 webservers (95 % intervals)" in " ".join(answers[2].stdout.split())
+    assert "USD a month" in " ".join(answers[3].stdout.split())
+    assert "a burst from 4 to 20 calls/s" in " ".join(answers[4].stdout.split())
 
 
 @pytest.mark.airflow
