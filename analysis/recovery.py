@@ -13,7 +13,7 @@ seldom to tell seconds, and unsent arrivals rule a window out anyhow.
 
 That no window held is the environment's doing only where it is not the generator's: when the calls
 that were sent broke a line in every window, few were lost with their load process, and the load
-processes kept their limits (`generator_limits.py`) all the time. Else it is not known when the SLO
+processes kept their limits (`generator/limits.py`) all the time. Else it is not known when the SLO
 held again.
 """
 
@@ -24,9 +24,9 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.calls import Calls, good_calls
-from analysis.generator_health import LostArrivals
-from analysis.generator_limits import own_trouble
-from analysis.generator_load import LoadReport, number_in, use_within
+from analysis.generator.health import LostArrivals
+from analysis.generator.limits import own_trouble
+from analysis.generator.load import LoadReport, number_in, use_within
 from analysis.labels import Mask
 from analysis.latency import values_for_percentile
 from analysis.recovery_windows import Phase, Windows

@@ -4,23 +4,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from analysis.by_count import by_webservers
 from analysis.calls import Calls, calls_of, good_calls
-from analysis.capacity import find_capacity, inversions
-from analysis.crossing import capacity_estimate
+from analysis.capacity.crossing import capacity_estimate
+from analysis.capacity.highest_stage import find_capacity, inversions
 from analysis.database import database_periods
 from analysis.demand import estimate_demand, steady_periods
-from analysis.elasticity import elasticity
-from analysis.generator_health import (
+from analysis.generator.health import (
     generator_health,
     lost_arrivals,
     lost_with_users,
     rows_miscounted,
     worker_warnings,
 )
-from analysis.generator_load import load_reports, use_within
+from analysis.generator.load import load_reports, use_within
+from analysis.generator.retries import retries_of, retry_warnings
 from analysis.judge import judge
-from analysis.model_checks import model_checks
+from analysis.models.checks import model_checks
+from analysis.models.scalability import scalability
+from analysis.models.truth import truth_checks
 from analysis.records.reader import RunRecord
 from analysis.recovery import recoveries
 from analysis.results import (
@@ -30,12 +31,13 @@ from analysis.results import (
     SloResult,
     StageStats,
 )
-from analysis.retries import retries_of, retry_warnings
 from analysis.run_warnings import run_notes, run_warnings
-from analysis.scalability import scalability
-from analysis.scaling import scaling_events
+from analysis.scaling.by_count import by_webservers
+from analysis.scaling.elasticity import elasticity
+from analysis.scaling.events import scaling_events
+from analysis.scaling.transient import with_costs
 from analysis.setting import read_setting
-from analysis.sizing import contradictions, size
+from analysis.sizing.one_run import contradictions, size
 from analysis.stages import (
     measured_window,
     stage_stats,
@@ -43,8 +45,6 @@ from analysis.stages import (
     whole_window,
 )
 from analysis.steady import steady_state
-from analysis.transient import with_costs
-from analysis.truth import truth_checks
 from analysis.verdict import interrupted, judge_capacity, judge_check
 from analysis.windows import period_points, webserver_periods
 

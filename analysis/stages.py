@@ -2,7 +2,7 @@
 
     measured window = [start + warm-up, end), calls chosen by their intended start
 
-The limits of the generator are in `generator_limits.py`. A stage of a closed workload has no rate
+The limits of the generator are in `generator/limits.py`. A stage of a closed workload has no rate
 of its own: the one it achieved stands in its place.
 """
 
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from analysis.calls import Calls
+from analysis.capacity.trials import judge_trial
 from analysis.database import DatabasePeriod, database_within
-from analysis.generator_limits import GeneratorFigures, generator_reason
-from analysis.generator_load import GeneratorUse
+from analysis.generator.limits import GeneratorFigures, generator_reason
+from analysis.generator.load import GeneratorUse
 from analysis.judge import Window, all_met, judge
 from analysis.labels import Mask
 from analysis.latency import percentiles, value_at_rank
@@ -23,7 +24,6 @@ from analysis.outcomes import error_rate, error_rate_by_layer, outcome_counts
 from analysis.results import Estimate, OperationStats, StageStats, SteadyState
 from analysis.setting import Setting, StagePlan
 from analysis.slo import Slo
-from analysis.trials import judge_trial
 from analysis.windows import WebserverPeriod, periods_within
 
 PERCENTILES = (50.0, 95.0, 99.0)

@@ -19,7 +19,7 @@ from analysis.results import (
     StageStats,
     Verdict,
 )
-from analysis.sizing import sized_webservers
+from analysis.sizing.one_run import sized_webservers
 from analysis.stages import stage_label
 
 BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's

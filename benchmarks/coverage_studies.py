@@ -9,12 +9,12 @@ from typing import Final
 
 import known_environments as known
 
-from analysis.comparison import compare_runs
-from analysis.likeness import IdentifiedRun, identity_of
+from analysis.comparison.compare import compare_runs
+from analysis.comparison.likeness import IdentifiedRun, identity_of
 from analysis.records.reader import RunRecord
 from analysis.results import DemandResult, Estimate, RunAnalysis, ScalingEvent
 from analysis.run_analysis import analyse_run
-from analysis.scale_out_delay import scale_out_delays
+from analysis.scaling.delay import scale_out_delays
 from harness.local.settings import SIMULATED_DEMANDS_S
 
 RUNS_OF_A_MEAN: Final = 6

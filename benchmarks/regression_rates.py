@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/regression_rates.py [--comparisons 1000]
 
-Imagines runs of which the truth is known and gives their metrics to `analysis.regression`, which
-decides as the command does, by a margin. The gate: p95 latency of three stages, error
-rate, service demand. What makes equal runs differ:
+Imagines runs of which the truth is known and gives their metrics to
+`analysis.comparison.regression`, which decides as the command does, by a margin. The gate: p95
+latency of three stages, error rate, service demand. What makes equal runs differ:
 
     a run's own speed      log-normal, the same for all its latencies and demands ("spread")
     a stage's own speed    log-normal, half of that
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.comparison_results import Metric
-from analysis.comparison_verdict import overall
+from analysis.comparison.regression import MetricSamples, compare_gate
+from analysis.comparison.results import Metric
+from analysis.comparison.verdict import overall
 from analysis.latency import value_at_rank
-from analysis.regression import MetricSamples, compare_gate
 from analysis.results import Estimate
 
 SLOWDOWNS = (0.0, 0.05, 0.1, 0.2)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from synthetic_records import write_synthetic_run
 
-from analysis.likeness import IdentifiedRun, identity_of
+from analysis.comparison.likeness import IdentifiedRun, identity_of
 from analysis.records.reader import RunRecord, read_run
 from analysis.results import Estimate, RunAnalysis
 from analysis.run_analysis import analyse_run

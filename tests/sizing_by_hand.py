@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from synthetic_records import SyntheticRun, write_synthetic_run
 
+from analysis.comparison.likeness import IdentifiedRun, identity_of
 from analysis.estimate import Estimate
-from analysis.likeness import IdentifiedRun, identity_of
-from analysis.pricing import ClassPrice, Money, PriceTable
 from analysis.records.reader import read_run
 from analysis.results import CapacityResult
 from analysis.run_analysis import analyse_run
-from analysis.sizing_answer_results import SizedRun
+from analysis.sizing.pricing import ClassPrice, Money, PriceTable
+from analysis.sizing.results import SizedRun
 
 HALF_CPU = SyntheticRun(
     rates_per_s=(4.0, 8.0, 12.0, 16.0),

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.generator_health import NOT_COUNTED
-from analysis.generator_limits import UNSENT_LIMIT
+from analysis.generator.health import NOT_COUNTED
+from analysis.generator.limits import UNSENT_LIMIT
 from analysis.report import words
 from analysis.report.tables import Column, Table
 from analysis.results import GeneratorHealth, RetryResult, RunAnalysis, WorkerHealth

@@ -7,7 +7,7 @@ from typing import Final
 from analysis.report import words
 from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import CapacityResult, RunAnalysis, SloResult, StageStats
-from analysis.sizing import sized_webservers
+from analysis.sizing.one_run import sized_webservers
 
 _STOPPED_BY: Final = {
     "throttle": "the service's throttle",

@@ -3,7 +3,7 @@
 from analysis.report import words
 from analysis.report.tables import Column, Table, stage_name
 from analysis.results import CountRow, RunAnalysis, ScalingEvent
-from analysis.scaling_steps import Step, steps_of
+from analysis.scaling.steps import Step, steps_of
 
 
 def webserver_table(analysis: RunAnalysis) -> Table | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from analysis.classes import CLASS_NAMES
+from analysis.sizing.classes import CLASS_NAMES
 from harness.cli.options import as_json
 from harness.cli.terminal import terminal_settings
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.capacity_curve import capacity_curve
-from analysis.capacity_curve_results import CapacityCurve
+from analysis.capacity.by_webservers import capacity_curve
+from analysis.capacity.results import CapacityCurve
+from analysis.capacity.trial_runs import TrialRun, trial_run
 from analysis.errors import RecordFormatError
 from analysis.records.reader import read_run
 from analysis.report.planning.capacity import PICTURE, capacity_sections
@@ -12,7 +13,6 @@ from analysis.report.planning.write import write_answer
 from analysis.report.plots.capacity_curve import draw_capacity_curve
 from analysis.report.plots.drawing import style
 from analysis.run_analysis import ANALYSED_COLUMNS
-from analysis.trial_runs import TrialRun, trial_run
 from harness.errors import RecordError
 from harness.run.directories import run_directories
 

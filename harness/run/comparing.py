@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from analysis.comparison import compare_runs
-from analysis.comparison_results import Comparison, History
-from analysis.history import trace_history
+from analysis.comparison.compare import compare_runs
+from analysis.comparison.history import trace_history
+from analysis.comparison.results import Comparison, History
 from harness.errors import RecordError
 from harness.run.directories import analysed_runs
 

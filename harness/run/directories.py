@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from analysis.comparison.likeness import IdentifiedRun, identity_of
 from analysis.errors import RecordFormatError
-from analysis.likeness import IdentifiedRun, identity_of
 from analysis.records.reader import read_run
 from analysis.records.schema import MANIFEST_FILE
 from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from analysis.loads import LoadWanted, load_between, load_of_arrivals, load_of_rates
 from analysis.report.planning.size import PICTURE, size_sections
 from analysis.report.planning.write import write_answer
 from analysis.report.plots.drawing import style
 from analysis.report.plots.sizing_answer import draw_sizing_answer
-from analysis.sizing_answer import answer_size
-from analysis.sizing_answer_results import SizingAnswer
+from analysis.sizing.answer import answer_size
+from analysis.sizing.loads import LoadWanted, load_between, load_of_arrivals, load_of_rates
+from analysis.sizing.results import SizingAnswer
 from harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from harness.errors import RecordError, UsageError
 from harness.run.directories import analysed_runs

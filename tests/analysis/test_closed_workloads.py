@@ -7,8 +7,8 @@ import pytest
 from calls_by_hand import began, calls_by_hand, ended, setting_of
 from synthetic_records import write_synthetic_run
 
-from analysis.capacity import CLOSED_HAS_NO_CAPACITY
-from analysis.generator_health import lost_with_users
+from analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY
+from analysis.generator.health import lost_with_users
 from analysis.records.reader import read_run
 from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
 from analysis.calls import Calls, good_calls
-from analysis.generator_health import LostArrivals
-from analysis.generator_load import LoadReport
+from analysis.generator.health import LostArrivals
+from analysis.generator.load import LoadReport
 from analysis.judge import Window, judge
 from analysis.records.reader import read_run
 from analysis.recovery import call_lines, held_from_s, recoveries

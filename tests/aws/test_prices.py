@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.pricing import Money
+from analysis.sizing.pricing import Money
 from harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from harness.errors import UsageError
 

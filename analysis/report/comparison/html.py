@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from analysis.comparison_results import Comparison, History
+from analysis.comparison.results import Comparison, History
 from analysis.report.as_json import as_json
 from analysis.report.comparison import story, tables
 from analysis.report.files import Picture

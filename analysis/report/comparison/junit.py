@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.comparison_results import Comparison, MetricComparison
+from analysis.comparison.results import Comparison, MetricComparison
 from analysis.report.comparison import tables
 from analysis.report.junit import without_controls
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from analysis.comparison_results import (
+from analysis.comparison.results import (
     ComparedRun,
     Comparison,
     Difference,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from analysis.comparison_results import (
+from analysis.comparison.results import (
     ComparedRun,
     Comparison,
     Difference,

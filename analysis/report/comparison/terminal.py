@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from analysis.comparison_results import Comparison, History
+from analysis.comparison.results import Comparison, History
 from analysis.report.blocks import headed_list, headed_table
 from analysis.report.comparison import story, tables
 from analysis.report.layout import laid_out

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.comparison_results import Comparison, History
+from analysis.comparison.results import Comparison, History
 from analysis.report.comparison.html import render_comparison_html, render_history_html
 from analysis.report.comparison.junit import comparison_junit_xml
 from analysis.report.comparison.terminal import render_comparison, render_history

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from analysis.capacity_curve_results import (
+from analysis.capacity.results import (
     AmdahlFit,
     CapacityCurve,
     CountCapacity,

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.pricing import Money
 from analysis.report import words
 from analysis.report.planning.answer import Answer, Section
 from analysis.report.tables import Column, Table
-from analysis.sizing_answer_results import (
+from analysis.sizing.pricing import Money
+from analysis.sizing.results import (
     ClassSize,
     SizedRun,
     SizeOption,

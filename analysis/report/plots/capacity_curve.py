@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.amdahl import amdahl_capacity
-from analysis.capacity_curve_results import CapacityCurve, CountCapacity
+from analysis.capacity.amdahl import amdahl_capacity
+from analysis.capacity.results import CapacityCurve, CountCapacity
 from analysis.report import words
 from analysis.report.planning.capacity import headline
 from analysis.report.plots.drawing import (

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.calls import Floats
-from analysis.comparison_results import Comparison, MetricComparison
+from analysis.comparison.results import Comparison, MetricComparison
 from analysis.report import words
 from analysis.report.comparison import tables
 from analysis.report.plots.drawing import (

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.comparison_results import ChangePoint, ComparedRun, History, MetricHistory
+from analysis.comparison.results import ChangePoint, ComparedRun, History, MetricHistory
 from analysis.report.comparison import tables
 from analysis.report.plots.drawing import (
     BLUE,

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.models.usl import Usl
 from analysis.report import words
 from analysis.report.plots.drawing import (
     BLUE,
@@ -21,7 +22,6 @@ from analysis.report.plots.drawing import (
 )
 from analysis.report.story_models import peaks
 from analysis.results import RunAnalysis, ScalabilityResult
-from analysis.usl import Usl
 
 _CURVE_POINTS: Final = 300
 _OFFSETS: Final = ((0, -13), (8, -9), (-8, -9), (0, 13), (-8, 9), (8, 9))

@@ -30,7 +30,7 @@ from analysis.report.plots.scale_out_steps import ROW_IN, draw_steps
 from analysis.report.plots.timeline_webservers import draw_cpu, draw_webservers, has_metrics
 from analysis.report.plots.windows import Windows, cut
 from analysis.results import RunAnalysis, ScalingEvent, TransientCost
-from analysis.scaling_steps import Step, steps_of
+from analysis.scaling.steps import Step, steps_of
 from analysis.slo import Slo, parse_slo
 
 _WIDTH_IN: Final = 11.0

@@ -19,7 +19,7 @@ from analysis.report.plots.drawing import (
     printable,
     text_width_px,
 )
-from analysis.scaling_steps import Step
+from analysis.scaling.steps import Step
 
 ROW_IN: Final = 0.23
 _LABEL_FONT: Final = 9.0

@@ -67,7 +67,7 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
 def _needed(
     rates_per_s: NDArray[np.float64], rate_of_one_per_s: float | None
 ) -> NDArray[np.float64]:
-    """Webservers by the utilisation law; see `analysis.sizing`."""
+    """Webservers by the utilisation law; see `analysis.sizing.one_run`."""
     if not rate_of_one_per_s:
         return np.full(len(rates_per_s), float(MOST_DRAWN))
     return np.ceil(rates_per_s / rate_of_one_per_s).clip(max=MOST_DRAWN)

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.loads import Floats
 from analysis.report import words
 from analysis.report.planning.size import chance
 from analysis.report.plots.drawing import (
@@ -23,7 +22,8 @@ from analysis.report.plots.drawing import (
     new_figure,
     title,
 )
-from analysis.sizing_answer_results import ClassSize, SizeOption, SizingAnswer
+from analysis.sizing.loads import Floats
+from analysis.sizing.results import ClassSize, SizeOption, SizingAnswer
 
 _WIDTH_IN: Final = 9.4
 _HEIGHT_IN: Final = 4.6
@@ -122,7 +122,7 @@ def _draw_needed(
 
 
 def _needed(rates_per_s: Floats, rate_of_one_per_s: float | None, most: float) -> Floats:
-    """Webservers by the utilisation law, as `analysis.sizing.webservers_for`; at most `most`."""
+    """Webservers as by `analysis.sizing.one_run.webservers_for`; at most `most`."""
     if not rate_of_one_per_s:
         return np.full(len(rates_per_s), most)
     return np.asarray(np.ceil(rates_per_s / rate_of_one_per_s)).clip(max=most)

@@ -7,8 +7,8 @@ from dataclasses import fields, is_dataclass
 import pytest
 from trials_by_hand import trials
 
-from analysis.capacity_curve import capacity_curve
-from analysis.capacity_curve_results import CapacityCurve
+from analysis.capacity.by_webservers import capacity_curve
+from analysis.capacity.results import CapacityCurve
 from analysis.report.as_json import as_json
 from analysis.report.planning.capacity import capacity_sections
 from analysis.report.planning.terminal import render_answer

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from compared_runs import imagined_manifest, imagined_run, imagined_runs
 
-from analysis.comparison import compare_runs
-from analysis.comparison_results import Comparison, History, Metric
-from analysis.history import trace_history
+from analysis.comparison.compare import compare_runs
+from analysis.comparison.history import trace_history
+from analysis.comparison.results import Comparison, History, Metric
 from analysis.report.comparison import tables
 from analysis.report.comparison.junit import comparison_junit_xml
 from analysis.report.comparison.terminal import render_comparison, render_history

@@ -1,0 +1,265 @@
+"""Capacity over webserver counts, from the stages of many runs.
+
+    capacity(n) = the rate at which the SLO breaks with n webservers        (`capacity/crossing.py`)
+    next trial  = the search decision at each count                         (`capacity/search.py`)
+
+A stage whose webserver count stayed the same is a trial at that count, whichever run it is of. The
+runs must be alike in everything but the webserver limits, the stages, the question and what sent
+the load. Per count nothing more is tried once the search has come within 5 %, or the interval of
+the capacity is at most 10 % of it wide.
+
+Source: Henning and Hasselbring, Empir. Softw. Eng. 27 (2022) 143 (capacity as a function of the
+resources, each load and resource an experiment of its own).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from analysis.capacity.amdahl import fit_amdahl, gain
+from analysis.capacity.crossing import capacity_of, next_rate_above, next_rate_below
+from analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY, broken_lines, find_capacity
+from analysis.capacity.results import (
+    CapacityCurve,
+    CountCapacity,
+    CountTrial,
+    NextTrial,
+)
+from analysis.capacity.search import Goal, Step, Trial, conditional_throughput, next_step
+from analysis.capacity.trial_runs import StageTrial, TrialRun
+from analysis.comparison.likeness import IdentifiedRun, Identity, allowed, forbidding, in_words
+from analysis.comparison.results import Difference
+from analysis.estimate import Estimate
+from analysis.generator.health import rows_miscounted
+from analysis.stages import stage_label
+
+SEARCH_WIDTH = 0.05
+NARROW_ENOUGH = 0.1  # of the capacity
+FULL_LENGTH = 0.5  # of the longest trial of the count: shorter ones only show what is too high
+_MAY_DIFFER = (
+    "min webservers",
+    "max webservers",
+    "question",
+    "load processes",
+    "load from other machines",
+)
+_SETTINGS_MAY_DIFFER = ("recovery.", "environment.autoscaler.")
+
+
+def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
+    """Pool the trials of like runs by their webserver count.
+
+    A run that cannot be used is left out and named; unlike runs are refused.
+    """
+    left_out = {run.run.analysis.run_id: why for run in given if (why := _objection(run))}
+    runs = [run for run in given if run.run.analysis.run_id not in left_out]
+    sides = {run.run.analysis.run_id: [_to_be_pooled(run.run)] for run in runs}
+    refusals = [] if runs else list(left_out.values())
+    refusals += [in_words(difference) for difference in forbidding(sides)]
+    if not given:
+        refusals = ["There is no run: give the directory of one."]
+    by_count: dict[int, list[StageTrial]] = {}
+    changing: list[StageTrial] = []
+    for trial in (trial for run in runs for trial in run.trials):
+        count = trial.evidence.webservers
+        (by_count.setdefault(count, []) if count else changing).append(trial)
+    if not refusals and not by_count:
+        refusals = [
+            "No stage had one webserver count from its beginning to its end: pin it with "
+            "min_webservers = max_webservers and run it again."
+        ]
+    if refusals:
+        return _refused(runs, refusals, allowed(sides))
+    counts = _with_gains([_of_count(runs[0], n, by_count[n]) for n in sorted(by_count)])
+    amdahl = fit_amdahl({each.webservers: each.capacity_per_s for each in counts})
+    known = [each for each in counts if each.capacity_per_s.value is not None]
+    return CapacityCurve(
+        slo=tuple(slo.text for slo in runs[0].setting.slos),
+        runs=tuple(run.run.analysis.run_id for run in runs),
+        counts=tuple(counts),
+        amdahl=amdahl,
+        sentence=_sentence(known, counts),
+        exit_code=0 if known else 5,
+        notes=tuple(_notes(left_out, changing, counts)),
+        meant_to_differ=allowed(sides),
+    )
+
+
+def _objection(run: TrialRun) -> str:
+    """Why a run says nothing about a capacity; "": it does."""
+    analysis, name = run.run.analysis, f"Run {run.run.analysis.run_id}"
+    if run.setting.is_closed:
+        return f"{name}: {CLOSED_HAS_NO_CAPACITY}"
+    if not analysis.complete or analysis.status not in ("finished", "interrupted"):
+        return f"{name} is not whole: run it again."
+    if analysis.environment.get("changed"):
+        return f"{name} is not of one environment: it was changed while the run went on."
+    miscounted = rows_miscounted(analysis.generator, analysis.status)
+    return f"{name}: {miscounted}" if miscounted else ""
+
+
+def _to_be_pooled(run: IdentifiedRun) -> IdentifiedRun:
+    """The run with an identity in which only what forbids pooling must agree."""
+    was = run.identity
+    free = {
+        name: value
+        for name, value in was.must_agree.items()
+        if name in _MAY_DIFFER or name.startswith("stage ")
+    }
+    agreed = {name: value for name, value in was.must_agree.items() if name not in free}
+    settings = {
+        name: value
+        for name, value in was.settings.items()
+        if not name.startswith(_SETTINGS_MAY_DIFFER)
+    }
+    return replace(run, identity=Identity(agreed | was.under_test, settings, {}, was.may_differ))
+
+
+def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> CountCapacity:
+    slos = run.setting.slos
+    estimate = capacity_of(slos, [trial.evidence for trial in trials])
+    found = find_capacity(run.setting, [trial.stage for trial in trials])
+    goal, step, tried = _searched(trials)
+    throughput = None
+    if step.lower_per_s is not None:
+        at_lower = [trial for trial in tried if trial.rate_per_s == step.lower_per_s]
+        throughput = conditional_throughput(goal, step.lower_per_s, at_lower)
+    return CountCapacity(
+        webservers=webservers,
+        capacity_per_s=estimate,
+        highest_pass_per_s=step.lower_per_s,
+        lowest_fail_per_s=step.upper_per_s,
+        throughput_per_s=throughput,
+        bottleneck=found.bottleneck,
+        explanation=found.explanation,
+        gain_per_webserver_per_s=None,
+        trials=tuple(_shown(trial) for trial in trials),
+        next_trial=_next_trial(webservers, estimate, step, goal),
+    )
+
+
+def _searched(trials: Sequence[StageTrial]) -> tuple[Goal, Step, list[Trial]]:
+    longest_s = max(trial.evidence.measured_s for trial in trials)
+    goal = Goal(FULL_LENGTH * longest_s, FULL_LENGTH * longest_s)
+    verdicts = {"pass": True, "fail": False}
+    tried = [
+        Trial(each.rate_per_s, each.measured_s, verdicts.get(each.verdict), each.loss_ratio)
+        for each in (trial.evidence for trial in trials)
+    ]
+    passed = [trial.rate_per_s for trial in tried if trial.low_loss]
+    rates = [trial.rate_per_s for trial in tried]
+    failed = [trial.rate_per_s for trial in tried if trial.low_loss is False]
+    step = next_step(
+        goal,
+        tried,
+        low_per_s=min(passed, default=next_rate_below(min(rates))),
+        high_per_s=max(failed, default=next_rate_above(max(rates))),
+        width=SEARCH_WIDTH,
+    )
+    return goal, step, tried
+
+
+def _next_trial(webservers: int, estimate: Estimate, step: Step, goal: Goal) -> NextTrial | None:
+    if step.next_per_s is None or _is_narrow(estimate):
+        return None
+    rate_per_s = float(f"{step.next_per_s:.3g}")
+    longest_s = goal.final_duration_s / FULL_LENGTH
+    step_s = 60 if longest_s > 60 else 10  # nobody types 130 s
+    duration_s = float(step_s * math.ceil(longest_s / step_s))
+    again = " once more" if step.repeats else ""
+    return NextTrial(
+        webservers,
+        rate_per_s,
+        duration_s,
+        f"Hold {_webservers(webservers)} at {rate_per_s:g} calls/s for {_long(duration_s)}{again}.",
+    )
+
+
+def _is_narrow(estimate: Estimate) -> bool:
+    low, high = estimate.low, estimate.high
+    if not estimate.value or low is None or high is None:
+        return False
+    return high - low <= NARROW_ENOUGH * estimate.value
+
+
+def _shown(trial: StageTrial) -> CountTrial:
+    evidence = trial.evidence
+    reason = evidence.reason
+    if evidence.verdict == "fail":
+        reason = broken_lines(trial.stage)
+    elif not trial.stage.generator_ok:
+        reason = trial.stage.generator_reason
+    return CountTrial(
+        run_id=trial.run_id,
+        stage=stage_label(trial.stage),
+        rate_per_s=evidence.rate_per_s,
+        duration_s=evidence.measured_s,
+        verdict=evidence.verdict,
+        reason=reason,
+    )
+
+
+def _with_gains(counts: Sequence[CountCapacity]) -> list[CountCapacity]:
+    gains: Mapping[int, Estimate | None] = {
+        fewer.webservers: gain(
+            fewer.webservers, fewer.capacity_per_s, more.webservers, more.capacity_per_s
+        )
+        for fewer, more in pairwise(counts)
+    }
+    return [replace(each, gain_per_webserver_per_s=gains.get(each.webservers)) for each in counts]
+
+
+def _refused(
+    runs: Sequence[TrialRun], refusals: Sequence[str], differ: tuple[Difference, ...]
+) -> CapacityCurve:
+    return CapacityCurve(
+        slo=(),
+        runs=tuple(run.run.analysis.run_id for run in runs),
+        counts=(),
+        amdahl=None,
+        sentence=f"No capacity: {refusals[0][:1].lower()}{refusals[0][1:]}",
+        exit_code=5,
+        refusals=tuple(refusals),
+        meant_to_differ=differ,
+    )
+
+
+def _sentence(known: Sequence[CountCapacity], counts: Sequence[CountCapacity]) -> str:
+    if not known:
+        why = counts[0].capacity_per_s.warnings[0]
+        return f"No capacity: with {_webservers(counts[0].webservers)}, {why[:1].lower()}{why[1:]}"
+    told = [
+        f"{_with_interval(each.capacity_per_s)} with {_webservers(each.webservers)}"
+        for each in known
+    ]
+    stopped = {each.bottleneck for each in known}
+    by = f"; stopped by {stopped.pop()}" if len(stopped) == 1 and "unknown" not in stopped else ""
+    return f"The SLO holds up to {', '.join(told)} (95 % intervals){by}.".replace("_", " ")
+
+
+def _with_interval(estimate: Estimate) -> str:
+    value, low, high = estimate.value or 0.0, estimate.low or 0.0, estimate.high
+    if high is None:
+        return f"{value:.3g} calls/s (at least {low:.3g})"
+    return f"{value:.3g} calls/s ({low:.3g}-{high:.3g})"
+
+
+def _notes(
+    left_out: Mapping[str, str], changing: Sequence[StageTrial], counts: Sequence[CountCapacity]
+) -> Iterator[str]:
+    yield from (f"Left out: {why}" for why in left_out.values())
+    if changing:
+        names = ", ".join(f"{stage_label(each.stage)} of {each.run_id}" for each in changing)
+        yield f"The webserver count changed, or is not known, in {names}: no trial of any count."
+    for each in counts:
+        for warning in each.capacity_per_s.warnings:
+            yield f"With {_webservers(each.webservers)}: {warning}"
+
+
+def _webservers(count: int) -> str:
+    return f"{count} webserver{'' if count == 1 else 's'}"
+
+
+def _long(duration_s: float) -> str:
+    return f"{duration_s:.0f} s" if duration_s <= 60 else f"{duration_s / 60:.0f} minutes"

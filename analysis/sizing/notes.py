@@ -1,0 +1,112 @@
+"""What a reader of a size must know: what was assumed, and what of the runs speaks against it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from analysis.results import RunAnalysis
+from analysis.sizing.classes import CLASS_NAMES, CLASSES
+from analysis.sizing.loads import DAY_S, LoadWanted, calls_per_s
+from analysis.sizing.results import ClassSize, SizedRun
+from analysis.sizing.runs import FIXED, GROWS_WITH_WEBSERVERS
+
+_SPEAKS_OF_SIZE: Final = ("", "not_reached", *GROWS_WITH_WEBSERVERS, *FIXED)
+_FAR_BEYOND: Final = 2.0  # times the highest rate that was sent
+
+
+def assumptions(
+    runs: Sequence[RunAnalysis],
+    sized: Sequence[SizedRun],
+    classes: Sequence[ClassSize],
+    judged_by: str,
+    load: LoadWanted,
+) -> Iterator[str]:
+    """What the size rests on, one sentence each."""
+    kind = str(runs[0].environment.get("kind") or "")
+    if kind != "aws":
+        what = "this machine's CPU" if kind == "local" else "the simulated CPU"
+        yield (
+            f"A call costs as much CPU there as it did here: this holds if a vCPU of AWS is as "
+            f"fast as {what}, which was not measured."
+        )
+    if any(each.webserver_cpu != sized[0].webserver_cpu for each in classes):
+        yield (
+            f"Webservers with more CPU than the {sized[0].webserver_cpu:g} measured serve as much "
+            "more: the same CPU per call, the same of their own without calls."
+        )
+    if judged_by == "slo_capacity":
+        yield (
+            "The rate at which the SLO broke grows in proportion to the webservers and to what "
+            "their CPU serves."
+        )
+    else:
+        yield (
+            "No run shows where the SLO breaks, so the probability is that of the webservers' CPU "
+            "staying at or below its target; `headroom capacity` finds the SLO's limit."
+        )
+    yield _pooling(sized)
+    if load.trace_per_s is None and load.low_per_s < load.high_per_s:
+        yield "Every rate of the range is as likely as any other."
+    if load.trace_per_s is not None and len(load.trace_per_s) > DAY_S:
+        yield "Of the trace, the 24 hours with the most calls are played against the scaling rule."
+    skipped = _skipped(classes)
+    if skipped:
+        yield (
+            f"Left out: {', '.join(skipped)}, whose webservers have no more CPU than those of a "
+            "smaller class."
+        )
+    yield (
+        "Classes also differ in schedulers, workers, database and DAGs they are meant for; only "
+        "webservers are sized here."
+    )
+
+
+def _skipped(classes: Sequence[ClassSize]) -> list[str]:
+    """Classes between the first and the last one tried that were not."""
+    tried = [each.environment_class for each in classes]
+    between = CLASSES[CLASS_NAMES.index(tried[0]) : CLASS_NAMES.index(tried[-1]) + 1]
+    return [each.name for each in between if each.name not in tried]
+
+
+def _pooling(sized: Sequence[SizedRun]) -> str:
+    match len(sized):
+        case 1:
+            return (
+                "One run: the interval is its own and knows nothing of how runs differ; three or "
+                "more would tell."
+            )
+        case 2:
+            return (
+                "Two runs: the interval is that of their own errors or of their difference, "
+                "whichever is wider; three or more would tell how runs differ."
+            )
+        case count:
+            return f"The interval is that of the mean over {count} runs, by how these differ."
+
+
+def warnings(
+    runs: Sequence[RunAnalysis], sized: Sequence[SizedRun], load: LoadWanted
+) -> Iterator[str]:
+    """What of the runs limits what the size is worth, one sentence each."""
+    for analysis, run in zip(runs, sized, strict=True):
+        capacity = analysis.capacity
+        reached = capacity.highest_rate_per_s if capacity else None
+        if run.bottleneck in FIXED and (reached is None or reached < load.high_per_s):
+            yield (
+                f"Run {run.run_id} was stopped by the {run.bottleneck}: more webservers do not "
+                f"help against that, and {calls_per_s(load.high_per_s)} may be out of reach."
+            )
+        elif run.bottleneck not in _SPEAKS_OF_SIZE:
+            yield (
+                f"Run {run.run_id} was stopped by the {run.bottleneck}, which says nothing of how "
+                "many webservers the SLO needs."
+            )
+        if not analysis.generator.ok:
+            yield f"In run {run.run_id} the load generator was past its limits."
+        yield from run.rate_of_one_per_s.warnings
+    busiest = max((stage.achieved_per_s for run in runs for stage in run.stages), default=0.0)
+    if load.high_per_s > _FAR_BEYOND * busiest > 0:
+        yield (
+            f"{calls_per_s(load.high_per_s)} are more than twice the highest rate of the runs, "
+            f"{calls_per_s(busiest)}: what else gets busy on the way, such as the database, was "
+            "not seen."
+        )

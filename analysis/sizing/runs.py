@@ -1,0 +1,194 @@
+"""The runs a size is drawn from: whether they may be pooled, and what they say together.
+
+For a class whose webservers have V' CPUs instead of the V of the runs, with the same demand per
+call and the same background of a webserver:
+
+    X_1(V') = (u V' - U0) / D
+
+Its interval comes from those of D, U0 and X_1(V). With g = s_U0 / (u V - U0) and s_D the standard
+errors of ln(u V - U0) and ln D, and s_X that of ln X_1(V), which the bootstrap of both together
+gave, the correlation of U0 and D is
+
+    r = (s_X^2 - g^2 - s_D^2) / (2 g s_D),   s_X'^2 = g'^2 + s_D^2 + 2 r g' s_D
+
+so that V' = V gives back the interval of X_1(V); its ends keep their proportions on the logarithm.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from scipy import stats
+
+from analysis.comparison.likeness import IdentifiedRun, Identity, forbidding, in_words
+from analysis.estimate import Estimate
+from analysis.results import RunAnalysis
+from analysis.sizing.pooling import Pooled, estimate_times, pool
+from analysis.sizing.results import SizedRun
+
+# What decides the demand of a call, and what "the SLO is met" means.
+_MUST_AGREE = (
+    "environment kind",
+    "environment class",
+    "CPUs per webserver",
+    "CPU of webservers limited",
+    "host CPUs",
+    "transport",
+    "retries",
+    "SLO",
+)
+GROWS_WITH_WEBSERVERS = ("webserver_cpu", "connections", "unknown")
+FIXED = ("throttle", "database")
+_Z = float(stats.norm.ppf(0.975))
+
+
+def refusals_of(runs: Sequence[IdentifiedRun]) -> tuple[str, ...]:
+    """Why these runs cannot say together how many webservers are needed; empty: they can."""
+    if not runs:
+        return ("There is no run to size from: give the directory of one.",)
+    names = [run.analysis.run_id for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        return (f"Run {twice[0]} was given twice: the same evidence counts only once.",)
+    return (*_unusable(runs), *_unlike(runs))
+
+
+def sized_run(run: RunAnalysis) -> SizedRun:
+    """What a run that `refusals_of` does not refuse has to say."""
+    demand, sizing, capacity = run.demand, run.sizing, run.capacity
+    if demand is None or sizing is None or sizing.webserver_cpu is None:
+        raise ValueError(f"run {run.run_id} has no service demand")
+    at = capacity.rate_per_s if capacity else None
+    known = at is not None and at.value is not None and capacity is not None
+    return SizedRun(
+        run_id=run.run_id,
+        directory=run.directory,
+        webserver_cpu=sizing.webserver_cpu,
+        periods=demand.periods,
+        demand_s=demand.mix_s,
+        background_cpu=demand.background_cpu_per_webserver,
+        rate_of_one_per_s=demand.rate_per_webserver_per_s,
+        capacity_per_s=at if known else None,
+        capacity_webservers=capacity.webservers if capacity and known else None,
+        bottleneck=capacity.bottleneck if capacity else "",
+    )
+
+
+def rate_of_one(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float) -> Pooled:
+    """X_1 of a webserver with so many CPUs, from all runs.
+
+    Args:
+        runs: alike.
+        webserver_cpu: V'.
+        utilisation: u.
+    """
+    return pool([_scaled(run, webserver_cpu, utilisation) for run in runs])
+
+
+def capacity_of_one(runs: Sequence[SizedRun]) -> Pooled:
+    """Rate per webserver at which the SLO breaks, of runs that more webservers would help."""
+    return pool(
+        [
+            estimate_times(run.capacity_per_s, 1 / run.capacity_webservers)
+            for run in runs
+            if run.capacity_per_s
+            and run.capacity_webservers
+            and run.bottleneck in GROWS_WITH_WEBSERVERS
+        ]
+    )
+
+
+def fixed_capacity(runs: Sequence[SizedRun]) -> Pooled:
+    """Rate at which the SLO breaks for a reason that more webservers do not remove."""
+    return pool(
+        [run.capacity_per_s for run in runs if run.capacity_per_s and run.bottleneck in FIXED]
+    )
+
+
+def _unusable(runs: Sequence[IdentifiedRun]) -> Iterator[str]:
+    for run in (each.analysis for each in runs):
+        name = f"Run {run.run_id}"
+        if run.status != "finished" or not run.complete:
+            yield f"{name} is not whole: only finished runs with a complete record are used."
+        elif run.environment.get("changed"):
+            yield f"{name} is not of one environment: it was changed while the run went on."
+        elif run.sizing is None or run.sizing.webserver_cpu is None:
+            yield (
+                f"{name} does not know the CPUs of one webserver: set environment.webserver_cpu in "
+                "its scenario and run it again."
+            )
+        elif run.demand is None:
+            yield f"{name} has no service demand: no call reached a webserver."
+        elif not run.demand.mix_s.value:
+            why = run.demand.refusal or "a call seems to cost no CPU."
+            yield f"{name} has no service demand: {why[:1].lower()}{why[1:]}"
+        elif not run.demand.rate_per_webserver_per_s.value:
+            yield (
+                f"{name} leaves no CPU for calls: what a webserver uses without them is already "
+                "above question.utilisation_target."
+            )
+
+
+def _unlike(runs: Sequence[IdentifiedRun]) -> Iterator[str]:
+    sides = {run.analysis.run_id: [_with_what_matters(run)] for run in runs}
+    yield from (in_words(found) for found in forbidding(sides))
+    targets = {run.analysis.sizing.utilisation_target for run in runs if run.analysis.sizing}
+    if len(targets) > 1:
+        shown = ", ".join(f"{100 * target:g} %" for target in sorted(targets))
+        yield f"The runs differ in question.utilisation_target: {shown}."
+
+
+def _with_what_matters(run: IdentifiedRun) -> IdentifiedRun:
+    """The run with an identity that has only what must agree here."""
+    was = run.identity
+    agreed = {
+        name: value
+        for name, value in was.must_agree.items()
+        if name in _MUST_AGREE or name.startswith("mix: ")
+    }
+    return replace(run, identity=Identity(agreed | was.under_test, {}, {}, {}))
+
+
+def _scaled(run: SizedRun, webserver_cpu: float, utilisation: float) -> Estimate:
+    measured = run.rate_of_one_per_s
+    if webserver_cpu == run.webserver_cpu:
+        return measured
+    demand_s, background = run.demand_s.value, run.background_cpu.value or 0.0
+    left, left_before = (
+        utilisation * cpu - background for cpu in (webserver_cpu, run.webserver_cpu)
+    )
+    if not demand_s or left <= 0:
+        return replace(measured, value=0.0, low=0.0, high=0.0)
+    value = left / demand_s
+    before = measured.value
+    if not before or not measured.low or measured.high is None:
+        return replace(measured, value=value, low=None, high=None)
+    stretch = _stretch(run, left_before, left)
+    return replace(
+        measured,
+        value=value,
+        low=value * (measured.low / before) ** stretch,
+        high=value * (measured.high / before) ** stretch,
+    )
+
+
+def _stretch(run: SizedRun, left_before: float, left: float) -> float:
+    """s_X' / s_X; see the module."""
+    rate, demand, background = run.rate_of_one_per_s, run.demand_s, run.background_cpu
+    s_rate, s_demand = _log_error(rate), _log_error(demand)
+    s_background = ((background.high or 0.0) - (background.low or 0.0)) / (2 * _Z)
+    if s_rate == 0 or left_before <= 0:
+        return 1.0
+    g, g_new = s_background / left_before, s_background / left
+    r = 0.0
+    if g * s_demand > 0:
+        r = min(max((s_rate**2 - g**2 - s_demand**2) / (2 * g * s_demand), -1.0), 1.0)
+    before = g**2 + s_demand**2 + 2 * r * g * s_demand
+    new = g_new**2 + s_demand**2 + 2 * r * g_new * s_demand
+    return math.sqrt(max(new, 0.0) / before) if before > 0 else 1.0
+
+
+def _log_error(estimate: Estimate) -> float:
+    if not estimate.low or not estimate.high:
+        return 0.0
+    return math.log(estimate.high / estimate.low) / (2 * _Z)

@@ -1,0 +1,312 @@
+import itertools
+from dataclasses import replace
+
+import pytest
+from calls_by_hand import setting_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.capacity.highest_stage import find_capacity, inversions
+from analysis.capacity.trials import judge_trial
+from analysis.outcomes import share
+from analysis.results import DemandResult, Estimate, SloResult, StageStats, SteadyState
+from analysis.setting import Setting
+from analysis.sizing.one_run import contradictions, size
+
+SETTING = setting_of(
+    {}, facts={"webserver_cpu": 0.5}, ask="capacity", target_rate_per_s=30.0, utilisation_target=0.7
+)
+LATENCY = "p95(latency) < 1s"
+ERRORS = "rate(errors) < 1%"
+
+
+def stage(
+    index: int,
+    rate_per_s: float,
+    *,
+    met: bool | None = True,
+    broken: str = LATENCY,
+    **changes: object,
+) -> StageStats:
+    """A stage of 1000 calls on 2 webservers at 50 % CPU, judged as told."""
+    nothing = Estimate(value=None)
+    lines = (SloResult(broken, 0.5, "500 ms", met, "" if met is not None else "Too few calls."),)
+    made = StageStats(
+        index=index,
+        name="",
+        rate_per_s=rate_per_s,
+        started_at_s=0.0,
+        measured_from_s=0.0,
+        ended_at_s=100.0,
+        complete=True,
+        arrivals=1000,
+        sent=1000,
+        unsent=0,
+        offered_per_s=rate_per_s,
+        achieved_per_s=rate_per_s,
+        goodput_per_s=rate_per_s,
+        latency_s={"p95": nothing},
+        service_time_s={"p95": nothing},
+        lag_p99_s=0.0,
+        error_rate=share(0, 1000),
+        error_rate_by_layer={},
+        outcomes={"ok": 1000},
+        operations=(),
+        webservers_min=2,
+        webservers_max=2,
+        webserver_cpu_percent=50.0,
+        webserver_cpu_max_percent=60.0,
+        connections_max=10.0,
+        slo=lines,
+        met_slo=met,
+        generator_ok=True,
+    )
+    changed = replace(made, **changes)  # type: ignore[arg-type]
+    trial, reason = judge_trial(
+        changed.complete, changed.generator_ok, changed.met_slo, changed.steady
+    )
+    return replace(changed, trial=trial, trial_reason=reason)
+
+
+def late(index: int, rate_per_s: float, *, met: bool | None) -> StageStats:
+    return stage(
+        index, rate_per_s, met=met, generator_ok=False, generator_reason="Calls were sent late."
+    )
+
+
+@pytest.mark.parametrize(
+    ("stages", "highest", "stopped_by", "bottleneck"),
+    [
+        pytest.param([], None, None, "unknown", id="no stage"),
+        pytest.param([stage(0, 5), stage(1, 10)], 1, None, "not_reached", id="none failed"),
+        pytest.param([stage(0, 5), stage(1, 10, met=False)], 0, 1, "unknown", id="one failed"),
+        pytest.param([stage(0, 5, met=False)], None, 0, "unknown", id="none passed"),
+        pytest.param(
+            [stage(0, 20, met=False), stage(1, 5), stage(2, 10)], 2, 0, "unknown", id="any order"
+        ),
+        pytest.param(
+            [stage(0, 5), stage(1, 10, met=False), stage(2, 20)], 2, None, "not_reached",
+            id="a pass above a fail",
+        ),
+        pytest.param(
+            [stage(0, 5), late(1, 10, met=False)], 0, 1, "generator", id="late is no fail"
+        ),
+        pytest.param([stage(0, 5), late(1, 10, met=True)], 0, 1, "generator", id="nor a pass"),
+        pytest.param(
+            [stage(0, 5), late(1, 10, met=False), stage(2, 20, met=False)], 0, 2, "unknown",
+            id="a real fail above a late stage",
+        ),
+        pytest.param(
+            [stage(0, 5), stage(1, 10, met=None)], 0, None, "unknown", id="cannot be judged"
+        ),
+        pytest.param(
+            [stage(0, 5), stage(1, 10, complete=False)], 0, None, "unknown", id="cut short: no pass"
+        ),
+        pytest.param(
+            [stage(0, 5), stage(1, 10, met=False, complete=False)], 0, 1, "unknown",
+            id="cut short can fail",
+        ),
+    ],
+)  # fmt: skip
+def test_which_stage_passed_and_which_stopped(
+    stages: list[StageStats], highest: int | None, stopped_by: int | None, bottleneck: str
+) -> None:
+    found = find_capacity(SETTING, stages)
+    assert found.highest_stage == highest
+    assert found.stopped_by_stage == stopped_by
+    assert found.bottleneck == bottleneck
+    assert found.explanation.endswith(".")
+
+
+@pytest.mark.parametrize("verdicts", list(itertools.product([True, False], repeat=4)))
+def test_capacity_is_what_a_linear_search_finds(verdicts: tuple[bool, ...]) -> None:
+    stages = [stage(i, 5.0 * (i + 1), met=met) for i, met in enumerate(verdicts)]
+    passed = [s.index for s in stages if s.met_slo]
+    found = find_capacity(SETTING, stages)
+    assert found.highest_stage == max(passed, default=None)
+    assert len(inversions(stages, found)) == sum(
+        not met for met in verdicts[: max(passed, default=0)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("webservers_later", "why"),
+    [(3, "it began with 2 webservers, the other one had 3"), (2, "did not behave the same")],
+)
+def test_a_lower_stage_that_failed_is_explained(webservers_later: int, why: str) -> None:
+    stages = [stage(0, 18, met=False), stage(1, 25, webservers_min=webservers_later)]
+
+    (warning,) = inversions(stages, find_capacity(SETTING, stages))
+
+    assert why in warning
+
+
+def test_a_stage_that_got_slower_and_slower_has_not_passed() -> None:
+    rising = SteadyState("rising", None, Estimate(0.8), "Its latency rose by 80 % a minute.")
+
+    found = find_capacity(SETTING, [stage(0, 5), stage(1, 10, steady=rising)])
+
+    assert (found.highest_stage, found.bottleneck) == (0, "unknown")
+    assert found.explanation.endswith("could not be judged: Its latency rose by 80 % a minute.")
+
+
+THROTTLED = {
+    "outcomes": {"ok": 900, "throttled": 95, "airflow_server_error": 5},
+    "error_rate_by_layer": {"service": share(95, 1000), "airflow": share(5, 1000)},
+}
+AIRFLOW = {
+    "outcomes": {"ok": 950, "airflow_server_error": 50},
+    "error_rate_by_layer": {"airflow": share(50, 1000)},
+}
+CALLER_ERRORS = {
+    "outcomes": {"ok": 950, "airflow_client_error": 50},
+    "error_rate_by_layer": {"airflow": share(50, 1000)},
+}
+BUSY = {"webserver_cpu_percent": 97.0, "webserver_cpu_max_percent": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken", "bottleneck", "evidence"),
+    [
+        (THROTTLED, ERRORS, "throttle", "refused 95 of 1000 calls"),
+        (THROTTLED | BUSY, ERRORS, "throttle", "refused 95"),
+        (BUSY, LATENCY, "webserver_cpu", "97 % CPU (at most 100 %)"),
+        # a busy webserver answers errors too: the latency tells
+        (AIRFLOW | BUSY, LATENCY, "webserver_cpu", "97 % CPU"),
+        (AIRFLOW | BUSY, ERRORS, "airflow", "50 of 50 failed calls"),
+        (AIRFLOW, LATENCY, "airflow", "50 of 50"),
+        ({}, "max(webserver.cpu) < 40%", "webserver_cpu", "50 % CPU"),
+        ({"connections_max": 60.0}, LATENCY, "connections", "60 connections at 50 % CPU"),
+        ({"database_cpu_percent": 91.0}, LATENCY, "database", "database was at 91 % CPU"),
+        # a database that is busy answers late and wrong; both are seen as Airflow's errors
+        (AIRFLOW | {"database_cpu_percent": 91.0}, ERRORS, "database", "91 % CPU"),
+        # but it does not make calls wrong
+        (CALLER_ERRORS | {"database_cpu_percent": 91.0}, ERRORS, "airflow", "50 of 50"),
+        (BUSY | {"database_cpu_percent": 91.0}, LATENCY, "webserver_cpu", "so was the metadata"),
+        ({"database_cpu_percent": 79.0}, LATENCY, "unknown", "nothing else stands out"),
+        (
+            {"database_cpu_percent": 20.0, "connections_max": 60.0},
+            LATENCY,
+            "connections",
+            "a connection pool (the database was at 20 % CPU)",
+        ),
+        ({}, LATENCY, "unknown", "nothing else stands out"),
+        (
+            {"webserver_cpu_percent": None, "webserver_cpu_max_percent": None},
+            LATENCY,
+            "unknown",
+            "no webserver metrics",
+        ),
+    ],
+)
+def test_what_stopped_a_stage_is_named_with_its_evidence(
+    changes: dict[str, object], broken: str, bottleneck: str, evidence: str
+) -> None:
+    found = find_capacity(SETTING, [stage(0, 5, met=False, broken=broken, **changes)])
+    assert found.bottleneck == bottleneck
+    assert evidence in found.explanation
+
+
+def demand(
+    mix: tuple[float, float, float],
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    *,
+    usable_cpu: float = 0.7 * 0.5,
+) -> DemandResult:
+    """Value, low and high of the mix's demand and of the background, both low or both high."""
+    value, most, least = (
+        max(usable_cpu - own, 0.0) / cost for cost, own in zip(mix, background, strict=True)
+    )
+    return DemandResult(
+        mix_s=Estimate(mix[0], mix[1], mix[2], 30),
+        per_operation_s={},
+        refusal="",
+        condition_number=1.0,
+        background_cpu_per_webserver=Estimate(background[0], background[1], background[2], 30),
+        rate_per_webserver_per_s=Estimate(value, least, most, 30),
+        periods=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("mix", "background", "expected", "within"),
+    [
+        # 30 calls/s of 20 ms are 0.6 CPU; a webserver gives 0.7 * 0.5 = 0.35
+        ((0.02, 0.018, 0.024), (0.0, 0.0, 0.0), (2, 2, 3), True),
+        # exactly two webservers' worth is two
+        ((0.7 / 30, 0.7 / 30, 0.7 / 30), (0.0, 0.0, 0.0), (2, 2, 2), True),
+        # with 0.1 CPU of its own a webserver gives 0.25
+        ((0.02, 0.02, 0.02), (0.1, 0.05, 0.15), (3, 2, 3), True),
+        ((0.07, 0.06, 0.08), (0.0, 0.0, 0.0), (6, 6, 7), False),
+        # background alone uses a webserver up
+        ((0.02, 0.02, 0.02), (0.36, 0.3, 0.4), (None, 12, None), False),
+    ],
+)
+def test_webservers_for_the_target(
+    mix: tuple[float, float, float],
+    background: tuple[float, float, float],
+    expected: tuple[int | None, int | None, int | None],
+    within: bool,
+) -> None:
+    found = size(SETTING, demand(mix, background))
+    assert found.target is not None
+    row = found.target
+    assert (row.webservers, row.webservers_low, row.webservers_high) == expected
+    assert row.within_limits is within
+    assert [r.rate_per_s for r in found.rows] == [1.0, 30.0]
+
+
+@given(
+    st.floats(0.001, 0.2), st.floats(0, 0.1), st.floats(0.1, 200), st.floats(0.1, 0.95),
+)  # fmt: skip
+def test_the_webservers_found_are_the_fewest_that_stay_below_the_target(
+    demand_s: float, background: float, rate: float, target: float
+) -> None:
+    setting = setting_of(
+        {}, facts={"webserver_cpu": 1.0}, target_rate_per_s=rate, utilisation_target=target
+    )
+    found = size(setting, demand((demand_s,) * 3, (background,) * 3, usable_cpu=target)).target
+    assert found is not None
+    count = found.webservers
+    if count is None:
+        assert background >= target
+        return
+
+    def utilisation(webservers: int) -> float:
+        return rate * demand_s / webservers + background
+
+    assert utilisation(count) <= target * (1 + 1e-6)
+    assert count == 1 or utilisation(count - 1) > target * (1 - 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("setting", "result", "says"),
+    [
+        (setting_of({}), demand((0.02,) * 3), "environment.webserver_cpu"),
+        (SETTING, None, "no call reached a webserver"),
+        (
+            SETTING,
+            replace(demand((0.02,) * 3), mix_s=Estimate(None), refusal="A demand needs more."),
+            "a demand needs more.",
+        ),
+    ],
+)
+def test_without_a_demand_the_refusal_is_explained(
+    setting: Setting, result: DemandResult | None, says: str
+) -> None:
+    found = size(setting, result)
+    assert found.target is None
+    assert says in found.explanation
+
+
+def test_the_law_and_the_stages_are_held_against_each_other() -> None:
+    passed, failed = stage(0, 20), stage(1, 30, met=False)
+    capacity = find_capacity(SETTING, [passed, failed])
+
+    def warnings(demand_s: float) -> tuple[str, ...]:
+        return contradictions(SETTING, demand((demand_s,) * 3), capacity, [passed, failed])
+
+    # 2 webservers with 0.5 CPU: 20 calls/s of 40 ms are 80 %, 30 calls/s 120 %
+    assert warnings(0.04) == ()
+    assert "at least 160 %" in warnings(0.08)[0]
+    assert "at most 30 %" in warnings(0.01)[0]

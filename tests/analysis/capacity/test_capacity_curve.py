@@ -1,0 +1,239 @@
+"""The capacity over webserver counts: what is pooled, what is refused, and what to try next."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trials_by_hand import changing, trials
+
+from analysis.capacity.amdahl import amdahl_capacity, fit_amdahl, gain
+from analysis.capacity.by_webservers import capacity_curve
+from analysis.capacity.results import CapacityCurve, CountCapacity
+from analysis.estimate import Estimate
+
+ONE = trials("one", 1, {10.0: 0.01, 12.0: 0.03, 14.0: 0.09})
+TWO = trials("two", 2, {20.0: 0.01, 24.0: 0.03, 28.0: 0.09})
+THREE = trials("three", 3, {30.0: 0.01, 36.0: 0.03, 42.0: 0.09})
+
+
+def only(curve: CapacityCurve) -> CountCapacity:
+    (count,) = curve.counts
+    return count
+
+
+def test_every_count_has_its_own_capacity() -> None:
+    curve = capacity_curve([TWO, ONE, THREE])
+
+    assert [each.webservers for each in curve.counts] == [1, 2, 3]
+    values = [each.capacity_per_s.value for each in curve.counts]
+    assert values == pytest.approx([12.9, 25.8, 38.7], rel=0.01)
+    assert (curve.exit_code, curve.refusals) == (0, ())
+    assert curve.sentence.startswith("The SLO holds up to 12.9 calls/s (")
+    assert curve.sentence.endswith("; stopped by webserver cpu.")
+    assert [each.bottleneck for each in curve.counts] == ["webserver_cpu"] * 3
+
+
+def test_what_each_webserver_adds() -> None:
+    first, second, third = capacity_curve([ONE, TWO, THREE]).counts
+
+    assert third.gain_per_webserver_per_s is None
+    for each in (first, second):
+        assert each.gain_per_webserver_per_s is not None
+        assert each.gain_per_webserver_per_s.value == pytest.approx(12.9, rel=0.01)
+
+
+def test_runs_with_the_same_count_are_pooled() -> None:
+    parts = [trials("low", 2, {20.0: 0.01, 24.0: 0.03}), trials("high", 2, {28.0: 0.09})]
+
+    assert only(capacity_curve(parts)).capacity_per_s == only(capacity_curve([TWO])).capacity_per_s
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scenario__traffic__seed": 99},
+        {"scenario__question__ask": "check"},
+        {"generator": {"workers": 4}},
+        {"scenario__recovery": {"hold_s": 33.0}},
+    ],
+)
+def test_what_does_not_change_a_capacity_may_differ(changes: dict[str, Any]) -> None:
+    other = trials("other", 2, {26.0: 0.05}, **changes)
+
+    assert capacity_curve([TWO, other]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"scenario__slo": ["p95(latency) < 2s"]}, "SLO"),
+        ({"scenario__traffic__transport": "boto3"}, "transport"),
+        ({"airflow": "2.10.5"}, "Airflow"),
+        ({"environment__facts__webserver_cpu": 2.0}, "CPUs per webserver"),
+        ({"scenario__traffic__mix": {"health": {"weight": 1}}}, "mix: "),
+    ],
+)
+def test_what_changes_a_capacity_forbids_pooling(changes: dict[str, Any], named: str) -> None:
+    curve = capacity_curve([TWO, trials("other", 1, {10.0: 0.01}, **changes)])
+
+    assert curve.exit_code == 5
+    assert f"differ in {named}" in curve.refusals[0]
+    assert curve.sentence.startswith("No capacity: the runs differ in")
+
+
+def test_runs_that_cannot_be_used_are_left_out_by_name() -> None:
+    failed = trials("broken", 2, {20.0: 0.5}, status="failed")
+
+    curve = capacity_curve([TWO, failed])
+
+    assert only(curve) == only(capacity_curve([TWO]))
+    assert curve.notes[0] == "Left out: Run broken is not whole: run it again."
+    assert capacity_curve([failed]).refusals == ("Run broken is not whole: run it again.",)
+
+
+def test_a_closed_workload_has_no_capacity() -> None:
+    closed = trials("closed", 2, {20.0: 0.5}, scenario__traffic__arrivals="closed")
+
+    assert "its users wait for slow answers" in capacity_curve([closed]).refusals[0]
+
+
+def test_stages_in_which_the_count_changed_are_no_trials() -> None:
+    curve = capacity_curve([changing(TWO, [2])])
+
+    assert [trial.rate_per_s for trial in only(curve).trials] == [20.0, 24.0]
+    assert any("changed, or is not known, in stage 3 of two" in note for note in curve.notes)
+    nothing = capacity_curve([changing(TWO, [0, 1, 2])])
+    assert "pin it with min_webservers = max_webservers" in nothing.refusals[0]
+
+
+def test_without_any_run_there_is_nothing() -> None:
+    assert capacity_curve([]).refusals == ("There is no run: give the directory of one.",)
+
+
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [
+        pytest.param(
+            {10.0: 0.01}, "Hold 2 webservers at 15 calls/s for 5 minutes.", id="nothing broke"
+        ),
+        pytest.param(
+            {10.0: 0.5}, "Hold 2 webservers at 6.7 calls/s for 5 minutes.", id="nothing held"
+        ),
+        pytest.param(
+            {10.0: 0.001, 40.0: 0.9}, "Hold 2 webservers at 20 calls/s for 5 minutes.", id="halve"
+        ),
+        pytest.param(
+            {10.0: 0.001, 17.0: None, 40.0: 0.9},
+            "Hold 2 webservers at 17 calls/s for 5 minutes once more.",
+            id="undecided: again",
+        ),
+        pytest.param(
+            {10.0: 0.001, 20.0: 0.9, 30.0: 0.001, 40.0: 0.9},
+            "Hold 2 webservers at 14.1 calls/s for 5 minutes.",
+            id="a pass above a fail was luck",
+        ),
+    ],
+)
+def test_the_next_trial_is_the_search_decision(
+    shares: dict[float, float | None], sentence: str
+) -> None:
+    found = only(capacity_curve([trials("two", 2, shares)]))
+
+    assert found.next_trial is not None
+    assert found.next_trial.sentence == sentence
+
+
+def test_a_short_trial_does_not_show_that_a_rate_lasts() -> None:
+    short = trials("short", 2, {24.0: 0.01}, duration_s=60.0)
+    long = trials("long", 2, {20.0: 0.001, 40.0: 0.9})
+
+    found = only(capacity_curve([short, long]))
+
+    assert found.highest_pass_per_s == 20.0
+    assert found.next_trial is not None
+    assert found.next_trial.sentence.startswith("Hold 2 webservers at 24 calls/s for 5 minutes")
+
+
+def test_nothing_is_asked_for_once_the_capacity_is_known() -> None:
+    found = only(capacity_curve([trials("fine", 2, {20.0: 0.03, 20.8: 0.08})]))
+
+    assert found.next_trial is None
+    assert found.throughput_per_s == pytest.approx(20.0 * 0.97)
+
+
+def test_a_count_without_a_bracket_is_told_but_refused() -> None:
+    curve = capacity_curve([ONE, trials("held", 2, {20.0: 0.01})])
+
+    assert curve.exit_code == 0
+    assert curve.counts[1].capacity_per_s.value is None
+    assert curve.counts[0].gain_per_webserver_per_s is None
+    assert any("With 2 webservers: The SLO still held at 20" in note for note in curve.notes)
+    alone = capacity_curve([trials("held", 2, {20.0: 0.01})])
+    assert alone.exit_code == 5
+    assert alone.sentence == (
+        "No capacity: with 2 webservers, the SLO still held at 20 calls/s, the highest rate; add a "
+        "stage at about 30 calls/s."
+    )
+
+
+def about(value: float, half_width: float) -> Estimate:
+    return Estimate(value, value - half_width, value + half_width, 100)
+
+
+def test_the_gain_is_less_sure_than_either_capacity() -> None:
+    """By hand: (30 - 20) / 1, +- sqrt(3^2 + 4^2) = 5."""
+    found = gain(2, about(20, 3), 3, about(30, 4))
+
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((10.0, 5.0, 15.0))
+
+
+def test_the_gain_over_several_webservers_is_that_of_one() -> None:
+    found = gain(1, about(10, 1), 4, Estimate(40.0, 38.0, None, 100))
+
+    assert found is not None
+    assert found.value == pytest.approx(10.0)
+    assert found.low == pytest.approx((30 - 5**0.5) / 3)
+    assert found.high is None
+    assert gain(1, about(10, 1), 2, Estimate(None)) is None
+
+
+@settings(max_examples=30)
+@given(contention=st.floats(-0.1, 0.6), scale=st.floats(0.5, 500.0))
+def test_amdahl_finds_the_contention_of_an_exact_curve(contention: float, scale: float) -> None:
+    exact = {n: scale * n / (1 + contention * (n - 1)) for n in (2, 3, 4, 5)}
+
+    fit = fit_amdahl({n: about(value, 0.02 * value) for n, value in exact.items()})
+
+    assert fit is not None
+    assert fit.contention.value == pytest.approx(contention, abs=2e-3)
+    assert fit.contention.low is not None
+    assert fit.contention.high is not None
+    assert fit.contention.low < contention < fit.contention.high
+    drawn = amdahl_capacity(fit, exact[2], np.array([5.0]), contention)
+    assert drawn[0] == pytest.approx(exact[5])
+
+
+def test_amdahl_needs_three_counts_with_two_ends() -> None:
+    sure = {2: about(20, 1), 3: about(29, 1)}
+
+    assert fit_amdahl(sure) is None
+    assert fit_amdahl(sure | {4: Estimate(40.0, 38.0, None, 100)}) is None
+    assert fit_amdahl(sure | {4: about(38, 1)}) is not None
+
+
+@pytest.mark.parametrize(
+    ("capacities", "says"),
+    [
+        ((10.0, 20.0, 30.0), "as much as the first"),
+        ((10.0, 16.0, 19.0), "does not get faster by more webservers"),
+        ((10.0, 24.0, 40.0), "grows faster than the webservers"),
+    ],
+)
+def test_how_it_grows_is_said_in_words(capacities: tuple[float, ...], says: str) -> None:
+    fit = fit_amdahl({n: about(value, 0.3) for n, value in enumerate(capacities, start=1)})
+
+    assert fit is not None
+    assert says in fit.explanation

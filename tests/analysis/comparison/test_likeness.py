@@ -1,0 +1,179 @@
+"""Which runs may be compared, and what is told of those that may not."""
+
+from typing import Any
+
+import pytest
+from compared_runs import imagined_manifest, imagined_run
+
+from analysis.comparison.likeness import allowed, forbidding, objection, unlike_within
+from analysis.comparison.results import Difference
+from analysis.results import GeneratorHealth
+
+BUSY = GeneratorHealth(
+    ok=False,
+    arrivals=100,
+    rows=100,
+    unsent=9,
+    lag_p99_s=0.3,
+    longest_stall_s=None,
+    cpu_fraction_max=None,
+    workers=(),
+    reasons=("In stage 1: 9 arrivals were not sent.",),
+)
+
+
+def differing(**changes: Any) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
+    """What forbids comparing, and what may differ, between the original and a changed copy."""
+    original, changed = imagined_run("a"), imagined_run("b", manifest=imagined_manifest(**changes))
+    sides = {"baseline": [original], "contender": [changed]}
+    return forbidding(sides), allowed(sides)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"environment__kind": "aws"}, "environment kind"),
+        (
+            {"environment__arn": "arn:aws:airflow:eu-west-1:123456789012:environment/x"},
+            "region",
+        ),
+        ({"environment__before__MinWebservers": 3}, "min webservers"),
+        ({"environment__before__MaxWebservers": 5}, "max webservers"),
+        ({"environment__facts__webserver_cpu": 1.0}, "CPUs per webserver"),
+        ({"environment__facts__cpu_limited": False}, "CPU of webservers limited"),
+        ({"scenario__question__ask": "capacity"}, "question"),
+        ({"scenario__slo": ["p95(latency) < 1s"]}, "SLO"),
+        ({"scenario__traffic__arrivals": "constant"}, "arrivals"),
+        ({"scenario__traffic__transport": "web_token"}, "transport"),
+        ({"scenario__traffic__retries": "standard"}, "retries"),
+        ({"scenario__traffic__mix__health__weight": 3.0}, "mix: health"),
+        ({"scenario__traffic__mix__list_dags__parameters": {"limit": 50}}, "mix: list_dags"),
+        ({"scenario__traffic__mix__list_pools": {"weight": 0.1}}, "mix: list_pools"),
+        ({"generator": {"workers": 4, "remote": False}}, "load processes"),
+        ({"host": {"cpus": 8}}, "host CPUs"),
+    ],
+)
+def test_differences_that_forbid_comparing(changes: dict[str, Any], what: str) -> None:
+    forbidden, _ = differing(**changes)
+
+    assert what in [difference.what for difference in forbidden]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"versions__airflow": "3.3.1"}, "Airflow"),
+        ({"scenario__traffic__seed": 99}, "seed"),
+        ({"versions__python": "3.13.0"}, "python version"),
+        ({"environment__name": "green"}, "environment name"),
+        ({"scenario__environment__demand_s": {"health": 0.02}}, "environment.demand_s"),
+    ],
+)
+def test_differences_that_are_only_named(changes: dict[str, Any], what: str) -> None:
+    forbidden, named = differing(**changes)
+    changed = imagined_run("b", manifest=imagined_manifest(**changes), airflow="3.3.1")
+    if what == "Airflow":
+        sides = {"baseline": [imagined_run("a")], "contender": [changed]}
+        forbidden, named = forbidding(sides), allowed(sides)
+
+    assert forbidden == ()
+    assert what in [difference.what for difference in named]
+
+
+def test_other_stages_are_named_with_both_values() -> None:
+    manifest = imagined_manifest()
+    manifest["scenario"]["stages"][1]["rate_per_s"] = 9.0
+    sides = {
+        "baseline": [imagined_run("a")],
+        "contender": [imagined_run("b", manifest=manifest)],
+    }
+
+    (difference,) = forbidding(sides)
+
+    assert difference.what == "stage 2"
+    assert [who for _, who in difference.values] == ["baseline", "contender"]
+    assert "rate_per_s=8" in difference.values[0][0]
+    assert "rate_per_s=9" in difference.values[1][0]
+
+
+def test_a_stage_may_be_renamed() -> None:
+    manifest = imagined_manifest()
+    manifest["scenario"]["stages"][1]["name"] = "busy"
+    sides = {"baseline": [imagined_run("a")], "contender": [imagined_run("b", manifest=manifest)]}
+
+    assert forbidding(sides) == ()
+
+
+@pytest.mark.parametrize(
+    ("transport", "forbids"), [("boto3", True), ("lean", False), ("web_token", False)]
+)
+def test_botocore_matters_only_when_it_sends(transport: str, forbids: bool) -> None:
+    sides = {
+        side: [
+            imagined_run(
+                side,
+                manifest=imagined_manifest(
+                    scenario__traffic__transport=transport, versions__botocore=version
+                ),
+            )
+        ]
+        for side, version in (("baseline", "1.40.0"), ("contender", "1.44.5"))
+    }
+
+    assert bool(forbidding(sides)) == forbids
+    assert bool(allowed(sides)) != forbids
+
+
+def test_a_setting_forbids_only_where_both_recorded_it() -> None:
+    """An older headroom wrote no such key; a throttle of none and one of 10/s do differ."""
+
+    def sides(*throttles: dict[str, Any]) -> dict[str, Any]:
+        runs = [
+            imagined_run(
+                f"run {index}",
+                manifest=imagined_manifest(scenario__environment__gateway__throttle=throttle),
+            )
+            for index, throttle in enumerate(throttles)
+        ]
+        return {"baseline": runs[:1], "contender": runs[1:]}
+
+    older = sides({"rate_per_s": None}, {"rate_per_s": None, "retry_after_ms": 5})
+    other = sides({"rate_per_s": None}, {"rate_per_s": 10.0})
+
+    assert forbidding(older) == ()
+    assert [each.what for each in allowed(older)] == ["environment.gateway.throttle.retry_after_ms"]
+    assert forbidding(other) == (
+        Difference(
+            "environment.gateway.throttle.rate_per_s", (("none", "baseline"), ("10", "contender"))
+        ),
+    )
+
+
+def test_one_side_has_one_airflow() -> None:
+    runs = [imagined_run("a"), imagined_run("b", airflow="3.3.1")]
+
+    (difference,) = unlike_within("baseline", runs)
+
+    assert difference == Difference("Airflow within the baseline", (("3.2.1", "a"), ("3.3.1", "b")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"status": "aborted"}, "Run x is aborted: only finished runs"),
+        ({"status": "interrupted"}, "Run x is interrupted"),
+        ({"status": "running"}, "Run x was cut off"),
+        (
+            {"complete": False, "warnings": ("Its last rows are lost.",)},
+            "Run x has an incomplete record: its last rows are lost.",
+        ),
+        ({"generator": BUSY}, "In run x the load generator was past its limits: in stage 1: 9"),
+        ({"environment": {"changed": ["MaxWebservers"]}}, "MaxWebservers changed while it ran"),
+    ],
+)
+def test_invalid_runs_are_refused_by_name(changes: dict[str, Any], told: str) -> None:
+    assert told in objection(imagined_run("x", **changes).analysis)
+
+
+def test_a_sound_run_may_be_compared() -> None:
+    assert objection(imagined_run("x").analysis) == ""

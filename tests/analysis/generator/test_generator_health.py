@@ -1,0 +1,352 @@
+"""The limits of the load generator, and what is said of a run whose generator was past one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from calls_by_hand import calls_by_hand, setting_of
+from synthetic_records import write_synthetic_run
+
+from analysis.calls import Calls, good_calls
+from analysis.generator.health import (
+    NOT_COUNTED,
+    generator_health,
+    rows_miscounted,
+    worker_warnings,
+)
+from analysis.generator.limits import GeneratorFigures, generator_reason
+from analysis.generator.load import GeneratorUse, LoadReport, load_reports, use_within
+from analysis.judge import Window, judge
+from analysis.records import schema
+from analysis.records.reader import read_run
+from analysis.report import sending
+from analysis.report.terminal import render_summary
+from analysis.results import RunAnalysis
+from analysis.run_analysis import analyse_run
+from analysis.slo import parse_slo
+
+HELD = calls_by_hand(outcomes=["ok"] * 1000, starts_s=np.linspace(0, 99, 1000).tolist())
+SLOW = calls_by_hand(outcomes=["ok"] * 1000, service_times_s=1.25)
+
+
+def load(at_s: float, **figures: object) -> dict[str, Any]:
+    return {"kind": "generator_load", "time_s": at_s, "in_flight": 1} | figures
+
+
+def reason(
+    calls: Calls, *, lost: int = 0, lost_with_users: tuple[int, ...] = (), **use: float
+) -> str:
+    slos = [parse_slo("p95(latency) < 1s"), parse_slo("rate(unsent) < 5%")]
+    window = Window(calls, good_calls(calls, slos), ())
+    unsent = int((~calls.sent).sum())
+    figures = GeneratorFigures(
+        arrivals=len(calls),
+        unsent=unsent,
+        lost=lost,
+        lag_p99_s=0.001,
+        use=GeneratorUse(**use),
+        lost_with_users=lost_with_users,
+    )
+    return generator_reason(figures, window, slos, [judge(slo, window) for slo in slos])
+
+
+def test_reports_are_weighed_by_the_time_they_share_with_a_stage() -> None:
+    """Reports at 5, 10, 15 s of a stage from 7.5 to 15 s: the second counts half."""
+    events = [
+        load(5.0, cpu_fraction=0.9, stalled_s=1.0, longest_stall_s=0.9),
+        load(10.0, cpu_fraction=0.6, stalled_s=0.2, longest_stall_s=0.1),
+        load(15.0, cpu_fraction=0.3, stalled_s=0.0, longest_stall_s=0.0),
+    ]
+    use = use_within(load_reports(events), 7.5, 15.0)
+    assert use.cpu_fraction == pytest.approx((2.5 * 0.6 + 5 * 0.3) / 7.5)
+    assert use.stalled_fraction == pytest.approx(0.1 / 7.5)
+    assert use.longest_stall_s == 0.1
+
+
+def test_of_several_processes_the_worst_counts() -> None:
+    events = [
+        load(5.0, worker=1, cpu_fraction=0.2, stalled_s=0.5, longest_stall_s=0.4),
+        load(5.1, worker=2, cpu_fraction=0.7, stalled_s=0.0, longest_stall_s=0.0),
+    ]
+    use = use_within(load_reports(events), 0.0, 5.0)
+    assert use.cpu_fraction == pytest.approx(0.7)
+    assert use.stalled_fraction == pytest.approx(0.1)
+
+
+def test_reports_of_version_1_have_neither_a_worker_nor_stalls() -> None:
+    (report,) = load_reports([load(5.0, cpu_fraction=0.2)])
+    assert report == LoadReport(0, 0.0, 5.0, 0.2, None, None)
+    assert use_within([report], 0.0, 5.0) == GeneratorUse(cpu_fraction=0.2)
+    assert use_within([report], 5.0, 9.0) == GeneratorUse()
+
+
+@pytest.mark.parametrize(
+    ("calls", "figures", "says"),
+    [
+        pytest.param(HELD, {}, "", id="nothing is known against it"),
+        pytest.param(HELD, {"cpu_fraction": 0.8}, "", id="CPU at its limit"),
+        pytest.param(HELD, {"cpu_fraction": 0.81}, "81 % of one core", id="CPU past it"),
+        pytest.param(HELD, {"stalled_fraction": 0.01}, "", id="stalls at their limit"),
+        pytest.param(
+            HELD,
+            {"stalled_fraction": 0.03, "longest_stall_s": 0.15},
+            "stood still for 3 % of the time, 150 ms at the longest, more than 1 %, which bends "
+            "every percentile above p97",
+            id="stalls past it",
+        ),
+        pytest.param(
+            HELD,
+            {"stalled_fraction": 0.03, "longest_stall_s": 0.1},
+            "",
+            id="many stalls, none longer than a lag may be",
+        ),
+        pytest.param(HELD, {"lost": 1}, "", id="one of a thousand lost"),
+        pytest.param(HELD, {"lost": 2}, "2 of 1000 arrivals (0.2 %) were lost", id="two lost"),
+        pytest.param(
+            HELD,
+            {"cpu_fraction": 0.97, "stalled_fraction": 0.5, "longest_stall_s": 2.0},
+            "97 % of one core",
+            id="a busy process stalls: the cause is told",
+        ),
+        pytest.param(
+            SLOW, {"cpu_fraction": 0.81}, "81 %", id="CPU is no excuse, but no proof either"
+        ),
+        pytest.param(
+            SLOW,
+            {"stalled_fraction": 0.03, "longest_stall_s": 0.11},
+            "",
+            id="1.25 s less twice 110 ms is still broken",
+        ),
+        pytest.param(
+            SLOW,
+            {"stalled_fraction": 0.03, "longest_stall_s": 0.2},
+            "stood still",
+            id="1.25 s less twice 200 ms is not",
+        ),
+        pytest.param(
+            SLOW, {"stalled_fraction": 0.03}, "stood still", id="nobody knows how long they were"
+        ),
+        pytest.param(
+            SLOW,
+            {"stalled_fraction": 0.1, "longest_stall_s": 0.11},
+            "stood still",
+            id="a call lives through many stalls",
+        ),
+        pytest.param(SLOW, {"lost": 2}, "were lost", id="lost calls may be the slow ones"),
+        pytest.param(
+            HELD,
+            {"lost_with_users": (1,)},
+            "Load process 1 was lost with all its users and calls in flight",
+            id="users are lost",
+        ),
+        pytest.param(
+            SLOW,
+            {"lost_with_users": (1, 3), "cpu_fraction": 0.9},
+            "Load processes 1, 3 were lost with all their users",
+            id="users are lost, whatever else there is",
+        ),
+    ],
+)
+def test_limits_of_a_stage(calls: Calls, figures: dict[str, Any], says: str) -> None:
+    found = reason(calls, **figures)
+    assert says in found
+    assert bool(found) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("figures", "advice"),
+    [
+        ({"cpu_fraction": 0.9}, "--processes N"),
+        ({"stalled_fraction": 0.1, "longest_stall_s": 0.2}, "--processes N"),
+        ({"lost": 100}, "repeat the run"),
+        ({"lost_with_users": (0,)}, "repeat the run"),
+    ],
+)
+def test_every_reason_says_what_to_change(figures: dict[str, Any], advice: str) -> None:
+    assert advice in reason(HELD, **figures)
+    assert reason(HELD, **figures).endswith(".")
+
+
+def table(workers: list[int], error_codes: list[str | None] | None = None) -> pa.Table:
+    rows = [
+        dict.fromkeys(schema.REQUESTS_SCHEMA.names)
+        | {
+            "arrival": index,
+            "stage": 0,
+            "operation": "health",
+            "intended_start_s": float(index),
+            "outcome": "unsent" if code else "ok",
+            "error_code": code,
+            "attempts": 1,
+            "worker": worker,
+        }
+        for index, (worker, code) in enumerate(
+            zip(workers, error_codes or [None] * len(workers), strict=True)
+        )
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.REQUESTS_SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "complete", "counted", "says"),
+    [
+        (4, True, 4, ""),
+        (5, True, 5, "1 of 5 arrivals have no row"),
+        (3, True, 3, "1 rows more than the 3 arrivals"),
+        (3, False, 4, ""),  # cut off after the last count: more came
+        (5, False, 5, "1 of 5 arrivals have no row"),
+    ],
+)
+def test_every_arrival_must_have_its_row(
+    arrivals: int, complete: bool, counted: int, says: str
+) -> None:
+    events = [{"kind": "rows_checked", "time_s": 9.0, "arrivals": arrivals, "rows": 4}]
+    health = generator_health(table([0] * 4), events, (), (), complete=complete, version=2)
+    assert (health.arrivals, health.rows, health.ok) == (counted, 4, not says)
+    found = rows_miscounted(health, "finished")
+    assert says in found
+    assert bool(found) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("version", "rows", "ok"),
+    [
+        (1, 4, True),  # had no such event
+        (2, 4, False),
+        (2, 0, True),  # nothing was ever sent
+    ],
+)
+def test_a_run_that_did_not_count_its_arrivals_is_not_fine(
+    version: int, rows: int, ok: bool
+) -> None:
+    health = generator_health(table([0] * rows), (), (), (), complete=False, version=version)
+    assert (health.ok, health.counted) == (ok, ok)
+    assert health.reasons == (() if ok else (NOT_COUNTED,))
+    assert sending.generator(health).startswith("fine" if ok else "not known to be fine (")
+    assert rows_miscounted(health, "running") == ""  # it broke down: that says it already
+    assert rows_miscounted(health, "finished") == ("" if ok else NOT_COUNTED)
+
+
+@pytest.mark.parametrize("question", ["check", "capacity"])
+def test_a_run_whose_master_was_killed_is_not_reported_as_fine(
+    tmp_path: Path, question: str
+) -> None:
+    analysis = analysed(
+        tmp_path / "run", question=question, counted=False, streams=True, status="running"
+    )
+    assert analysis.verdict.exit_code == 5
+    told = " ".join(render_summary(analysis, colour=False, width=100).split())
+    assert "Load generator: fine" not in told
+    assert NOT_COUNTED in told
+    if question == "capacity":  # what came to its end before is shown
+        assert analysis.capacity is not None
+        assert analysis.capacity.highest_stage is not None
+
+
+def test_what_is_known_of_each_process() -> None:
+    events = [
+        {"kind": "worker_joined", "time_s": 0.0, "worker": 3, "cpus": 2},
+        clock(1, 0.004, 0.001),
+        clock(1, -0.006, 0.002),
+        {"kind": "worker_lost", "time_s": 9.0, "worker": 2, "reason": "it is gone"},
+    ]
+    requests = table([1, 1, 2], [None, None, schema.WORKER_LOST])
+    health = generator_health(requests, events, (), (), complete=True, version=1)
+    assert [(w.worker, w.rows, w.lost) for w in health.workers] == [
+        (1, 2, ""),
+        (2, 1, "it is gone"),
+        (3, 0, ""),
+    ]
+    assert (health.workers[0].clock_offset_s, health.workers[0].clock_uncertainty_s) == (
+        -0.006,
+        0.002,
+    )
+    assert health.unsent == 1
+    assert worker_warnings(events) == ["Load process 2 was lost: it is gone."]
+
+
+def clock(worker: int, offset_s: float, uncertainty_s: float) -> dict[str, Any]:
+    keys = {"worker": worker, "offset_s": offset_s, "uncertainty_s": uncertainty_s}
+    return {"kind": "clock_offset", "time_s": 0.0, **keys}
+
+
+@pytest.mark.parametrize(
+    ("measured", "warned"),
+    [
+        ([(5.0, 0.001), (5.0, 0.001)], False),  # far off, but known
+        ([(5.0, 0.001), (5.04, 0.001)], False),
+        ([(5.0, 0.001), (5.06, 0.001)], True),
+        ([(5.0, 0.02), (5.04, 0.02)], True),  # may have moved by more
+    ],
+)
+def test_a_clock_that_moved_is_warned_of(measured: list[tuple[float, float]], warned: bool) -> None:
+    found = worker_warnings([clock(1, *each) for each in measured])
+    assert bool(found) is warned
+    assert all("clock of load process 1" in text for text in found)
+
+
+def analysed(directory: Path, **changes: Any) -> RunAnalysis:
+    write_synthetic_run(directory, **changes)
+    return analyse_run(read_run(directory))
+
+
+CALM: dict[str, Any] = {"rates_per_s": (4.0, 8.0), "stage_s": 40.0}
+OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
+SPOILT = {
+    "busy": ({"generator_cpu": 0.93}, "93 % of one core"),
+    "stalled": ({"generator_stalled": 0.05}, "stood still for 5 %"),
+    "late": ({"lag_s": 0.2}, "sent up to 200 ms late"),
+    "a process lost": ({"workers": 2, "last_worker_lost_at_s": 15.0}, "lost with their load"),
+    "rows missing": ({"missing_rows": 3}, "3 of"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_check_with_a_spoilt_generator_is_invalid(tmp_path: Path, name: str) -> None:
+    changes, says = SPOILT[name]
+    analysis = analysed(tmp_path / "run", **CALM, question="check", **changes)
+    assert (analysis.verdict.exit_code, analysis.verdict.passed) == (5, None)
+    assert says in analysis.verdict.sentence
+    assert not analysis.generator.ok
+    assert any(says in text for text in analysis.generator.reasons)
+
+
+@pytest.mark.parametrize("name", ["busy", "a process lost", "rows missing"])
+def test_a_spoilt_generator_is_never_the_environments_ceiling(tmp_path: Path, name: str) -> None:
+    changes, says = SPOILT[name]
+    analysis = analysed(tmp_path / "run", **OVERLOAD, **changes)
+    assert analysis.capacity is not None
+    assert analysis.capacity.bottleneck == "generator"
+    assert analysis.verdict.exit_code == 5
+    assert says in analysis.verdict.sentence
+
+
+def test_a_check_that_a_spoilt_generator_seems_to_break_is_not_broken(tmp_path: Path) -> None:
+    analysis = analysed(tmp_path / "run", **OVERLOAD, question="check", generator_cpu=0.93)
+    assert [stage.met_slo for stage in analysis.stages] == [True, False]
+    assert (analysis.verdict.exit_code, analysis.verdict.passed) == (5, None)
+
+
+def test_missing_rows_spoil_even_what_was_broken(tmp_path: Path) -> None:
+    analysis = analysed(tmp_path / "run", **OVERLOAD, question="check", missing_rows=1)
+    assert analysis.verdict.exit_code == 5
+    assert analysis.verdict.sentence.startswith("Inconclusive: 1 of")
+
+
+def test_a_healthy_run_says_so_with_figures(tmp_path: Path) -> None:
+    health = analysed(tmp_path / "run", **CALM, question="check", workers=3).generator
+    assert health.ok
+    assert health.arrivals == health.rows > 0
+    assert (health.unsent, health.longest_stall_s, health.cpu_fraction_max) == (0, 0.0, 0.2)
+    assert health.lag_p99_s == pytest.approx(0.001, abs=1e-6)
+    assert [worker.worker for worker in health.workers] == [0, 1, 2]
+    assert sum(worker.rows for worker in health.workers) == health.rows
+
+
+def test_the_figures_of_a_stage_leave_its_warm_up_out() -> None:
+    setting = setting_of({"warmup_s": 10.0})
+    assert setting.stages[0].warmup_s == 10.0
+    reports = load_reports([load(5.0, cpu_fraction=1.0), load(10.0, cpu_fraction=1.0)])
+    assert use_within(reports, 10.0, 100.0).cpu_fraction is None

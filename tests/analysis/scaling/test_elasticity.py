@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.results import DemandResult, Estimate, PeriodPoint
+from analysis.scaling.elasticity import elasticity, elasticity_metrics
+
+counts = st.integers(1, 5)
+
+
+def demand(rate_per_webserver_per_s: float | None) -> DemandResult:
+    nothing = Estimate(None)
+    rate = Estimate(rate_per_webserver_per_s)
+    return DemandResult(nothing, {}, "", None, nothing, rate, 20)
+
+
+def points(
+    webservers: list[int | None], offered_per_s: list[float], missing: tuple[int, ...] = ()
+) -> list[PeriodPoint]:
+    return [
+        PeriodPoint(
+            start_s=1000.0 + 60 * index,
+            period_s=60.0,
+            webservers=count,
+            cpu_percent=None,
+            cpu_max_percent=None,
+            memory_percent=None,
+            connections=None,
+            offered_per_s=offered,
+            achieved_per_s=offered,
+            goodput_per_s=offered,
+            errors_per_s=0.0,
+        )
+        for index, (count, offered) in enumerate(zip(webservers, offered_per_s, strict=True))
+        if index not in missing
+    ]
+
+
+def test_two_step_functions_by_hand() -> None:
+    """Ten steps of 60 s, worked out on paper after N. Herbst et al., arXiv:1604.03470.
+
+    Lacking: steps 3 and 4, 2 of 4 each -> 2 * 0.5 / 10. Too many: 1 of 3, 1 of 3, 2 of 2, 1 of 2
+    -> 2.1667 / 10. Of nine moves three are alike; both change four times.
+    """
+    needed = np.array([2, 2, 4, 4, 4, 3, 3, 2, 2, 2], dtype=float)
+    had = np.array([2, 2, 2, 2, 4, 4, 4, 4, 3, 2], dtype=float)
+    found = elasticity_metrics(needed, had, 60.0)
+    assert found.under_provisioned == pytest.approx(0.10)
+    assert found.over_provisioned == pytest.approx(0.21667, abs=1e-5)
+    assert found.under_time == pytest.approx(0.2)
+    assert found.over_time == pytest.approx(0.4)
+    assert found.instability == pytest.approx(0.66667, abs=1e-5)
+    assert found.jitter_per_h == pytest.approx(0.0)
+    assert found.duration_s == 600.0
+
+
+@given(st.lists(st.tuples(counts, counts), min_size=2, max_size=60))
+def test_laws_of_the_metrics(pairs: list[tuple[int, int]]) -> None:
+    needed, had = np.array(pairs, dtype=float).T
+    found = elasticity_metrics(needed, had, 5.0)
+    swapped = elasticity_metrics(had, needed, 5.0)
+    assert found.under_time is not None
+    assert found.over_time is not None
+    assert found.under_provisioned is not None
+    assert 0 <= found.under_provisioned <= found.under_time <= 1
+    assert found.under_time + found.over_time <= 1 + 1e-12
+    assert found.under_time == swapped.over_time
+    assert found.instability == swapped.instability
+    assert found.jitter_per_h == pytest.approx(-(swapped.jitter_per_h or 0.0))
+
+
+@given(st.lists(counts, min_size=2, max_size=60))
+def test_who_always_has_what_is_needed_is_perfect(wanted: list[int]) -> None:
+    needed = np.array(wanted, dtype=float)
+    found = elasticity_metrics(needed, needed, 5.0)
+    assert found.under_provisioned == found.over_provisioned == 0
+    assert found.under_time == found.over_time == found.instability == found.jitter_per_h == 0
+
+
+def test_the_need_is_the_load_over_what_one_webserver_takes() -> None:
+    # 10 per webserver: needed are 2 (at least), 3 (30 exactly), 4, 6 (more than the most)
+    found = elasticity(
+        points([2, 2, 4, 5], [5.0, 30.0, 31.0, 60.0]),
+        demand(10.0),
+        min_webservers=2,
+        max_webservers=5,
+    )
+    assert found is not None
+    assert found.under_time == pytest.approx(2 / 4)
+    assert found.under_provisioned == pytest.approx((1 / 3 + 1 / 6) / 4)
+    assert found.over_time == 0
+    assert found.refusal == ""
+    assert "10 calls/s" in found.needed_by
+    assert "25 % of the time that is more than the 5 allowed" in found.needed_by
+
+
+def test_time_without_load_or_without_a_count_says_nothing() -> None:
+    found = elasticity(
+        points([5, 2, None, 2], [0.0, 5.0, 50.0, 5.0]),
+        demand(10.0),
+        min_webservers=1,
+        max_webservers=5,
+    )
+    assert found is not None
+    assert found.duration_s == 120.0
+    assert found.over_time == 1.0
+
+
+def test_no_move_leads_across_a_gap() -> None:
+    # The count seems to go from 2 to 3 across the missing period, but nobody saw when.
+    found = elasticity(
+        points([2, 2, 2, 3, 3], [15.0, 15.0, 15.0, 15.0, 15.0], missing=(2,)),
+        demand(10.0),
+        min_webservers=1,
+        max_webservers=None,
+    )
+    assert found is not None
+    assert (found.instability, found.jitter_per_h) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("known", [None, demand(None), demand(0.0)])
+def test_without_a_demand_the_need_is_not_known(known: DemandResult | None) -> None:
+    found = elasticity(points([2, 2], [5.0, 5.0]), known, min_webservers=1, max_webservers=5)
+    assert found is not None
+    assert found.under_provisioned is None
+    assert "service demand" in found.refusal
+
+
+def test_no_metrics_no_elasticity() -> None:
+    assert elasticity([], demand(10.0), min_webservers=1, max_webservers=5) is None
+    idle = points([2, None], [0.0, 5.0])
+    assert elasticity(idle, demand(10.0), min_webservers=1, max_webservers=5) is None

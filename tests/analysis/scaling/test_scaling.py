@@ -1,0 +1,262 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
+
+from analysis.calls import Calls
+from analysis.results import ScalingEvent
+from analysis.scaling.events import scaling_events
+from analysis.stages import stage_times
+
+TWO_STAGES = [began(0, 0.0), ended(0, 20.0), began(1, 20.0), ended(1, 80.0)]
+
+
+def events_of(
+    webservers: list[int | None],
+    cpu_percent: list[float | None] | float = 50.0,
+    *extra: dict[str, Any],
+    connections: float | None = None,
+    calls: Calls | None = None,
+    slo: tuple[str, ...] = (),
+    least_percent: list[float | None] | None = None,
+    **second_stage: Any,
+) -> list[ScalingEvent]:
+    setting = setting_of(
+        {"duration_s": 20.0}, {"duration_s": 60.0, "rate_per_s": 5.0} | second_stage, slo=slo
+    )
+    calls = calls or calls_by_hand(outcomes=[])
+    events = sorted([*TWO_STAGES, *extra], key=lambda event: event["time_s"])
+    periods = periods_by_hand(
+        webservers=webservers, cpu_percent=cpu_percent, connections=connections
+    )
+    if least_percent is not None:
+        pairs = zip(periods, least_percent, strict=True)
+        periods = tuple(replace(period, cpu_min_percent=least) for period, least in pairs)
+    return list(
+        scaling_events(setting, stage_times(setting, events, calls), events, periods, calls)
+    )
+
+
+def decision(at_s: float, from_count: int, to_count: int) -> dict[str, Any]:
+    return {
+        "kind": "scaling_decision",
+        "time_s": at_s,
+        "from_count": from_count,
+        "to_count": to_count,
+        "reason": "CPU",
+    }
+
+
+def ready(at_s: float) -> dict[str, Any]:
+    return {"kind": "webserver_ready", "time_s": at_s, "webserver": "w"}
+
+
+def test_a_scale_out_is_told_step_by_step() -> None:
+    cpu: list[float | None] = [50.0] * 4 + [60.0, 80.0, 90.0, 90.0, 60.0, 60.0, 60.0]
+    (event,) = events_of([2] * 8 + [3] * 3, cpu, ready(-3.0), decision(35.5, 2, 3), ready(39.0))
+    assert (event.from_count, event.to_count) == (2, 3)
+    assert event.load_step_s == 20.0
+    assert event.breach_s == 30.0  # the end of the first period past 70 %, 25 to 30
+    assert event.decision_s == 35.5
+    assert event.ready_s == 39.0
+    assert (event.count_changed_after_s, event.count_changed_s) == (40.0, 45.0)
+    assert event.takes_traffic_s == 39.0  # the environment tells
+    assert event.period_s == 5.0
+    assert event.reason == "CPU"
+
+
+def test_without_events_of_the_environment_the_metrics_tell_what_they_can() -> None:
+    cpu: list[float | None] = [50.0] * 4 + [80.0, 80.0, 60.0, 60.0]
+    (event,) = events_of([2] * 6 + [4] * 2, cpu)
+    assert (event.from_count, event.to_count) == (2, 4)
+    assert (event.breach_s, event.count_changed_s) == (25.0, 35.0)
+    assert event.count_changed_after_s == 30.0
+    assert event.decision_s is None
+    assert event.ready_s is None
+    assert event.takes_traffic_s is None  # Minimum was not recorded
+    assert event.reason == "CPU above 70 %"
+
+
+def test_a_period_without_a_count_widens_when_the_count_changed() -> None:
+    (event,) = events_of([2] * 5 + [None] + [3] * 2, 80.0)
+    assert (event.count_changed_after_s, event.count_changed_s) == (25.0, 35.0)
+
+
+@pytest.mark.parametrize(
+    ("least", "by_s"),
+    [
+        # counted from 30 to 35 on; busy from the start, so the end of that period is the bound
+        ([80.0] * 10, 35.0),
+        # for two periods the least busy webserver has less than half of the mean, 80 %
+        ([80.0] * 6 + [0.0, 39.0, 41.0, 80.0], 45.0),
+        # it never works
+        ([80.0] * 6 + [5.0] * 4, None),
+        # a webserver that idles before the count changes says nothing
+        ([5.0] * 6 + [80.0] * 4, 35.0),
+    ],
+)
+def test_when_a_new_webserver_took_traffic_by_the_least_busy_one(
+    least: list[float | None], by_s: float | None
+) -> None:
+    (event,) = events_of([2] * 6 + [3] * 4, 80.0, least_percent=least)
+    assert event.takes_traffic_s == by_s
+
+
+def test_a_webserver_that_is_gone_again_took_no_traffic_later() -> None:
+    least: list[float | None] = [80.0] * 6 + [1.0] * 2 + [80.0] * 4
+    out, _ = events_of([2] * 6 + [3] * 2 + [2] * 4, 80.0, least_percent=least)
+    assert out.takes_traffic_s is None
+
+
+def test_a_stage_with_no_more_load_is_no_load_step() -> None:
+    cpu: list[float | None] = [50.0] * 5 + [80.0] * 6
+    (event,) = events_of([2] * 8 + [3] * 3, cpu, rate_per_s=1.0)
+    assert (event.load_step_s, event.load_step_within_s) == (0.0, 0.0)
+
+
+def arrivals(*parts: tuple[float, float, float]) -> Calls:
+    """So many calls per second from one time to another."""
+    starts = [np.arange(from_s, to_s, 1 / rate) for rate, from_s, to_s in parts]
+    stages = np.concatenate([np.full(len(own), int(own[0] >= 20)) for own in starts])
+    times = np.concatenate(starts).tolist()
+    return calls_by_hand(outcomes=["ok"] * len(times), starts_s=times, stages=stages.tolist())
+
+
+@pytest.mark.parametrize(
+    ("parts", "step_s", "within_s"),
+    [
+        # the rate jumps within the trace at 35, the CPU follows at once
+        ([(10, 0, 20), (10, 20, 35), (40, 35, 80)], 35.0, 5.0),
+        # it jumped at 25 and the CPU passed its threshold only at 35
+        ([(10, 0, 20), (10, 20, 25), (40, 25, 80)], 25.0, 5.0),
+        # it never rose within the trace: the trace's own start is the step, known exactly
+        ([(10, 0, 20), (40, 20, 80)], 20.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("varies", ["trace_file", "ramp_to_rate_per_s"])
+def test_within_ramps_and_traces_the_offered_rate_tells_the_load_step(
+    parts: list[tuple[float, float, float]], step_s: float, within_s: float, varies: str
+) -> None:
+    second = {varies: {"trace_file": "burst.csv", "ramp_to_rate_per_s": 9.0}[varies]}
+    cpu: list[float | None] = [50.0] * 7 + [80.0] * 9
+    (event,) = events_of([2] * 10 + [3] * 6, cpu, calls=arrivals(*parts), **second)
+    assert (event.breach_s, event.load_step_s) == (40.0, step_s)
+    assert event.load_step_within_s == within_s
+
+
+def test_connections_too_can_be_past_their_threshold() -> None:
+    (event,) = events_of([2] * 6 + [3] * 2, connections=31.0)
+    assert event.breach_s == 5.0
+    assert event.reason == "connections per webserver above 15"
+
+
+@pytest.mark.parametrize(
+    "webservers",
+    [[2, 2, 2, 1, 2, 2], [2, 2, 2, 2, 2, 3], [None, None], [], [2]],
+    ids=["one late sample", "last period", "no counts", "no periods", "one period"],
+)
+def test_an_unconfirmed_count_is_no_change(webservers: list[int | None]) -> None:
+    assert events_of(webservers) == []
+
+
+def test_two_decisions_that_show_as_one_step_of_the_count_are_two_changes() -> None:
+    found = events_of(
+        [2] * 6 + [4] * 3,
+        50.0,
+        decision(21.0, 2, 3),
+        decision(26.0, 3, 4),
+        ready(28.0),
+        ready(29.0),
+    )
+    assert [(e.from_count, e.to_count, e.ready_s, e.count_changed_s) for e in found] == [
+        (2, 3, 28.0, 35.0),
+        (3, 4, 29.0, 35.0),
+    ]
+
+
+def test_scaling_in_has_no_breach() -> None:
+    (event,) = events_of([3] * 4 + [2] * 4, 80.0, decision(17.0, 3, 2))
+    assert (event.count_changed_s, event.breach_s, event.load_step_s) == (25.0, None, None)
+    assert event.count_changed_after_s == 20.0
+    assert event.slo_broke is None  # there is no SLO
+
+
+@pytest.mark.parametrize(
+    ("slow", "broke"),
+    [
+        ((32.0, 60.0), True),
+        ((0.0, 30.0), False),  # before it
+        ((32.0, 34.0), False),  # a single window
+        ((50.0, 80.0), False),  # after the next change, which is another story
+    ],
+)
+def test_whether_the_slo_broke_after_scaling_in(slow: tuple[float, float], broke: bool) -> None:
+    fall, _ = events_of(
+        [3] * 6 + [2] * 5 + [3] * 5,
+        80.0,
+        decision(30.0, 3, 2),
+        decision(50.0, 2, 3),
+        calls=slow_between(*slow),
+        slo=("p95(latency) < 1s",),
+    )
+    assert fall.slo_broke is broke
+
+
+def slow_between(from_s: float, to_s: float) -> Calls:
+    starts = [second / 5 for second in range(400)]
+    times = [2.0 if from_s <= start < to_s else 0.1 for start in starts]
+    return calls_by_hand(outcomes=["ok"] * 400, starts_s=starts, service_times_s=times)
+
+
+@pytest.mark.parametrize(
+    ("slow", "restored_s"),
+    [
+        ((22.0, 52.0), 60.0),  # windows 45-50 and 50-55 are bad, 55-60 and 60-65 good
+        ((22.0, 30.0), 50.0),  # good again before the webserver was ready at 40
+        ((0.0, 0.0), None),  # never broken
+        ((22.0, 80.0), None),  # never restored
+        ((50.0, 60.0), None),  # broken only after the change
+    ],
+)
+def test_when_the_slo_held_again(slow: tuple[float, float], restored_s: float | None) -> None:
+    (event,) = events_of(
+        [2] * 8 + [3] * 4,
+        80.0,
+        decision(35.0, 2, 3),
+        ready(45.0),
+        calls=slow_between(*slow),
+        slo=("p95(latency) < 1s", "rate(errors) < 1%"),
+    )
+    assert event.load_step_s == 0.0
+    assert event.slo_restored_s == restored_s
+    assert event.slo_broke is (slow[0] < 45.0 and slow[1] > 0.0)
+
+
+def test_a_lighter_stage_is_no_proof_that_the_slo_was_restored() -> None:
+    (event,) = events_of(
+        [2] * 3 + [3] * 9,
+        80.0,
+        decision(10.0, 2, 3),
+        ready(12.0),
+        calls=slow_between(2.0, 20.0),
+        slo=("p95(latency) < 1s",),
+        rate_per_s=0.5,
+    )
+    assert event.slo_broke is True
+    assert event.slo_restored_s is None
+
+
+def test_neither_is_a_recovery_phase() -> None:
+    slow = slow_between(2.0, 18.0)
+    stage = np.where(slow.intended_start_s < 18.0, 0, np.where(slow.intended_start_s < 20, -1, 1))
+    (event,) = events_of(
+        [2] * 3 + [3] * 9,
+        80.0,
+        decision(10.0, 2, 3),
+        ready(12.0),
+        calls=replace(slow, stage=stage.astype(np.int32)),
+        slo=("p95(latency) < 1s",),
+    )
+    assert event.slo_restored_s is None

@@ -1,0 +1,231 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sizing_by_hand import (
+    PRICES,
+    TRUE_RATE_OF_ONE_PER_S,
+    recorded,
+    recorded_runs,
+    with_capacity,
+)
+
+from analysis.comparison.likeness import IdentifiedRun
+from analysis.report.as_json import as_json
+from analysis.sizing.answer import answer_size
+from analysis.sizing.loads import load_between, load_of_rates
+from analysis.sizing.results import SizeOption, SizingAnswer
+
+
+def answer(
+    runs: list[IdentifiedRun], low_per_s: float, high_per_s: float | None = None, **more: object
+) -> SizingAnswer:
+    load = load_between(low_per_s, high_per_s or low_per_s)
+    return answer_size(runs, load, PRICES, **more)  # type: ignore[arg-type]
+
+
+def chosen(found: SizingAnswer) -> SizeOption:
+    assert found.recommended is not None
+    return found.options[found.recommended]
+
+
+def test_the_cheapest_setting_that_is_sure_enough() -> None:
+    # one vCPU serves 15.7 calls/s at 70 %: 40 need three
+    found = answer(recorded_runs(1), 40)
+    option = chosen(found)
+
+    assert found.classes[0].rate_of_one_per_s.value == pytest.approx(
+        TRUE_RATE_OF_ONE_PER_S, rel=0.05
+    )
+    assert (option.environment_class, option.min_webservers, option.max_webservers) == (
+        "mw1.small", 3, 3,
+    )  # fmt: skip
+    assert option.probability > 0.95
+    assert option.monthly == PRICES.month("mw1.small", 3)
+    assert found.exit_code == 0
+    assert "MinWebservers 3 and MaxWebservers 3" in found.sentence
+    assert "for 380 to 402 USD a month" in found.sentence
+
+
+def test_options_trade_price_against_slow_calls() -> None:
+    options = [
+        o for o in answer(recorded_runs(1), 70).options if o.environment_class == "mw1.small"
+    ]
+    late = [(o.burst.slow_calls.value or 0) + (o.burst.failed_calls.value or 0) for o in options]
+    months = [o.monthly.high for o in options if o.monthly]
+
+    assert [option.min_webservers for option in options] == [2, 3, 4, 5]
+    assert late == sorted(late, reverse=True)
+    assert months == sorted(months)
+    assert [option.meets for option in options] == [False, False, False, True]
+
+
+def test_a_load_beyond_a_class_goes_to_the_next() -> None:
+    found = answer(recorded_runs(1), 100)
+
+    assert [size.suffices for size in found.classes[:2]] == [False, True]
+    assert chosen(found).environment_class == "mw1.large"
+    assert any("mw1.medium" in text for text in found.assumptions)
+
+
+def test_a_load_beyond_every_class_has_no_size() -> None:
+    found = answer(recorded_runs(1), 5000)
+
+    assert (found.exit_code, found.recommended) == (5, None)
+    assert "even 5 mw1.2xlarge webservers" in found.sentence
+
+
+def test_without_prices_the_smallest_is_recommended() -> None:
+    found = answer_size(recorded_runs(1), load_between(40, 40), None, price_refusal="None.")
+
+    assert chosen(found).environment_class == "mw1.small"
+    assert chosen(found).monthly is None
+    assert "USD" not in found.sentence
+    assert found.price_refusal == "None."
+
+
+def test_a_dear_small_class_gives_way() -> None:
+    dear = replace(PRICES, classes={**PRICES.classes, "mw1.small": PRICES.classes["mw1.xlarge"]})
+    found = answer_size(recorded_runs(1), load_between(40, 40), dear)
+
+    assert chosen(found).environment_class == "mw1.large"
+
+
+def test_when_two_counts_are_possible_it_says_what_would_decide() -> None:
+    one = answer(recorded_runs(1), 30).classes[0].rate_of_one_per_s
+    found = answer(recorded_runs(1), 2 * (one.value or 0) * 1.01)
+    size = found.classes[0]
+
+    assert (size.webservers_low, size.webservers_high) == (2, 3)
+    assert "MinWebservers = MaxWebservers = 2" in found.deciding
+    assert chosen(found).max_webservers == 3
+
+
+def test_a_range_starts_its_burst_at_its_lower_end() -> None:
+    found = answer(recorded_runs(1), 10, 40)
+
+    assert chosen(found).burst.from_per_s == 10
+    assert answer(recorded_runs(1), 40).options[0].burst.from_per_s == 0
+    assert answer(recorded_runs(1), 40, burst_from_per_s=7.0).options[0].burst.from_per_s == 7
+    assert "Every rate of the range is as likely as any other." in found.assumptions
+
+
+def test_a_quiet_trace_with_bursts_needs_fewer_than_its_peak_all_the_time() -> None:
+    """The bursts are 40 calls/s: three webservers, which come 14 to 19 s after each began."""
+    starts = np.arange(0, 20) * 600.0
+    time_s = np.sort(np.concatenate([starts, starts + 480.0]))
+    rates = np.tile([4.0, 40.0], 20)
+    load = load_of_rates(time_s, rates, "bursts.csv")
+
+    found = answer_size(recorded_runs(1), load, PRICES)
+
+    assert chosen(found).min_webservers == 2
+    assert chosen(found).max_webservers == 3
+    assert chosen(found).trace is not None
+    assert found.options[0].probability > 0.95
+
+
+def test_a_trace_whose_bursts_outrun_autoscaling_needs_more_all_the_time() -> None:
+    starts = np.arange(0, 20) * 40.0
+    time_s = np.sort(np.concatenate([starts, starts + 25.0]))
+    load = load_of_rates(time_s, np.tile([2.0, 70.0], 20), "short.csv")
+
+    found = answer_size(recorded_runs(1), load, PRICES)
+    two = found.options[0]
+
+    assert two.trace is not None
+    assert two.trace.slow_share > 0.05
+    assert not two.meets
+    assert "would be slow or fail, the SLO allows 5 %" in two.shortcoming
+    assert [(o.min_webservers, o.max_webservers) for o in found.options[:3]] == [
+        (2, 3), (3, 3), (4, 4),
+    ]  # fmt: skip
+    assert chosen(found).min_webservers == 4
+
+
+def test_where_the_slo_broke_decides() -> None:
+    # on 2 webservers with 0.5 CPU at 20 calls/s: 20 for each of 1 vCPU
+    runs = with_capacity(recorded_runs(1), 20.0, webservers=2, bottleneck="webserver_cpu")
+    found = answer(runs, 37)
+
+    assert found.judged_by == "slo_capacity"
+    assert "meets the SLO" in found.sentence
+    assert (chosen(found).min_webservers, chosen(found).max_webservers) == (2, 3)
+    assert found.classes[0].webservers == 3  # to stay below 70 % CPU
+
+
+def test_a_throttle_below_the_load_leaves_nothing_to_recommend() -> None:
+    runs = with_capacity(recorded_runs(1), 10.0, webservers=2, bottleneck="throttle")
+    found = answer(runs, 25)
+
+    assert found.exit_code == 5
+    assert any("stopped by the throttle" in text for text in found.warnings)
+
+
+def test_runs_of_other_machines_are_named_and_refused() -> None:
+    found = answer([recorded(1), recorded(2, webserver_cpu=0.25)], 20)
+
+    assert found.exit_code == 5
+    assert found.refusals == ("The runs differ in CPUs per webserver: 0.5 (run-1); 0.25 (run-2).",)
+    assert found.sentence.startswith("No size can be given: the runs differ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"status": "interrupted"}, "is not whole"),
+        ({"complete": False}, "is not whole"),
+        ({"demand": None}, "no call reached a webserver"),
+        ({"sizing": None}, "environment.webserver_cpu"),
+    ],
+)
+def test_a_run_that_says_nothing_is_refused(changes: dict[str, object], says: str) -> None:
+    run = recorded(1)
+    found = answer([replace(run, analysis=replace(run.analysis, **changes))], 20)  # type: ignore[arg-type]
+
+    assert says in found.refusals[0]
+    assert found.exit_code == 5
+
+
+def test_the_same_run_twice_is_no_more_evidence() -> None:
+    assert "given twice" in answer([recorded(1), recorded(1)], 20).refusals[0]
+
+
+def test_no_run_is_refused() -> None:
+    assert "There is no run" in answer([], 20).refusals[0]
+
+
+def test_several_runs_have_the_interval_of_their_spread() -> None:
+    found = answer(recorded_runs(3), 40)
+    one = found.classes[0].rate_of_one_per_s
+
+    assert one.low is not None
+    assert one.high is not None
+    assert one.low <= TRUE_RATE_OF_ONE_PER_S <= one.high
+    assert any("over 3 runs" in text for text in found.assumptions)
+    assert any("One run" in text for text in answer(recorded_runs(1), 40).assumptions)
+
+
+def test_the_larger_class_is_where_one_may_begin() -> None:
+    found = answer(recorded_runs(1), 20, environment_class="mw1.large")
+
+    assert {option.environment_class for option in found.options} == {"mw1.large"}
+
+
+def test_the_answer_is_strict_json() -> None:
+    text = json.dumps(as_json(answer(recorded_runs(1), 40)), allow_nan=False)
+
+    assert json.loads(text)["schema_version"] == 1
+    assert json.loads(text)["options"][0]["burst"]["slow_calls"]["value"] >= 0
+
+
+def test_one_runs_own_sizing_says_how_sure_it_is() -> None:
+    sizing = recorded(1).analysis.sizing
+    assert sizing is not None
+    assert sizing.target is not None
+    assert sizing.target.webservers is not None
+
+    assert 0.5 <= (sizing.target.probability or 0) <= 1
+    spans = sizing.target.webservers_low != sizing.target.webservers_high
+    assert bool(sizing.deciding) == spans
