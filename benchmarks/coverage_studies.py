@@ -18,10 +18,12 @@ from analysis.scaling.delay import scale_out_delays
 from harness.local.settings import SIMULATED_DEMANDS_S
 
 RUNS_OF_A_MEAN: Final = 6
-RUNS_A_SIDE: Final = 5
+RUNS_A_SIDE: Final = 6
 SLOWDOWN: Final = 0.1
 MARGIN: Final = 0.05
 WHOLE_NUMBERS: Final = "webservers for"
+FROM_METRICS: Final = "scale-out delay, from metrics alone"
+WIDENED: Final = (WHOLE_NUMBERS, FROM_METRICS)  # to the grain in which they are known
 _SEEDS_EACH: Final = 100  # a study's repetition may use so many seeds of its own
 _LATER: Final = math.nan  # a truth that is known only when all runs are there
 _JUST: Final = 1e-3  # beside the border between two counts
@@ -119,7 +121,7 @@ def delay(seed: int) -> dict[str, Interval]:
     own_mean = Interval(fmean(truth) if truth else None, None, None, _LATER)
     return {
         "scale-out delay, by events": _held(scale_out_delays(told).whole, _LATER),
-        "scale-out delay, from metrics alone": _held(scale_out_delays(seen).whole, _LATER),
+        FROM_METRICS: _held(scale_out_delays(seen).whole, _LATER),
         "": own_mean,
     }
 

@@ -86,10 +86,10 @@ def burst(seed: int) -> RunRecord:
     return _run(seed, stages, webservers=2, most=3, start_s=20.0, start_cv=0.3)
 
 
-def gate(seed: int, *, slowdown: float = 0.0) -> RunRecord:
-    """A run of a gate: three stages of 40 s, every call `slowdown` dearer than it was."""
+def gate(seed: int, *, slowdown: float = 0.0, stage_s: float = 40) -> RunRecord:
+    """A run of a gate: three stages, every call `slowdown` dearer than it was."""
     rates = [2 * MOST_PER_S * load for load in (0.35, 0.45, 0.55)]  # a gate's load does not vary
-    stages = [{"rate_per_s": rate, "duration_s": 40, "warmup_s": 5} for rate in rates]
+    stages = [{"rate_per_s": rate, "duration_s": stage_s, "warmup_s": 5} for rate in rates]
     demands_s = {name: (1 + slowdown) * SIMULATED_DEMANDS_S[name] for name in MIX}
     version = "3.3.1" if slowdown == 0 else "3.3.2"
     return _run(seed, stages, webservers=2, demand_s=demands_s, airflow_version=version)

@@ -34,7 +34,7 @@ def test_known_demands_are_recovered(tmp_path: Path) -> None:
     assert demand.refusal == ""
     assert demand.mix_s.value == pytest.approx(truth.mix_demand_s, rel=0.05)
     for name, estimate in demand.per_operation_s.items():
-        assert holds(estimate, truth.demands_s[name])
+        assert estimate.value == pytest.approx(truth.demands_s[name], rel=0.03)
 
 
 @pytest.mark.slow
