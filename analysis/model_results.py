@@ -27,21 +27,27 @@ class ScalabilityResult:
     peak_concurrency: float | None  # None: no peak within 1.5 times what was measured
     peak_rate_per_s: float | None
     believed_to_concurrency: float  # 1.5 times the largest measured
+    farthest_rate_per_s: float | None = None  # the rate there
+    ceiling_per_s: float | None = None  # lambda / sigma, were there no coherency; None: none
+    knee_concurrency: float | None = None  # 1 / sigma; None: no contention
     refusal: str = ""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """What queueing theory expects of a stage, beside what was measured; never in its place."""
+    """What queueing theory expects of a stage, beside what was measured; never in its place.
+
+    Of a closed workload all limits are its asymptotic bounds.
+    """
 
     stage: int
     webservers: int
     utilisation: float  # 0..1, by the service demand
     measured_s: float | None  # mean service time
-    low_s: float | None  # the bracket of the models; None: none is stable
+    low_s: float | None  # the bracket of the models or the bounds; None: none is stable
     high_s: float | None
-    bound_per_s: float | None  # asymptotic bound of the rate: m V / D
+    bound_per_s: float | None  # asymptotic bound of the rate
     agrees: bool | None  # within half to twice the bracket; None: cannot be said
     explanation: str
 

@@ -199,6 +199,7 @@ class CapacityResult:
     bottleneck: str
     explanation: str  # one sentence with the evidence
     rate_per_s: Estimate | None = None  # where the SLO breaks, between the stages
+    rate_webservers: int | None = None  # of which count that is, whatever `webservers` is
 
 
 @dataclass(frozen=True, slots=True)

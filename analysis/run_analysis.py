@@ -109,7 +109,8 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
     asks_capacity = setting.question == "capacity"
     capacity = find_capacity(setting, stages, miscounted=miscounted) if asks_capacity else None
     if capacity is not None and not miscounted:
-        capacity = replace(capacity, rate_per_s=capacity_estimate(setting, stages, windows))
+        estimate, count = capacity_estimate(setting, stages, windows)
+        capacity = replace(capacity, rate_per_s=estimate, rate_webservers=count)
     sizing = size(setting, demand)
     expectations = _expectations(record.events)
     whole_run = tuple(judge(slo, measured) for slo in setting.slos)

@@ -47,7 +47,7 @@ class _Series:
     latency_s: Floats  # mean of the calls that ended in the batch
     ok: Floats  # calls that ended ok in it
     warmup: int  # batches before the measured part
-    cut_share: float  # of the calls timed in the measured part
+    cut_share: float  # of the calls timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,9 @@ def steady_state(times: StageTimes, calls: Calls) -> SteadyState:
     warmup = round(batches * warmup_s / length_s) if batches else 0
     if batches - warmup < FEWEST_BATCHES:
         return _not_checked(_too_short(times, int(np.count_nonzero(timed))))
-    return _judged(_series(times, calls, batches, warmup))
+    cut_share = _cut_share(times, calls)
+    series = _series(times, calls, batches, warmup, cut_share)
+    return _judged(series) if series is not None else _none_ended(cut_share)
 
 
 def _batches(times: StageTimes, timed: int) -> float:
@@ -102,7 +104,20 @@ def _batches(times: StageTimes, timed: int) -> float:
 
 
 def _not_checked(reason: str) -> SteadyState:
-    return SteadyState("not_checked", None, Estimate(None, warnings=(reason,)), reason)
+    return _without_trend("not_checked", reason)
+
+
+def _without_trend(verdict: str, reason: str) -> SteadyState:
+    return SteadyState(verdict, None, Estimate(None, warnings=(reason,)), reason)
+
+
+def _none_ended(cut_share: float) -> SteadyState:
+    if cut_share > MOST_CUT:
+        return _without_trend("unsteady", _too_many_cut(cut_share))
+    return _not_checked(
+        "None of its calls ended before the stage did, so it cannot be seen whether its latency "
+        "had settled."
+    )
 
 
 def _too_short(times: StageTimes, timed: int) -> str:
@@ -116,7 +131,17 @@ def _too_short(times: StageTimes, timed: int) -> str:
     )
 
 
-def _series(times: StageTimes, calls: Calls, batches: int, warmup: int) -> _Series:
+def _cut_share(times: StageTimes, calls: Calls) -> float:
+    """Of the timed calls that ended in the measured part or later, when the stage was over."""
+    measured = calls.timed & (calls.end_s >= times.measured_from_s)
+    cut = int(np.count_nonzero(measured & calls.censored))
+    return cut / max(int(np.count_nonzero(measured)), 1)
+
+
+def _series(
+    times: StageTimes, calls: Calls, batches: int, warmup: int, cut_share: float
+) -> _Series | None:
+    """The batches of a stage; None: no timed call ended in it."""
     batch_s = (times.ended_at_s - times.started_at_s) / batches
     place = np.floor((calls.end_s - times.started_at_s) / batch_s)
     ended = (place >= 0) & (place < batches)  # false where the end is not known
@@ -125,16 +150,16 @@ def _series(times: StageTimes, calls: Calls, batches: int, warmup: int) -> _Seri
     numbers = np.bincount(where, minlength=batches)
     sums_s = np.bincount(where, weights=calls.times_s("latency", timed), minlength=batches)
     filled = np.flatnonzero(numbers)
+    if not filled.size:
+        return None
     latency_s = np.interp(np.arange(batches), filled, sums_s[filled] / numbers[filled])
-    measured = timed & (place >= warmup)
-    cut = int(np.count_nonzero(measured & calls.censored))
     ok = np.bincount(place[calls.ok & ended].astype(np.intp), minlength=batches)
     return _Series(
         batch_s=batch_s,
         latency_s=latency_s,
         ok=ok.astype(np.float64),
         warmup=warmup,
-        cut_share=cut / max(int(np.count_nonzero(measured)), 1),
+        cut_share=cut_share,
     )
 
 
@@ -158,10 +183,7 @@ def _judged(series: _Series) -> SteadyState:
 
 def _why_unsteady(series: _Series, cuts: Sequence[int | None]) -> str:
     if series.cut_share > MOST_CUT:
-        return (
-            f"{100 * series.cut_share:.0f} % of its calls were cut at their time limit, so it "
-            "cannot be seen whether its latency had settled."
-        )
+        return _too_many_cut(series.cut_share)
     for values, what, cut in zip(
         (series.latency_s, series.ok), ("latency", "throughput"), cuts, strict=True
     ):
@@ -170,6 +192,13 @@ def _why_unsteady(series: _Series, cuts: Sequence[int | None]) -> str:
             after_s = change_at * series.batch_s
             return f"Its {what} {change} after {after_s:.0f} s, so no steady state was seen."
     return ""
+
+
+def _too_many_cut(cut_share: float) -> str:
+    return (
+        f"{100 * cut_share:.0f} % of its calls were cut at their time limit, so it cannot be seen "
+        "whether its latency had settled."
+    )
 
 
 def _material_change(values: Floats, at: int) -> str:

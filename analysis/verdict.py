@@ -10,6 +10,7 @@ nothing is known of those that have no row
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from analysis.capacity.highest_stage import STOPPED_BY
 from analysis.results import (
     CapacityResult,
     Expectation,
@@ -128,13 +129,7 @@ def _need(row: SizingRow, needed: str) -> str:
 
 def _measured(capacity: CapacityResult) -> str:
     with_webservers = f" with {capacity.webservers}" if capacity.webservers else ""
-    stopped = {
-        "throttle": "the service's throttle",
-        "webserver_cpu": "webserver CPU",
-        "connections": "connections",
-        "database": "the metadata database",
-        "airflow": "errors of Airflow",
-    }.get(capacity.bottleneck, "an unknown cause")
+    stopped = STOPPED_BY.get(capacity.bottleneck, "an unknown cause")
     return (
         f"measured: {capacity.highest_rate_per_s:.3g} calls/s met the SLO{with_webservers}, "
         f"more was stopped by {stopped}"
@@ -146,7 +141,8 @@ def _held(slo: Sequence[SloResult], expectations: Sequence[Expectation]) -> str:
     if slo:
         parts.append("; ".join(f"{line.slo} ({line.observed_text})" for line in slo))
     if expectations:
-        parts.append(f"{len(expectations)} of {len(expectations)} expectations")
+        noun = "expectation" if len(expectations) == 1 else "expectations"
+        parts.append(f"{len(expectations)} of {len(expectations)} {noun}")
     return f"Met: {', and '.join(parts)}."
 
 

@@ -89,5 +89,6 @@ def with_capacity(
         bottleneck=bottleneck,
         explanation="",
         rate_per_s=estimate(rate_per_s, 0.01),
+        rate_webservers=webservers,
     )
     return [replace(run, analysis=replace(run.analysis, capacity=found)) for run in runs]

@@ -106,6 +106,7 @@ def _trial(
         webservers=webservers,
         verdict=verdict,
         reason=reason,
+        as_planned=True,
         broken=frozenset({SLO} if met is False else ()),
         arrivals=calls,
         loss_ratio=share or 0.0,

@@ -19,14 +19,26 @@ from itertools import pairwise
 
 from analysis.capacity.amdahl import fit_amdahl, gain
 from analysis.capacity.crossing import capacity_of, next_rate_above, next_rate_below
-from analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY, broken_lines, find_capacity
+from analysis.capacity.highest_stage import (
+    CLOSED_HAS_NO_CAPACITY,
+    STOPPED_BY,
+    broken_lines,
+    find_capacity,
+)
 from analysis.capacity.results import (
     CapacityCurve,
     CountCapacity,
     CountTrial,
     NextTrial,
 )
-from analysis.capacity.search import Goal, Step, Trial, conditional_throughput, next_step
+from analysis.capacity.search import (
+    MOST_REPEATS,
+    Goal,
+    Step,
+    Trial,
+    conditional_throughput,
+    next_step,
+)
 from analysis.capacity.trial_runs import StageTrial, TrialRun
 from analysis.comparison.likeness import IdentifiedRun, Identity, allowed, forbidding, in_words
 from analysis.comparison.results import Difference
@@ -129,7 +141,8 @@ def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> C
         webservers=webservers,
         capacity_per_s=estimate,
         highest_pass_per_s=step.lower_per_s,
-        lowest_fail_per_s=step.upper_per_s,
+        lowest_fail_per_s=step.failed_per_s,
+        given_up_per_s=None if step.upper_per_s == step.failed_per_s else step.upper_per_s,
         throughput_per_s=throughput,
         bottleneck=found.bottleneck,
         explanation=found.explanation,
@@ -140,21 +153,24 @@ def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> C
 
 
 def _searched(trials: Sequence[StageTrial]) -> tuple[Goal, Step, list[Trial]]:
+    """The decision by all trials but those that say nothing of their rate, however often repeated.
+
+    The range is open at both ends, for the search to go beyond all rates that were tried.
+    """
     longest_s = max(trial.evidence.measured_s for trial in trials)
     goal = Goal(FULL_LENGTH * longest_s, FULL_LENGTH * longest_s)
     verdicts = {"pass": True, "fail": False}
     tried = [
         Trial(each.rate_per_s, each.measured_s, verdicts.get(each.verdict), each.loss_ratio)
         for each in (trial.evidence for trial in trials)
+        if each.as_planned or each.verdict != "undecided"
     ]
-    passed = [trial.rate_per_s for trial in tried if trial.low_loss]
-    rates = [trial.rate_per_s for trial in tried]
-    failed = [trial.rate_per_s for trial in tried if trial.low_loss is False]
+    rates = [trial.rate_per_s for trial in tried] or [t.evidence.rate_per_s for t in trials]
     step = next_step(
         goal,
         tried,
-        low_per_s=min(passed, default=next_rate_below(min(rates))),
-        high_per_s=max(failed, default=next_rate_above(max(rates))),
+        low_per_s=next_rate_below(min(rates)),
+        high_per_s=next_rate_above(max(rates)),
         width=SEARCH_WIDTH,
     )
     return goal, step, tried
@@ -234,8 +250,9 @@ def _sentence(known: Sequence[CountCapacity], counts: Sequence[CountCapacity]) -
         for each in known
     ]
     stopped = {each.bottleneck for each in known}
-    by = f"; stopped by {stopped.pop()}" if len(stopped) == 1 and "unknown" not in stopped else ""
-    return f"The SLO holds up to {', '.join(told)} (95 % intervals){by}.".replace("_", " ")
+    cause = STOPPED_BY.get(stopped.pop(), "") if len(stopped) == 1 else ""
+    by = f"; stopped by {cause}" if cause else ""
+    return f"The SLO holds up to {', '.join(told)} (95 % intervals){by}."
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -255,6 +272,11 @@ def _notes(
     for each in counts:
         for warning in each.capacity_per_s.warnings:
             yield f"With {_webservers(each.webservers)}: {warning}"
+        if each.given_up_per_s is not None:
+            yield (
+                f"With {_webservers(each.webservers)}: {each.given_up_per_s:.4g} calls/s stayed "
+                f"undecided in {MOST_REPEATS} trials or more, so the search goes on below it."
+            )
 
 
 def _webservers(count: int) -> str:

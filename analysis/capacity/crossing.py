@@ -3,8 +3,9 @@
     capacity = min over the lines of the SLO of { rate : ratio(rate) = limit }
 
 ratios and limits as in `capacity/evidence.py`, curves and their replicates as in
-`capacity/curves.py`. The minimum is taken in every replicate; the interval's ends are the 2.5 % and 97.5 % quantiles. A lower end below
-the stages is 0, an upper end above them None, and a warning says which stage would tell it.
+`capacity/curves.py`. The minimum is taken in every replicate; the interval's ends are the 2.5 % and
+97.5 % quantiles. A lower end below the stages is 0, an upper end above them None, and a warning
+says which stage would tell it.
 
 Undecided stages are left out. Lines that have no curve only judge their stages: when one of them
 is broken at a rate below the crossing of the others, there is no estimate.
@@ -32,7 +33,7 @@ _STEP: Final = 1.5  # how far from the last stage the next one is proposed
 
 def capacity_estimate(
     setting: Setting, stages: Sequence[StageStats], windows: Sequence[Window]
-) -> Estimate:
+) -> tuple[Estimate, int | None]:
     """Capacity, in calls/s, of the webserver count at which a run's stages meet and break the SLO.
 
     Args:
@@ -41,34 +42,40 @@ def capacity_estimate(
         windows: their measured parts, in the same order.
 
     Returns:
-        Without a value, and with the reason, when no count has both a pass and a fail.
+        The estimate, and which webserver count it is of. Without a value, and with the reason, when
+        no count has both a pass and a fail; without a count when it is of no single one.
     """
     told = [
         stage_evidence(setting, stage, window)
         for stage, window in zip(stages, windows, strict=True)
     ]
     if setting.is_closed:
-        return _refused("A closed workload has no rate of its own, so it has no capacity.")
+        return _refused("A closed workload has no rate of its own, so it has no capacity."), None
     by_count: dict[int | None, list[StageEvidence]] = {}
     for each in told:
         by_count.setdefault(each.webservers, []).append(each)
     changing = by_count.pop(None, [])
     if not by_count:
-        return _refused(
+        why = (
             "No stage had one webserver count from its beginning to its end; pin it with "
             "MinWebservers = MaxWebservers."
             if changing
             else "No stage was measured."
         )
+        return _refused(why), None
     bracketing = [
-        each for each in by_count.values() if {"pass", "fail"} <= {stage.verdict for stage in each}
+        count
+        for count, each in by_count.items()
+        if {"pass", "fail"} <= {stage.verdict for stage in each}
     ]
     if len(by_count) == 1 or len(bracketing) == 1:
-        return capacity_of(setting.slos, (bracketing or list(by_count.values()))[0])
-    return _refused(
+        (count,) = bracketing or by_count
+        return capacity_of(setting.slos, by_count[count]), count
+    why = (
         "The webserver count changed between the stages that met the SLO and those that broke it; "
         "pin it with MinWebservers = MaxWebservers."
     )
+    return _refused(why), None
 
 
 def capacity_of(slos: Sequence[Slo], stages: Sequence[StageEvidence]) -> Estimate:
@@ -155,6 +162,12 @@ def _no_bracket(slos: Sequence[Slo], decided: Sequence[StageEvidence]) -> str:
 
 def _not_crossed(decided: Sequence[StageEvidence], value: float) -> str:
     lowest, highest = decided[0].rate_per_s, decided[-1].rate_per_s
+    broken = [stage.rate_per_s for stage in decided if stage.verdict == "fail"]
+    if value > 0 and broken:
+        return (
+            f"The SLO broke at {min(broken):.4g} calls/s, but all stages taken together it held up "
+            f"to {highest:.4g} calls/s, the highest rate; hold these stages again and for longer."
+        )
     if value > 0:
         return (
             f"The SLO still held at {highest:.4g} calls/s, the highest rate; add a stage at about "

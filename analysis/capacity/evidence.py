@@ -9,8 +9,9 @@ A line is about a ratio of two sums over the calls or the metric periods of a st
     mean(webserver.cpu) < u  sum over the metric periods / metric periods               limit u
 
 The sums are kept for each of 40 equal parts of the stage (blocks), or for each metric period: from
-how these differ the uncertainty of the ratio is told (`capacity/crossing.py`). A maximum, a minimum,
-a limit of no error at all and lines about memory, connections and webserver counts have no such curve.
+how these differ the uncertainty of the ratio is told (`capacity/curves.py`). A maximum, a minimum,
+a limit of no error at all and lines about memory, connections and webserver counts have no such
+curve.
 """
 
 from collections.abc import Sequence
@@ -68,6 +69,7 @@ class StageEvidence:
     webservers: int | None  # None: not known, or it changed
     verdict: str  # pass | fail | undecided
     reason: str  # why undecided
+    as_planned: bool  # its rate of the mix was sent, to its end: undecided, it still was a try
     broken: frozenset[str]  # the lines that were broken, as written
     arrivals: int
     loss_ratio: float  # arrivals that were not good / arrivals
@@ -114,6 +116,7 @@ def stage_evidence(setting: Setting, stage: StageStats, window: Window) -> Stage
         webservers=stage.webservers_min if constant else None,
         verdict="undecided" if objection else stage.trial,
         reason=objection or stage.trial_reason,
+        as_planned=not objection and stage.complete and stage.generator_ok,
         broken=frozenset(line.slo for line in stage.slo if line.met is False),
         arrivals=stage.arrivals,
         loss_ratio=1 - good / stage.arrivals if stage.arrivals else 1.0,

@@ -8,6 +8,7 @@ rate between the stages at which the SLO breaks: `capacity/crossing.py`.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from analysis.results import CapacityResult, Estimate, StageStats
 from analysis.setting import Setting
@@ -23,6 +24,14 @@ BUSY_CPU_PERCENT = 80.0  # mean of a stage
 BUSIEST_CPU_PERCENT = 90.0  # one webserver in one period
 BUSY_DATABASE_PERCENT = 80.0  # mean of a stage
 MOST_ERRORS = 0.5
+STOPPED_BY: Final = {  # how people call a bottleneck; unknown and not_reached stopped nothing
+    "throttle": "the service's throttle",
+    "webserver_cpu": "webserver CPU",
+    "connections": "connections",
+    "database": "the metadata database",
+    "airflow": "errors of Airflow",
+    "generator": "the load generator",
+}
 
 
 def find_capacity(

@@ -36,6 +36,7 @@ class CountCapacity:
     capacity_per_s: Estimate
     highest_pass_per_s: float | None  # below every rate that failed
     lowest_fail_per_s: float | None
+    given_up_per_s: float | None  # below it, undecided in three trials: the search goes on below
     throughput_per_s: float | None  # what came through well at the highest pass
     bottleneck: str  # as of `CapacityResult`
     explanation: str

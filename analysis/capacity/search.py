@@ -15,7 +15,8 @@ others: a short trial can show that a load is too high, but not that it can be s
 The relevant upper bound is the smallest load that is an upper bound, the relevant lower bound the
 largest lower bound below it: a load that passed above one that failed was luck. Between them the
 next load is the geometric mean, until they are within the width. A load that is still undecided
-after three trials counts as too high: nobody could rely on it.
+after three trials is given up and bounds the search like one that is too high, for nobody could
+rely on it; it is not said to have failed.
 
 The ends of the range are tried before anything between them, the lowest first, so that a range in
 which nothing, or everything, passes is told as such and no end is ever taken for granted.
@@ -23,7 +24,7 @@ which nothing, or everything, passes is told as such and no end is ever taken fo
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 MOST_REPEATS = 3
@@ -56,9 +57,10 @@ class Step:
     """What is known so far, and what to try next."""
 
     lower_per_s: float | None  # relevant lower bound
-    upper_per_s: float | None  # relevant upper bound
+    upper_per_s: float | None  # relevant upper bound, or a load that was given up
     next_per_s: float | None  # None: done
     repeats: bool = False  # whether the next one was tried before
+    failed_per_s: float | None = None  # relevant upper bound; no load that was given up
 
 
 def classify(goal: Goal, trials: Iterable[Trial]) -> Class:
@@ -111,13 +113,16 @@ def next_step(
     by_rate: dict[float, list[Trial]] = {}
     for trial in trials:
         by_rate.setdefault(trial.rate_per_s, []).append(trial)
-    classes = {rate: _settled(goal, tried) for rate, tried in by_rate.items()}
+    judged = {rate: classify(goal, tried) for rate, tried in by_rate.items()}
+    classes = {rate: _settled(found, by_rate[rate]) for rate, found in judged.items()}
+    failed = min((rate for rate, each in judged.items() if each == "upper"), default=None)
     upper = min((rate for rate, each in classes.items() if each == "upper"), default=None)
     below = math.inf if upper is None else upper
     passed = [rate for rate, each in classes.items() if each == "lower" and rate < below]
     lower = max(passed, default=None)
+    known = Step(lower, upper, None, failed_per_s=failed)
     if _is_done(lower, upper, low_per_s, high_per_s, width):
-        return Step(lower, upper, None)
+        return known
     between = [
         rate
         for rate, each in classes.items()
@@ -126,16 +131,15 @@ def next_step(
     if between:
         middle = _middle(lower or low_per_s, upper or high_per_s)
         again = min(between, key=lambda rate: abs(math.log(rate / middle)))
-        return Step(lower, upper, again, repeats=True)
+        return replace(known, next_per_s=again, repeats=True)
     if lower is None:
-        return Step(lower, upper, low_per_s)
+        return replace(known, next_per_s=low_per_s)
     if upper is None:
-        return Step(lower, upper, high_per_s)
-    return Step(lower, upper, _middle(lower, upper))
+        return replace(known, next_per_s=high_per_s)
+    return replace(known, next_per_s=_middle(lower, upper))
 
 
-def _settled(goal: Goal, trials: Sequence[Trial]) -> Class:
-    found = classify(goal, trials)
+def _settled(found: Class, trials: Sequence[Trial]) -> Class:
     return "upper" if found == "undecided" and len(trials) >= MOST_REPEATS else found
 
 

@@ -95,7 +95,8 @@ def identity_of(record: RunRecord) -> Identity:
         "recovery": recovery,
     }
     under_test = {"Airflow": versions.get("airflow") or before.get("AirflowVersion")}
-    under_test |= {f"environment.{key}": configured.get(key) for key in _UNDER_TEST}
+    webservers = {key: configured[key] for key in _UNDER_TEST if configured.get(key) is not None}
+    under_test |= dict(_leaves("environment", webservers))
     may_differ: dict[str, Any] = {
         "environment name": environment.get("name"),
         "seed": traffic.get("seed"),

@@ -1,10 +1,9 @@
-"""Open queues with known answers, and the asymptotic bounds of any system.
+"""Open queues with known answers, and the asymptotic bounds of a closed system.
 
     Erlang B   B_0 = 1,  B_k = a B_{k-1} / (k + a B_{k-1}),   a = lambda S
     Erlang C   C = B_c / (1 - rho (1 - B_c)),                 rho = a / c < 1
     M/M/c      theta = c mu - lambda,  mu = 1 / S
-               W_q = C / theta,  R = W_q + S,  P(W_q > t) = C e^(-theta t)
-               P(R > t) = e^(-mu t) + C mu / (theta - mu) (e^(-mu t) - e^(-theta t))
+               W_q = C / theta,  R = W_q + S
     G/G/c      W_q = W_q(M/M/c) (ca^2 + cs^2) / 2             (Allen and Cunneen)
     M/G/1-PS   R = S / (1 - rho) as in M/M/1, whatever the distribution of the service times
     closed     N / (N D + Z) <= X <= min(1 / D_max, N / (D + Z))
@@ -17,15 +16,10 @@ their demand over all resources and D_max that at the busiest.
 Sources: Kleinrock, Queueing Systems I, 1975, 3.5, and II, 1976, 4.4 (processor sharing); Allen,
 Probability, Statistics, and Queueing Theory, 2nd ed., 1990, 5.2 and 5.4; Lazowska et al.,
 Quantitative System Performance, 1984, ch. 5 (bounds). Real webservers share their CPU among calls
-behind a balancer: means are usable to about 70 % utilisation, percentiles as an order of magnitude.
+behind a balancer: means are usable to about 70 % utilisation.
 """
 
-import math
 from dataclasses import dataclass
-
-from scipy import optimize
-
-_NEARLY_SAME = 1e-9  # of two rates: their difference would be all rounding
 
 
 def erlang_b(offered: float, servers: int) -> float:
@@ -77,28 +71,6 @@ class MultiServerQueue:
     def mean_response_s(self) -> float:
         """Mean time until the end of service."""
         return self.mean_wait_s + self.service_s
-
-    def wait_quantile_s(self, fraction: float) -> float:
-        """The time that a fraction (0..1) of the calls does not wait longer than."""
-        return max(0.0, math.log(self.waiting_probability / (1 - fraction)) / self._spare_per_s)
-
-    def slower_than(self, response_s: float) -> float:
-        """Share of the calls that take longer than this, waiting included."""
-        mu, theta, waiting = 1 / self.service_s, self._spare_per_s, self.waiting_probability
-        served = math.exp(-mu * response_s)
-        if abs(theta - mu) < _NEARLY_SAME * mu:
-            return served * (1 + waiting * mu * response_s)
-        late = served - math.exp(-theta * response_s)
-        return served + waiting * mu / (theta - mu) * late
-
-    def response_quantile_s(self, fraction: float) -> float:
-        """The time that a fraction (0..1) of the calls does not take longer than."""
-        longest_s = 1 / min(self._spare_per_s, 1 / self.service_s)
-        while self.slower_than(longest_s) > 1 - fraction:
-            longest_s *= 2
-        return float(
-            optimize.brentq(lambda time_s: self.slower_than(time_s) - (1 - fraction), 0, longest_s)
-        )
 
     @property
     def _spare_per_s(self) -> float:

@@ -147,6 +147,9 @@ def _result(
         peak_concurrency=peak if believed else None,
         peak_rate_per_s=fit.curve.peak_rate_per_s if believed else None,
         believed_to_concurrency=fit.believed_to_concurrency,
+        farthest_rate_per_s=fit.predict_per_s(fit.believed_to_concurrency),
+        ceiling_per_s=fit.curve.ceiling_per_s,
+        knee_concurrency=fit.curve.knee_concurrency,
         warnings=tuple(warnings),
     )
 

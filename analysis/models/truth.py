@@ -14,8 +14,7 @@ from analysis.estimate import Estimate
 from analysis.model_results import TruthCheck
 from analysis.results import DemandResult, SizingResult
 from analysis.setting import Setting
-
-_ROUNDING = 1e-9
+from analysis.sizing.one_run import webservers_for
 
 
 def truth_checks(
@@ -42,9 +41,11 @@ def _checks(
     for label, estimate in demand.per_operation_s.items():
         yield _check(f"service demand of {label}", "s", estimate, demands_s[label])
     yield _check("rate of one webserver", "1/s", demand.rate_per_webserver_per_s, rate_per_s)
-    if sizing is not None and sizing.target is not None and rate_per_s > 0:
-        row = sizing.target
-        needed = math.ceil(row.rate_per_s / rate_per_s - _ROUNDING)
+    if sizing is None or sizing.target is None:
+        return
+    row = sizing.target
+    needed = webservers_for(row.rate_per_s, max(rate_per_s, 0.0))
+    if needed is not None:
         counted = Estimate(
             value=_number(row.webservers),
             low=_number(row.webservers_low),

@@ -1,16 +1,11 @@
 """The Universal Scalability Law: how much more work is done when more of it goes on at once.
 
     X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1))
-    R(N) = N / X(N)                                                       (Little)
     N_max = sqrt((1 - sigma) / kappa), X_max = X(N_max)                   (none when kappa = 0)
-    X_roof = lambda / sigma (were kappa 0),  N_opt = 1 / sigma,  efficiency = X(N) / (lambda N)
-    N(R) = (kappa - sigma + sqrt(sigma^2 + kappa^2 + 2 kappa (2 lambda R + sigma - 2))) / (2 kappa)
-    X(R) = N(R) / R
-    N(X) = smaller root of  kappa X N^2 + (sigma X - kappa X - lambda) N + X (1 - sigma) = 0
+    X_roof = lambda / sigma (were kappa 0),  N_opt = 1 / sigma
 
 X work per second, N concurrency, lambda X of a concurrency of 1, sigma contention, kappa coherency
-(what being coherent costs each pair). The codahale libraries have N(R) with the sign of kappa -
-sigma exchanged and R(X) without kappa; these are the forms that invert X(N).
+(what being coherent costs each pair).
 
 Fit: non-linear least squares, lambda >= 0, 0 <= sigma, kappa <= 1. It starts from non-negative
 least squares in 1 / lambda, sigma / lambda, kappa / lambda, in which N / X is linear. Intervals:
@@ -45,7 +40,7 @@ _LEAST_PART = 1e-3  # of the shortest N / X: a coefficient of 0 would be an endl
 
 @dataclass(frozen=True, slots=True)
 class Usl:
-    """One curve; concurrency in calls, times in seconds."""
+    """One curve; concurrency in calls."""
 
     rate_of_one_per_s: float  # lambda
     contention: float  # sigma
@@ -53,49 +48,9 @@ class Usl:
 
     def rate_per_s(self, concurrency: float) -> float:
         """X(N)."""
-        return self.rate_of_one_per_s * concurrency / self._slowdown(concurrency)
-
-    def latency_s(self, concurrency: float) -> float:
-        """R(N), the mean."""
-        return self._slowdown(concurrency) / self.rate_of_one_per_s
-
-    def efficiency(self, concurrency: float) -> float:
-        """X(N) over what it would be without contention and coherency."""
-        return 1 / self._slowdown(concurrency)
-
-    def concurrency_at_latency(self, latency_s: float) -> float | None:
-        """N(R); None: no concurrency has that latency."""
-        kappa, growth = self.coherency, self.contention - self.coherency
-        beyond = self.rate_of_one_per_s * latency_s - (1 - self.contention)
-        inside = growth * growth + 4 * kappa * beyond
-        if inside < 0 or self.contention == kappa == 0:
-            return None
-        # Two forms of one root, so that nearly equal numbers are never subtracted.
-        if growth >= 0:
-            concurrency = 2 * beyond / (growth + math.sqrt(inside))
-        else:
-            concurrency = (math.sqrt(inside) - growth) / (2 * kappa)
-        return concurrency if concurrency >= 0 else None
-
-    def rate_at_latency(self, latency_s: float) -> float | None:
-        """X(R); None as for `concurrency_at_latency`."""
-        concurrency = self.concurrency_at_latency(latency_s)
-        return None if concurrency is None else concurrency / latency_s
-
-    def concurrency_at_rate(self, rate_per_s: float) -> float | None:
-        """N(X), before the peak; None: the rate is never reached."""
-        a = self.coherency * rate_per_s
-        b = (self.contention - self.coherency) * rate_per_s - self.rate_of_one_per_s
-        c = rate_per_s * (1 - self.contention)
-        inside = b * b - 4 * a * c
-        if b >= 0 or inside < 0:
-            return None
-        return 2 * c / (-b + math.sqrt(inside))
-
-    def latency_at_rate(self, rate_per_s: float) -> float | None:
-        """R(X), before the peak; None: the rate is never reached."""
-        concurrency = self.concurrency_at_rate(rate_per_s)
-        return None if concurrency is None else self.latency_s(concurrency)
+        more = concurrency - 1
+        slowdown = 1 + self.contention * more + self.coherency * concurrency * more
+        return self.rate_of_one_per_s * concurrency / slowdown
 
     @property
     def peak_concurrency(self) -> float | None:
@@ -117,10 +72,6 @@ class Usl:
     def knee_concurrency(self) -> float | None:
         """N_opt, where a line of slope lambda reaches the ceiling; None: no contention."""
         return 1 / self.contention if self.contention > 0 else None
-
-    def _slowdown(self, concurrency: float) -> float:
-        more = concurrency - 1
-        return 1 + self.contention * more + self.coherency * concurrency * more
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +102,7 @@ def fit_usl(concurrency: Floats, rate_per_s: Floats) -> UslFit:
     if count < FEWEST_POINTS:
         raise AnalysisError(
             f"The Universal Scalability Law needs at least {FEWEST_POINTS} stages at different "
-            f"loads, there are {count}."
+            f"loads, there {'is' if count == 1 else 'are'} {count}."
         )
     fitted = _fit(concurrency, rate_per_s)
     curve = Usl(*fitted.tolist())

@@ -17,10 +17,9 @@ it something to decide.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from statistics import median
 
 from analysis.estimate import Estimate
+from analysis.policy.alternatives import WAY_BACK, WAY_OUT, alternatives, with_way_back
 from analysis.policy.fitted import fitted_parameters
 from analysis.policy.grid import Ladder, cooldown_ladder, scale_in_rules, scale_out_rules
 from analysis.policy.matching import Change
@@ -28,15 +27,7 @@ from analysis.policy.parameters import PolicyParameters
 from analysis.policy.recorded import RecordedScaling
 from analysis.policy.results import FittedRule, PolicyFit
 from analysis.policy.search import Candidate, candidates, judge, least
-
-_VARIED = (
-    "datapoints_to_alarm",
-    "evaluation_periods",
-    "statistic",
-    "connections_scope",
-    "scale_out_step",
-    "scale_out_cooldown_s",
-)
+from analysis.policy.starting import start_time
 
 
 def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[str] = ()) -> PolicyFit:
@@ -50,7 +41,13 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[str] = ()) ->
     used = [run for run in runs if not run.is_pinned]
     changes = [change for run in used for change in run.changes]
     if not any(change.added > 0 for change in changes):
-        return _refused(left_out, used)
+        seen = "no run that can scale" if not used else "no run in which a webserver was added"
+        return unfitted(
+            f"The scaling rule cannot be fitted: there is {seen}; run a scenario whose load rises "
+            "past 70 % CPU with max_webservers above min_webservers.",
+            runs_used=tuple(run.run_id for run in used),
+            left_out=left_out,
+        )
     ladder = cooldown_ladder(min(run.period_s for run in used))
     usual = PolicyParameters(
         cpu_above_percent=used[0].cpu_above_percent, connections_above=used[0].connections_above
@@ -59,27 +56,28 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[str] = ()) ->
     best_out = min(out, key=lambda each: _distance(each.policy, usual, ladder))
     saw_in = any(change.added < 0 for change in changes)
     within, best_in = _way_back(used, best_out.policy, usual, ladder, saw_in=saw_in)
-    back = best_in.policy
-    start_s = _start(used, out, best_out)
+    start = start_time(used, out, best_out)
     cost = best_out.cost + best_in.cost
-    rule = _complete(best_out, back, start_s)
+    rule = FittedRule(with_way_back(best_out.policy, best_in.policy), start.of(best_out))
     return PolicyFit(
         rule=rule,
-        others=_others(rule, out, back, start_s),
+        others=alternatives(rule, out, [each.policy for each in within], start),
         parameters=fitted_parameters(
             [each.policy for each in out],
             [each.policy for each in within] if saw_in else [],
             rule,
-            start_s,
+            start,
             ladder,
-            decisions_known=all(run.decisions_known or not run.changes for run in used),
         ),
-        start_s=start_s,
+        start_s=start.estimate,
         mismatch_periods=cost,
         changes=len(changes),
         runs_used=tuple(run.run_id for run in used),
         left_out=tuple(left_out),
-        warnings=tuple(_warnings(used, cost, changes)),
+        warnings=(
+            *_warnings(used, cost, changes),
+            *(start.estimate.warnings if start.estimate.value is None else ()),
+        ),
     )
 
 
@@ -95,33 +93,17 @@ def _way_back(
 
     Without any scale-in the usual one does, unless it would have removed a webserver.
     """
-    as_usual = judge(runs, _with_way_back(out, usual), sign=-1)
-    if not saw_in and as_usual.cost == 0:
-        return [as_usual], as_usual
     within = least(candidates(runs, scale_in_rules(out), ladder, sign=-1))
+    as_usual = judge(runs, with_way_back(out, usual), sign=-1)
+    if not saw_in and as_usual.cost == 0:
+        return within, as_usual
     return within, min(within, key=lambda each: _distance(each.policy, usual, ladder))
 
 
-def _with_way_back(out: PolicyParameters, back: PolicyParameters) -> PolicyParameters:
-    return replace(
-        out,
-        scale_in_step=back.scale_in_step,
-        scale_in_periods=back.scale_in_periods,
-        scale_in_cpu_below_percent=back.scale_in_cpu_below_percent,
-        scale_in_connections_below=back.scale_in_connections_below,
-        scale_in_cooldown_s=back.scale_in_cooldown_s,
-    )
-
-
-def _pinned(run: RecordedScaling) -> str:
-    return (
-        f"{run.run_id} is pinned at {run.min_webservers} webservers and tells nothing about the "
-        "rule."
-    )
-
-
-def _refused(left_out: Sequence[str], used: Sequence[RecordedScaling]) -> PolicyFit:
-    seen = "no run that can scale" if not used else "no run in which a webserver was added"
+def unfitted(
+    refusal: str, *, runs_used: tuple[str, ...] = (), left_out: Sequence[str] = ()
+) -> PolicyFit:
+    """No rule, for one sentence of a reason."""
     return PolicyFit(
         rule=None,
         others=(),
@@ -129,10 +111,17 @@ def _refused(left_out: Sequence[str], used: Sequence[RecordedScaling]) -> Policy
         start_s=Estimate(None),
         mismatch_periods=None,
         changes=0,
-        runs_used=tuple(run.run_id for run in used),
+        runs_used=runs_used,
         left_out=tuple(left_out),
-        refusal=f"The scaling rule cannot be fitted: there is {seen}; run a scenario whose load "
-        "rises past 70 % CPU with max_webservers above min_webservers.",
+        refusal=refusal,
+    )
+
+
+def _pinned(run: RecordedScaling) -> str:
+    count = run.min_webservers
+    return (
+        f"{run.run_id} is pinned at {count} webserver{'' if count == 1 else 's'} and tells nothing "
+        "about the rule."
     )
 
 
@@ -142,13 +131,8 @@ def _distance(
     """How far a rule is from the usual one: how many values differ, then their sizes."""
     differing = sum(
         getattr(policy, name) != getattr(usual, name)
-        for name in (
-            *_VARIED[:-1],
-            "scale_in_step",
-            "scale_in_periods",
-            "scale_in_cpu_below_percent",
-            "scale_in_connections_below",
-        )
+        for name in (*WAY_OUT, *WAY_BACK)
+        if not name.endswith("cooldown_s")
     )
     for name in ("scale_out_cooldown_s", "scale_in_cooldown_s"):
         differing += getattr(policy, name) != ladder.holding(getattr(usual, name))
@@ -166,62 +150,18 @@ def _distance(
     )
 
 
-def _start(used: Sequence[RecordedScaling], out: Sequence[Candidate], best: Candidate) -> Estimate:
-    seen = [start_s for run in used for start_s in run.start_times_s]
-    if seen:
-        return Estimate(median(seen), min(seen), max(seen), n=len(seen), warnings=(_RANGE,))
-    ranges = [each.delay_s for each in out if each.delay_s is not None]
-    return Estimate(
-        value=best.middle_s,
-        low=min(low for low, _ in ranges),
-        high=max(high for _, high in ranges),
-        n=sum(change.added > 0 for run in used for change in run.changes),
-        warnings=(_RANGE, _TOGETHER),
-    )
-
-
-_RANGE = "The range is all that fits the record, not a confidence interval."
-_TOGETHER = (
-    "Decisions are not recorded, so the time to start is known only together with the number of "
-    "periods until the decision."
-)
-
-
-def _complete(out: Candidate, back: PolicyParameters, start_s: Estimate) -> FittedRule:
-    """A way to scale out with the way back, and its own start time where decisions are unknown."""
-    own_s = out.middle_s if start_s.warnings == (_RANGE, _TOGETHER) else start_s.value
-    return FittedRule(_with_way_back(out.policy, back), own_s or 0.0)
-
-
-def _others(
-    rule: FittedRule, out: Sequence[Candidate], back: PolicyParameters, start_s: Estimate
-) -> tuple[FittedRule, ...]:
-    """Rules that fit as well: with the least and the largest of each value, and of the start."""
-    extremes = [
-        _complete(pick(out, key=lambda each: getattr(each.policy, name)), back, start_s)
-        for name in _VARIED
-        for pick in (min, max)
-    ]
-    if start_s.warnings == (_RANGE,):
-        extremes += [
-            replace(rule, start_s=end_s)
-            for end_s in (start_s.low, start_s.high)
-            if end_s is not None
-        ]
-    return tuple(dict.fromkeys(each for each in extremes if each != rule))
-
-
 def _warnings(
     used: Sequence[RecordedScaling], cost: float, changes: Sequence[Change]
 ) -> Iterable[str]:
     if cost:
         yield (
-            f"No rule that was tried explains every change: the best is off by {cost:g} periods in "
-            "all, so the environment scales by something else too."
+            f"No rule that was tried explains every change: the best is off by {cost:g} "
+            f"period{'' if cost == 1 else 's'} in all, so the environment scales by something else "
+            "too."
         )
     if len(changes) < 3:
         yield (
-            f"Only {len(changes)} change{'s' if len(changes) > 1 else ''} of the webserver count "
+            f"Only {len(changes)} change{'' if len(changes) == 1 else 's'} of the webserver count "
             "could be used; each further one tells more of the rule apart."
         )
     if len({(run.period_s, run.cpu_above_percent, run.connections_above) for run in used}) > 1:

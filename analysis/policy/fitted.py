@@ -3,24 +3,23 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from analysis.estimate import Estimate
 from analysis.policy import grid
 from analysis.policy.grid import Ladder
 from analysis.policy.parameters import PolicyParameters
 from analysis.policy.results import FittedParameter, FittedRule
+from analysis.policy.starting import StartTime
 
 _NO_SCALE_IN = "no webserver was removed while it was watched"
 _NO_DECISIONS = "decisions are not recorded: it goes with the number of periods until one"
+_NEVER_READY = "none came into service in the {low} s until its record ended"
 
 
 def fitted_parameters(
     out: Sequence[PolicyParameters],
     within: Sequence[PolicyParameters],
     rule: FittedRule,
-    start_s: Estimate,
+    start: StartTime,
     ladder: Ladder,
-    *,
-    decisions_known: bool,
 ) -> tuple[FittedParameter, ...]:
     """One entry for every unknown.
 
@@ -28,13 +27,12 @@ def fitted_parameters(
         out: rules that explain the scale-outs equally well; not empty.
         within: those that explain the scale-ins; empty: there were none.
         rule: the one that the simulator takes.
-        start_s: decision to in service, as far as it is known.
+        start: decision to in service, as far as it is known.
         ladder: of the cooldowns.
-        decisions_known: whether the record has decisions, and not only counts.
     """
     return (
         *_way_out(out, rule.policy, ladder),
-        _start(rule, start_s, decisions_known=decisions_known),
+        _start(rule, start),
         *_way_back(within, rule.policy, ladder),
     )
 
@@ -86,15 +84,21 @@ def _way_out(
     )
 
 
-def _start(rule: FittedRule, start_s: Estimate, *, decisions_known: bool) -> FittedParameter:
-    low, high = start_s.low or 0.0, start_s.high or 0.0
+def _start(rule: FittedRule, start: StartTime) -> FittedParameter:
+    low, high = (f"{end or 0.0:.3g}" for end in (start.estimate.low, start.estimate.high))
+    verdict: Literal["determined", "not told apart", "unknown"] = "determined"
+    values, why = (f"{low} s" if low == high else f"{low} to {high} s",), ""
+    if start.estimate.value is None:
+        verdict, values, why = "unknown", (f"over {low} s",), _NEVER_READY.format(low=low)
+    elif start.goes_with_rule:
+        verdict, why = "not told apart", _NO_DECISIONS
     return FittedParameter(
         name="start_s",
         meaning="from a decision until its webservers take calls",
-        verdict="determined" if decisions_known else "not told apart",
-        values=(f"{low:.3g} s" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} s",),
+        verdict=verdict,
+        values=values,
         used=f"{rule.start_s:.3g} s",
-        why="" if decisions_known else _NO_DECISIONS,
+        why=why,
     )
 
 

@@ -1,10 +1,11 @@
 """What would come of a load, with the range of everything that is not known better.
 
 The load is simulated once with what is known best, and again with each end of what is not: every
-rule that explains the recorded runs as well, the least and longest start time, both ends of the
-demand's interval, and where else within a metric period the load may begin. A figure's range is
-the least and the most of all these simulations. It holds what is not known of the rule and of the
-calls; not chance, and not what the fluid leaves out.
+rule at an end of those that explain the recorded runs as well (`analysis.policy.alternatives`), the
+least and longest start time, both ends of the demand's interval, and where else within a metric
+period the load may begin. A figure's range is the least and the most of all these simulations. It
+holds what is not known of the rule and of the calls, one at a time; not chance, and not what the
+fluid leaves out.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ class LoadToSimulate:
     max_webservers: int
     period_s: float
     utilisation_target: float
+    load_of: str  # run that recorded it; "": none did
+    calls_of: str  # run whose mix and demand the calls have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +101,9 @@ def simulate_load(
         changes=simulated.events,
         points=_points(load, simulated),
         simulations=len(every),
+        load_of=load.load_of,
+        calls_of=load.calls_of,
+        demand_s=workload.demand_s,
     )
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 CPU_ABOVE_PERCENT = 70.0  # documented by AWS, as the next one
 CONNECTIONS_ABOVE = 15.0
+USUAL_START_S = 120.0  # AWS says "a few minutes" of a change of configuration, nothing of scaling
+MOST_SIMULATED = 500  # webservers
 
 
 @dataclass(frozen=True, slots=True)

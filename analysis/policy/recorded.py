@@ -4,7 +4,7 @@ Times are seconds from the run's first metric period, so that periods end at who
 their length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from analysis.policy.matching import Change
@@ -33,6 +33,7 @@ class RecordedScaling:
     changes: tuple[Change, ...]  # decisions where they are known, else changes of the count
     decisions_known: bool
     start_times_s: tuple[float, ...]  # decision -> in service, where both are known
+    waited_s: tuple[float, ...]  # decision -> end of the record, where nothing came of it
     min_webservers: int
     max_webservers: int
     cpu_above_percent: float
@@ -69,11 +70,22 @@ def recorded_scaling(run: RunAnalysis) -> RecordedScaling | str:
             and event.ready_s is not None
             and event.decision_s is not None
         ),
+        waited_s=tuple(_waits(run.scaling, known[-1].start_s + period_s)),
         min_webservers=_limit(run.environment.get("min_webservers"), min(counts)),
         max_webservers=_limit(run.environment.get("max_webservers"), max(counts)),
         cpu_above_percent=float(facts.get("scale_out_cpu_percent", CPU_ABOVE_PERCENT)),
         connections_above=float(facts.get("scale_out_connections", CONNECTIONS_ABOVE)),
     )
+
+
+def _waits(events: Sequence[ScalingEvent], ended_s: float) -> Iterator[float]:
+    """How long decisions waited for webservers that the record never shows."""
+    for position, event in enumerate(events):
+        added = event.to_count - event.from_count
+        was_undone = any(later.to_count < later.from_count for later in events[position + 1 :])
+        never_came = event.ready_s is None and event.count_changed_s is None
+        if added > 0 and event.decision_s is not None and never_came and not was_undone:
+            yield max(0.0, ended_s - event.decision_s)
 
 
 def _limit(told: object, seen: int) -> int:

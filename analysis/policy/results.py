@@ -87,9 +87,9 @@ class PolicyFit:
     """The rule's unknowns, as far as recorded runs tell them."""
 
     rule: FittedRule | None  # of all that fit equally well, the one nearest to the usual values
-    others: tuple[FittedRule, ...]  # with each parameter's least and largest value that fits
+    others: tuple[FittedRule, ...]  # that fit as well, with an end of what is left of a parameter
     parameters: tuple[FittedParameter, ...]
-    start_s: Estimate  # decision -> in service
+    start_s: Estimate  # decision -> in service; value None: not known, low is a lower bound
     mismatch_periods: float | None  # periods the decisions are off in all; a lost one counts as 3
     changes: int  # scale-outs and scale-ins that were recorded
     runs_used: tuple[str, ...]
@@ -158,6 +158,9 @@ class SimulatedLoad:
     changes: tuple[SimulatedEvent, ...]
     points: tuple[LoadPoint, ...]
     simulations: int  # behind the ranges
+    load_of: str  # run that recorded the load; "": none did
+    calls_of: str  # run whose mix and demand the calls have
+    demand_s: float  # CPU-seconds of a call
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The answer to `headroom what-if`: the rule fitted to recorded runs, checked, and put to a load.
 
-The cost of a call is that of the run whose service demand is known best, with its mix.
+Runs must be alike (`analysis.policy.alike`). The cost of a call is that of the run whose service
+demand is known best; limits of the count and the metric period are those of the first run that the
+rule is fitted to.
 """
 
 from collections.abc import Sequence
@@ -9,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.comparison.likeness import IdentifiedRun
 from analysis.estimate import Estimate
+from analysis.policy.alike import unlike
 from analysis.policy.costs import workload_of
-from analysis.policy.fit import fit_policy
+from analysis.policy.fit import fit_policy, unfitted
 from analysis.policy.load_answer import LoadToSimulate, simulate_load
+from analysis.policy.parameters import MOST_SIMULATED
 from analysis.policy.recorded import RecordedScaling, recorded_scaling
 from analysis.policy.replay import recorded_rates, replay_load, replay_rule
 from analysis.policy.results import FittedRule, PolicyFit, Replay, SimulatedLoad, WhatIf
@@ -21,7 +26,6 @@ from analysis.results import RunAnalysis
 
 Floats = NDArray[np.float64]
 
-MOST_WEBSERVERS = 500
 SERVICE_LIMIT = 5  # webservers that Amazon MWAA allows
 
 
@@ -36,20 +40,37 @@ class AskedLoad:
     max_webservers: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _RecordedLoad:
+    run_id: str
+    rate_per_s: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     analysis: RunAnalysis
     scaling: RecordedScaling
 
 
-def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> WhatIf:
-    """Fit and replay recorded runs; simulate a load if one is asked about."""
-    prepared = [(run, recorded_scaling(run)) for run in runs]
-    usable = [_Run(run, found) for run, found in prepared if isinstance(found, RecordedScaling)]
+def answer_what_if(runs: Sequence[IdentifiedRun], asked: AskedLoad | None) -> WhatIf:
+    """Fit and replay recorded runs; simulate a load if one is asked about.
+
+    Args:
+        runs: alike; else the answer is refused with their differences.
+        asked: the load; None: only fit and replay.
+    """
+    names = tuple(run.analysis.run_id for run in runs)
+    prepared = [(run, recorded_scaling(run.analysis)) for run in runs]
+    differences = unlike([run for run, found in prepared if isinstance(found, RecordedScaling)])
+    if differences:
+        refusal = "Runs that are not alike do not tell of one scaling rule: give those that are."
+        return WhatIf(names, unfitted(refusal), (), None, refusals=(refusal, *differences))
+    usable = [
+        _Run(run.analysis, found) for run, found in prepared if isinstance(found, RecordedScaling)
+    ]
     fit = fit_policy(
         [run.scaling for run in usable], [found for _, found in prepared if isinstance(found, str)]
     )
-    names = tuple(run.run_id for run in runs)
     if fit.rule is None:
         return WhatIf(names, fit, (), None, refusals=(fit.refusal,))
     replays = tuple(
@@ -60,7 +81,12 @@ def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> What
     )
     if asked is None:
         return WhatIf(names, fit, replays, None)
-    load, refusal = _simulated(usable, asked, fit, fit.rule)
+    load, refusal = None, ""
+    recorded = _recorded_load(*prepared[0]) if asked.rate_per_s is None else None
+    if isinstance(recorded, str):
+        refusal = recorded
+    else:
+        load, refusal = _simulated(usable, asked, recorded, fit, fit.rule)
     return WhatIf(
         runs=names,
         fit=fit,
@@ -73,24 +99,37 @@ def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> What
 
 def _replay_of_load(run: _Run, rule: FittedRule) -> Replay:
     workload = workload_of(run.analysis)
-    refusal = _closed(run) or (workload if isinstance(workload, str) else "")
+    refusal = _closed(run.analysis) or (workload if isinstance(workload, str) else "")
     if refusal or isinstance(workload, str):
         return Replay("load", run.scaling.run_id, run.scaling.period_s, (), refusal=refusal)
     return replay_load(run.scaling, run.analysis, workload, rule)
 
 
-def _closed(run: _Run) -> str:
+def _closed(run: RunAnalysis) -> str:
     """Why a recorded load is no load to simulate; "": it is one."""
-    if any(stage.users is not None for stage in run.analysis.stages):
+    if any(stage.users is not None for stage in run.stages):
         return (
-            f"The load of {run.scaling.run_id} came from users who wait for answers, so it would "
-            "have been another with other webservers; only open loads can be simulated."
+            f"The load of {run.run_id} came from users who wait for answers, so it would have been "
+            "another with other webservers; only open loads can be simulated."
         )
     return ""
 
 
+def _recorded_load(run: IdentifiedRun, scaling: RecordedScaling | str) -> _RecordedLoad | str:
+    """Of the first run, even if it has none: that of another would answer what nobody asked."""
+    if isinstance(scaling, str):
+        return f"The load to simulate is that of the first run, but {scaling} Name another first."
+    analysis = run.analysis
+    rates = recorded_rates(scaling, analysis)
+    return _closed(analysis) or _RecordedLoad(analysis.run_id, rates)
+
+
 def _simulated(
-    runs: Sequence[_Run], asked: AskedLoad, fit: PolicyFit, rule: FittedRule
+    runs: Sequence[_Run],
+    asked: AskedLoad,
+    recorded: _RecordedLoad | None,
+    fit: PolicyFit,
+    rule: FittedRule,
 ) -> tuple[SimulatedLoad | None, str]:
     known = [
         (run, workload)
@@ -99,26 +138,22 @@ def _simulated(
     ]
     if not known:
         return None, str(workload_of(runs[0].analysis))
-    if asked.rate_per_s is None and (refusal := _closed(runs[0])):
-        return None, refusal
     run, workload = min(known, key=lambda each: _uncertainty(_demand(each[0])))
-    rates = (
-        recorded_rates(runs[0].scaling, runs[0].analysis)
-        if asked.rate_per_s is None
-        else asked.rate_per_s
-    )
+    rates = recorded.rate_per_s if recorded else asked.rate_per_s
+    limits = next(each.scaling for each in runs if each.scaling.run_id in fit.runs_used)
     least = asked.min_webservers or min(
-        run.scaling.min_webservers, asked.max_webservers or MOST_WEBSERVERS
+        limits.min_webservers, asked.max_webservers or MOST_SIMULATED
     )
-    most = asked.max_webservers or max(run.scaling.max_webservers, least)
     sizing = run.analysis.sizing
     load = LoadToSimulate(
         name=asked.name,
-        rate_per_s=rates * asked.scale,
+        rate_per_s=np.asarray(rates) * asked.scale,
         min_webservers=least,
-        max_webservers=most,
-        period_s=run.scaling.period_s,
+        max_webservers=asked.max_webservers or max(limits.max_webservers, least),
+        period_s=limits.period_s,
         utilisation_target=sizing.utilisation_target if sizing else 0.7,
+        load_of=recorded.run_id if recorded else "",
+        calls_of=run.analysis.run_id,
     )
     demand = _demand(run)
     ends_s = [end for end in (demand.low, demand.high) if end]

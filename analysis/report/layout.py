@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Final, TypeVar
 
 from analysis.report.tables import Column, Table
@@ -10,7 +11,6 @@ from analysis.report.tables import Column, Table
 INDENT: Final = "  "
 _GAP: Final = "  "
 _LEAST_TEXT: Final = 8  # columns a clipped first column keeps
-_LEAST_PROSE: Final = 24  # columns a wrapped last column keeps
 STYLE_OF_MARK: Final = {
     "✓": "green",
     "✗": "red",
@@ -31,8 +31,8 @@ Style = Callable[..., str]
 def laid_out(table: Table, width: int, style: Style) -> Iterator[str]:
     """The lines of `table`, at most `width` wide, headings first.
 
-    Columns that may be dropped go first, then the last column is wrapped if it is text, then the
-    first is clipped. `style(text, *names)` colours a whole line or a mark.
+    Columns that may be dropped go first, then text is wrapped between words, the widest column
+    first, then the first column is clipped. `style(text, *names)` colours a whole line or a mark.
     """
     table, widths = _fitted(table, width)
     columns = table.columns
@@ -40,13 +40,11 @@ def laid_out(table: Table, width: int, style: Style) -> Iterator[str]:
     if any(column.unit for column in columns):
         yield style(_line([column.unit for column in columns], columns, widths), "dim")
     for row in table.rows:
-        *cells, last = row
-        first_line, *more = textwrap.wrap(last, widths[-1]) or [""]
-        clipped = [_clipped(cell, room) for cell, room in zip(cells, widths[:-1], strict=True)]
-        line = _line([*clipped, first_line], columns, widths)
-        yield _marked(line, last, style)
-        for text in more:
-            yield _line([*([""] * len(cells)), text], columns, widths)
+        folded = (_folded(cell, room) for cell, room in zip(row, widths, strict=True))
+        first, *more = zip_longest(*folded, fillvalue="")
+        yield _marked(_line(first, columns, widths), row[-1], style)
+        for cells in more:
+            yield _line(cells, columns, widths)
 
 
 def _fitted(table: Table, width: int) -> tuple[Table, list[int]]:
@@ -54,7 +52,7 @@ def _fitted(table: Table, width: int) -> tuple[Table, list[int]]:
     while (excess := _excess(widths, width)) > 0:
         victim = max(range(len(widths)), key=lambda i: table.columns[i].dropped)
         if table.columns[victim].dropped == 0:
-            return table, _squeezed(widths, table.columns, excess)
+            return table, _squeezed(widths, table, excess)
         table = replace(
             table,
             columns=_without(table.columns, victim),
@@ -64,21 +62,27 @@ def _fitted(table: Table, width: int) -> tuple[Table, list[int]]:
     return table, widths
 
 
-def _squeezed(widths: list[int], columns: tuple[Column, ...], excess: int) -> list[int]:
+def _squeezed(widths: list[int], table: Table, excess: int) -> list[int]:
     widths = list(widths)
-    if not columns[-1].right:
-        given = min(excess, max(widths[-1] - _LEAST_PROSE, 0))
-        widths[-1] -= given
-        excess -= given
+    least = _natural_widths(table, _longest_word)
+    text = [i for i, column in enumerate(table.columns) if not column.right]
+    while excess > 0 and (wide := [i for i in text if widths[i] > least[i]]):
+        widths[max(wide, key=widths.__getitem__)] -= 1
+        excess -= 1
     widths[0] = max(widths[0] - excess, min(widths[0], _LEAST_TEXT))
     return widths
 
 
-def _natural_widths(table: Table) -> list[int]:
+def _natural_widths(table: Table, of_cell: Callable[[str], int] = len) -> list[int]:
+    """Columns every column needs; its headings are never wrapped."""
     return [
-        max(len(cell) for cell in (column.heading, column.unit, *(row[i] for row in table.rows)))
+        max(len(column.heading), len(column.unit), *(of_cell(row[i]) for row in table.rows), 0)
         for i, column in enumerate(table.columns)
     ]
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(len, cell.split()), default=0)
 
 
 def _excess(widths: list[int], width: int) -> int:
@@ -95,6 +99,13 @@ def _line(cells: Iterable[str], columns: tuple[Column, ...], widths: list[int]) 
         for cell, column, width in zip(cells, columns, widths, strict=True)
     )
     return (INDENT + _GAP.join(padded)).rstrip()
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    lines = textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
+    return [_clipped(line, width) for line in lines]
 
 
 def _clipped(cell: str, width: int) -> str:

@@ -26,7 +26,9 @@ def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
     for stage in stages:
         name = f"Stage {stage_name(stage)}"
         if stage.unsent and stage.generator_ok:
-            yield f"{name}: {stage.unsent} of {stage.arrivals} arrivals were not sent."
+            arrivals = "arrival" if stage.arrivals == 1 else "arrivals"
+            unsent = f"{stage.unsent} of {stage.arrivals} {arrivals} {_were(stage.unsent)} not sent"
+            yield f"{name}: {unsent}."
         if stage.censored:
             yield f"{name}: {_cut_calls(stage)}."
         if _unsettled(stage) and stage.steady and stage.steady.reason != stage.trial_reason:
@@ -44,11 +46,16 @@ def _cut_calls(stage: StageStats) -> str:
         for name, estimate in stage.latency_s.items()
         if any(LOWER_BOUND in warning for warning in estimate.warnings)
     ]
-    cut = f"{stage.censored} calls were cut at a time limit, so "
+    calls = "call" if stage.censored == 1 else "calls"
+    cut = f"{stage.censored} {calls} {_were(stage.censored)} cut at a time limit, so "
     if not bounds:
         return f"{cut}the longest latencies may be longer still"
     verb = "is a lower bound" if len(bounds) == 1 else "are lower bounds"
     return f"{cut}{words.enumerated(bounds)} {verb}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
@@ -73,8 +80,11 @@ def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
 
 
 def _capacity_notes(analysis: RunAnalysis) -> Iterator[str]:
-    if analysis.capacity and analysis.capacity.rate_per_s:
-        yield from (f"Capacity: {warning}" for warning in analysis.capacity.rate_per_s.warnings)
+    capacity = analysis.capacity
+    if capacity and capacity.rate_per_s:
+        count = capacity.rate_webservers
+        what = f"Capacity with {words.webservers(count)}" if count else "Capacity"
+        yield from (f"{what}: {warning}" for warning in capacity.rate_per_s.warnings)
 
 
 def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:

@@ -2,21 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
+from analysis.capacity.highest_stage import STOPPED_BY
 from analysis.report import words
 from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import CapacityResult, RunAnalysis, SloResult, StageStats
 from analysis.sizing.one_run import sized_webservers
-
-_STOPPED_BY: Final = {
-    "throttle": "the service's throttle",
-    "webserver_cpu": "webserver CPU",
-    "connections": "connections",
-    "database": "the metadata database",
-    "airflow": "errors of Airflow",
-    "generator": "the load generator",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +31,31 @@ def headline(analysis: RunAnalysis) -> str:
         cpu = sizing.webserver_cpu
         needed = sized_webservers(sizing.target.webservers, analysis.environment, cpu)
         return f"{needed} for {words.calls_per_s(sizing.target.rate_per_s)}"
-    if capacity and words.is_known(rate_per_s := _capacity_per_s(capacity)):
-        at_least = "At least " if capacity.bottleneck == "not_reached" else ""
-        return f"{at_least}{words.calls_per_s(rate_per_s)}{_with_webservers(capacity)}"
-    return "No stage met the SLO"
+    return _capacity_headline(capacity) if capacity else "No stage met the SLO"
 
 
-def _capacity_per_s(capacity: CapacityResult) -> float | None:
+def _capacity_headline(capacity: CapacityResult) -> str:
+    """Where the SLO breaks, unless another count took more: then what that one was seen to take."""
     between = capacity.rate_per_s
-    if between is not None and words.is_known(between.value):
-        return between.value
-    return capacity.highest_rate_per_s
+    if between and words.is_known(between.value) and not _another_took_more(capacity):
+        return f"{words.calls_per_s(between.value)}{_with(capacity.rate_webservers)}"
+    if not words.is_known(capacity.highest_rate_per_s):
+        return "No stage met the SLO"
+    at_least = "At least " if capacity.bottleneck == "not_reached" else ""
+    return f"{at_least}{_highest(capacity)}"
 
 
-def _with_webservers(capacity: CapacityResult) -> str:
-    return f" with {words.webservers(capacity.webservers)}" if capacity.webservers else ""
+def _another_took_more(capacity: CapacityResult) -> bool:
+    """Whether the highest stage that met the SLO had another count than the estimate is of."""
+    return capacity.rate_webservers != capacity.webservers
+
+
+def _highest(capacity: CapacityResult) -> str:
+    return f"{words.calls_per_s(capacity.highest_rate_per_s)}{_with(capacity.webservers)}"
+
+
+def _with(webservers: int | None) -> str:
+    return f" with {words.webservers(webservers)}" if webservers else ""
 
 
 def _check_headline(analysis: RunAnalysis) -> str:
@@ -140,15 +141,19 @@ def observed(result: SloResult) -> str:
 def capacity_sentence(capacity: CapacityResult | None) -> str:
     """The rate at which the SLO breaks: "24.1 calls/s (22.8-25.6) with 2 webservers; ...".
 
-    "" where only stages are known, which the verdict tells.
+    When the highest stage that met the SLO had another count, that one is told as well. "" where
+    only stages are known, which the verdict tells.
     """
     if capacity is None or capacity.rate_per_s is None:
         return ""
     if not words.is_known(capacity.rate_per_s.value):
         return ""
-    stopped = _STOPPED_BY.get(capacity.bottleneck, "")
-    by = f"; more was stopped by {stopped}" if stopped else ""
-    return f"{words.rate_estimate(capacity.rate_per_s)}{_with_webservers(capacity)}{by}."
+    rate = f"{words.rate_estimate(capacity.rate_per_s)}{_with(capacity.rate_webservers)}"
+    higher = f"{_highest(capacity)} met the SLO" if _another_took_more(capacity) else ""
+    stopped = STOPPED_BY.get(capacity.bottleneck, "")
+    by = f"more was stopped by {stopped}" if stopped else ""
+    also = ", ".join(part for part in (higher, by) if part)
+    return f"{rate}; {also}." if also else f"{rate}."
 
 
 def trial_remarks(analysis: RunAnalysis) -> tuple[str, ...]:

@@ -15,9 +15,15 @@ def disagreement(analysis: RunAnalysis) -> str:
 
 
 def remarks(analysis: RunAnalysis) -> tuple[str, ...]:
-    """About every stage that does not agree with queueing theory, or of which that is not known."""
+    """About every stage that does not agree with queueing theory, or of which that is not known.
+
+    About every stage of a closed workload: only the sentence has both bounds of its rate.
+    """
+    closed = {stage.index for stage in analysis.stages if stage.users is not None}
     return tuple(
-        _told(analysis, check) for check in analysis.model_checks if check.agrees is not True
+        _told(analysis, check)
+        for check in analysis.model_checks
+        if check.agrees is not True or check.stage in closed
     )
 
 
@@ -54,6 +60,5 @@ def truth_sentence(checks: tuple[TruthCheck, ...]) -> str:
         return ""
     missed = [check.what for check in told if check.within is False]
     but = f"; not of the {words.enumerated(missed)}" if missed else ""
-    return (
-        f"Truth of the simulation: inside {len(told) - len(missed)} of {len(told)} intervals{but}."
-    )
+    intervals = f"{len(told)} interval{'' if len(told) == 1 else 's'}"
+    return f"Truth of the simulation: inside {len(told) - len(missed)} of {intervals}{but}."

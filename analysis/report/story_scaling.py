@@ -62,7 +62,8 @@ def cost_sentence(event: ScalingEvent) -> str:
     if cost is None or not cost.calls:
         return ""
     after = words.delay(cost.to_s - cost.from_s)
-    paid = f"{cost.slow_calls} of {cost.calls} calls were slow and {cost.errors or 'none'} failed"
+    were = "was" if cost.slow_calls == 1 else "were"
+    paid = f"{cost.slow_calls} of {cost.calls} calls {were} slow and {cost.errors or 'none'} failed"
     if not cost.slow_calls and not cost.errors:
         paid = f"none of {cost.calls} calls was slow or failed"
     when = (
@@ -139,4 +140,6 @@ def _jitter(per_h: float) -> str:
     if abs(per_h) < 0.05:
         return "The count changed as often as the need did."
     more = "more" if per_h > 0 else "fewer"
-    return f"The count made {words.trimmed(abs(per_h))} {more} changes an hour than the need did."
+    number = words.trimmed(abs(per_h))
+    changes = "change" if number == "1" else "changes"
+    return f"The count made {number} {more} {changes} an hour than the need did."

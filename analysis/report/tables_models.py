@@ -12,23 +12,25 @@ def model_table(analysis: RunAnalysis) -> Table | None:
     """What queueing theory expects of each stage, beside what was measured."""
     if not analysis.model_checks:
         return None
-    names = {stage.index: stage_name(stage) for stage in analysis.stages}
+    stages = {stage.index: stage for stage in analysis.stages}
     columns = (
         Column("stage", right=False),
         Column("webservers"),
         Column("utilisation", "by service demand"),
         Column("measured", "mean service time"),
         Column("models", "mean service time"),
-        Column("rate", "bound, calls/s"),
+        Column("rate", "achieved, 1/s"),
+        Column("rate", "bound, 1/s"),
         Column("agrees"),
     )
     rows = (
         (
-            names.get(check.stage, str(check.stage + 1)),
+            stage_name(stages[check.stage]),
             words.count(check.webservers),
             words.share(check.utilisation),
             words.duration(check.measured_s),
             _bracket(check),
+            words.rate(stages[check.stage].achieved_per_s),
             words.rate(check.bound_per_s),
             words.MARKS[check.agrees],
         )
@@ -44,7 +46,11 @@ def _bracket(check: ModelCheck) -> str:
 
 
 def scalability_table(result: ScalabilityResult) -> Table:
-    """The parameters of the law, with intervals and what leaving one point out makes of them."""
+    """The parameters of the law, with intervals and what leaving one point out makes of them.
+
+    Then what follows from them: the limits there would be without coherency, and the last rate that
+    is believed.
+    """
     columns = (
         Column("parameter", right=False),
         Column("estimate", "95 % interval"),
@@ -59,7 +65,14 @@ def scalability_table(result: ScalabilityResult) -> Table:
         (told, words.number_estimate(estimate), _range(result.leave_one_out.get(name)))
         for told, name, estimate in parameters
     )
-    return Table(columns, tuple(rows))
+    believed_to = words.trimmed(result.believed_to_concurrency)
+    followed = (
+        ("ceiling without coherency, lambda / sigma (calls/s)", result.ceiling_per_s),
+        ("knee, 1 / sigma (calls in service)", result.knee_concurrency),
+        (f"rate at {believed_to} calls in service (calls/s)", result.farthest_rate_per_s),
+    )
+    told_of = ((told, words.number_estimate(Estimate(value)), "") for told, value in followed)
+    return Table(columns, (*rows, *told_of))
 
 
 def _range(ends: tuple[float, float] | None) -> str:

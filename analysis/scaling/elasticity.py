@@ -16,15 +16,13 @@ maximum that is too low is under-provisioning.
 Source: N. Herbst et al., Ready for Rain?, arXiv:1604.03470, there as percentages.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from analysis.calls import Floats
 from analysis.results import DemandResult, Elasticity, PeriodPoint
-
-_ROUNDING = 1e-9  # a load of exactly two webservers needs two
+from analysis.sizing.one_run import webservers_for
 
 
 def elasticity(
@@ -103,8 +101,8 @@ def _on_one_grid(
     needed = np.full(places[-1] + 1, np.nan)
     had = np.full(places[-1] + 1, np.nan)
     for place, period in zip(places, periods, strict=True):
-        wanted = math.ceil(period.offered_per_s / rate_of_one_per_s - _ROUNDING)
-        needed[place] = max(wanted, least)
+        wanted = webservers_for(period.offered_per_s, rate_of_one_per_s)
+        needed[place] = max(wanted or least, least)
         had[place] = period.webservers
     return needed, had
 

@@ -1,19 +1,23 @@
 """Whether the SLO's lines about calls held, in windows of 5 s on end.
 
-Such a window is too short for a percentile one could quote; it is judged by however many calls it
-has, because what is asked is when, not how much. Two windows of one kind in a row count as a fact.
+Judged are latency, service time, errors and goodput, by whatever function; lines about webservers
+and the database are left out, and so is unsent, for which the generator is to blame. Such a window
+is too short for a percentile one could quote; it is judged by however many calls it has, because
+what is asked is when, not how much. Two windows of one kind in a row count as a fact.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from analysis.calls import Calls
+from analysis.calls import Calls, good_calls
 from analysis.judge import Window, judge, judge_times
 from analysis.slo import Slo
 
 WINDOW_S = 5.0
 IN_A_ROW = 2
+_TIMES = ("latency", "service_time")
+_SHARES = ("errors", "goodput")
 _WINDOWS_TOGETHER = 64
 
 
@@ -23,7 +27,7 @@ def restoration(
     """Whether the SLO was broken before a scale-out, and when it held again.
 
     Args:
-        slos: all lines; those about webservers are left out.
+        slos: all lines; those not about calls are left out.
         calls: of the whole run.
         from_s: the load step.
         after_s: when the new webserver came.
@@ -63,7 +67,7 @@ def _windows(
     slos: Sequence[Slo], calls: Calls, from_s: float, until_s: float
 ) -> Iterator[tuple[float, bool]]:
     """End and goodness of each whole window with calls between two times."""
-    judged = [slo for slo in slos if slo.percentile is not None or slo.metric == "errors"]
+    judged = [slo for slo in slos if slo.metric in _TIMES + _SHARES]
     whole = int((until_s - from_s) // WINDOW_S)
     if not judged or whole <= 0 or not len(calls):
         return
@@ -79,12 +83,18 @@ def _windows(
             if len(chosen):
                 window = calls.where(chosen)
                 end_s = from_s + (int(number[chosen[0]]) + 1) * WINDOW_S
-                yield end_s, all(_holds(slo, window) for slo in judged)
+                yield end_s, _hold(judged, window)
 
 
-def _holds(slo: Slo, calls: Calls) -> bool:
-    if slo.percentile is None:
-        return judge(slo, Window(calls, good=calls.ok, periods=())).met is not False
+def _hold(slos: Sequence[Slo], calls: Calls) -> bool:
+    window = Window(calls, good=good_calls(calls, slos), periods=())
+    return all(_holds(slo, window) for slo in slos)
+
+
+def _holds(slo: Slo, window: Window) -> bool:
+    if slo.metric in _SHARES:
+        return judge(slo, window).met is not False
+    calls = window.calls
     concerned = calls.of_operation(slo.selector_value)
     timed = concerned.timed
     if not timed.any():

@@ -1,7 +1,8 @@
 """How many webservers, of which environment class, a load needs: from runs to a recommendation.
 
 Recommended is the cheapest option that meets the SLO with a probability of at least 95 %
-(`sizing/options.py`); without prices, that of the smallest class, then of the fewest webservers.
+(`sizing/options.py`); unless all of these have a price, that of the smallest class, then of the
+fewest webservers.
 Classes are tried from the runs' own, or mw1.small, upwards, those whose webservers have the same
 CPU as a smaller one left out, until the fewest webservers of one are enough.
 """
@@ -18,9 +19,10 @@ from analysis.sizing.classes import (
     EnvironmentClass,
     classes_from,
 )
+from analysis.sizing.deciding import how_long_a_start_takes, whether_webservers_help
 from analysis.sizing.loads import LoadWanted, calls_per_s
 from analysis.sizing.notes import assumptions, warnings
-from analysis.sizing.options import Circumstances, options_of
+from analysis.sizing.options import Circumstances, options_of, outrun_by_bursts
 from analysis.sizing.pricing import PriceTable
 from analysis.sizing.results import (
     ClassSize,
@@ -29,7 +31,7 @@ from analysis.sizing.results import (
     SizeOption,
     SizingAnswer,
 )
-from analysis.sizing.runs import GROWS_WITH_WEBSERVERS, refusals_of, sized_run
+from analysis.sizing.runs import PERHAPS_MOVED, refusals_of, sized_run
 from analysis.sizing.workload import allowance_of, autoscaling_of, slos_of, workload_of
 
 ANSWERED, NOT_ANSWERED = 0, 5
@@ -79,6 +81,7 @@ def answer_size(
     first = environment_class or _own_class(analyses[0])
     classes: list[ClassSize] = []
     options: list[SizeOption] = []
+    by_slo = False
     for one in _distinct(classes_from(first)):
         evidence = evidence_for(sized, one.webserver_cpu, utilisation)
         size = class_size(
@@ -89,6 +92,7 @@ def answer_size(
             periods=sum(run.periods for run in sized),
         )
         classes.append(size)
+        by_slo = by_slo or evidence.by_slo
         if evidence.judging is None:
             continue
         workload = workload_of(analyses, sized, one.webserver_cpu)
@@ -97,7 +101,7 @@ def answer_size(
         if found and found[0].meets:
             break
     recommended = _cheapest(options)
-    judged_by = _judged_by(sized)
+    judged_by = "slo_capacity" if by_slo else "utilisation"
     currency = prices.currency if prices else ""
     chosen = None if recommended is None else options[recommended]
     return SizingAnswer(
@@ -112,14 +116,14 @@ def answer_size(
         classes=tuple(classes),
         options=tuple(options),
         recommended=recommended,
-        deciding=_deciding(classes, chosen),
+        deciding=_deciding(sized, classes, options, chosen, given),
         prices=_note(prices),
         price_refusal=price_refusal,
         autoscaling=behaviour.source,
-        sentence=_sentence(classes, options, chosen, load, judged_by, utilisation, currency),
+        sentence=_sentence(classes, options, chosen, load, judged_by, utilisation, currency, sized),
         exit_code=NOT_ANSWERED if chosen is None else ANSWERED,
         assumptions=tuple(assumptions(analyses, sized, classes, judged_by, load)),
-        warnings=tuple(dict.fromkeys(warnings(analyses, sized, load))),
+        warnings=tuple(dict.fromkeys([*warnings(analyses, sized, load), *_unpriced(options)])),
     )
 
 
@@ -167,25 +171,47 @@ def _distinct(classes: Sequence[EnvironmentClass]) -> Iterator[EnvironmentClass]
 
 
 def _cheapest(options: Sequence[SizeOption]) -> int | None:
-    """The first of equals: they are ordered by class, then by minimum."""
+    """The first of equals, or when a price is missing: by class, then by minimum."""
     meeting = [index for index, option in enumerate(options) if option.meets]
-
-    def cost(index: int) -> float:
-        monthly = options[index].monthly
-        return float("inf") if monthly is None else monthly.high
-
-    return min(meeting, key=cost, default=None)
-
-
-def _judged_by(runs: Sequence[SizedRun]) -> str:
-    measured = any(run.capacity_per_s and run.bottleneck in GROWS_WITH_WEBSERVERS for run in runs)
-    return "slo_capacity" if measured else "utilisation"
+    months = {index: options[index].monthly for index in meeting}
+    known = {index: month.high for index, month in months.items() if month is not None}
+    if len(known) < len(meeting):
+        return meeting[0]
+    return min(meeting, key=known.__getitem__, default=None)
 
 
-def _deciding(classes: Sequence[ClassSize], chosen: SizeOption | None) -> str:
-    """Of the class that is recommended, or else of the last one tried."""
+def _unpriced(options: Sequence[SizeOption]) -> Iterator[str]:
+    """Why the cheapest was not looked for, where only some prices are known."""
+    missing = [option.monthly is None for option in options if option.meets]
+    if any(missing) and not all(missing):
+        yield (
+            "Not every setting that is sure enough has a price, so the smallest class with the "
+            "fewest webservers is recommended: a larger one may be cheaper."
+        )
+
+
+def _deciding(
+    runs: Sequence[SizedRun],
+    classes: Sequence[ClassSize],
+    options: Sequence[SizeOption],
+    chosen: SizeOption | None,
+    given: Circumstances,
+) -> str:
+    """What to measure for the class that is recommended, or else for the last one tried."""
     wanted = chosen.environment_class if chosen else classes[-1].environment_class
-    return next(each.deciding for each in classes if each.environment_class == wanted)
+    size = next(each for each in classes if each.environment_class == wanted)
+    peak = given.load.high_per_s
+    found = [size.deciding]
+    stuck = any(run.capacity_per_s and run.bottleneck in PERHAPS_MOVED for run in runs)
+    if stuck and chosen is None:
+        found.append(whether_webservers_help(peak, size.most_webservers))
+    if any(
+        outrun_by_bursts(option.trace, given.allowed)
+        for option in options
+        if option.environment_class == wanted
+    ):
+        found.append(how_long_a_start_takes(peak, size.fewest_webservers))
+    return " ".join(filter(None, found))
 
 
 def _sentence(
@@ -196,6 +222,7 @@ def _sentence(
     judged_by: str,
     utilisation: float,
     currency: str,
+    runs: Sequence[SizedRun],
 ) -> str:
     peak = calls_per_s(load.high_per_s)
     if chosen is None:
@@ -205,7 +232,7 @@ def _sentence(
                 f"No environment class from {classes[0].environment_class} on is sure enough to "
                 f"serve {peak}: even {last.most_webservers} {last.environment_class} webservers "
                 "are enough with a probability of "
-                f"{100 * last.chances[-1].probability_at_peak:.0f} % only."
+                f"{_percent(last.chances[-1].probability_at_peak)} only."
             )
         return f"No setting meets the SLO surely enough: {_lowered(options[-1].shortcoming)}"
     size = next(each for each in classes if each.environment_class == chosen.environment_class)
@@ -216,14 +243,21 @@ def _sentence(
     )
     return (
         f"{chosen.environment_class} with MinWebservers {chosen.min_webservers} and MaxWebservers "
-        f"{chosen.max_webservers} {met} with a probability of {_probability(chosen)}; at "
+        f"{chosen.max_webservers} {met} with a probability of {_probability(chosen, runs)}; at "
         f"{100 * utilisation:.0f} % CPU, {peak} need {_between(size)}{_money(chosen, currency)}."
     )
 
 
-def _probability(option: SizeOption) -> str:
-    percent = 100 * min(option.probability, option.probability_at_peak)
-    return "more than 99 %" if percent > 99 else f"{percent:.0f} %"
+def _probability(option: SizeOption, runs: Sequence[SizedRun]) -> str:
+    shown = _percent(min(option.probability, option.probability_at_peak))
+    return f"{shown} (one run: how runs differ is not in it)" if len(runs) == 1 else shown
+
+
+def _percent(probability: float) -> str:
+    """Never certain."""
+    if probability > 0.99:
+        return "more than 99 %"
+    return "less than 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
 
 
 def _between(size: ClassSize) -> str:

@@ -7,7 +7,7 @@ value and on either side the spread that puts its end where the interval ends:
 
 v value, q = F^-1(0.975), F the normal distribution, or Student's t for an interval over few runs.
 So the probability is 97.5 % at the lower end and 2.5 % at the upper one, whatever F. An end that is
-not known leaves everything beyond the value at one half.
+not known (a lower one of 0 says as little) leaves everything beyond the value at one half.
 """
 
 import math
@@ -28,7 +28,7 @@ class Belief:
 
     Attributes:
         value: the median.
-        low: of the 95 % interval; None: not known.
+        low: of the 95 % interval; None or 0: not known.
         high: of the 95 % interval; None: not known.
         freedom: degrees of freedom; infinite: normal.
     """
@@ -49,7 +49,13 @@ class Belief:
             scaled = np.where(distance == 0, -0.0 if below else -np.inf, distance / widths)
         q = float(_quantile(self.freedom))
         survival = stats.norm.sf if math.isinf(self.freedom) else stats.t(self.freedom).sf
-        return np.asarray(survival(q * scaled), dtype=np.float64)
+        return np.where(x <= 0, 1.0, survival(q * scaled))
+
+    def at_least_at_most(self, amount: ArrayLike) -> Floats:
+        """The highest that probability can be: 1 below the value when the low end is not known."""
+        x = np.asarray(amount, dtype=np.float64)
+        silent = (x < self.value) & (not self.low)
+        return np.where(silent, 1.0, self.at_least(x))
 
     def times(self, factor: float) -> "Belief":
         """The same of a multiple of the quantity."""

@@ -5,8 +5,9 @@
 
 C is the rate per webserver at which the SLO breaks where a run measured it, scaled to another class
 like X_1, and else X_1 itself: then P is the probability that the utilisation stays at or below its
-target. Where a run met a limit that more webservers do not move (throttle, database), P is at most
-the probability that the rate stays below that.
+target. Where the interval of C has no lower end, P(n X_1 >= rate_i) decides too, and P is at most
+what is known of C. Where a run met a limit that more webservers are not known to move (anything but
+their CPU), P is at most the probability that the rate stays below that.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,13 @@ from numpy.typing import ArrayLike
 from analysis.estimate import Estimate
 from analysis.sizing.beliefs import Belief, Floats
 from analysis.sizing.classes import EnvironmentClass
-from analysis.sizing.deciding import deciding_measurement, open_question
+from analysis.sizing.deciding import (
+    MORE_PERIODS,
+    deciding_measurement,
+    is_open,
+    missing_stage,
+    open_question,
+)
 from analysis.sizing.loads import LoadWanted
 from analysis.sizing.one_run import webservers_for
 from analysis.sizing.pooling import Pooled
@@ -37,18 +44,32 @@ class Evidence:
     fixed_capacity: Pooled  # whatever the number of webservers
 
     @property
+    def by_slo(self) -> bool:
+        """Whether the rate at which the SLO breaks decides alone: it has a lower end."""
+        return self.capacity_of_one.belief is not None and bool(self.capacity_of_one.estimate.low)
+
+    @property
     def judging(self) -> Belief | None:
-        """The rate of one webserver that decides whether the SLO is met."""
-        return self.capacity_of_one.belief or self.rate_of_one.belief
+        """The rate of one webserver that decides whether it has enough to do with."""
+        both = (self.capacity_of_one.belief, self.rate_of_one.belief)
+        if self.by_slo:
+            return both[0]
+        return min(filter(None, both), key=lambda each: each.value, default=None)
 
     def enough(self, webservers: ArrayLike, rates_per_s: ArrayLike) -> Floats:
         """Probability that so many webservers meet the SLO at each rate."""
-        judging, rates = self.judging, np.asarray(rates_per_s, dtype=np.float64)
-        if judging is None:
-            return np.zeros(np.broadcast_shapes(np.shape(webservers), rates.shape))
-        chances = judging.at_least(rates / np.asarray(webservers, dtype=np.float64))
+        rates = np.asarray(rates_per_s, dtype=np.float64)
+        of_one = rates / np.asarray(webservers, dtype=np.float64)
+        capacity, by_cpu = self.capacity_of_one.belief, self.rate_of_one.belief
+        if capacity is not None and self.by_slo:
+            chances = capacity.at_least(of_one)
+        elif by_cpu is None:
+            return np.zeros(of_one.shape)
+        else:
+            most = 1.0 if capacity is None else capacity.at_least_at_most(of_one)
+            chances = np.minimum(by_cpu.at_least(of_one), most)
         fixed = self.fixed_capacity.belief
-        return chances if fixed is None else np.minimum(chances, fixed.at_least(rates))
+        return chances if fixed is None else np.minimum(chances, fixed.at_least_at_most(rates))
 
 
 def evidence_for(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float) -> Evidence:
@@ -132,14 +153,18 @@ def _deciding(
     periods: int,
 ) -> str:
     """What to measure when what decides leaves the count open; "": it does not."""
-    by_slo = evidence.capacity_of_one.belief is not None
+    by_slo = evidence.by_slo
     judging = evidence.capacity_of_one if by_slo else evidence.rate_of_one
-    question = open_question(
-        rate_per_s,
-        judging.estimate,
-        fewest=environment_class.fewest_webservers,
-        most=environment_class.most_webservers,
-    )
+    fewest, most = environment_class.fewest_webservers, environment_class.most_webservers
+    capacity = evidence.capacity_of_one.estimate
+    if is_open(rate_per_s, capacity, fewest=fewest, most=most):
+        return missing_stage(capacity)
+    fixed = evidence.fixed_capacity.estimate
+    if is_open(rate_per_s, fixed, fewest=1, most=1):
+        return missing_stage(fixed)
+    if not by_slo and is_open(rate_per_s, judging.estimate, fewest=fewest, most=most):
+        return MORE_PERIODS
+    question = open_question(rate_per_s, judging.estimate, fewest=fewest, most=most)
     if question is None:
         return ""
     return deciding_measurement(
@@ -147,7 +172,7 @@ def _deciding(
         question,
         periods=periods,
         criterion="meet the SLO" if by_slo else f"stay at or below {100 * utilisation:.0f} % CPU",
-        runs=judging.runs,
+        runs=judging.runs if judging.by_spread else 1,
         of=f"{environment_class.name} webservers",
     )
 

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from analysis.demand_observations import PERIODS_FOR_TRUST
 from analysis.estimate import Estimate
 from analysis.sizing.loads import calls_per_s
-from analysis.sizing.pooling import FEWEST_FOR_SPREAD
 
-FEWEST_PERIODS = 20  # with fewer, an interval of a demand is too narrow
 MOST_PERIODS = 1440  # a day of minutes
 MOST_RUNS = 50
+MORE_PERIODS = (
+    "The interval of what one webserver serves is open: to decide, run stages at more rates that "
+    "keep it between 5 and 70 % CPU, for more metric periods."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,41 @@ def open_question(
     return min(questions, key=lambda each: each.distance, default=None)
 
 
+def is_open(rate_per_s: float, rate_of_one: Estimate, *, fewest: int, most: int) -> bool:
+    """Whether an end that is not known leaves a count in question; arguments as `open_question`."""
+    low, high = rate_of_one.low, rate_of_one.high
+    if not rate_of_one.value:
+        return False
+    if not low:
+        return high is None or rate_per_s <= high * most
+    return high is None and low * fewest < rate_per_s
+
+
+def missing_stage(capacity: Estimate) -> str:
+    """What to measure where the interval of the rate at which the SLO breaks is open."""
+    return " ".join(
+        ("The rate at which the SLO breaks is not known well enough.", *capacity.warnings)
+    )
+
+
+def whether_webservers_help(rate_per_s: float, most: int) -> str:
+    """What to measure where the SLO broke, and not for want of CPU."""
+    return (
+        "The SLO broke for something other than CPU, so nobody knows whether more webservers help: "
+        f"to decide, hold {calls_per_s(rate_per_s)} with MinWebservers = MaxWebservers = {most}, "
+        "and size from that run."
+    )
+
+
+def how_long_a_start_takes(rate_per_s: float, fewest: int) -> str:
+    """What to measure where bursts outrun the simulated scaling rule."""
+    return (
+        "Whether the bursts of the trace outrun autoscaling depends on how long a webserver takes "
+        f"to start: to decide, measure it in a run with MinWebservers {fewest} and a larger "
+        f"MaxWebservers, whose load steps to {calls_per_s(rate_per_s)} at once."
+    )
+
+
 def deciding_measurement(
     rate_per_s: float,
     question: Question,
@@ -68,7 +106,7 @@ def deciding_measurement(
         question: of `open_question`.
         periods: metric periods behind the interval, of all runs.
         criterion: what enough webservers do, such as "meet the SLO".
-        runs: behind the interval.
+        runs: whose spread the interval is of; 1: it is of their own errors.
         of: what is counted, such as "mw1.small webservers".
     """
     count, rate = question.webservers, calls_per_s(rate_per_s)
@@ -76,14 +114,18 @@ def deciding_measurement(
         f"Whether {count} {of} {criterion} at {rate} or {count + 1} are needed is within the "
         "uncertainty."
     )
-    needed = _runs_needed(question, runs) if runs >= FEWEST_FOR_SPREAD else 1
-    each = max(math.ceil(periods / runs), FEWEST_PERIODS)
-    if needed == 1:
+    more, how_often, ending = 0, "", ""
+    if runs > 1:
+        each = max(math.ceil(periods / runs), PERIODS_FOR_TRUST)
+        more = _runs_needed(question, runs) - runs
+        how_often, ending = (
+            (" in a further run", "") if more == 1 else (f" in {more} more runs", " each")
+        )
+    else:
         each = _periods_needed(question, periods)
-    if needed > MOST_RUNS or each > MOST_PERIODS:
+    if runs + more > MOST_RUNS or each > MOST_PERIODS:
         return f"{doubt} It is too close to be decided by measuring: take {count + 1}."
-    how_often = "" if runs < FEWEST_FOR_SPREAD else f" in {needed - runs} more runs"
-    long = f"{each} metric periods" + (" each" if how_often else "")
+    long = f"{each} metric periods{ending}"
     return (
         f"{doubt} To decide, hold {rate} with MinWebservers = MaxWebservers = "
         f"{count}{how_often} for {long}."
@@ -99,7 +141,7 @@ def _periods_needed(question: Question, periods: int) -> int:
     if question.distance * math.sqrt(MOST_PERIODS + 1) <= question.half_width:
         return MOST_PERIODS + 1
     needed = math.ceil(periods * (question.half_width / question.distance) ** 2)
-    return max(needed, FEWEST_PERIODS)
+    return max(needed, PERIODS_FOR_TRUST)
 
 
 def _runs_needed(question: Question, runs: int) -> int:

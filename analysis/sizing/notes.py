@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from analysis.capacity.highest_stage import STOPPED_BY
 from analysis.results import RunAnalysis
 from analysis.sizing.classes import CLASS_NAMES, CLASSES
 from analysis.sizing.loads import DAY_S, LoadWanted, calls_per_s
 from analysis.sizing.results import ClassSize, SizedRun
-from analysis.sizing.runs import FIXED, GROWS_WITH_WEBSERVERS
+from analysis.sizing.runs import MOVED_BY_WEBSERVERS, NOT_MOVED, PERHAPS_MOVED
 
-_SPEAKS_OF_SIZE: Final = ("", "not_reached", *GROWS_WITH_WEBSERVERS, *FIXED)
+_SPEAKS_OF_SIZE: Final = ("", "not_reached", *MOVED_BY_WEBSERVERS, *NOT_MOVED)
 _FAR_BEYOND: Final = 2.0  # times the highest rate that was sent
 
 
@@ -37,6 +38,12 @@ def assumptions(
         yield (
             "The rate at which the SLO broke grows in proportion to the webservers and to what "
             "their CPU serves."
+        )
+    elif any(run.capacity_per_s for run in sized):
+        yield (
+            "The probability is that of the webservers' CPU staying at or below its target, and at "
+            "most what is known of the rate at which the SLO breaks: the runs do not tell below "
+            "which rate per webserver it surely holds."
         )
     else:
         yield (
@@ -77,7 +84,8 @@ def _pooling(sized: Sequence[SizedRun]) -> str:
         case 2:
             return (
                 "Two runs: the interval is that of their own errors or of their difference, "
-                "whichever is wider; three or more would tell how runs differ."
+                "whichever is wider; two tell little of how runs differ, so make a third: it "
+                "narrows the interval much."
             )
         case count:
             return f"The interval is that of the mean over {count} runs, by how these differ."
@@ -90,16 +98,21 @@ def warnings(
     for analysis, run in zip(runs, sized, strict=True):
         capacity = analysis.capacity
         reached = capacity.highest_rate_per_s if capacity else None
-        if run.bottleneck in FIXED and (reached is None or reached < load.high_per_s):
+        was_stopped = capacity is not None and capacity.stopped_by_stage is not None
+        below = reached is None or reached < load.high_per_s
+        cause = STOPPED_BY.get(run.bottleneck, "an unknown cause")
+        stopped = f"Run {run.run_id} was stopped by {cause}"
+        if run.bottleneck in NOT_MOVED and was_stopped and below:
+            help_how = "may not help" if run.bottleneck in PERHAPS_MOVED else "do not help"
             yield (
-                f"Run {run.run_id} was stopped by the {run.bottleneck}: more webservers do not "
-                f"help against that, and {calls_per_s(load.high_per_s)} may be out of reach."
+                f"{stopped}: more webservers {help_how} against that, and "
+                f"{calls_per_s(load.high_per_s)} may be out of reach."
             )
         elif run.bottleneck not in _SPEAKS_OF_SIZE:
-            yield (
-                f"Run {run.run_id} was stopped by the {run.bottleneck}, which says nothing of how "
-                "many webservers the SLO needs."
-            )
+            yield f"{stopped}, which says nothing of how many webservers the SLO needs."
+        if capacity is not None and capacity.rate_per_s is not None:
+            for text in capacity.rate_per_s.warnings:
+                yield f"Where the SLO breaks in run {run.run_id}: {text[:1].lower()}{text[1:]}"
         if not analysis.generator.ok:
             yield f"In run {run.run_id} the load generator was past its limits."
         yield from run.rate_of_one_per_s.warnings

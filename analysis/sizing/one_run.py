@@ -28,7 +28,7 @@ from analysis.results import (
 from analysis.setting import Setting
 from analysis.sizing.beliefs import belief_of
 from analysis.sizing.classes import FEWEST_WEBSERVERS, MOST_WEBSERVERS
-from analysis.sizing.deciding import deciding_measurement, open_question
+from analysis.sizing.deciding import MORE_PERIODS, deciding_measurement, is_open, open_question
 from analysis.stages import stage_label
 
 _ROUNDING = 1e-9
@@ -94,7 +94,11 @@ def contradictions(
 
 
 def webservers_for(rate_per_s: float, rate_of_one_per_s: float | None) -> int | None:
-    """The fewest webservers that serve a rate; None: a webserver serves nothing at all."""
+    """The fewest webservers that serve a rate, ceil(rate / X_1) and at least 1.
+
+    None when a webserver serves nothing at all. A rate that is a whole multiple of X_1 but for
+    rounding needs no webserver more.
+    """
     if not rate_of_one_per_s:
         return None
     return max(1, math.ceil(rate_per_s / rate_of_one_per_s - _ROUNDING))
@@ -167,12 +171,10 @@ def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
 
 def _deciding(setting: Setting, demand: DemandResult, rate_per_s: float) -> str:
     """What to measure when the interval leaves the count open; "": it does not."""
-    question = open_question(
-        rate_per_s,
-        demand.rate_per_webserver_per_s,
-        fewest=FEWEST_WEBSERVERS,
-        most=MOST_WEBSERVERS,
-    )
+    one = demand.rate_per_webserver_per_s
+    if is_open(rate_per_s, one, fewest=FEWEST_WEBSERVERS, most=MOST_WEBSERVERS):
+        return MORE_PERIODS
+    question = open_question(rate_per_s, one, fewest=FEWEST_WEBSERVERS, most=MOST_WEBSERVERS)
     if question is None:
         return ""
     criterion = f"stay at or below {_percent(setting.utilisation_target)} CPU"

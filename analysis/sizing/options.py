@@ -58,6 +58,21 @@ def options_of(
         yield option
 
 
+def outrun_by_bursts(trace: TraceCost | None, allowed: Allowance) -> str:
+    """How the calls of a trace break the SLO when it is played; "": they do not, or no trace."""
+    if trace is not None and allowed.slow is not None and trace.slow_share > allowed.slow:
+        return (
+            f"{_percent(trace.slow_share)} of the calls would be slow or fail, the SLO allows "
+            f"{_percent(allowed.slow)}."
+        )
+    if trace is not None and allowed.failed is not None and trace.failed_share > allowed.failed:
+        return (
+            f"{_percent(trace.failed_share)} of the calls would fail, the SLO allows "
+            f"{_percent(allowed.failed)}."
+        )
+    return ""
+
+
 def _option(
     size: ClassSize,
     evidence: Evidence,
@@ -120,22 +135,14 @@ def _shortcoming(
     fewest: int,
     most: int,
 ) -> str:
-    allowed = given.allowed
     if at_peak < SURE_ENOUGH:
         return (
             f"At {calls_per_s(given.load.high_per_s)}, {most} are enough with a probability of "
             f"{_percent(at_peak)} only."
         )
-    if trace is not None and allowed.slow is not None and trace.slow_share > allowed.slow:
-        return (
-            f"{_percent(trace.slow_share)} of the calls would be slow or fail, the SLO allows "
-            f"{_percent(allowed.slow)}."
-        )
-    if trace is not None and allowed.failed is not None and trace.failed_share > allowed.failed:
-        return (
-            f"{_percent(trace.failed_share)} of the calls would fail, the SLO allows "
-            f"{_percent(allowed.failed)}."
-        )
+    outrun = outrun_by_bursts(trace, given.allowed)
+    if outrun:
+        return outrun
     if probability < SURE_ENOUGH:
         who = "those in service" if trace is not None else str(fewest)
         return f"Under the load, {who} are enough with a probability of {_percent(probability)}."

@@ -1,13 +1,13 @@
 """One estimate from those of several like runs, all on the logarithm.
 
     1 run       its own interval
-    2 runs      mean of both +- z s,  s the larger of what their own intervals say,
-                sqrt(s_1^2 + s_2^2) / 2, and of what their difference says, |l_1 - l_2| / 2
-    k >= 3      mean +- t(0.975, k - 1) s / sqrt(k),  s the spread of the runs' values
+    k runs      mean +- t(0.975, k - 1) s / sqrt(k),  s the spread of the runs' values
+    2 runs      the wider of that, 12.7 |l_1 - l_2| / 2, and of z sqrt(s_1^2 + s_2^2) / 2
 
-l_i logarithm of a run's value, s_i half of its interval on the logarithm / z, z = 1.96. From three
-runs on, only the runs' spread counts: it has everything in it that differs from run to run, which
-the interval of a single run cannot know.
+l_i logarithm of a run's value, s_i half of its interval on the logarithm / z, z = 1.96. The spread
+has everything in it that differs from run to run, which the interval of a single run cannot know.
+Two runs can agree by chance, so they are never surer than their own intervals; a third one narrows
+the interval much, because t(0.975, 2) is 4.3.
 Source: Student's t; for two runs the idea of R. Birge, Phys. Rev. 40 (1932) 207: never less than
 the observed disagreement.
 """
@@ -28,15 +28,23 @@ _Z = float(stats.norm.ppf(0.975))
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """An estimate with the number of runs it rests on."""
+    """An estimate with the number of runs it rests on.
+
+    Attributes:
+        estimate: with its interval.
+        runs: behind it.
+        freedom: of the t distribution behind an interval by the runs' spread; infinite: it is by
+            their own errors, and normal.
+    """
 
     estimate: Estimate
     runs: int
+    freedom: float = math.inf
 
     @property
-    def freedom(self) -> float:
-        """Of the t distribution behind the interval; infinite: normal."""
-        return self.runs - 1.0 if self.runs >= FEWEST_FOR_SPREAD else math.inf
+    def by_spread(self) -> bool:
+        """Whether the interval is by how runs differ."""
+        return math.isfinite(self.freedom)
 
     @property
     def belief(self) -> Belief | None:
@@ -45,7 +53,7 @@ class Pooled:
 
     def times(self, factor: float) -> "Pooled":
         """The same of a multiple of the quantity."""
-        return Pooled(estimate_times(self.estimate, factor), self.runs)
+        return replace(self, estimate=estimate_times(self.estimate, factor))
 
 
 def pool(estimates: Sequence[Estimate]) -> Pooled:
@@ -61,22 +69,24 @@ def pool(estimates: Sequence[Estimate]) -> Pooled:
     if len(known) == 1:
         return Pooled(known[0], 1)
     logs = np.log([each.value or 0.0 for each in known])
+    freedom = len(known) - 1.0
+    error = float(logs.std(ddof=1)) / math.sqrt(len(known))
+    half_width = float(stats.t.ppf(0.975, freedom)) * error
     if len(known) < FEWEST_FOR_SPREAD:
-        own = math.hypot(*(_own_error(each) for each in known)) / 2
-        half_width = _Z * max(own, abs(float(logs[0] - logs[1])) / 2)
-    else:
-        error = float(logs.std(ddof=1)) / math.sqrt(len(known))
-        half_width = float(stats.t.ppf(0.975, len(known) - 1)) * error
-    middle = float(logs.mean())
+        own = _Z * math.hypot(*(_own_error(each) for each in known)) / 2
+        if own >= half_width:
+            freedom, half_width = math.inf, own
+    middle, told = float(logs.mean()), math.isfinite(half_width)
     return Pooled(
         Estimate(
             value=math.exp(middle),
-            low=math.exp(middle - half_width),
-            high=math.exp(middle + half_width),
+            low=math.exp(middle - half_width) if told else None,
+            high=math.exp(middle + half_width) if told else None,
             n=sum(each.n for each in known),
             warnings=tuple(dict.fromkeys(text for each in known for text in each.warnings)),
         ),
         len(known),
+        freedom,
     )
 
 

@@ -5,9 +5,9 @@ call and the same background of a webserver:
 
     X_1(V') = (u V' - U0) / D
 
-Its interval comes from those of D, U0 and X_1(V). With g = s_U0 / (u V - U0) and s_D the standard
-errors of ln(u V - U0) and ln D, and s_X that of ln X_1(V), which the bootstrap of both together
-gave, the correlation of U0 and D is
+Its interval comes from those of D, U0 and X_1(V), of which the last knows how the other two err
+together (`analysis/demand_fit.py`, Fieller). With g = s_U0 / (u V - U0), s_D and s_X the errors of
+ln(u V - U0), ln D and ln X_1(V), half of the intervals / 1.96, the correlation of U0 and D is
 
     r = (s_X^2 - g^2 - s_D^2) / (2 g s_D),   s_X'^2 = g'^2 + s_D^2 + 2 r g' s_D
 
@@ -37,8 +37,9 @@ _MUST_AGREE = (
     "retries",
     "SLO",
 )
-GROWS_WITH_WEBSERVERS = ("webserver_cpu", "connections", "unknown")
-FIXED = ("throttle", "database")
+MOVED_BY_WEBSERVERS = ("webserver_cpu",)
+PERHAPS_MOVED = ("connections", "unknown")  # calls waited for something, and it was not CPU
+NOT_MOVED = ("throttle", "database", *PERHAPS_MOVED)  # or not known to be
 _Z = float(stats.norm.ppf(0.975))
 
 
@@ -59,7 +60,8 @@ def sized_run(run: RunAnalysis) -> SizedRun:
     if demand is None or sizing is None or sizing.webserver_cpu is None:
         raise ValueError(f"run {run.run_id} has no service demand")
     at = capacity.rate_per_s if capacity else None
-    known = at is not None and at.value is not None and capacity is not None
+    on = capacity.rate_webservers if capacity else None
+    known = at is not None and at.value is not None and on is not None
     return SizedRun(
         run_id=run.run_id,
         directory=run.directory,
@@ -69,7 +71,7 @@ def sized_run(run: RunAnalysis) -> SizedRun:
         background_cpu=demand.background_cpu_per_webserver,
         rate_of_one_per_s=demand.rate_per_webserver_per_s,
         capacity_per_s=at if known else None,
-        capacity_webservers=capacity.webservers if capacity and known else None,
+        capacity_webservers=on if known else None,
         bottleneck=capacity.bottleneck if capacity else "",
     )
 
@@ -93,15 +95,15 @@ def capacity_of_one(runs: Sequence[SizedRun]) -> Pooled:
             for run in runs
             if run.capacity_per_s
             and run.capacity_webservers
-            and run.bottleneck in GROWS_WITH_WEBSERVERS
+            and run.bottleneck in MOVED_BY_WEBSERVERS
         ]
     )
 
 
 def fixed_capacity(runs: Sequence[SizedRun]) -> Pooled:
-    """Rate at which the SLO breaks for a reason that more webservers do not remove."""
+    """Rate at which the SLO breaks for a reason that more webservers are not known to remove."""
     return pool(
-        [run.capacity_per_s for run in runs if run.capacity_per_s and run.bottleneck in FIXED]
+        [run.capacity_per_s for run in runs if run.capacity_per_s and run.bottleneck in NOT_MOVED]
     )
 
 

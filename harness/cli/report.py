@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
 @as_json
 def report_command(run: Path, json_output: bool) -> int:
-    """Analyse a recorded RUN again (a run directory; default: runs/latest) and rewrite its report.
+    """Analyse a recorded RUN again and rewrite its report.
+
+    RUN is a run directory or a folder with only one in it; default: runs/latest.
 
     Exits like the run itself did: 0, 3 (SLO not met), 5 (inconclusive) or 130 (interrupted).
     """

@@ -56,6 +56,7 @@ def run_command(
     you start, also elsewhere. Same seed, same arrivals, however many send them.
 
     With --virtual-time nothing is sent: simulated webservers are computed, hours in seconds.
+    Ctrl-C then keeps nothing.
     """
     from harness.cli.progress import make_narrator
     from harness.run.reporting import report_run

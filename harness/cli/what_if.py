@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
+from analysis.policy.parameters import MOST_SIMULATED
 from harness.cli.options import as_json
 from harness.cli.terminal import terminal_settings
 from harness.errors import UsageError
 
 USUAL_BURST_AT_S = 300.0
 USUAL_BURST_FOR_S = 900.0
-MOST_WEBSERVERS = 500
 
 
 class _FromTo(click.ParamType[tuple[float, float]]):
@@ -76,15 +76,15 @@ class _FromTo(click.ParamType[tuple[float, float]]):
     "--min",
     "min_webservers",
     metavar="N",
-    type=click.IntRange(1, MOST_WEBSERVERS),
-    help="MinWebservers to simulate (default: as recorded).",
+    type=click.IntRange(1, MOST_SIMULATED),
+    help="MinWebservers to simulate (default: of the first RUN that scales).",
 )
 @click.option(
     "--max",
     "max_webservers",
     metavar="N",
-    type=click.IntRange(1, MOST_WEBSERVERS),
-    help="MaxWebservers to simulate (default: as recorded).",
+    type=click.IntRange(1, MOST_SIMULATED),
+    help="MaxWebservers to simulate (default: of the first RUN that scales).",
 )
 @as_json
 @click.option(
@@ -107,9 +107,9 @@ def what_if_command(
 ) -> int:
     """Learn the scaling rule from recorded runs, check it by replaying them, and ask "what if?".
 
-    Each RUN is a run directory or holds some, in which the webserver count changed. With one of
-    --trace, --burst, --scale, --min and --max that load is simulated, with a range for everything
-    the runs do not tell.
+    Each RUN is a run directory or holds some, in which the webserver count changed; all must be
+    alike. With one of --trace, --burst, --scale, --min and --max that load is simulated, with a
+    range for everything the runs do not tell.
 
     Exit codes: 0 answered, 5 the runs do not tell enough.
     """

@@ -10,7 +10,13 @@ from analysis.report.planning.write import write_answer
 from analysis.report.plots.drawing import style
 from analysis.report.plots.sizing_answer import draw_sizing_answer
 from analysis.sizing.answer import answer_size
-from analysis.sizing.loads import LoadWanted, load_between, load_of_arrivals, load_of_rates
+from analysis.sizing.loads import (
+    LoadWanted,
+    calls_per_s,
+    load_between,
+    load_of_arrivals,
+    load_of_rates,
+)
 from analysis.sizing.results import SizingAnswer
 from harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from harness.errors import RecordError, UsageError
@@ -66,8 +72,13 @@ def size_directories(
         environment_class: where to begin; None: the runs' own.
 
     Raises:
-        HeadroomError: a run or the prices cannot be read.
+        HeadroomError: a run or the prices cannot be read, or the burst is none.
     """
+    if burst_from_per_s is not None and burst_from_per_s >= load.high_per_s:
+        raise UsageError(
+            f"--burst-from {burst_from_per_s:g} is not below {calls_per_s(load.high_per_s)}, the "
+            "highest rate of --load: give a lower rate, or leave it out."
+        )
     tables = load_prices(prices_file or SHIPPED_FILE)
     runs = analysed_runs(directories)
     own = next((_region_on_aws(run.identity.must_agree) for run in runs), None)

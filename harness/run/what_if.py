@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 
 from analysis.policy.results import WhatIf
 from analysis.policy.what_if import AskedLoad, answer_what_if
+from analysis.sizing.loads import DAY_S, load_of_arrivals, load_of_rates
 from harness.errors import RecordError, UsageError
 from harness.run.directories import analysed_runs
-from harness.traffic.arrivals import Steps
 from harness.traffic.traces import Trace, read_trace
 
 Floats = NDArray[np.float64]
 
-LONGEST_LOAD_S = 7 * 86_400
-_LAST_RATE_S = 60.0  # how long the only rate of a trace lasts
+LONGEST_LOAD_S = 7 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +66,11 @@ def asked_load(
         return None
     rates, name = None, "the recorded load"
     if trace is not None:
-        rates, name = trace_rates_per_second(read_trace(trace)), trace.name
+        rates, name = trace_rates_per_second(read_trace(trace), trace.name), trace.name
     elif burst is not None:
         rates, name = burst.rates(), burst.name
-    if rates is not None and len(rates) > LONGEST_LOAD_S:
-        raise UsageError(
-            f"The load is {len(rates) / 86_400:.0f} days long, at most a week can be simulated: "
-            "cut it."
-        )
+    if rates is not None:
+        _check_length(len(rates))
     return AskedLoad(
         name=name if scale is None else f"{name} x {scale:g}",
         rate_per_s=rates,
@@ -84,20 +80,29 @@ def asked_load(
     )
 
 
-def trace_rates_per_second(trace: Trace) -> Floats:
-    """Calls per second of each second of a trace; its last rate lasts as long as the one before."""
-    last_s = float(trace.time_s[-1])
-    if last_s > LONGEST_LOAD_S:
+def trace_rates_per_second(trace: Trace, name: str) -> Floats:
+    """Calls per second of each second of a trace.
+
+    Raises:
+        UsageError: it is too long, or without calls.
+    """
+    _check_length(float(trace.time_s[-1]))
+    try:
+        if trace.rate_per_s is None:
+            load = load_of_arrivals(trace.time_s, name)
+        else:
+            load = load_of_rates(trace.time_s, trace.rate_per_s, name)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+    return np.asarray(load.trace_per_s, dtype=np.float64)
+
+
+def _check_length(length_s: float) -> None:
+    if length_s > LONGEST_LOAD_S:
         raise UsageError(
-            f"The trace is {last_s / 86_400:.0f} days long, at most a week can be simulated: cut "
+            f"The load is {length_s / DAY_S:.3g} days long, at most a week can be simulated: cut "
             "it."
         )
-    if trace.rate_per_s is None:
-        return np.bincount(trace.time_s.astype(np.int64)).astype(np.float64)
-    last_step_s = last_s - float(trace.time_s[-2]) if len(trace.time_s) > 1 else _LAST_RATE_S
-    length = max(1, round(last_s + last_step_s))
-    steps = Steps.held(trace.time_s, trace.rate_per_s, float(length))
-    return np.diff(np.interp(np.arange(length + 1), steps.time_s, steps.expected_before))
 
 
 def what_if(directories: Sequence[Path], asked: AskedLoad | None) -> WhatIf:
@@ -106,7 +111,7 @@ def what_if(directories: Sequence[Path], asked: AskedLoad | None) -> WhatIf:
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
-    return answer_what_if([run.analysis for run in analysed_runs(directories)], asked)
+    return answer_what_if(analysed_runs(directories), asked)
 
 
 def write_what_if(result: WhatIf, directory: Path) -> Path:

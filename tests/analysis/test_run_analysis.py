@@ -35,6 +35,9 @@ def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
     assert analysis.capacity is not None
     assert (analysis.capacity.highest_stage, analysis.capacity.stopped_by_stage) == (4, 5)
     assert analysis.capacity.bottleneck == "webserver_cpu"
+    assert analysis.capacity.rate_per_s is not None
+    assert 24.0 < (analysis.capacity.rate_per_s.value or 0.0) < 36.0
+    assert (analysis.capacity.webservers, analysis.capacity.rate_webservers) == (3, 3)
     assert analysis.sizing is not None
     assert analysis.sizing.target is not None
     assert analysis.sizing.target.webservers == 3
@@ -62,7 +65,7 @@ OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
     [
         pytest.param(CHECK, 0, "Met: p95(latency) < 800ms (", id="check holds"),
         pytest.param(
-            CHECK | {"expectations": (("dag one", True),)}, 0, "1 of 1 expectations",
+            CHECK | {"expectations": (("dag one", True),)}, 0, "1 of 1 expectation.",
             id="check and expectations hold",
         ),
         pytest.param(

@@ -1,15 +1,21 @@
 """Steady stages, overloads and start-ups: published behaviour, and simulated stages."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from calls_by_hand import calls_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_records import write_synthetic_run
 
 from analysis.calls import Calls, Floats
+from analysis.records.reader import read_run
 from analysis.results import SteadyState
+from analysis.run_analysis import analyse_run
 from analysis.setting import StagePlan
 from analysis.stages import StageTimes
 from analysis.steady import mser_cut, steady_state
@@ -93,6 +99,51 @@ def judged(latency_at: Floats, *, length_s: float = 100.0, warmup_s: float = 0.0
     part = (starts_s / length_s * len(latency_at)).astype(int)
     latency_s = latency_at[part] * random.uniform(0.8, 1.2, len(starts_s))
     return steady_state(times_of(length_s, warmup_s), calls_at(starts_s, latency_s))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "told"),
+    [
+        ("client_timeout", "unsteady", "100 % of its calls were cut at their time limit"),
+        ("ok", "not_checked", "None of its calls ended before the stage did"),
+    ],
+)
+def test_calls_that_all_end_after_the_stage(outcome: str, verdict: str, told: str) -> None:
+    starts_s = np.arange(0.0, 70.0, 0.1)
+    calls = calls_by_hand(
+        outcomes=[outcome] * 700, starts_s=starts_s.tolist(), service_times_s=100.0
+    )
+    found = steady_state(times_of(70.0), calls)
+
+    assert found.verdict == verdict
+    assert told in found.reason
+    assert found.settled_after_s is None
+
+
+def test_a_whole_run_of_calls_cut_after_their_stage_is_analysed(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", rates_per_s=(4.0,), stage_s=70.0)
+    record = read_run(tmp_path / "run")
+    requests = record.requests
+    for name, value in (("service_time_s", 100.0), ("outcome", "client_timeout")):
+        place = requests.schema.get_field_index(name)
+        kind = requests.schema.field(place)
+        column = pa.array([value] * len(requests)).cast(kind.type)
+        requests = requests.set_column(place, kind, column)
+    (stage,) = analyse_run(replace(record, requests=requests)).stages
+
+    assert stage.steady is not None
+    assert stage.steady.verdict == "unsteady"
+
+
+def test_cut_calls_count_although_they_end_after_the_stage() -> None:
+    """One fast answer, then none: what little ended in the stage was even."""
+    calls = calls_by_hand(
+        outcomes=["ok"] * 60 + ["client_timeout"] * 640,
+        starts_s=np.arange(0.0, 70.0, 0.1).tolist(),
+        service_times_s=[0.1] * 60 + [100.0] * 640,
+    )
+
+    assert steady_state(times_of(70.0, 5.0), calls).verdict == "unsteady"
 
 
 def test_even_latency_is_steady() -> None:

@@ -100,6 +100,12 @@ def test_a_load_that_is_none_is_refused(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate", ["50", "5"])
+def test_a_burst_goes_up(runs: Path, rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert headroom("size", runs, "--load", "5", "--burst-from", rate) == 2
+    assert f"--burst-from {rate} is not below 5 calls/s" in capsys.readouterr().err
+
+
 def test_a_wrong_trace_is_refused(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,12 +118,44 @@ def test_wrong_options_are_told_in_a_sentence(
     ],
 )
 def test_a_trace_becomes_a_rate_of_each_second(text: str, rates: list[float]) -> None:
-    assert trace_rates_per_second(parse_trace(text, "trace")).tolist() == pytest.approx(rates)
+    assert trace_rates_per_second(parse_trace(text, "trace"), "trace").tolist() == pytest.approx(
+        rates
+    )
 
 
 def test_a_trace_of_weeks_is_refused() -> None:
     with pytest.raises(UsageError, match="at most a week"):
-        trace_rates_per_second(parse_trace("time_s,rate_per_s\n0,5\n700000,8\n", "trace"))
+        trace_rates_per_second(parse_trace("time_s,rate_per_s\n0,5\n700000,8\n", "x"), "x")
+
+
+def test_a_trace_without_calls_is_refused() -> None:
+    with pytest.raises(UsageError, match="x has no calls"):
+        trace_rates_per_second(parse_trace("time_s,rate_per_s\n0,0\n60,0\n", "x"), "x")
+
+
+def test_runs_that_are_not_alike_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_synthetic_run(tmp_path / "large", webserver_cpu=1.0)
+    assert headroom("what-if", run, tmp_path / "large", "--burst", "5-50") == 5
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "The runs differ in CPUs per webserver: 0.25 (rising); 1 (large)." in shown
+
+
+def test_one_change_and_one_webserver_are_singular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_synthetic_run(tmp_path / "one", rates_per_s=(4.0, 18.0), max_webservers=3)
+    assert headroom("what-if", tmp_path / "one") == 0
+    assert "makes 1 of 1 change of the webserver count at its time" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    options = ("--burst", "1-2", "--burst-at", 20, "--burst-for", 20, "--min", 1, "--max", 1)
+    assert headroom("what-if", tmp_path / "one", *options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "With 1 webserver, a burst" in shown
+    assert "calls are those of one: " in shown
+    assert "Ranges hold the quickest and the slowest way back that were tried." in shown
 
 
 def test_nothing_asked_is_no_load() -> None:

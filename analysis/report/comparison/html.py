@@ -25,6 +25,7 @@ def render_comparison_html(comparison: Comparison, *, picture: Picture) -> str:
             story.side("contender", comparison.contender),
         ],
         rule=story.rule(comparison),
+        change=story.CHANGE,
         gate=tables.gate_table(comparison) if comparison.gate else None,
         informational=tables.informational_table(every) if every else None,
         differing=story.difference_rows((*comparison.differences, *comparison.meant_to_differ)),

@@ -21,6 +21,10 @@ HEADLINES: Final = {
     "refused": "Not compared",
 }
 FEWEST_FOR_INTERVAL: Final = values_for_interval(50.0)
+CHANGE: Final = (
+    "change: the median over all pairs of a baseline and a contender run, not the ratio of the "
+    "medians."
+)
 RESULTS_OF_NOTE: Final = ("worse", "better")
 
 

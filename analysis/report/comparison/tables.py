@@ -52,7 +52,7 @@ def change_point_table(history: History) -> Table:
         Column("", right=False),
         Column("p", dropped=1),
         Column("first run", right=False),
-        Column("Airflow", "before → since", right=False),
+        Column("Airflow", right=False),
     )
     rows = (
         (

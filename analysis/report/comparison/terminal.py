@@ -22,6 +22,7 @@ def render_comparison(comparison: Comparison, *, colour: bool, width: int) -> st
     lines.extend(headed_list("Cannot be compared", comparison.refusals, pen))
     if comparison.gate:
         lines.extend(headed_table("Gate", tables.gate_table(comparison), pen))
+        lines.extend(pen.wrapped(story.CHANGE))
     lines.extend(_informational(comparison, pen))
     differing = story.difference_rows(comparison.meant_to_differ)
     if differing and not comparison.differences:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from analysis.capacity.highest_stage import STOPPED_BY
 from analysis.capacity.results import (
     AmdahlFit,
     CapacityCurve,
@@ -92,7 +93,7 @@ def _count_row(each: CountCapacity) -> tuple[str, ...]:
         _rate(each.lowest_fail_per_s),
         _rate(each.throughput_per_s),
         words.number_estimate(each.gain_per_webserver_per_s),
-        each.bottleneck.replace("_", " "),
+        STOPPED_BY.get(each.bottleneck, each.bottleneck.replace("_", " ")),
     )
 
 

@@ -73,11 +73,18 @@ def _load(answer: SizingAnswer) -> str:
 
 
 def _probability_is_about(answer: SizingAnswer) -> str:
+    one_run = " One run: how runs differ is not in it." if len(answer.runs) == 1 else ""
     if answer.judged_by == "slo_capacity":
-        return "P: probability that the SLO is met, by the rate at which it broke in the runs."
+        return (
+            "P: probability that the SLO is met, by the rate at which it broke in the runs."
+            f"{one_run}"
+        )
+    capped = any(run.capacity_per_s for run in answer.runs)
     return (
         "P: probability that the webservers' CPU stays at or below "
-        f"{words.share(answer.utilisation_target)}, the target."
+        f"{words.share(answer.utilisation_target)}, the target"
+        f"{', and at most that the SLO does not break as it did in the runs' if capped else ''}."
+        f"{one_run}"
     )
 
 

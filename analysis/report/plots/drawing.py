@@ -1,7 +1,7 @@
 """What all pictures share: colours, figures, coloured headings, labels that do not collide."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -102,6 +102,34 @@ def single_axes(width_in: float, height_in: float, *, left_in: float = 0.9) -> t
         facecolor="none",
     )
     return figure, axes
+
+
+def stacked_panels(
+    heights_in: Mapping[str, float], *, top_in: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """A wide figure with axes one below the other, by name, on one x axis.
+
+    Args:
+        heights_in: of each panel, the uppermost first.
+        top_in: room above them, for a title and what is written over the first.
+    """
+    width_in, left_in, right_in, bottom_in, gap_in = 11.0, 0.85, 0.3, 0.6, 0.42
+    total_in = top_in + bottom_in + sum(heights_in.values()) + gap_in * (len(heights_in) - 1)
+    figure = new_figure(width_in, total_in)
+    panels: dict[str, Axes] = {}
+    below_in = total_in - top_in
+    for name, height_in in heights_in.items():
+        below_in -= height_in
+        frame = (
+            left_in / width_in,
+            below_in / total_in,
+            1 - (left_in + right_in) / width_in,
+            height_in / total_in,
+        )
+        first = next(iter(panels.values()), None)
+        panels[name] = figure.add_axes(frame, sharex=first, facecolor="none")
+        below_in -= gap_in
+    return figure, panels
 
 
 def title(figure: Figure, text: str) -> None:

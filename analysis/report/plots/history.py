@@ -86,7 +86,8 @@ def _draw_metric(
     for begin, end in pairwise(borders):
         axes.hlines(np.median(y[begin:end]), x[begin] - 0.5, x[end - 1] + 0.5, color=INK, lw=1.3)
     room = max(float(np.ptp(y)), 0.02 * float(np.abs(y).max()), _LEAST_SHARE_PERCENT)
-    axes.set_ylim(y.min() - 0.15 * room, y.max() + 0.3 * room)
+    bottom = max(y.min() - 0.15 * room, 0.0)  # times, rates and shares are never below 0
+    axes.set_ylim(bottom, y.max() + 0.3 * room)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_ylabel(unit)
     labels = Labels(axes)

@@ -23,7 +23,7 @@ from analysis.report.plots.drawing import (
     VERMILLION,
     Key,
     heading,
-    new_figure,
+    stacked_panels,
     title,
 )
 from analysis.report.plots.scale_out_steps import ROW_IN, draw_steps
@@ -33,9 +33,6 @@ from analysis.results import RunAnalysis, ScalingEvent, TransientCost
 from analysis.scaling.steps import Step, steps_of
 from analysis.slo import Slo, parse_slo
 
-_WIDTH_IN: Final = 11.0
-_LEFT_IN, _RIGHT_IN = 0.85, 0.3
-_TOP_IN, _BOTTOM_IN, _GAP_IN = 0.85, 0.6, 0.42
 _MOST_DOTS: Final = 8_000
 _LEAST_SHOWN_S: Final = 20.0
 _TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
@@ -67,7 +64,7 @@ def draw_scale_out(requests: pa.Table, analysis: RunAnalysis) -> Figure | None:
     heights_in = {"steps": ROW_IN * len(steps), "load": 1.1, "bad": 1.0, "latency": 1.7}
     if has_metrics(analysis):
         heights_in |= {"cpu": 1.1, "webservers": 0.8}
-    figure, panels = _panels(heights_in)
+    figure, panels = stacked_panels(heights_in, top_in=0.85)
     panels["steps"].set_xlim(offset_s, to_s - analysis.started_at_s)
     _draw_load(panels["load"], windows, offset_s)
     _draw_bad_calls(panels["bad"], calls, windows, event.cost, analysis, offset_s)
@@ -111,25 +108,6 @@ def _extent(
 def _between(calls: Calls, from_s: float, to_s: float) -> Calls:
     starts_s = calls.intended_start_s
     return calls.where((starts_s >= from_s) & (starts_s < to_s))
-
-
-def _panels(heights_in: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
-    total_in = _TOP_IN + _BOTTOM_IN + sum(heights_in.values()) + _GAP_IN * (len(heights_in) - 1)
-    figure = new_figure(_WIDTH_IN, total_in)
-    panels: dict[str, Axes] = {}
-    top_in = total_in - _TOP_IN
-    for name, height_in in heights_in.items():
-        top_in -= height_in
-        frame = (
-            _LEFT_IN / _WIDTH_IN,
-            top_in / total_in,
-            1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
-            height_in / total_in,
-        )
-        first = next(iter(panels.values()), None)
-        panels[name] = figure.add_axes(frame, sharex=first, facecolor="none")
-        top_in -= _GAP_IN
-    return figure, panels
 
 
 def _draw_load(axes: Axes, windows: Windows, offset_s: float) -> None:
@@ -276,5 +254,6 @@ def _title(event: ScalingEvent) -> str:
         return text
     excess = max(round(_excess(event.cost)), 0)
     whole = words.share(max(_excess(event.cost), 0.0) / event.cost.calls)
-    text += f"; {excess} calls ({whole}) more than usual failed or were slow"
+    calls, were = ("call", "was") if excess == 1 else ("calls", "were")
+    text += f"; {excess} {calls} ({whole}) more than usual failed or {were} slow"
     return text if event.cost.ended else f"{text}, and the SLO did not hold again"

@@ -141,22 +141,37 @@ def _mark_target(axes: Axes, sizing: SizingResult) -> None:
 
 
 def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
+    """A mark at the webserver count of each stage, a bar where it changed and no one count did it."""
     keys = []
-    for met, marker, colour, key in (
-        (True, "o", INK, Key("measured: SLO met", "○", INK)),
-        (False, "X", VERMILLION, Key("not met", "✗", VERMILLION)),
+    for met, marker, colour, result in (
+        (True, "o", INK, "SLO met"),
+        (False, "X", VERMILLION, "SLO not met"),
     ):
-        points = [
-            (stage.achieved_per_s, float(stage.webservers_max))
+        stages = [
+            (stage.achieved_per_s, stage.webservers_min, stage.webservers_max)
             for stage in analysis.stages
-            if stage_verdict(stage) is met and words.is_known(stage.webservers_max)
+            if stage_verdict(stage) is met
+            and words.is_known(stage.webservers_min)
+            and words.is_known(stage.webservers_max)
+            and stage.achieved_per_s <= axes.get_xlim()[1]
         ]
-        inside = [point for point in points if point[0] <= axes.get_xlim()[1]]
-        if inside:
-            x, y = zip(*inside, strict=True)
+        fixed = [(rate, count) for rate, count, most in stages if count == most]
+        if fixed:
             face = "none" if met else colour
-            axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=7, zorder=2.6)
-            keys.append(key)
+            axes.plot(
+                *zip(*fixed, strict=True),
+                marker,
+                color=colour,
+                markerfacecolor=face,
+                markersize=7,
+                zorder=2.6,
+            )
+            keys.append(Key(result, "○" if met else "✗", colour))
+        changing = [stage for stage in stages if stage[1] < stage[2]]
+        for rate, least, most in changing:
+            axes.plot((rate, rate), (least, most), "_-", color=colour, markersize=7, zorder=2.6)
+        if changing:
+            keys.append(Key(f"{result}, count changing", "┃", colour))
     return keys
 
 

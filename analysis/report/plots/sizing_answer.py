@@ -23,6 +23,7 @@ from analysis.report.plots.drawing import (
     title,
 )
 from analysis.sizing.loads import Floats
+from analysis.sizing.one_run import webservers_for
 from analysis.sizing.results import ClassSize, SizeOption, SizingAnswer
 
 _WIDTH_IN: Final = 9.4
@@ -78,7 +79,8 @@ def _title(answer: SizingAnswer, size: ClassSize, option: SizeOption | None) -> 
         return f"{size.environment_class} webservers have no CPU left for calls"
     needed = f"{peak} {verb} {count}{interval} {size.environment_class} webservers"
     if option is None:
-        return f"{needed}: more than one may set"
+        too_many = size.webservers > size.most_webservers
+        return f"{needed}: {'more than one may set' if too_many else 'not sure enough'}"
     return f"{needed}; recommended: min {option.min_webservers}, max {option.max_webservers}"
 
 
@@ -122,10 +124,9 @@ def _draw_needed(
 
 
 def _needed(rates_per_s: Floats, rate_of_one_per_s: float | None, most: float) -> Floats:
-    """Webservers as by `analysis.sizing.one_run.webservers_for`; at most `most`."""
-    if not rate_of_one_per_s:
-        return np.full(len(rates_per_s), most)
-    return np.asarray(np.ceil(rates_per_s / rate_of_one_per_s)).clip(max=most)
+    """For each rate; at most `most`."""
+    needed = [webservers_for(rate, rate_of_one_per_s) or most for rate in rates_per_s]
+    return np.array(needed, dtype=np.float64).clip(max=most)
 
 
 def _draw_chances(axes: Axes, size: ClassSize, option: SizeOption | None) -> None:

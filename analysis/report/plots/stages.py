@@ -57,8 +57,8 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
     ends = [end for s in shown for n in ("p50", "p95") for end in _ends(s.latency_s.get(n))]
     scales.latency_axis(axes, [*ends, slo.threshold] if slo else ends)
     scales.draw_slo_line(axes, slo)
-    if capacity:
-        _draw_capacity(axes, capacity)
+    if capacity and analysis.capacity:
+        _draw_capacity(axes, capacity, analysis.capacity.rate_webservers)
     axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)
     axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.6, zorder=1.5)
     for stage in shown:
@@ -83,7 +83,8 @@ def draw_errors(analysis: RunAnalysis) -> Figure:
         sent = sum(stage.sent for stage in analysis.stages)
         if not sent:
             return _nothing("No call was sent", "nothing to show")
-        return _nothing("No errors", f"no errors: all {sent} judged calls ended well")
+        ended = "the one judged call" if sent == 1 else f"all {sent} judged calls"
+        return _nothing("No errors", f"no errors: {ended} ended well")
     figure, axes = single_axes(8.6, 3.6)
     title(figure, _errors_title(analysis, present))
     below = np.zeros(number)
@@ -117,16 +118,19 @@ def _capacity(analysis: RunAnalysis) -> Estimate | None:
     return found if found and words.is_known(found.value) else None
 
 
-def _draw_capacity(axes: Axes, capacity: Estimate) -> None:
+def _draw_capacity(axes: Axes, capacity: Estimate, webservers: int | None) -> None:
+    rate_per_s = capacity.value or 0.0
+    left = rate_per_s < 0.5 * axes.get_xlim()[1]  # the longer side has room for the words
     ends = _ends(capacity)
     axes.axvspan(min(ends), max(ends), color=GREEN, alpha=0.14, linewidth=0, zorder=0.6)
-    axes.axvline(capacity.value or 0.0, color=GREEN, linewidth=1.2, zorder=1.4)
+    axes.axvline(rate_per_s, color=GREEN, linewidth=1.2, zorder=1.4)
     axes.annotate(
-        "capacity",
-        (capacity.value or 0.0, 0.03),
-        (5, 0),
+        f"capacity with {words.webservers(webservers)}" if webservers else "capacity",
+        (rate_per_s, 0.03),
+        (5 if left else -5, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
+        ha="left" if left else "right",
         color=GREEN,
         fontsize=8.5,
     )
@@ -165,6 +169,8 @@ def _errors_title(analysis: RunAnalysis, layers: Iterable[str]) -> str:
     commonest = max(counts, key=lambda outcome: counts[outcome])
     total = sum(counts.values())
     if len(counts) == 1:
+        if total == 1:
+            return f"The one failed call ended as {commonest}"
         return f"All {total} failed calls ended as {commonest}"
     return f"{counts[commonest]} of {total} failed calls ended as {commonest}"
 

@@ -20,8 +20,8 @@ from analysis.report.plots.drawing import (
     VERMILLION,
     Key,
     heading,
-    new_figure,
     say,
+    stacked_panels,
     title,
 )
 from analysis.report.plots.timeline_marks import (
@@ -36,12 +36,7 @@ from analysis.report.plots.windows import Windows, cut
 from analysis.report.tables import stage_name, stage_verdict
 from analysis.results import RunAnalysis
 
-_WIDTH_IN: Final = 11.0
 _MOST_DOTS: Final = 20_000
-_GAP_IN: Final = 0.42
-_TOP_IN: Final = 1.25
-_BOTTOM_IN: Final = 0.6
-_LEFT_IN, _RIGHT_IN = 0.85, 0.3
 
 
 def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
@@ -68,7 +63,7 @@ def draw_timeline(requests: pa.Table, analysis: RunAnalysis) -> Figure:
         "cpu": 1.2 if shown else 0.3,
         "webservers": 0.95 + scaling_rows_in(analysis) if shown else 0.0,
     }
-    figure, panels = _panels({name: h for name, h in heights_in.items() if h})
+    figure, panels = stacked_panels({name: h for name, h in heights_in.items() if h}, top_in=1.25)
     _draw_rates(panels["rate"], windows)
     _draw_latency(panels["latency"], calls, windows, analysis)
     _draw_errors(panels["errors"], windows)
@@ -96,25 +91,6 @@ def _length_s(calls: Calls, analysis: RunAnalysis) -> float:
     ends += [stage.ended_at_s - analysis.started_at_s for stage in analysis.stages]
     ends += [float(calls.intended_start_s.max()) - analysis.started_at_s] if len(calls) else []
     return max((end for end in ends if words.is_known(end)), default=1.0)
-
-
-def _panels(heights_in: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
-    total_in = _TOP_IN + _BOTTOM_IN + sum(heights_in.values()) + _GAP_IN * (len(heights_in) - 1)
-    figure = new_figure(_WIDTH_IN, total_in)
-    panels: dict[str, Axes] = {}
-    top_in = total_in - _TOP_IN
-    for name, height_in in heights_in.items():
-        top_in -= height_in
-        frame = (
-            _LEFT_IN / _WIDTH_IN,
-            top_in / total_in,
-            1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
-            height_in / total_in,
-        )
-        first = next(iter(panels.values()), None)
-        panels[name] = figure.add_axes(frame, sharex=first, facecolor="none")
-        top_in -= _GAP_IN
-    return figure, panels
 
 
 def _draw_rates(axes: Axes, windows: Windows) -> None:
@@ -205,12 +181,14 @@ def _title(calls: Calls, analysis: RunAnalysis) -> str:
     if not sent:
         return "No call was sent"
     failed = int((calls.sent & ~calls.ok).sum())
-    errors = {0: "none failed", sent: "all of them failed"}.get(
+    all_failed = "it failed" if sent == 1 else "all of them failed"
+    errors = {0: "none failed", sent: all_failed}.get(
         failed, f"{words.share(failed / sent)} of them failed"
     )
     unsent = len(calls) - sent
-    errors += f", {unsent} arrivals were not sent" if unsent else ""
+    if unsent:
+        errors += f", {unsent} {'arrival was' if unsent == 1 else 'arrivals were'} not sent"
     length = words.delay(analysis.ended_at_s - analysis.started_at_s)
     broke = [stage_name(stage) for stage in analysis.stages if stage_verdict(stage) is False]
     finding = f"; the SLO broke first in stage {broke[0]}" if broke else ""
-    return f"{sent} calls in {length}, {errors}{finding}"
+    return f"{sent} call{'' if sent == 1 else 's'} in {length}, {errors}{finding}"

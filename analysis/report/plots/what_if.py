@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.policy.parameters import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from analysis.policy.results import Replay, SimulatedLoad, WhatIf
-from analysis.report import words
-from analysis.report.planning.what_if import LOAD_PICTURE, REPLAY_PICTURE, limit
+from analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits
+from analysis.report.planning.what_if_rule import REPLAY_PICTURE
 from analysis.report.plots import scales
 from analysis.report.plots.drawing import (
     BLUE,
@@ -85,7 +85,7 @@ def draw_load(load: SimulatedLoad) -> Figure:
     heading(lost, "Lost", *keys)
 
     _time_axes(panels, load.duration_s, "time (min:s)")
-    title(figure, f"{load.name[0].upper()}{load.name[1:]}, {_limits(load)}")
+    title(figure, f"{load.name[0].upper()}{load.name[1:]}, {limits(load)}")
     return figure
 
 
@@ -126,7 +126,8 @@ def _replay_title(replays: list[Replay]) -> str:
     matched = sum(event.verdict == "matched" for event in events)
     if not events:
         return "No change of the webserver count, recorded or simulated"
-    return f"From the load alone: {matched} of {len(events)} changes of the count at their time"
+    changes = "change of the count at its" if len(events) == 1 else "changes of the count at their"
+    return f"From the load alone: {matched} of {len(events)} {changes} time"
 
 
 def _panels(number: int) -> tuple[Figure, list[Axes]]:
@@ -167,7 +168,3 @@ def _draw_limit(axes: Axes, load: SimulatedLoad) -> None:
     if is_near:
         line = (0, (1, 2))
         axes.axhline(load.max_webservers, color=FAINT, linewidth=0.9, linestyle=line, zorder=1.5)
-
-
-def _limits(load: SimulatedLoad) -> str:
-    return f"{words.span(load.min_webservers, load.max_webservers)} webservers"

@@ -1,5 +1,6 @@
 """The capacity over webserver counts: what is pooled, what is refused, and what to try next."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from trials_by_hand import changing, trials
 from analysis.capacity.amdahl import amdahl_capacity, fit_amdahl, gain
 from analysis.capacity.by_webservers import capacity_curve
 from analysis.capacity.results import CapacityCurve, CountCapacity
+from analysis.capacity.trial_runs import TrialRun
 from analysis.estimate import Estimate
 
 ONE = trials("one", 1, {10.0: 0.01, 12.0: 0.03, 14.0: 0.09})
@@ -31,7 +33,7 @@ def test_every_count_has_its_own_capacity() -> None:
     assert values == pytest.approx([12.9, 25.8, 38.7], rel=0.01)
     assert (curve.exit_code, curve.refusals) == (0, ())
     assert curve.sentence.startswith("The SLO holds up to 12.9 calls/s (")
-    assert curve.sentence.endswith("; stopped by webserver cpu.")
+    assert curve.sentence.endswith("; stopped by webserver CPU.")
     assert [each.bottleneck for each in curve.counts] == ["webserver_cpu"] * 3
 
 
@@ -176,6 +178,100 @@ def test_a_count_without_a_bracket_is_told_but_refused() -> None:
         "No capacity: with 2 webservers, the SLO still held at 20 calls/s, the highest rate; add a "
         "stage at about 30 calls/s."
     )
+
+
+def not_as_planned(run: TrialRun, rate_per_s: float) -> TrialRun:
+    """The same run, the stages of one rate cut short or limited by the load generator."""
+    return replace(
+        run,
+        trials=tuple(
+            replace(trial, evidence=replace(trial.evidence, as_planned=False))
+            if trial.evidence.rate_per_s == rate_per_s
+            else trial
+            for trial in run.trials
+        ),
+    )
+
+
+def test_trials_that_did_not_run_as_planned_are_no_repeats() -> None:
+    sure = trials("sure", 2, {10.0: 0.001, 40.0: 0.9})
+    doubts = [trials(name, 2, {12.0: None}) for name in ("a", "b", "c")]
+
+    tried = only(capacity_curve([sure, *doubts]))
+    hindered = only(capacity_curve([sure, *(not_as_planned(run, 12.0) for run in doubts)]))
+
+    assert tried.given_up_per_s == 12.0
+    assert tried.next_trial is not None
+    assert tried.next_trial.rate_per_s == pytest.approx(11.0)
+    assert hindered.given_up_per_s is None
+    assert hindered.next_trial is not None
+    assert hindered.next_trial.rate_per_s == pytest.approx(20.0)
+
+
+def test_a_fail_counts_even_when_its_stage_was_cut_short() -> None:
+    run = not_as_planned(trials("two", 2, {10.0: 0.001, 40.0: 0.9}), 40.0)
+
+    assert only(capacity_curve([run])).lowest_fail_per_s == 40.0
+
+
+def test_a_rate_that_was_given_up_did_not_fail() -> None:
+    sure = trials("sure", 2, {10.0: 0.001, 40.0: 0.9})
+    doubts = [trials(name, 2, {12.0: None}) for name in ("a", "b", "c")]
+
+    curve = capacity_curve([sure, *doubts])
+
+    assert only(curve).lowest_fail_per_s == 40.0
+    assert curve.notes[-1] == (
+        "With 2 webservers: 12 calls/s stayed undecided in 3 trials or more, so the search goes on "
+        "below it."
+    )
+
+
+def test_only_stages_that_say_nothing_still_lead_to_a_next_one() -> None:
+    found = only(capacity_curve([not_as_planned(trials("two", 2, {12.0: None}), 12.0)]))
+
+    assert found.next_trial is not None
+    assert found.next_trial.rate_per_s == pytest.approx(8.0)
+
+
+def test_below_a_lucky_pass_and_an_unlucky_fail_there_is_more_to_try() -> None:
+    """The pass at 17 calls/s lies above the fail, so it is no rate to go on from."""
+    found = only(capacity_curve([trials("luck", 2, {16.6: 0.08, 17.0: 0.04})]))
+
+    assert (found.highest_pass_per_s, found.lowest_fail_per_s) == (None, 16.6)
+    assert found.next_trial is not None
+    assert found.next_trial.rate_per_s == pytest.approx(11.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tried=st.lists(
+        st.tuples(st.integers(5, 60), st.sampled_from([0.001, 0.04, 0.06, 0.5, None])),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_the_search_goes_on_until_both_bounds_are_known(
+    tried: list[tuple[int, float | None]],
+) -> None:
+    """Whatever held, broke or stayed undecided, in whatever order of the rates."""
+    runs = [
+        trials(f"run {place}", 2, {float(rate): share}) for place, (rate, share) in enumerate(tried)
+    ]
+
+    found = only(capacity_curve(runs))
+
+    bounds = (found.highest_pass_per_s, found.lowest_fail_per_s or found.given_up_per_s)
+    estimate = found.capacity_per_s
+    if None in bounds and estimate.value is None:
+        assert found.next_trial is not None
+    if found.lowest_fail_per_s is not None:
+        assert any(t.verdict == "fail" for t in found.trials if t.rate_per_s == bounds[1])
+    if found.next_trial is not None and bounds[1] is None:
+        assert found.next_trial.rate_per_s > (bounds[0] or 0.0)
+    if found.next_trial is not None and bounds[1] is not None:
+        below = min(bounds[1], found.given_up_per_s or bounds[1])
+        assert found.next_trial.rate_per_s < below
 
 
 def about(value: float, half_width: float) -> Estimate:

@@ -43,6 +43,7 @@ def stage(
         webservers=1,
         verdict=verdict or ("fail" if broken else "pass"),
         reason="",
+        as_planned=True,
         broken=frozenset(broken),
         arrivals=int(300 * rate),
         loss_ratio=0.0,
@@ -358,6 +359,9 @@ def test_a_run_with_one_count_has_a_capacity_and_one_with_several_has_not() -> N
     growing = measured(setting, 1, [0.5] * 400 + [2.0] * 100, ["ok"] * 500, [2, 3])
 
     def estimate(*stages: tuple[Any, Window]) -> Any:
+        return of_count(*stages)[0]
+
+    def of_count(*stages: tuple[Any, Window]) -> Any:
         return capacity_estimate(setting, [s for s, _ in stages], [w for _, w in stages])
 
     assert 2.0 < estimate(quick, slow).value < 5.0
@@ -365,3 +369,35 @@ def test_a_run_with_one_count_has_a_capacity_and_one_with_several_has_not() -> N
     assert "still held at 2 calls/s" in estimate(quick, growing).warnings[0]
     assert "No stage had one webserver count" in estimate(growing).warnings[0]
     assert "No stage was measured." in estimate().warnings[0]
+    assert [of_count(*each)[1] for each in ((quick, slow), (quick, grown), (growing,), ())] == [
+        2,
+        None,
+        None,
+        None,
+    ]
+
+
+def test_the_capacity_is_of_the_count_that_both_held_and_broke() -> None:
+    """2 webservers held 2 calls/s and broke at 5; 3 of them then held 8 and were never broken."""
+    rates = ({"rate_per_s": 2.0}, {"rate_per_s": 5.0}, {"rate_per_s": 8.0})
+    setting = setting_of(*rates, slo=("p95(latency) < 1s",))
+    held = measured(setting, 0, [0.5] * 196 + [2.0] * 4, ["ok"] * 200, [2, 2])
+    broke = measured(setting, 1, [0.5] * 400 + [2.0] * 100, ["ok"] * 500, [2, 2])
+    more = measured(setting, 2, [0.5] * 800, ["ok"] * 800, [3, 3])
+    stages, windows = zip(held, broke, more, strict=True)
+
+    estimate, webservers = capacity_estimate(setting, stages, windows)
+
+    assert webservers == 2
+    assert estimate.value is not None
+    assert 2.0 < estimate.value < 5.0
+
+
+def test_a_fail_is_not_denied_where_all_stages_together_held() -> None:
+    found = capacity_of([P95], [late(16, 0.051), late(17, 0.01)])
+
+    assert found.value is None
+    assert found.warnings == (
+        "The SLO broke at 16 calls/s, but all stages taken together it held up to 17 calls/s, the "
+        "highest rate; hold these stages again and for longer.",
+    )

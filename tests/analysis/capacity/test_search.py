@@ -187,6 +187,7 @@ def test_an_undecided_load_is_repeated_three_times_at_most() -> None:
 
     assert [(step.next_per_s, step.repeats) for step in steps[:2]] == [(14.0, True)] * 2
     assert steps[2].upper_per_s == 14.0
+    assert [step.failed_per_s for step in steps] == [20.0] * 3
 
 
 def test_both_ends_are_tried_first() -> None:

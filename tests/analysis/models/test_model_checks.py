@@ -31,11 +31,17 @@ def demand_of(
     )
 
 
-def setting_with(cpu: float | None = 1.0, arrivals: str = "poisson") -> Setting:
+def setting_with(
+    cpu: float | None = 1.0, arrivals: str = "poisson", think_time_s: float | None = None
+) -> Setting:
     scenario = {
         "name": "by hand",
         "question": {"ask": "check"},
-        "traffic": {"arrivals": arrivals, "mix": {"list_dags": {"weight": 1}}},
+        "traffic": {
+            "arrivals": arrivals,
+            "think_time_s": think_time_s,
+            "mix": {"list_dags": {"weight": 1}},
+        },
         "stages": [{"rate_per_s": 1.0, "users": None, "duration_s": 100.0}],
     }
     facts = {} if cpu is None else {"webserver_cpu": cpu}
@@ -186,15 +192,55 @@ def test_only_stages_with_the_same_webservers_all_the_time() -> None:
     assert [check.stage for check in checks] == [2]
 
 
-def test_closed_workloads_are_not_held_against_open_models() -> None:
-    (check,) = checked(
-        stage_by_hand(0, rate_per_s=10.0, service_time_mean_s=0.03, users=5),
-        setting=setting_with(arrivals="closed"),
+def closed_stage(users: int, rate_per_s: float, mean_s: float | None, index: int = 0) -> StageStats:
+    return stage_by_hand(index, rate_per_s=rate_per_s, service_time_mean_s=mean_s, users=users)
+
+
+def users_of(think_time_s: float) -> Setting:
+    return setting_with(arrivals="closed", think_time_s=think_time_s)
+
+
+def test_bounds_of_few_and_of_many_users_by_hand() -> None:
+    """D 20 ms on 2 CPUs, Z 0.5 s: 20 users are held by thinking, 120 by the 100 calls/s of CPU."""
+    few, many = checked(
+        closed_stage(20, 38.0, 0.02), closed_stage(120, 99.0, 0.75, 1), setting=users_of(0.5)
     )
 
+    assert few.bound_per_s == pytest.approx(20 / 0.52)
+    assert (few.low_s, few.high_s) == pytest.approx((0.02, 0.4))
+    assert few.agrees is True
+    assert few.explanation == (
+        "20 users who think 0.5 s between calls can make 22.2 to 38.5 calls/s of 20-400 ms; "
+        "measured 38 calls/s of 20 ms."
+    )
+    assert many.bound_per_s == pytest.approx(100.0)
+    assert (many.low_s, many.high_s) == pytest.approx((0.7, 2.4))
+    assert many.agrees is True
+
+
+def test_a_closed_stage_far_slower_than_its_bounds_waited_for_something_else() -> None:
+    """The calmest tells that a call takes 30 ms beyond its CPU, not that 60 take 20 s."""
+    calm, slow = checked(
+        closed_stage(1, 1.8, 0.05), closed_stage(60, 2.9, 20.0, 1), setting=users_of(0.5)
+    )
+
+    assert calm.agrees is None
+    assert calm.explanation.startswith(
+        "1 user who thinks 0.5 s between calls can make 1.82 calls/s of 50 ms;"
+    )
+    assert "what of that its CPU does not explain" in calm.explanation
+    assert slow.high_s == pytest.approx(60 * 0.05)
+    assert slow.agrees is False
+    assert "waited for something other than webserver CPU" in slow.explanation
+
+
+def test_closed_stages_without_a_mean_have_bounds_and_without_think_time_nothing() -> None:
+    stage = closed_stage(20, 38.0, None)
+    (check,) = checked(stage, setting=users_of(0.5))
+
     assert check.agrees is None
-    assert check.low_s is None
-    assert check.bound_per_s == pytest.approx(100.0)
+    assert "but no mean" in check.explanation
+    assert checked(stage, setting=setting_with(arrivals="closed")) == ()
 
 
 @pytest.mark.parametrize(

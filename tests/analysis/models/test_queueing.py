@@ -56,8 +56,6 @@ def test_two_servers_nearly_busy() -> None:
     assert queue.waiting_probability == pytest.approx(0.852632, abs=1e-6)
     assert queue.arrivals_per_s * queue.mean_wait_s == pytest.approx(7.6737, rel=1e-3)
     assert queue.mean_response_s == pytest.approx(1.05263, rel=1e-3)
-    assert queue.wait_quantile_s(0.95) == pytest.approx(2.8363, rel=1e-3)
-    assert queue.response_quantile_s(0.95) == pytest.approx(3.0594, rel=1e-3)
 
 
 def test_four_servers_half_busy() -> None:
@@ -124,28 +122,9 @@ def test_bounds_keep_their_order_and_obey_the_response_law(
     )
 
 
-@given(stable, st.floats(0.05, 0.999))
-def test_quantile_of_the_response_is_exceeded_by_the_rest(
-    queue: MultiServerQueue, fraction: float
-) -> None:
-    time_s = queue.response_quantile_s(fraction)
-
-    assert queue.slower_than(time_s) == pytest.approx(1 - fraction, abs=1e-6)
-    assert queue.slower_than(0.0) == pytest.approx(1.0)
-    assert queue.wait_quantile_s(fraction) <= time_s * (1 + 1e-6)
-
-
 @given(stable)
 def test_one_queue_is_never_worse_than_one_for_each_server(queue: MultiServerQueue) -> None:
     apart = MultiServerQueue(queue.arrivals_per_s / queue.servers, queue.service_s, 1)
 
     assert queue.mean_response_s <= apart.mean_response_s * (1 + 1e-9)
     assert queue.mean_response_s >= queue.service_s
-
-
-def test_equal_rates_need_no_division_by_their_difference() -> None:
-    """M/M/2 with theta = mu: the limit of the formula beside it."""
-    at_limit = MultiServerQueue(5.0, 0.2, 2)  # 2 * 5 - 5 = 5
-    beside = MultiServerQueue(5.0 * (1 + 1e-6), 0.2, 2)
-
-    assert at_limit.slower_than(0.3) == pytest.approx(beside.slower_than(0.3), rel=1e-5)

@@ -16,7 +16,7 @@ def stages_of(truth: Usl, concurrencies: tuple[float, ...], **changes: object) -
         stage_by_hand(
             index,
             rate_per_s=truth.rate_per_s(n),
-            service_time_mean_s=truth.latency_s(n),
+            service_time_mean_s=n / truth.rate_per_s(n),
             measured_s=1e6,
             **changes,  # type: ignore[arg-type]
         )
@@ -45,6 +45,9 @@ def test_finds_the_curve_its_peak_and_how_far_it_is_believed() -> None:
     assert result.peak_concurrency == pytest.approx(15, rel=1e-3)
     assert result.peak_rate_per_s == pytest.approx(TRUTH.rate_per_s(15), rel=1e-3)
     assert result.believed_to_concurrency == pytest.approx(45, rel=1e-4)
+    assert result.farthest_rate_per_s == pytest.approx(TRUTH.rate_per_s(45), rel=1e-3)
+    assert result.ceiling_per_s == pytest.approx(200, rel=1e-3)
+    assert result.knee_concurrency == pytest.approx(10, rel=1e-3)
     assert result.warnings == ()
     assert set(result.leave_one_out) == {"rate_of_one_per_s", "contention", "coherency"}
     assert [point.stage for point in result.points] == list(range(7))

@@ -68,6 +68,7 @@ def recorded(
         start_times_s=tuple(start_s for change in changes if change.added > 0)
         if decisions_known
         else (),
+        waited_s=(),
         min_webservers=low,
         max_webservers=high,
         cpu_above_percent=70.0,
@@ -167,6 +168,54 @@ def test_bursts_that_ended_early_tell_the_datapoints_without_decisions() -> None
     assert fit.start_s.high - fit.start_s.low <= PERIOD_S
 
 
+def test_a_webserver_that_never_came_leaves_the_start_unknown() -> None:
+    step = recorded(PolicyParameters(), np.repeat([15.0, 60.0], 600), between=(2, 3))
+    fit = fit_policy([replace(step, start_times_s=(), waited_s=(45.0, 90.0))])
+    assert fit.rule is not None
+    assert fit.rule.start_s == 120.0
+    assert (fit.start_s.value, fit.start_s.low, fit.start_s.high) == (None, 90.0, None)
+    start = told(fit, "start_s")
+    assert (start.verdict, start.values, start.used) == ("unknown", ("over 90 s",), "120 s")
+    assert any("120 s is assumed" in warning for warning in fit.warnings)
+    assert {90.0, 1800.0} <= {other.start_s for other in fit.others}
+    longer = fit_policy([replace(step, start_times_s=(), waited_s=(400.0,))])
+    assert longer.rule is not None
+    assert longer.rule.start_s == 400.0
+
+
+def test_a_webserver_that_never_came_widens_the_range_of_those_that_did() -> None:
+    run = recorded(PolicyParameters())
+    fit = fit_policy([replace(run, start_times_s=(100.0, 120.0, 130.0), waited_s=(200.0,))])
+    assert (fit.start_s.value, fit.start_s.low, fit.start_s.high) == (120.0, 100.0, 200.0)
+    assert told(fit, "start_s").verdict == "determined"
+
+
+def test_without_a_scale_in_the_quickest_and_the_slowest_way_back_fit_too() -> None:
+    fit = fit_policy([recorded(PolicyParameters(), np.repeat([15.0, 60.0], 600), between=(2, 3))])
+    assert fit.rule is not None
+    back = {way_back(other.policy) for other in fit.others} - {way_back(fit.rule.policy)}
+    assert back == {(1, 70.0, 15.0, 3, 60.0), (30, 10.0, 1.0, 1, 900.0)}
+
+
+def test_a_way_back_that_was_seen_varies_only_in_what_it_leaves_open() -> None:
+    run = recorded(PolicyParameters(scale_in_step=2))
+    fit = fit_policy([run])
+    back = {way_back(other.policy) for other in fit.others}
+    assert len(back) > 1
+    assert {step for _, _, _, step, _ in back} == {2}
+    assert all(replay_rule(run, other).agrees for other in fit.others)
+
+
+def way_back(policy: PolicyParameters) -> tuple[float, ...]:
+    return (
+        policy.scale_in_periods,
+        policy.scale_in_cpu_below_percent,
+        policy.scale_in_connections_below,
+        policy.scale_in_step,
+        policy.scale_in_cooldown_s,
+    )
+
+
 def test_more_runs_tell_more() -> None:
     step = recorded(PolicyParameters(), np.repeat([15.0, 60.0], 900), between=(2, 3))
     one = fit_policy([step])
@@ -184,6 +233,7 @@ def test_a_rule_that_nobody_tried_is_said_so() -> None:
     fit = fit_policy([early])
     assert fit.mismatch_periods
     assert any("scales by something else too" in warning for warning in fit.warnings)
+    assert not any("1 periods" in warning for warning in fit.warnings)
 
 
 def test_pinned_runs_and_runs_without_a_change_are_refused() -> None:
@@ -192,5 +242,7 @@ def test_pinned_runs_and_runs_without_a_change_are_refused() -> None:
     assert fit.rule is None
     assert "no run that can scale" in fit.refusal
     assert fit.left_out == ("made is pinned at 3 webservers and tells nothing about the rule.",)
+    alone = fit_policy([recorded(PolicyParameters(), between=(1, 1))])
+    assert alone.left_out == ("made is pinned at 1 webserver and tells nothing about the rule.",)
     calm = fit_policy([recorded(PolicyParameters(), np.full(600, 10.0))])
     assert "no run in which a webserver was added" in calm.refusal

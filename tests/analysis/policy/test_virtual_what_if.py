@@ -5,6 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 
+from analysis.comparison.likeness import IdentifiedRun, identity_of
 from analysis.policy.results import Replay, WhatIf
 from analysis.policy.what_if import AskedLoad, answer_what_if
 from analysis.records.reader import RunRecord
@@ -46,7 +47,8 @@ duration_s = 250
 
 
 def answered(record: RunRecord) -> WhatIf:
-    return answer_what_if([analyse_run(record)], AskedLoad("as recorded", None))
+    run = IdentifiedRun(identity_of(record), analyse_run(record))
+    return answer_what_if([run], AskedLoad("as recorded", None))
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from synthetic_records import SyntheticRun, write_synthetic_run
 
+from analysis.comparison.likeness import IdentifiedRun, identity_of
 from analysis.policy.costs import workload_of
 from analysis.policy.load_answer import LoadToSimulate, simulate_load
 from analysis.policy.overloads import overloads_of
@@ -18,25 +20,33 @@ from analysis.policy.simulate import simulate
 from analysis.policy.what_if import AskedLoad, answer_what_if
 from analysis.policy.workload import Workload
 from analysis.records.reader import read_run
-from analysis.results import RunAnalysis
 from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
 
 TRUTH = SyntheticRun(rates_per_s=(4.0, 8.0, 18.0, 24.0, 28.0), max_webservers=4)
 
 
-def analysed(directory: Path) -> RunAnalysis:
-    return analyse_run(read_run(directory, ANALYSED_COLUMNS))
+def identified(directory: Path) -> IdentifiedRun:
+    record = read_run(directory, ANALYSED_COLUMNS)
+    return IdentifiedRun(identity_of(record), analyse_run(record))
+
+
+def changed(run: IdentifiedRun, **changes: Any) -> IdentifiedRun:
+    return replace(run, analysis=replace(run.analysis, **changes))
+
+
+def recorded_calls(run: IdentifiedRun) -> float:
+    return sum(point.offered_per_s * point.period_s for point in run.analysis.periods)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunAnalysis:
+def run(tmp_path_factory: pytest.TempPathFactory) -> IdentifiedRun:
     """2 -> 3 -> 4 webservers by CPU above 70 % in two periods on end, started in 4 s."""
     directory = tmp_path_factory.mktemp("what-if") / "run"
     write_synthetic_run(directory, TRUTH)
-    return analysed(directory)
+    return identified(directory)
 
 
-def test_the_recorded_rule_is_found_and_replayed(run: RunAnalysis) -> None:
+def test_the_recorded_rule_is_found_and_replayed(run: IdentifiedRun) -> None:
     answer = answer_what_if([run], None)
     assert answer.exit_code == 0
     assert answer.fit.mismatch_periods == 0
@@ -54,8 +64,8 @@ def test_the_recorded_rule_is_found_and_replayed(run: RunAnalysis) -> None:
     assert by_load.cpu_off_percent < 5.0
 
 
-def test_the_cost_of_a_call_is_that_of_the_run(run: RunAnalysis) -> None:
-    workload = workload_of(run)
+def test_the_cost_of_a_call_is_that_of_the_run(run: IdentifiedRun) -> None:
+    workload = workload_of(run.analysis)
     assert isinstance(workload, Workload)
     assert workload.demand_s == pytest.approx(TRUTH.mix_demand_s, rel=0.1)
     assert workload.webserver_cpu == TRUTH.webserver_cpu
@@ -64,18 +74,20 @@ def test_the_cost_of_a_call_is_that_of_the_run(run: RunAnalysis) -> None:
     assert workload.connections_per_call == pytest.approx(1.0, abs=0.15)
 
 
-def test_ten_times_the_load_on_many_webservers(run: RunAnalysis) -> None:
+def test_ten_times_the_load_on_many_webservers(run: IdentifiedRun) -> None:
     asked = AskedLoad("ten times", None, scale=10.0, min_webservers=40, max_webservers=500)
     load = answer_what_if([run], asked).load
     assert load is not None
     assert load.min_webservers == 40
-    assert load.calls == pytest.approx(10 * sum(p.offered_per_s * p.period_s for p in run.periods))
+    assert load.calls == pytest.approx(
+        10 * sum(p.offered_per_s * p.period_s for p in run.analysis.periods)
+    )
     assert load.most_webservers.value == 40  # 280 calls/s need 26 at 100 % and 37 at 70 %
     assert load.failed_calls.value == pytest.approx(0, abs=1)
     assert load.overloads == ()
 
 
-def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: RunAnalysis) -> None:
+def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: IdentifiedRun) -> None:
     rate = np.repeat([6.0, 38.0, 6.0], 300)
     load = answer_what_if([run], AskedLoad("burst", rate)).load
     assert load is not None
@@ -96,7 +108,7 @@ def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: RunAnalysis) -
     )
 
 
-def test_a_load_that_is_too_much_is_never_caught_up_with(run: RunAnalysis) -> None:
+def test_a_load_that_is_too_much_is_never_caught_up_with(run: IdentifiedRun) -> None:
     load = answer_what_if([run], AskedLoad("flood", np.full(600, 200.0))).load
     assert load is not None
     assert load.caught_up_after_s.value is None
@@ -104,32 +116,107 @@ def test_a_load_that_is_too_much_is_never_caught_up_with(run: RunAnalysis) -> No
     assert load.under_provisioned_time.value == pytest.approx(1.0)
 
 
-def test_what_cannot_be_told_is_refused_in_a_sentence(run: RunAnalysis, tmp_path: Path) -> None:
-    pinned = answer_what_if([replace(run, scaling=(), environment={"max_webservers": 2})], None)
+def test_what_cannot_be_told_is_refused_in_a_sentence(run: IdentifiedRun, tmp_path: Path) -> None:
+    pinned = answer_what_if([changed(run, scaling=(), environment={"max_webservers": 2})], None)
     assert pinned.exit_code == 5
     assert "cannot be fitted" in pinned.refusals[0]
-    costless = answer_what_if([replace(run, demand=None)], AskedLoad("x", np.full(60, 5.0)))
+    costless = answer_what_if([changed(run, demand=None)], AskedLoad("x", np.full(60, 5.0)))
     assert costless.load is None
     assert "no service demand" in costless.refusals[0]
     assert costless.replays[1].refusal == costless.refusals[0]
     write_synthetic_run(tmp_path / "bare", with_metrics=False)
-    bare = answer_what_if([analysed(tmp_path / "bare")], None)
+    bare = answer_what_if([identified(tmp_path / "bare")], None)
     assert bare.fit.left_out == ("bare has no webserver metrics.",)
 
 
-def test_a_closed_workload_is_no_load_to_repeat(run: RunAnalysis) -> None:
-    closed = replace(run, stages=tuple(replace(stage, users=5) for stage in run.stages))
+def test_a_closed_workload_is_no_load_to_repeat(run: IdentifiedRun) -> None:
+    stages = tuple(replace(stage, users=5) for stage in run.analysis.stages)
+    closed = changed(run, stages=stages)
     answer = answer_what_if([closed], AskedLoad("again", None, scale=2.0))
     assert "users who wait for answers" in answer.refusals[0]
     assert answer_what_if([closed], AskedLoad("other", np.full(60, 5.0))).load is not None
 
 
-def test_recorded_rates_put_every_call_into_its_second(run: RunAnalysis) -> None:
-    scaling = recorded_scaling(run)
+def test_runs_that_are_not_alike_are_refused_by_their_differences(
+    run: IdentifiedRun, tmp_path: Path
+) -> None:
+    write_synthetic_run(
+        tmp_path / "other", TRUTH, webserver_cpu=1.0, mix={"trigger_dag_run": 1.0}, slo=()
+    )
+    answer = answer_what_if([run, identified(tmp_path / "other")], AskedLoad("x", np.full(60, 5.0)))
+    assert (answer.exit_code, answer.load, answer.fit.rule) == (5, None, None)
+    told = " ".join(answer.refusals)
+    assert "The runs differ in CPUs per webserver: 0.25 (run); 1 (other)." in told
+    assert "mix: trigger_dag_run" in told
+    assert "SLO" not in told
+    slower = replace(run.identity, settings={"environment.autoscaler.scale_out_step": "1"})
+    faster = replace(run.identity, settings={"environment.autoscaler.scale_out_step": "2"})
+    rules = [replace(run, identity=slower), changed(replace(run, identity=faster), run_id="b")]
+    assert "scale_out_step: 1 (run); 2 (b)" in " ".join(answer_what_if(rules, None).refusals)
+
+
+def test_the_recorded_load_is_that_of_the_first_run_or_of_none(
+    run: IdentifiedRun, tmp_path: Path
+) -> None:
+    write_synthetic_run(tmp_path / "bare", TRUTH, with_metrics=False)
+    bare = identified(tmp_path / "bare")
+    refused = answer_what_if([bare, run], AskedLoad("twice", None, scale=2.0))
+    assert refused.load is None
+    assert "that of the first run, but bare has no webserver metrics." in refused.refusals[0]
+    assert answer_what_if([run, bare], AskedLoad("twice", None, scale=2.0)).load is not None
+
+
+def test_the_runs_of_load_and_calls_are_named_and_the_limits_are_those_that_scaled(
+    run: IdentifiedRun, tmp_path: Path
+) -> None:
+    write_synthetic_run(tmp_path / "pinned", TRUTH, max_webservers=2, seed=2)
+    pinned = identified(tmp_path / "pinned")
+    load = answer_what_if([pinned, run], AskedLoad("again", None)).load
+    assert load is not None
+    assert load.load_of == "pinned"
+    assert load.calls_of in ("pinned", "run")
+    assert (load.min_webservers, load.max_webservers) == (2, 4)
+    given = answer_what_if([pinned, run], AskedLoad("x", np.full(60, 5.0))).load
+    assert given is not None
+    assert given.load_of == ""
+
+
+def test_a_way_back_that_nobody_saw_is_in_the_range_of_webserver_hours(run: IdentifiedRun) -> None:
+    rate = np.repeat([6.0, 38.0, 6.0], [300, 300, 2400])
+    load = answer_what_if([run], AskedLoad("burst", rate)).load
+    assert load is not None
+    hours = load.webserver_hours
+    assert hours.value is not None
+    assert hours.low is not None
+    assert hours.high is not None
+    assert hours.low < hours.value < hours.high
+    # The slowest way back keeps four webservers to the end.
+    assert hours.high > (300 * 2 + 2600 * 4) / 3600
+
+
+def test_a_run_that_ends_before_its_webserver_comes_is_answered(run: IdentifiedRun) -> None:
+    asked_for = replace(run.analysis.scaling[0], ready_s=None, count_changed_s=None)
+    cut = changed(run, scaling=(asked_for,))
+    answer = answer_what_if([cut], AskedLoad("x", np.full(120, 5.0)))
+    assert answer.exit_code == 0
+    last = cut.analysis.periods[-1]
+    assert asked_for.decision_s is not None
+    waited_s = last.start_s + last.period_s - asked_for.decision_s
+    assert (answer.fit.start_s.value, answer.fit.start_s.low) == (None, waited_s)
+    undone = replace(asked_for, from_count=3, to_count=2)
+    scaling = recorded_scaling(replace(cut.analysis, scaling=(asked_for, undone)))
     assert isinstance(scaling, RecordedScaling)
-    rates = recorded_rates(scaling, run)
-    assert len(rates) == len(run.periods) * scaling.period_s
-    assert rates.sum() == pytest.approx(sum(p.offered_per_s * p.period_s for p in run.periods))
+    assert scaling.waited_s == ()
+
+
+def test_recorded_rates_put_every_call_into_its_second(run: IdentifiedRun) -> None:
+    scaling = recorded_scaling(run.analysis)
+    assert isinstance(scaling, RecordedScaling)
+    rates = recorded_rates(scaling, run.analysis)
+    assert len(rates) == len(run.analysis.periods) * scaling.period_s
+    assert rates.sum() == pytest.approx(
+        sum(p.offered_per_s * p.period_s for p in run.analysis.periods)
+    )
 
 
 @pytest.mark.slow
@@ -139,7 +226,7 @@ def test_a_day_and_500_webservers_are_simulated_whole() -> None:
     rate = 20 + 4000 * np.sin(np.pi * seconds / 86_400) ** 2
     workload = Workload(0.05, 0.02, 1.0, 0.01, slow_after_s=1.0)
     rule = FittedRule(PolicyParameters(scale_out_step=3, scale_out_cooldown_s=60.0), 120.0)
-    load = LoadToSimulate("day", rate, 2, 500, 60.0, 0.7)
+    load = LoadToSimulate("day", rate, 2, 500, 60.0, 0.7, load_of="", calls_of="run")
     answer = simulate_load(load, workload, (), rule, ())
     assert answer.most_webservers.value is not None
     # Those that are starting when the CPU falls below 70 % again come all the same.

@@ -48,6 +48,9 @@ SCALABILITY = ScalabilityResult(
     peak_concurrency=12.6,
     peak_rate_per_s=51.1,
     believed_to_concurrency=15.0,
+    farthest_rate_per_s=50.3,
+    ceiling_per_s=237.5,
+    knee_concurrency=25.0,
 )
 TRUTH = (
     TruthCheck("service demand of the mix", "s", Estimate(0.0752, 0.0723, 0.0781), 0.0741, True),
@@ -71,7 +74,11 @@ def rich(plain: RunAnalysis) -> RunAnalysis:
         plain,
         stages=stages,
         capacity=plain.capacity
-        and replace(plain.capacity, rate_per_s=Estimate(24.13, 22.8, 25.6, 4)),
+        and replace(
+            plain.capacity,
+            rate_per_s=Estimate(24.13, 22.8, 25.6, 4),
+            rate_webservers=plain.capacity.webservers,
+        ),
         periods=tuple(
             replace(point, database_cpu_percent=9.0 + point.offered_per_s / 4)
             for point in plain.periods

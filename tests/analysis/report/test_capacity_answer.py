@@ -52,7 +52,7 @@ def test_every_count_and_every_trial_has_its_row() -> None:
     shown = text(CURVE)
 
     (row,) = re.findall(r"^ +2 +25\.8 \(.*$", shown, re.M)
-    assert "webserver cpu" in row
+    assert "webserver CPU" in row
     assert re.search(r"^ +2 +22 +\? .*Its latency still rose\.$", shown, re.M)
     assert re.search(r"^ +2 +28 +✗ .*p95\(latency\) < 1s was 1\.2 s$", shown, re.M)
     assert "4 webservers: Stage 1 (40 calls/s) was the highest and met the SLO." in shown

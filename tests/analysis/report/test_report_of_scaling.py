@@ -71,6 +71,12 @@ def cost(**changes: Any) -> ScalingEvent:
             "none failed.",
             "slow only",
         ),
+        (
+            cost(slow_calls=1, errors=1, excess_slow_calls=1.0, excess_errors=1.0),
+            "Until the SLO held again, 41 s after the load step, 1 of 1870 calls was slow and 1 "
+            "failed.",
+            "one is not many",
+        ),
         (SCALE_OUT, "", "not known"),
         (cost(calls=0), "", "nobody called"),
     ],

@@ -1,21 +1,28 @@
 """What the report says of trials, capacity, models and a known truth."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hand_built import hand_built
 from rich_run import RISING, SCALABILITY, rich
 from sample_runs import Plan, made_up_run
+from synthetic_records import write_synthetic_run
 
+from analysis.records.reader import read_run
 from analysis.report import notes, story, story_models, tables, tables_models
 from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
 from analysis.report.plots.scalability import draw_scalability
 from analysis.report.plots.stages import draw_throughput_latency
+from analysis.report.plots.timeline import draw_timeline
 from analysis.report.terminal import render_summary
 from analysis.results import Estimate, RunAnalysis, SteadyState
+from analysis.run_analysis import analyse_run
 
 
 def with_stage(analysis: RunAnalysis, **changes: Any) -> RunAnalysis:
@@ -39,8 +46,8 @@ def test_a_stage_that_met_the_slo_but_still_rises_says_so() -> None:
     assert told in summary(analysis)
     page = render_html(analysis, {})
     assert told in page
-    assert '<td class="number unsure">undecided</td>' in page
-    assert '<td class="number">rising</td>' in page
+    assert '<td class="number unsure"><span>undecided</span></td>' in page
+    assert '<td class="number"><span>rising</span></td>' in page
     assert not any(RISING.reason in note for note in notes.notes(analysis)), "it is told above"
 
 
@@ -80,10 +87,38 @@ def test_the_mean_of_a_ramp_is_marked() -> None:
     assert "~" not in summary(hand_built())
 
 
+def test_the_mean_of_a_ramp_is_marked_from_the_record_on(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", rates_per_s=(4.0, 6.0), stage_s=40.0)
+    record = read_run(tmp_path / "run")
+    scenario = record.manifest["scenario"]
+    first, second = scenario["stages"]
+    stages = [{**first, "ramp_to_rate_per_s": 8.0}, second]
+    manifest = {**record.manifest, "scenario": {**scenario, "stages": stages}}
+    analysis = analyse_run(replace(record, manifest=manifest))
+    assert [stage.rate_is_mean for stage in analysis.stages] == [True, False]
+    assert tables.stage_load(analysis.stages[0]) == "~6 calls/s"
+    assert tables.MEAN_RATE in summary(analysis)
+
+
+def test_the_titles_of_the_timeline_can_count_to_one() -> None:
+    record, analysis = made_up_run(Plan())
+    requests, analysis = record.requests, replace(analysis, scaling=())
+    one = draw_timeline(requests.slice(0, 1), analysis).texts[0].get_text()
+    assert one.startswith("1 call in ")
+    place = requests.schema.get_field_index("outcome")
+    kind = requests.schema.field(place)
+    outcomes = pa.array(["unsent", "airflow_server_error"]).cast(kind.type)
+    two = requests.slice(0, 2).set_column(place, kind, outcomes)
+    title = draw_timeline(two, analysis).texts[0].get_text()
+    assert "it failed, 1 arrival was not sent" in " ".join(title.split())
+
+
 def test_the_capacity_has_its_interval_and_what_stopped_more() -> None:
     analysis = hand_built()
     assert analysis.capacity
-    known = replace(analysis.capacity, rate_per_s=Estimate(14.13, 12.84, 15.6, 4))
+    known = replace(
+        analysis.capacity, rate_per_s=Estimate(14.13, 12.84, 15.6, 4), rate_webservers=2
+    )
     told = "14.1 calls/s (12.8-15.6) with 2 webservers; more was stopped by "
     assert story.capacity_sentence(known) == f"{told}webserver CPU."
     by_database = replace(known, bottleneck="database")
@@ -91,6 +126,40 @@ def test_the_capacity_has_its_interval_and_what_stopped_more() -> None:
     assert f"Capacity: {told}webserver CPU.\n" in summary(replace(analysis, capacity=known))
     unsized = replace(analysis, capacity=known, sizing=None)
     assert story.headline(unsized) == "14.1 calls/s with 2 webservers"
+
+
+def test_the_capacity_of_one_count_is_not_told_as_that_of_another() -> None:
+    """2 webservers broke between the stages, and then 3 of them held more."""
+    analysis = hand_built()
+    assert analysis.capacity
+    known = replace(
+        analysis.capacity,
+        rate_per_s=Estimate(16.1, 13.3, 17.1, 4, warnings=("Nothing was measured between.",)),
+        rate_webservers=2,
+        highest_rate_per_s=22.0,
+        webservers=3,
+    )
+    unsized = replace(analysis, capacity=known, sizing=None)
+
+    assert story.capacity_sentence(known) == (
+        "16.1 calls/s (13.3-17.1) with 2 webservers; 22 calls/s with 3 webservers met the SLO, "
+        "more was stopped by webserver CPU."
+    )
+    assert story.headline(unsized) == "22 calls/s with 3 webservers"
+    assert "Capacity with 2 webservers: Nothing was measured between." in notes.notes(unsized)
+    held = replace(known, bottleneck="not_reached")
+    assert (
+        story.headline(replace(unsized, capacity=held)) == "At least 22 calls/s with 3 webservers"
+    )
+    assert story.capacity_sentence(held).endswith("; 22 calls/s with 3 webservers met the SLO.")
+    texts = [text.get_text() for text in draw_throughput_latency(unsized).axes[0].texts]
+    assert "capacity with 2 webservers" in texts
+
+
+def test_one_call_is_not_told_as_many() -> None:
+    text = "\n".join(notes.notes(with_stage(hand_built(), censored=1, unsent=1)))
+    assert "1 call was cut at a time limit" in text
+    assert re.search(r"1 of \d+ arrivals was not sent\.", text)
 
 
 def test_a_capacity_that_was_refused_is_a_note() -> None:
@@ -109,7 +178,7 @@ def test_the_picture_of_the_stages_shows_the_capacity_and_doubtful_passes() -> N
     texts = [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
     assert any(text.startswith("The SLO breaks at 24.1 calls/s (22.8-25.6)") for text in texts)
     assert "met, but undecided" in texts
-    assert "capacity" in texts
+    assert "capacity with 2 webservers" in texts
 
 
 def test_only_models_that_disagree_are_in_the_summary() -> None:
@@ -126,7 +195,8 @@ def test_only_models_that_disagree_are_in_the_summary() -> None:
     assert "Checks beside the measurements" not in summary(agreeing)
     table = tables_models.model_table(agreeing)
     assert table is not None
-    assert table.rows == (("1 calm", "2", "30 %", "81.0 ms", "75.0 ms to 100 ms", "18.6", "✓"),)
+    (row,) = table.rows
+    assert row == ("1 calm", "2", "30 %", "81.0 ms", "75.0 ms to 100 ms", "10.0", "18.6", "✓")
 
 
 def test_a_model_that_is_not_stable_has_no_bracket() -> None:
@@ -136,7 +206,7 @@ def test_a_model_that_is_not_stable_has_no_bracket() -> None:
         replace(analysis, model_checks=(replace(check, low_s=None, high_s=None, agrees=None),))
     )
     assert table is not None
-    assert table.rows[0][4:] == ("none is stable", "18.6", "?")
+    assert table.rows[0][4:] == ("none is stable", "10.0", "18.6", "?")
 
 
 def test_the_law_is_drawn_no_further_than_it_is_believed() -> None:
@@ -149,6 +219,32 @@ def test_the_law_is_drawn_no_further_than_it_is_believed() -> None:
     for point in SCALABILITY.points:
         assert np.interp(point.concurrency, x, y) == pytest.approx(point.ok_per_s, rel=1e-3)
     assert any("contention: 0.04 (0.01-0.07)" in text.get_text() for text in axes.texts)
+
+
+def test_the_limits_that_follow_from_the_law_are_in_its_table() -> None:
+    assert tables_models.scalability_table(SCALABILITY).rows[3:] == (
+        ("ceiling without coherency, lambda / sigma (calls/s)", "238", ""),
+        ("knee, 1 / sigma (calls in service)", "25", ""),
+        ("rate at 15 calls in service (calls/s)", "50.3", ""),
+    )
+    flat = replace(SCALABILITY, ceiling_per_s=None, knee_concurrency=None)
+    assert [row[1] for row in tables_models.scalability_table(flat).rows[3:5]] == ["-", "-"]
+    assert "knee, 1 / sigma (calls in service)<" in render_html(rich(hand_built()), {})
+
+
+def test_a_closed_stage_is_told_of_although_it_agrees() -> None:
+    analysis = rich(hand_built())
+    told = replace(analysis.model_checks[0], explanation="20 users can make 22 to 38 calls/s.")
+    analysis = replace(analysis, model_checks=(told,))
+    assert story_models.remarks(analysis) == ()
+    assert story_models.remarks(with_stage(analysis, users=20)) == (
+        "Stage 1 calm: 20 users can make 22 to 38 calls/s.",
+    )
+
+
+def test_a_single_interval_is_one() -> None:
+    told = story_models.truth_sentence(rich(hand_built()).truth[:1])
+    assert told == "Truth of the simulation: inside 1 of 1 interval."
 
 
 def test_a_refused_law_is_a_sentence_and_no_picture() -> None:

@@ -9,7 +9,7 @@ from synthetic_records import write_synthetic_run
 from analysis.records.reader import read_run
 from analysis.report.plots.drawing import style
 from analysis.report.plots.scale_out import draw_scale_out
-from analysis.results import RunAnalysis
+from analysis.results import RunAnalysis, TransientCost
 from analysis.run_analysis import analyse_run
 
 
@@ -47,6 +47,25 @@ def test_every_step_is_named_with_its_time_and_gap(
     assert "decision 01:12, after 5 s" in shown
     assert "takes traffic 01:24, after 12 s" in shown
     assert "SLO restored" in shown
+
+
+@pytest.mark.parametrize(
+    ("excess", "told"),
+    [
+        (1.0, "; 1 call (1 %) more than usual failed or was slow"),
+        (2.0, "; 2 calls (2 %) more than usual failed or were slow"),
+    ],
+)
+def test_the_cost_is_told_in_the_title(
+    scaled_out: tuple[pa.Table, RunAnalysis], excess: float, told: str
+) -> None:
+    requests, analysis = scaled_out
+    (event,) = analysis.scaling
+    step_s = event.load_step_s or 0.0
+    cost = TransientCost(step_s, step_s + 30, 100, 0, 0.0, 2, excess, ended=True)
+    figure = draw(requests, replace(analysis, scaling=(replace(event, cost=cost),)))
+    assert figure is not None
+    assert told in " ".join(figure.texts[0].get_text().split())
 
 
 def test_names_of_steps_stay_within_the_picture(scaled_out: tuple[pa.Table, RunAnalysis]) -> None:

@@ -234,6 +234,39 @@ def test_when_the_slo_held_again(slow: tuple[float, float], restored_s: float | 
     assert event.slo_broke is (slow[0] < 45.0 and slow[1] > 0.0)
 
 
+@pytest.mark.parametrize(
+    "line", ["mean(latency) < 1s", "max(latency) < 1s", "max(service_time) < 1s"]
+)
+def test_means_and_maxima_break_and_hold_again(line: str) -> None:
+    (event,) = events_of(
+        [2] * 8 + [3] * 4,
+        80.0,
+        decision(35.0, 2, 3),
+        ready(45.0),
+        calls=slow_between(22.0, 54.0),
+        slo=(line,),
+    )
+    assert (event.slo_broke, event.slo_restored_s) == (True, 60.0)
+
+
+def test_goodput_alone_breaks_by_failed_calls() -> None:
+    calls = slow_between(0.0, 0.0)
+    failing = (calls.intended_start_s >= 22.0) & (calls.intended_start_s < 52.0)
+    calls = calls_by_hand(
+        outcomes=np.where(failing, "airflow_server_error", "ok").tolist(),
+        starts_s=calls.intended_start_s.tolist(),
+    )
+    (event,) = events_of(
+        [2] * 8 + [3] * 4,
+        80.0,
+        decision(35.0, 2, 3),
+        ready(45.0),
+        calls=calls,
+        slo=("rate(goodput) > 95%", "max(webserver.cpu) < 50%"),
+    )
+    assert (event.slo_broke, event.slo_restored_s) == (True, 60.0)
+
+
 def test_a_lighter_stage_is_no_proof_that_the_slo_was_restored() -> None:
     (event,) = events_of(
         [2] * 3 + [3] * 9,

@@ -57,6 +57,19 @@ def test_an_unknown_end_leaves_one_half() -> None:
     assert Belief(10, 0.0, 11).at_least([0.1, 11]) == pytest.approx([0.5, 0.025])
 
 
+def test_everything_is_at_least_nothing() -> None:
+    """A minute of a trace without calls."""
+    assert float(Belief(10, 0.0, 12).at_least(0)) == 1
+    assert Belief(10, None, 12).at_least([0, 5]).tolist() == [1, 0.5]
+
+
+def test_below_an_open_end_nothing_speaks_against_it() -> None:
+    found = Belief(10, 0.0, 11).at_least_at_most([0.1, 9.9, 10, 11])
+
+    assert found == pytest.approx([1, 1, 0.5, 0.025])
+    assert Belief(10, 9, 11).at_least_at_most([9, 11]) == pytest.approx([0.975, 0.025])
+
+
 @pytest.mark.parametrize("nothing", [None, Estimate(None), Estimate(0.0, 0.0, 1.0)])
 def test_nothing_is_believed_without_a_value(nothing: Estimate | None) -> None:
     assert belief_of(nothing) is None

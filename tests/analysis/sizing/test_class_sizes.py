@@ -108,18 +108,62 @@ def test_a_larger_class_scales_the_slos_rate_too() -> None:
     assert found.capacity_of_one_per_s.value == pytest.approx(24)
 
 
-def test_a_throttle_does_not_move() -> None:
+@pytest.mark.parametrize("bottleneck", ["throttle", "database", "connections", "unknown"])
+def test_what_is_not_for_want_of_cpu_does_not_move(bottleneck: str) -> None:
     run = replace(
         figures("a"),
         capacity_per_s=estimate(10, 0.01),
         capacity_webservers=2,
-        bottleneck="throttle",
+        bottleneck=bottleneck,
     )
     found = size(load_between(12, 12), run)
 
     assert found.webservers == 1
     assert max(chance.probability for chance in found.chances) < 1e-6
     assert not found.suffices
+
+
+def test_a_capacity_without_a_lower_end_leaves_the_cpu_to_decide() -> None:
+    """Two webservers broke the SLO at 15.5 (0-18.3) calls/s, their CPU allows 35."""
+    warning = "The interval goes below the lowest rate; add a stage at about 10 calls/s."
+    run = replace(
+        figures("a"),
+        capacity_per_s=Estimate(15.5, 0.0, 18.3, warnings=(warning,)),
+        capacity_webservers=2,
+        bottleneck="webserver_cpu",
+    )
+    low, high = (size(load_between(rate, rate), run) for rate in (2, 18.3))
+
+    assert all(chance.probability > 0.999 for chance in low.chances)
+    assert low.suffices
+    assert high.chances[0].probability == pytest.approx(0.025)
+    assert low.deciding.endswith(warning)
+
+
+def test_a_throttle_without_a_lower_end_forbids_nothing_below_it() -> None:
+    run = replace(
+        figures("a"),
+        capacity_per_s=Estimate(10.0, 0.0, 12.0, warnings=("Add a stage at about 6 calls/s.",)),
+        capacity_webservers=2,
+        bottleneck="throttle",
+    )
+    below, above = (size(load_between(rate, rate), run) for rate in (5, 12))
+
+    assert below.suffices
+    assert above.chances[-1].probability == pytest.approx(0.025)
+    assert below.deciding.endswith("Add a stage at about 6 calls/s.")
+
+
+def test_a_demand_without_an_end_asks_for_more_periods() -> None:
+    run = replace(figures("a"), rate_of_one_per_s=Estimate(17.5, 0.0, None))
+
+    assert "run stages at more rates" in size(load_between(30, 30), run).deciding
+
+
+def test_two_runs_that_differ_ask_for_more_runs() -> None:
+    found = size(load_between(30, 30), figures("a", 0.04), figures("b", 0.044))
+
+    assert "more runs for" in found.deciding
 
 
 def test_more_than_one_may_set_does_not_suffice() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sizing_by_hand import estimate
 
 from analysis.estimate import Estimate
-from analysis.sizing.deciding import deciding_measurement, open_question
+from analysis.sizing.deciding import deciding_measurement, is_open, missing_stage, open_question
 from analysis.sizing.one_run import webservers_for
 
 CPU = "stay below 70 % CPU"
@@ -71,7 +71,7 @@ def test_a_clear_case_still_needs_enough_periods_for_an_interval() -> None:
     question = open_question(20, Estimate(8.0, 7.5, 10.5), fewest=2, most=5)
     assert question is not None
 
-    assert "for 20 metric periods" in deciding_measurement(20, question, periods=10, criterion=CPU)
+    assert "for 10 metric periods" in deciding_measurement(20, question, periods=6, criterion=CPU)
 
 
 def test_a_border_cannot_be_measured() -> None:
@@ -90,3 +90,36 @@ def test_where_runs_differ_more_runs_are_needed() -> None:
     said = deciding_measurement(20, question, periods=120, runs=3, criterion=CPU)
 
     assert "in 3 more runs for 40 metric periods each" in said
+
+
+@pytest.mark.parametrize(
+    ("one", "rate_per_s", "open_"),
+    [
+        pytest.param(Estimate(10, 0.0, 12), 20, True, id="two may be too few"),
+        pytest.param(Estimate(10, 0.0, 12), 61, False, id="five are too few anyway"),
+        pytest.param(Estimate(10, 8, None), 20, True, id="two may be enough"),
+        pytest.param(Estimate(10, 8, None), 15, False, id="two are enough anyway"),
+        pytest.param(Estimate(10, None, None), 1, True, id="nothing is known"),
+        pytest.param(Estimate(10, 8, 12), 20, False, id="both ends are known"),
+        pytest.param(Estimate(None), 20, False, id="no value"),
+    ],
+)
+def test_an_end_that_is_not_known_leaves_counts_open(
+    one: Estimate, rate_per_s: float, open_: bool
+) -> None:
+    assert is_open(rate_per_s, one, fewest=2, most=5) is open_
+
+
+def test_the_missing_stage_decides() -> None:
+    said = missing_stage(Estimate(15.5, 0.0, 18, warnings=("Add a stage at about 10 calls/s.",)))
+
+    assert said.endswith("not known well enough. Add a stage at about 10 calls/s.")
+
+
+def test_two_runs_that_differ_need_a_third() -> None:
+    question = open_question(20, Estimate(11.5, 8.0, 16.5), fewest=2, most=5)
+    assert question is not None
+
+    said = deciding_measurement(20, question, periods=80, runs=2, criterion=CPU)
+
+    assert "in a further run for 40 metric periods." in said

@@ -24,7 +24,7 @@ def test_a_month_of_730_hours(webservers: int, low: float, high: float) -> None:
     month = table(Money(0.49, 0.49), Money(0.028, 0.055)).month("mw1.small", webservers)
 
     assert month is not None
-    assert (month.low, month.high) == (pytest.approx(low), pytest.approx(high))
+    assert (month.low, month.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(

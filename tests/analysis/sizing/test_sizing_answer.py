@@ -12,9 +12,11 @@ from sizing_by_hand import (
 )
 
 from analysis.comparison.likeness import IdentifiedRun
+from analysis.estimate import Estimate
 from analysis.report.as_json import as_json
 from analysis.sizing.answer import answer_size
 from analysis.sizing.loads import load_between, load_of_rates
+from analysis.sizing.pricing import ClassPrice, Money
 from analysis.sizing.results import SizeOption, SizingAnswer
 
 
@@ -86,10 +88,21 @@ def test_without_prices_the_smallest_is_recommended() -> None:
 
 
 def test_a_dear_small_class_gives_way() -> None:
-    dear = replace(PRICES, classes={**PRICES.classes, "mw1.small": PRICES.classes["mw1.xlarge"]})
+    price = ClassPrice(Money(0.5, 0.5), Money(5, 5), 2)
+    dear = replace(PRICES, classes={**PRICES.classes, "mw1.small": price})
     found = answer_size(recorded_runs(1), load_between(40, 40), dear)
 
     assert chosen(found).environment_class == "mw1.large"
+    assert not any("has a price" in text for text in found.warnings)
+
+
+def test_a_price_that_is_not_known_is_not_a_high_one() -> None:
+    unknown = replace(PRICES, classes={**PRICES.classes, "mw1.small": PRICES.classes["mw1.xlarge"]})
+    found = answer_size(recorded_runs(1), load_between(40, 40), unknown)
+
+    assert {option.environment_class for option in found.options if option.monthly} >= {"mw1.large"}
+    assert (chosen(found).environment_class, chosen(found).monthly) == ("mw1.small", None)
+    assert any("Not every setting that is sure enough has a price" in t for t in found.warnings)
 
 
 def test_when_two_counts_are_possible_it_says_what_would_decide() -> None:
@@ -142,6 +155,20 @@ def test_a_trace_whose_bursts_outrun_autoscaling_needs_more_all_the_time() -> No
         (2, 3), (3, 3), (4, 4),
     ]  # fmt: skip
     assert chosen(found).min_webservers == 4
+    assert "how long a webserver takes to start" in found.deciding
+
+
+def test_bursts_that_outrun_every_setting_name_what_to_measure() -> None:
+    time_s = np.sort(np.concatenate([np.arange(20) * 40.0, np.arange(20) * 40.0 + 25.0]))
+    load = load_of_rates(time_s, np.tile([2.0, 70.0], 20), "short.csv")
+    runs = recorded_runs(1)
+    strict = tuple(replace(line, slo="p99.99(latency) < 1ms") for line in runs[0].analysis.slo[:1])
+    analysis = replace(runs[0].analysis, slo=strict)
+
+    found = answer_size([replace(runs[0], analysis=analysis)], load, PRICES)
+
+    assert found.exit_code == 5
+    assert "to start: to decide, measure it in a run with MinWebservers 2" in found.deciding
 
 
 def test_where_the_slo_broke_decides() -> None:
@@ -160,7 +187,74 @@ def test_a_throttle_below_the_load_leaves_nothing_to_recommend() -> None:
     found = answer(runs, 25)
 
     assert found.exit_code == 5
-    assert any("stopped by the throttle" in text for text in found.warnings)
+    assert any("stopped by the service's throttle: more" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize("bottleneck", ["connections", "unknown"])
+def test_what_may_not_move_is_to_be_tried_with_more_webservers(bottleneck: str) -> None:
+    runs = with_capacity(recorded_runs(1), 10.0, webservers=2, bottleneck=bottleneck)
+    found = answer(runs, 25)
+
+    assert found.exit_code == 5
+    assert any("more webservers may not help against that" in text for text in found.warnings)
+    assert "hold 25 calls/s with MinWebservers = MaxWebservers = 5" in found.deciding
+    assert "with a probability of less than 1 % only" in found.sentence
+    assert whole_sentences(found.warnings)
+
+
+def test_errors_of_airflow_say_nothing_of_size() -> None:
+    runs = with_capacity(recorded_runs(1), 20.0, webservers=2, bottleneck="airflow")
+
+    assert any("stopped by errors of Airflow, which" in text for text in answer(runs, 25).warnings)
+
+
+def whole_sentences(texts: tuple[str, ...]) -> bool:
+    return all(text[0].isupper() and text.endswith(".") and "  " not in text for text in texts)
+
+
+def with_rate(runs: list[IdentifiedRun], **changes: object) -> list[IdentifiedRun]:
+    """The same runs, having found another capacity."""
+    found = []
+    for run in with_capacity(runs, 20.0, webservers=2, bottleneck="webserver_cpu"):
+        capacity = run.analysis.capacity
+        assert capacity is not None
+        changed = replace(capacity, **changes)  # type: ignore[arg-type]
+        found.append(replace(run, analysis=replace(run.analysis, capacity=changed)))
+    return found
+
+
+def test_where_the_slo_broke_counts_for_its_own_webservers() -> None:
+    """Found at 2 webservers, though the highest stage that passed had 4."""
+    found = answer(with_rate(recorded_runs(1), webservers=4), 37)
+
+    assert found.runs[0].capacity_webservers == 2
+    assert (chosen(found).min_webservers, chosen(found).max_webservers) == (2, 3)
+
+
+def test_a_rate_of_an_unknown_count_is_not_used() -> None:
+    found = answer(with_rate(recorded_runs(1), rate_webservers=None), 37)
+
+    assert found.runs[0].capacity_per_s is None
+    assert found.judged_by == "utilisation"
+
+
+def test_a_capacity_without_a_lower_end_is_said_and_not_used_alone() -> None:
+    warning = "The interval goes below the lowest rate, 15.5 calls/s; add a stage at about 10."
+    open_below = Estimate(15.5, 0.0, 18.3, warnings=(warning,))
+    found = answer(with_rate(recorded_runs(1), rate_per_s=open_below), 1, 2)
+
+    assert found.judged_by == "utilisation"
+    assert chosen(found).probability > 0.99
+    assert found.deciding.endswith(warning)
+    assert any("run-1: the interval goes below" in text for text in found.warnings)
+    assert any("at most what is known of the rate" in text for text in found.assumptions)
+
+
+def test_one_run_says_beside_its_probability_what_is_not_in_it() -> None:
+    said = "(one run: how runs differ is not in it)"
+
+    assert said in answer(recorded_runs(1), 40).sentence
+    assert said not in answer(recorded_runs(2), 40).sentence
 
 
 def test_runs_of_other_machines_are_named_and_refused() -> None:
