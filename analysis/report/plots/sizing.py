@@ -143,9 +143,10 @@ def _mark_target(axes: Axes, sizing: SizingResult) -> None:
 def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
     """A mark at the webserver count of each stage, a bar where it changed and no one count did it."""
     keys = []
-    for met, marker, colour, result in (
-        (True, "o", INK, "SLO met"),
-        (False, "X", VERMILLION, "SLO not met"),
+    changed = False
+    for met, marker, colour, key in (
+        (True, "o", INK, Key("SLO met", "○", INK)),
+        (False, "X", VERMILLION, Key("not met", "✗", VERMILLION)),
     ):
         stages = [
             (stage.achieved_per_s, stage.webservers_min, stage.webservers_max)
@@ -166,13 +167,12 @@ def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
                 markersize=7,
                 zorder=2.6,
             )
-            keys.append(Key(result, "○" if met else "✗", colour))
         changing = [stage for stage in stages if stage[1] < stage[2]]
         for rate, least, most in changing:
             axes.plot((rate, rate), (least, most), "_-", color=colour, markersize=7, zorder=2.6)
-        if changing:
-            keys.append(Key(f"{result}, count changing", "┃", colour))
-    return keys
+        keys += [key] if stages else []
+        changed = changed or bool(changing)
+    return [*keys, Key("bar: the count changed", "│", FAINT)] if changed else keys
 
 
 def _demand_title(known: list[tuple[str, Estimate]], demand: DemandResult) -> str:

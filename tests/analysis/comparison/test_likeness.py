@@ -66,7 +66,7 @@ def test_differences_that_forbid_comparing(changes: dict[str, Any], what: str) -
         ({"scenario__traffic__seed": 99}, "seed"),
         ({"versions__python": "3.13.0"}, "python version"),
         ({"environment__name": "green"}, "environment name"),
-        ({"scenario__environment__demand_s": {"health": 0.02}}, "environment.demand_s"),
+        ({"scenario__environment__demand_s": {"health": 0.02}}, "environment.demand_s.health"),
     ],
 )
 def test_differences_that_are_only_named(changes: dict[str, Any], what: str) -> None:
@@ -177,3 +177,23 @@ def test_invalid_runs_are_refused_by_name(changes: dict[str, Any], told: str) ->
 
 def test_a_sound_run_may_be_compared() -> None:
     assert objection(imagined_run("x").analysis) == ""
+
+
+def test_of_a_table_under_test_only_the_leaves_that_differ_are_named() -> None:
+    runs = [
+        imagined_run(
+            name, manifest=imagined_manifest(scenario__environment__demand_s=demand)
+        )
+        for name, demand in (
+            ("a", {"health": 0.006, "list_dags": 0.024}),
+            ("b", {"health": 0.0072, "list_dags": 0.024}),
+        )
+    ]
+
+    named = allowed({"baseline": runs[:1], "contender": runs[1:]})
+
+    assert named == (
+        Difference(
+            "environment.demand_s.health", (("0.006", "baseline"), ("0.0072", "contender"))
+        ),
+    )

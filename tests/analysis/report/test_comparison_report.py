@@ -17,6 +17,7 @@ from analysis.report.comparison import tables
 from analysis.report.comparison.junit import comparison_junit_xml
 from analysis.report.comparison.terminal import render_comparison, render_history
 from analysis.report.comparison.write import write_comparison, write_history
+from analysis.report.plots.history import draw_history
 from analysis.results import Estimate
 
 RATIO, SHARE = Metric("latency", "s"), Metric("errors", "fraction")
@@ -95,6 +96,13 @@ def test_the_summary_reads_like_benchstat_and_ends_with_the_verdict() -> None:
         row,
     )
     assert "Regression: " in lines[-1] + lines[-2]
+
+
+def test_a_change_is_said_to_be_no_ratio_of_the_medians(tmp_path: Path) -> None:
+    told = "the median over all pairs of a baseline and a contender run, not the ratio"
+
+    assert told in " ".join(render_comparison(compared(), colour=False, width=100).split())
+    assert told in write_comparison(compared(), tmp_path).read_text()
 
 
 def test_a_narrow_terminal_keeps_names_changes_and_verdicts() -> None:
@@ -178,6 +186,27 @@ def test_a_history_names_the_run_that_began_it() -> None:
 
     assert re.search(r"service demand of the mix .* worse .*new-00 +3\.2\.1 → 3\.3\.1", text)
     assert "new-00" in text.splitlines()[-1] + text.splitlines()[-2]
+
+
+def test_every_change_names_its_metric_in_full() -> None:
+    history = traced()
+    run = replace(history.runs[0], run_id="20261122T152215-known-truth-6e50")
+    points = [
+        replace(metric, change_points=tuple(replace(p, first_run=run) for p in metric.change_points))
+        for metric in history.metrics
+    ]
+
+    text = render_history(replace(history, metrics=tuple(points)), colour=False, width=100)
+
+    changes = text.split("\nChanges\n")[1]
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert "…" not in changes
+    assert all(f"stage {number}, " in changes for number in (1, 2))
+    assert run.run_id in changes
+
+
+def test_no_axis_of_a_history_goes_below_zero() -> None:
+    assert all(axes.get_ylim()[0] >= 0 for axes in draw_history(traced()).axes)
 
 
 @pytest.mark.parametrize("history", [traced(), trace_history(imagined_runs("old", 3))])
