@@ -2,11 +2,11 @@
 
     gain            d = (c_b - c_a) / (n_b - n_a)
     its interval    d - sqrt((c_b - l_b)^2 + (u_a - c_a)^2) / (n_b - n_a) and likewise upwards
-    Amdahl          c(n) = c(n_1) S(n) / S(n_1),   S(n) = n / (1 + sigma (n - 1))
+    Amdahl          c(n) = c_1 S(n),   S(n) = n / (1 + sigma (n - 1))
 
-c, l, u capacity and its interval's ends at n webservers, n_1 the fewest. sigma is the least squares
-fit on the logarithm, weighted by the intervals; its own interval comes from 1000 draws (fixed seed)
-of all capacities, log-normal with those intervals. Amdahl's sigma is a share, 0 to 1; a negative
+c, l, u capacity and its interval's ends at n webservers. c_1 and sigma are the least squares fit on
+the logarithm, weighted by the intervals; the interval of sigma comes from 1000 draws (fixed seed) of
+all capacities, log-normal with those intervals. Amdahl's sigma is a share, 0 to 1; a negative
 one is let in, down to -1 / (2 (n - 1)) for the most webservers n, and means that capacity grows
 faster than their number: a call more often finds an idle webserver the more there are.
 
@@ -67,19 +67,18 @@ def fit_amdahl(capacities: Mapping[int, Estimate]) -> AmdahlFit | None:
     )
     errors = np.maximum(errors, 1e-6)
     draws = logs + errors * np.random.default_rng(0).standard_normal((_DRAWS, len(logs)))
-    sigma = float(_fit(counts, logs[None], errors)[0])
-    low, high = np.percentile(_fit(counts, draws, errors), [2.5, 97.5])
+    scales, contentions = _fit(counts, np.vstack([logs, draws]), errors)
+    sigma = float(contentions[0])
+    low, high = np.percentile(contentions[1:], [2.5, 97.5])
     contention = Estimate(
         value=sigma, low=min(float(low), sigma), high=max(float(high), sigma), n=len(known)
     )
-    return AmdahlFit(int(counts[0]), contention, _explained(contention))
+    return AmdahlFit(float(np.exp(scales[0])), contention, _explained(contention))
 
 
-def amdahl_capacity(
-    fit: AmdahlFit, capacity_of_first: float, webservers: Floats, contention: float
-) -> Floats:
-    """c(n) by the fit, or by another contention."""
-    return capacity_of_first * _growth(webservers, contention) / _growth(fit.first, contention)
+def amdahl_capacity(fit: AmdahlFit, webservers: Floats) -> Floats:
+    """c(n) by the fit."""
+    return fit.rate_of_one_per_s * _growth(webservers, fit.contention.value or 0.0)
 
 
 def _end(more: float, end: float | None, fewer: float, other: float | None) -> float | None:
@@ -90,17 +89,18 @@ def _growth(webservers: Floats | float, sigma: Floats | float) -> Floats:
     return np.asarray(webservers / (1 + sigma * (np.asarray(webservers) - 1)), dtype=np.float64)
 
 
-def _fit(counts: Floats, logs: Floats, errors: Floats) -> Floats:
-    """The best contention on a grid for every row of logarithms."""
+def _fit(counts: Floats, logs: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """ln c_1 and the best contention on a grid for every row of logarithms."""
     contentions = np.linspace(-0.5 / (counts[-1] - 1), 1.0, _GRID)
-    growth = np.log(_growth(counts[:, None], contentions))
-    expected = growth - growth[0]  # (counts, contentions)
-    grown = logs - logs[:, [0]]  # (rows, counts)
+    growth = np.log(_growth(counts[:, None], contentions))  # (counts, contentions)
     weights = 1 / errors**2
-    # sum_n w (g - e)^2 without its term in g alone, which does not depend on the contention
-    misfit = (weights @ expected**2) - 2 * (grown * weights) @ expected
-    best: Floats = contentions[misfit.argmin(axis=1)]
-    return best
+    weights /= weights.sum()
+    # For a given contention the best ln c_1 is the mean of what is left; what is left beside it:
+    level, mean = weights @ growth, logs @ weights
+    varied = growth - level
+    misfit = weights @ varied**2 - 2 * ((logs - mean[:, None]) * weights) @ varied
+    best = misfit.argmin(axis=1)
+    return mean - level[best], contentions[best]
 
 
 def _explained(contention: Estimate) -> str:

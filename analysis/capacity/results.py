@@ -47,9 +47,9 @@ class CountCapacity:
 
 @dataclass(frozen=True, slots=True)
 class AmdahlFit:
-    """capacity(n) = capacity(first) S(n) / S(first), S(n) = n / (1 + contention (n - 1))."""
+    """capacity(n) = rate_of_one n / (1 + contention (n - 1))."""
 
-    first: int  # the fewest webservers with a capacity
+    rate_of_one_per_s: float
     contention: Estimate  # 0: each webserver adds as much as the first; negative: more
     explanation: str
 

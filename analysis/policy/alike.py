@@ -20,7 +20,9 @@ _OF_THE_RULE = ("environment.autoscaler.", "environment.metrics.", "environment.
 
 def unlike(runs: Sequence[IdentifiedRun]) -> tuple[str, ...]:
     """In what the runs differ but must not, one sentence each."""
-    sides = {run.analysis.run_id: [_with_what_matters(run)] for run in runs}
+    sides: dict[str, list[IdentifiedRun]] = {}
+    for run in runs:  # two may have the same name
+        sides.setdefault(run.analysis.run_id, []).append(_with_what_matters(run))
     return tuple(in_words(found) for found in forbidding(sides))
 
 

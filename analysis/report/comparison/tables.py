@@ -44,15 +44,17 @@ def difference_table(differences: Sequence[Difference]) -> Table:
 
 def change_point_table(history: History) -> Table:
     """One row per change point, in the order of the metrics."""
+    points = [point for metric in history.metrics for point in metric.change_points]
+    upgraded = any(p.run_before.airflow_version != p.first_run.airflow_version for p in points)
     columns = (
         Column("metric", right=False),
         Column("before"),
         Column("since"),
         Column("change"),
         Column("", right=False),
-        Column("p", dropped=1),
+        Column("p", dropped=2),
         Column("first run", right=False),
-        Column("Airflow", right=False),
+        Column("Airflow", right=False, dropped=0 if upgraded else 1),
     )
     rows = (
         (

@@ -78,7 +78,7 @@ def _draw_lines(axes: Axes, curve: CapacityCurve, known: list[CountCapacity]) ->
     fit = curve.amdahl
     if fit is None or fit.contention.value is None:
         return keys
-    drawn = amdahl_capacity(fit, start, counts, fit.contention.value)
+    drawn = amdahl_capacity(fit, counts)
     axes.plot(counts, drawn, color=PURPLE, lw=1.6, zorder=1)
     return [*keys, Key("Amdahl", "━", PURPLE)]
 

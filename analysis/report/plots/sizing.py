@@ -59,7 +59,7 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
     keys = [Key("needed", "━", BLUE)]
     if (low != high).any():
         keys.append(Key("interval", "■", SKY))
-    keys.append(Key(f"most the service allows ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
+    keys.append(Key(f"service limit ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
     heading(axes, "Webservers", *keys, *_draw_measured(axes, analysis))
     return figure
 
@@ -141,7 +141,7 @@ def _mark_target(axes: Axes, sizing: SizingResult) -> None:
 
 
 def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
-    """A mark at the webserver count of each stage, a bar where it changed and no one count did it."""
+    """A mark at the webserver count of each stage, a bar where no one count served it all."""
     keys = []
     changed = False
     for met, marker, colour, key in (
@@ -172,7 +172,7 @@ def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
             axes.plot((rate, rate), (least, most), "_-", color=colour, markersize=7, zorder=2.6)
         keys += [key] if stages else []
         changed = changed or bool(changing)
-    return [*keys, Key("bar: the count changed", "│", FAINT)] if changed else keys
+    return [*keys, Key("bar: count changed", "|", FAINT)] if changed else keys
 
 
 def _demand_title(known: list[tuple[str, Estimate]], demand: DemandResult) -> str:

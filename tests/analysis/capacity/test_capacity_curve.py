@@ -308,8 +308,15 @@ def test_amdahl_finds_the_contention_of_an_exact_curve(contention: float, scale:
     assert fit.contention.low is not None
     assert fit.contention.high is not None
     assert fit.contention.low < contention < fit.contention.high
-    drawn = amdahl_capacity(fit, exact[2], np.array([5.0]), contention)
-    assert drawn[0] == pytest.approx(exact[5])
+    drawn = amdahl_capacity(fit, np.array([2.0, 5.0]))
+    assert drawn == pytest.approx([exact[2], exact[5]], rel=0.01)
+
+
+def test_amdahl_goes_through_all_counts_and_not_through_the_first_alone() -> None:
+    """The count with the widest interval is off by a third: the others decide."""
+    fit = fit_amdahl({1: about(7, 4), 2: about(20, 0.5), 3: about(30, 0.5), 4: about(40, 0.5)})
+    assert fit is not None
+    assert amdahl_capacity(fit, np.array([4.0]))[0] == pytest.approx(40, rel=0.03)
 
 
 def test_amdahl_needs_three_counts_with_two_ends() -> None:

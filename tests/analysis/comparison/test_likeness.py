@@ -181,9 +181,7 @@ def test_a_sound_run_may_be_compared() -> None:
 
 def test_of_a_table_under_test_only_the_leaves_that_differ_are_named() -> None:
     runs = [
-        imagined_run(
-            name, manifest=imagined_manifest(scenario__environment__demand_s=demand)
-        )
+        imagined_run(name, manifest=imagined_manifest(scenario__environment__demand_s=demand))
         for name, demand in (
             ("a", {"health": 0.006, "list_dags": 0.024}),
             ("b", {"health": 0.0072, "list_dags": 0.024}),
@@ -193,7 +191,5 @@ def test_of_a_table_under_test_only_the_leaves_that_differ_are_named() -> None:
     named = allowed({"baseline": runs[:1], "contender": runs[1:]})
 
     assert named == (
-        Difference(
-            "environment.demand_s.health", (("0.006", "baseline"), ("0.0072", "contender"))
-        ),
+        Difference("environment.demand_s.health", (("0.006", "baseline"), ("0.0072", "contender"))),
     )

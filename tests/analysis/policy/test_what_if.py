@@ -153,6 +153,8 @@ def test_runs_that_are_not_alike_are_refused_by_their_differences(
     faster = replace(run.identity, settings={"environment.autoscaler.scale_out_step": "2"})
     rules = [replace(run, identity=slower), changed(replace(run, identity=faster), run_id="b")]
     assert "scale_out_step: 1 (run); 2 (b)" in " ".join(answer_what_if(rules, None).refusals)
+    same_name = [rules[0], changed(rules[1], run_id="run")]
+    assert "scale_out_step" in " ".join(answer_what_if(same_name, None).refusals)
 
 
 def test_the_recorded_load_is_that_of_the_first_run_or_of_none(

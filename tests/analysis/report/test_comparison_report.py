@@ -192,7 +192,9 @@ def test_every_change_names_its_metric_in_full() -> None:
     history = traced()
     run = replace(history.runs[0], run_id="20261122T152215-known-truth-6e50")
     points = [
-        replace(metric, change_points=tuple(replace(p, first_run=run) for p in metric.change_points))
+        replace(
+            metric, change_points=tuple(replace(p, first_run=run) for p in metric.change_points)
+        )
         for metric in history.metrics
     ]
 

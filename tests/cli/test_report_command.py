@@ -1,0 +1,40 @@
+"""`headroom report`: which run it takes, and what `headroom run --help` promises to keep."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from compared_runs import write_imagined_run
+
+from harness.cli.run import run_command
+from harness.errors import RecordError
+from harness.run.reporting import report_run
+
+
+@pytest.mark.slow
+def test_a_folder_with_one_run_is_as_good_as_the_run(tmp_path: Path) -> None:
+    run = write_imagined_run(tmp_path / "one", seed=1)
+    (tmp_path / "latest").symlink_to(run.name)
+
+    _, paths = report_run(tmp_path)
+
+    assert paths.html.parent == run
+
+
+def test_of_several_runs_one_must_be_named(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_imagined_run(tmp_path / name, seed=1)
+
+    with pytest.raises(RecordError) as told:
+        report_run(tmp_path)
+
+    assert str(told.value) == (
+        f"'{tmp_path}' holds 2 runs: name the one to report, such as '{tmp_path}/two'."
+    )
+
+
+def test_help_tells_what_is_kept_of_an_interrupted_run() -> None:
+    shown = " ".join(CliRunner().invoke(run_command, ["--help"]).output.split())
+
+    assert "Ctrl-C ends the load, keeps the record" in shown
+    assert "Ctrl-C then keeps nothing." in shown
