@@ -149,7 +149,10 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
         generator=generator,
         recoveries=recoveries(setting, stages, record.events, calls, good, reports, lost),
         retries=retries,
-        elasticity=elasticity(
+        # One operation a stage is no load that anybody would size for.
+        elasticity=None
+        if any(stage.operation for stage in setting.stages)
+        else elasticity(
             points,
             demand,
             min_webservers=setting.environment.get("min_webservers"),

@@ -5,8 +5,8 @@
     Amdahl          c(n) = c_1 S(n),   S(n) = n / (1 + sigma (n - 1))
 
 c, l, u capacity and its interval's ends at n webservers. c_1 and sigma are the least squares fit on
-the logarithm, weighted by the intervals; the interval of sigma comes from 1000 draws (fixed seed) of
-all capacities, log-normal with those intervals. Amdahl's sigma is a share, 0 to 1; a negative
+the logarithm, weighted by the intervals; the interval of sigma comes from 1000 draws (fixed seed)
+of all capacities, log-normal with those intervals. Amdahl's sigma is a share, 0 to 1; a negative
 one is let in, down to -1 / (2 (n - 1)) for the most webservers n, and means that capacity grows
 faster than their number: a call more often finds an idle webserver the more there are.
 
@@ -90,7 +90,7 @@ def _growth(webservers: Floats | float, sigma: Floats | float) -> Floats:
 
 
 def _fit(counts: Floats, logs: Floats, errors: Floats) -> tuple[Floats, Floats]:
-    """ln c_1 and the best contention on a grid for every row of logarithms."""
+    """Logarithm of c_1 and the best contention on a grid for every row of logarithms."""
     contentions = np.linspace(-0.5 / (counts[-1] - 1), 1.0, _GRID)
     growth = np.log(_growth(counts[:, None], contentions))  # (counts, contentions)
     weights = 1 / errors**2
