@@ -81,7 +81,7 @@ def _draw_metric(
         scale, unit = 1.0, "s"
     x = np.array([places[run.run_id] for run in metric.runs])
     y = scale * np.array(metric.values)
-    axes.plot(x, y, "o", color=BLUE, ms=4.5, lw=0, zorder=2.5)
+    axes.plot(x, y, "o", color=BLUE, ms=4.5, lw=0, zorder=2.5, clip_on=False)
     borders = [0, *(point.index for point in metric.change_points), len(x)]
     for begin, end in pairwise(borders):
         axes.hlines(np.median(y[begin:end]), x[begin] - 0.5, x[end - 1] + 0.5, color=INK, lw=1.3)
