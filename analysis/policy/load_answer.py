@@ -4,8 +4,8 @@ The load is simulated once with what is known best, and again with each end of w
 rule at an end of those that explain the recorded runs as well (`analysis.policy.alternatives`), the
 least and longest start time, both ends of the demand's interval, and where else within a metric
 period the load may begin. A figure's range is the least and the most of all these simulations. It
-holds what is not known of the rule and of the calls, one at a time; not chance, and not what the
-fluid leaves out.
+holds what is not known of the rule and of the calls, one at a time; for chance and what the fluid
+leaves out, the ranges of lost calls are widened afterwards (`analysis.policy.lost`).
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ class LoadToSimulate:
     utilisation_target: float
     load_of: str  # run that recorded it; "": none did
     calls_of: str  # run whose mix and demand the calls have
+    phase_s: float = 0.0  # when the first whole metric period begins
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +65,15 @@ def simulate_load(
         rule: the one known best.
         others: those that explain the recorded runs as well.
     """
-    best = _outcome(load, workload, rule)
+    best = _outcome(load, workload, rule, load.phase_s)
     every = [
         best,
-        *(_outcome(load, workload, other) for other in others),
-        *(_outcome(load, with_demand(workload, end_s), rule) for end_s in demand_ends_s),
-        *(_outcome(load, workload, rule, phase_s) for phase_s in _phases_s(load.period_s)),
+        *(_outcome(load, workload, other, load.phase_s) for other in others),
+        *(
+            _outcome(load, with_demand(workload, end_s), rule, load.phase_s)
+            for end_s in demand_ends_s
+        ),
+        *(_outcome(load, workload, rule, phase_s) for phase_s in _phases_s(load)),
     ]
 
     def figure(of: Callable[[_Outcome], float | None]) -> Figure:
@@ -99,7 +103,7 @@ def simulate_load(
         over_provisioned_time=figure(lambda each: each.over),
         overloads=best.overloads,
         changes=simulated.events,
-        points=_points(load, simulated),
+        points=_points(load, [each.simulated for each in every]),
         simulations=len(every),
         load_of=load.load_of,
         calls_of=load.calls_of,
@@ -107,13 +111,15 @@ def simulate_load(
     )
 
 
-def _phases_s(period_s: float) -> list[int]:
+def _phases_s(load: LoadToSimulate) -> list[int]:
     """Where else a load may begin within a metric period."""
-    return sorted({round(period_s * quarter / 4) for quarter in (1, 2, 3)} - {0, round(period_s)})
+    period = round(load.period_s)
+    found = {round(load.phase_s + period * quarter / 4) % period for quarter in (1, 2, 3)}
+    return sorted(found - {round(load.phase_s) % period})
 
 
 def _outcome(
-    load: LoadToSimulate, workload: Workload, rule: FittedRule, phase_s: float = 0.0
+    load: LoadToSimulate, workload: Workload, rule: FittedRule, phase_s: float
 ) -> _Outcome:
     simulated = simulate(
         load.rate_per_s,
@@ -152,28 +158,35 @@ def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _points(load: LoadToSimulate, simulated: Simulated) -> tuple[LoadPoint, ...]:
-    rates = load.rate_per_s
+def _points(load: LoadToSimulate, every: Sequence[Simulated]) -> tuple[LoadPoint, ...]:
+    """The course of the first simulation, within the least and the most of all."""
+    rates, simulated = load.rate_per_s, every[0]
     length = -(-len(rates) // _POINTS)
-    edges = range(0, len(rates), length)
-    each = simulated.connections / simulated.webservers
-    return tuple(
-        LoadPoint(
-            at_s=(first + last) / 2,
-            rate_per_s=float(rates[first:last].mean()),
-            webservers=float(simulated.webservers[first:last].mean()),
-            cpu_percent=float(simulated.cpu_percent[first:last].mean()),
-            connections=float(each[first:last].mean()),
-            slow_share=_share(
-                simulated.slow_share[first:last] * rates[first:last], rates[first:last]
-            ),
-            failed_share=_share(simulated.failed_per_s[first:last], rates[first:last]),
-        )
-        for first in edges
-        for last in (min(first + length, len(rates)),)
+    starts = np.arange(0, len(rates), length)
+    lengths = np.diff(np.append(starts, len(rates)))
+    offered = np.add.reduceat(rates, starts)
+    counts = np.array([each.webservers[starts + lengths // 2] for each in every])
+    failed = np.array([_shares(each.failed_per_s, offered, starts) for each in every])
+    slow = np.array([_shares(each.slow_share * rates, offered, starts) for each in every])
+    lost = np.minimum(1.0, failed + slow)
+    columns = zip(
+        (starts + lengths / 2).tolist(),
+        (offered / lengths).tolist(),
+        counts[0].tolist(),
+        counts.min(axis=0).tolist(),
+        counts.max(axis=0).tolist(),
+        (np.add.reduceat(simulated.cpu_percent, starts) / lengths).tolist(),
+        (np.add.reduceat(simulated.connections / simulated.webservers, starts) / lengths).tolist(),
+        slow[0].tolist(),
+        failed[0].tolist(),
+        lost.min(axis=0).tolist(),
+        lost.max(axis=0).tolist(),
+        strict=True,
     )
+    return tuple(LoadPoint(*values) for values in columns)
 
 
-def _share(calls: Floats, rates: Floats) -> float:
-    offered = float(rates.sum())
-    return min(1.0, float(calls.sum()) / offered) if offered else 0.0
+def _shares(calls: Floats, offered: Floats, starts: NDArray[np.int64]) -> Floats:
+    of_points = np.add.reduceat(calls, starts)
+    shares = np.divide(of_points, offered, out=np.zeros_like(offered), where=offered > 0)
+    return np.asarray(np.minimum(1.0, shares))

@@ -1,7 +1,7 @@
 """A recorded run as the scaling rule saw it, and what it decided.
 
 Times are seconds from the run's first metric period, so that periods end at whole multiples of
-their length.
+their length; `started_s` is the run's start on that clock, from which people are told times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ class RecordedScaling:
 
     run_id: str
     began_s: float  # epoch
+    started_s: float  # of the run, after `began_s`
     period_s: float
     periods: tuple[SeenPeriod, ...]  # without gaps
     changes: tuple[Change, ...]  # decisions where they are known, else changes of the count
@@ -59,6 +60,7 @@ def recorded_scaling(run: RunAnalysis) -> RecordedScaling | str:
     return RecordedScaling(
         run_id=run.run_id,
         began_s=began_s,
+        started_s=run.started_at_s - began_s,
         period_s=period_s,
         periods=_without_gaps(known, began_s, period_s),
         changes=tuple(_changes(run.scaling, began_s, period_s, decisions_known=decisions_known)),

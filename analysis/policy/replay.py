@@ -7,7 +7,11 @@ to have the mean, whatever the statistic.
 
 Replay of the load: the simulator gets each period's offered rate, and makes CPU, connections,
 decisions and webservers itself. What differs then is the rule or the model of the webservers.
+
+What is handed out counts its seconds from the run's start, as the run's own report does.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 from analysis.policy.matching import Change, compared
 from analysis.policy.parameters import PolicyParameters
 from analysis.policy.recorded import RecordedScaling
-from analysis.policy.results import FittedRule, Replay, ReplayPoint
+from analysis.policy.results import ComparedEvent, FittedRule, LostCalls, Replay, ReplayPoint
 from analysis.policy.rule import Observation, ScalingRule
 from analysis.policy.simulate import Simulated, simulate
 from analysis.policy.workload import Workload
@@ -70,7 +74,7 @@ def replay_rule(run: RecordedScaling, rule: FittedRule) -> Replay:
         kind="rule",
         run_id=run.run_id,
         period_s=run.period_s,
-        changes=compared(run.changes, decided, run.period_s),
+        changes=_compared(run, decided),
     )
 
 
@@ -103,23 +107,63 @@ def replay_load(
         kind="load",
         run_id=run.run_id,
         period_s=run.period_s,
-        changes=compared(
-            run.changes, [_as_recorded(each, run, rule) for each in decided], run.period_s
-        ),
+        changes=_compared(run, [_as_recorded(each, run, rule) for each in decided]),
         points=points,
         cpu_off_percent=float(np.mean(off)) if off else None,
+        failed=LostCalls(_recorded_failed(analysis), simulated.failed_calls),
+        slow=LostCalls(_recorded_slow(analysis), simulated.slow_calls)
+        if workload.slow_after_s is not None
+        else None,
     )
 
 
-def recorded_rates(run: RecordedScaling, analysis: RunAnalysis) -> Floats:
-    """Offered calls per second of each second from the run's first metric period on."""
-    seconds = round(len(run.periods) * run.period_s)
-    rates = np.zeros(seconds)
+def recorded_rates(run: RecordedScaling, analysis: RunAnalysis, from_s: float = 0.0) -> Floats:
+    """Offered calls per second of each second, up to the end of the run's last metric period.
+
+    Args:
+        run: as the rule saw it.
+        analysis: of the same run.
+        from_s: where the first second begins, counted from the first metric period.
+    """
+    rates = np.zeros(round(len(run.periods) * run.period_s - from_s))
+    began_s = run.began_s + from_s
+    start = round(run.started_s - from_s)
     for point in analysis.periods:
-        first = round(point.start_s - run.began_s)
+        first = round(point.start_s - began_s)
         last = first + round(point.period_s)
-        rates[max(first, 0) : max(last, 0)] = point.offered_per_s
+        # Nothing was sent before the run's start, so the calls of its period came after it.
+        sent_from = start if first < start < last else first
+        per_s = point.offered_per_s * point.period_s / (last - sent_from)
+        rates[max(sent_from, 0) : max(last, 0)] = per_s
     return rates
+
+
+def _compared(run: RecordedScaling, decided: list[Change]) -> tuple[ComparedEvent, ...]:
+    return tuple(
+        replace(
+            event,
+            recorded_from_s=_since(run, event.recorded_from_s),
+            recorded_s=_since(run, event.recorded_s),
+            simulated_s=_since(run, event.simulated_s),
+        )
+        for event in compared(run.changes, decided, run.period_s)
+    )
+
+
+def _since(run: RecordedScaling, time_s: float | None) -> float | None:
+    return None if time_s is None else time_s - run.started_s
+
+
+def _recorded_failed(analysis: RunAnalysis) -> float:
+    return sum(point.errors_per_s * point.period_s for point in analysis.periods)
+
+
+def _recorded_slow(analysis: RunAnalysis) -> float:
+    """Calls that ended well, but too late to be good."""
+    return sum(
+        max(0.0, point.achieved_per_s - point.errors_per_s - point.goodput_per_s) * point.period_s
+        for point in analysis.periods
+    )
 
 
 def _as_recorded(change: Change, run: RecordedScaling, rule: FittedRule) -> Change:
@@ -132,7 +176,7 @@ def _points(run: RecordedScaling, simulated: Simulated) -> tuple[ReplayPoint, ..
     length = round(run.period_s)
     return tuple(
         ReplayPoint(
-            at_s=period.end_s,
+            at_s=period.end_s - run.started_s,
             recorded_webservers=period.webservers if period.cpu_percent else None,
             simulated_webservers=float(simulated.webservers[second - 1]),
             recorded_cpu_percent=float(np.mean(period.cpu_percent)) if period.cpu_percent else None,

@@ -14,7 +14,7 @@ Verdict = Literal["matched", "off", "missed", "extra"]
 class ComparedEvent:
     """One change of the webserver count as it was recorded and as it was simulated.
 
-    Times are seconds from the run's first metric period: of decisions where the record tells them
+    Times are seconds from the run's start: of decisions where the record tells them
     and of a replayed rule; else the change happened from `recorded_from_s` to `recorded_s`, and the
     start time is counted into the difference.
     """
@@ -41,6 +41,14 @@ class ReplayPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class LostCalls:
+    """How many calls of a run were lost, and how many the simulator says."""
+
+    recorded: float
+    simulated: float
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """A recorded run played again.
 
@@ -54,6 +62,8 @@ class Replay:
     changes: tuple[ComparedEvent, ...]
     points: tuple[ReplayPoint, ...] = ()
     cpu_off_percent: float | None = None  # mean distance of the simulated CPU, in % of the CPUs
+    failed: LostCalls | None = None  # of a load
+    slow: LostCalls | None = None  # of a load, if the SLO has a latency limit
     refusal: str = ""
 
     @property
@@ -120,15 +130,19 @@ class Overload:
 
 @dataclass(frozen=True, slots=True)
 class LoadPoint:
-    """Means over some seconds of a simulated load."""
+    """Some seconds of a simulated load; means where nothing else is said."""
 
     at_s: float  # the middle
     rate_per_s: float
-    webservers: float
+    webservers: int  # in the middle
+    fewest_webservers: int  # of all simulations
+    most_webservers: int
     cpu_percent: float
     connections: float  # per webserver
     slow_share: float
     failed_share: float
+    least_lost_share: float  # slow or failed, of all simulations
+    most_lost_share: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ service take from it what their CPUs give. B backlog, w = X D work that arrives,
 
     done = min(B + w, C);  B' = B + w - done
     CPU% = 100 (U0 + done / m) / V       of one webserver; all share equally
-    R    = L + s + B / C + W             a call with R above the service's time limit fails
+    R    = L + (s + B / C + W) E         E exponential of mean 1; R above the time limit fails
     N    = X (L + s + W) + B / D         in flight (Little); none longer than the time limit
 
 Once per metric period the rule (`analysis.policy.rule`) is shown the period's means; webservers it
@@ -15,7 +15,7 @@ period shows the CPU it used spread over the whole period, as the stand-in's met
 
 Work of calls that failed at the time limit is done all the same: a webserver does not learn that
 nobody waits any more. Not in it: chance (calls are expected numbers), and a backlog that stays on
-the webservers that have it while a new one idles, which makes a real overload last longer.
+the webservers that have it while a new one takes new calls, which then do not wait behind it.
 """
 
 from collections import deque

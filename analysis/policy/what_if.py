@@ -17,6 +17,7 @@ from analysis.policy.alike import unlike
 from analysis.policy.costs import workload_of
 from analysis.policy.fit import fit_policy, unfitted
 from analysis.policy.load_answer import LoadToSimulate, simulate_load
+from analysis.policy.lost import LEAST_FACTOR, factors, widened
 from analysis.policy.parameters import MOST_SIMULATED
 from analysis.policy.recorded import RecordedScaling, recorded_scaling
 from analysis.policy.replay import recorded_rates, replay_load, replay_rule
@@ -27,6 +28,7 @@ from analysis.results import RunAnalysis
 Floats = NDArray[np.float64]
 
 SERVICE_LIMIT = 5  # webservers that Amazon MWAA allows
+MOST_CALLS_PER_S = 5000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class AskedLoad:
 class _RecordedLoad:
     run_id: str
     rate_per_s: Floats
+    phase_s: float  # when the first whole metric period begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,14 @@ def answer_what_if(runs: Sequence[IdentifiedRun], asked: AskedLoad | None) -> Wh
         refusal = recorded
     else:
         load, refusal = _simulated(usable, asked, recorded, fit, fit.rule)
+    failed, slow = factors(replays)
     return WhatIf(
         runs=names,
         fit=fit,
         replays=replays,
-        load=load,
+        load=load and widened(load, failed, slow),
         refusals=(refusal,) if refusal else (),
-        notes=_notes(load, asked),
+        notes=_notes(load, asked, failed, slow),
     )
 
 
@@ -120,8 +124,9 @@ def _recorded_load(run: IdentifiedRun, scaling: RecordedScaling | str) -> _Recor
     if isinstance(scaling, str):
         return f"The load to simulate is that of the first run, but {scaling} Name another first."
     analysis = run.analysis
-    rates = recorded_rates(scaling, analysis)
-    return _closed(analysis) or _RecordedLoad(analysis.run_id, rates)
+    rates = recorded_rates(scaling, analysis, scaling.started_s)
+    phase_s = -scaling.started_s % scaling.period_s
+    return _closed(analysis) or _RecordedLoad(analysis.run_id, rates, phase_s)
 
 
 def _simulated(
@@ -139,7 +144,12 @@ def _simulated(
     if not known:
         return None, str(workload_of(runs[0].analysis))
     run, workload = min(known, key=lambda each: _uncertainty(_demand(each[0])))
-    rates = recorded.rate_per_s if recorded else asked.rate_per_s
+    rates = np.asarray(recorded.rate_per_s if recorded else asked.rate_per_s) * asked.scale
+    if rates.max(initial=0.0) > MOST_CALLS_PER_S:
+        return None, (
+            f"The load would be {rates.max():g} calls/s at its peak; at most {MOST_CALLS_PER_S:g} "
+            "can be simulated: give a smaller --scale."
+        )
     limits = next(each.scaling for each in runs if each.scaling.run_id in fit.runs_used)
     least = asked.min_webservers or min(
         limits.min_webservers, asked.max_webservers or MOST_SIMULATED
@@ -147,13 +157,14 @@ def _simulated(
     sizing = run.analysis.sizing
     load = LoadToSimulate(
         name=asked.name,
-        rate_per_s=np.asarray(rates) * asked.scale,
+        rate_per_s=rates,
         min_webservers=least,
         max_webservers=asked.max_webservers or max(limits.max_webservers, least),
         period_s=limits.period_s,
         utilisation_target=sizing.utilisation_target if sizing else 0.7,
         load_of=recorded.run_id if recorded else "",
         calls_of=run.analysis.run_id,
+        phase_s=recorded.phase_s if recorded else 0.0,
     )
     demand = _demand(run)
     ends_s = [end for end in (demand.low, demand.high) if end]
@@ -172,12 +183,16 @@ def _uncertainty(demand: Estimate) -> float:
     return (demand.high - demand.low) / demand.value
 
 
-def _notes(load: SimulatedLoad | None, asked: AskedLoad) -> tuple[str, ...]:
+def _notes(
+    load: SimulatedLoad | None, asked: AskedLoad, failed: float, slow: float
+) -> tuple[str, ...]:
     if load is None:
         return ()
     notes = [
         "Simulated calls are expected numbers of the recorded mix: chance is not in them, nor a "
-        "backlog that stays on the webservers that have it, so a real overload lasts longer."
+        "backlog that stays on the webservers that have it.",
+        f"The ranges of lost calls are widened by a factor of {failed:.1f} (failed) and {slow:.1f} "
+        f"(slow): as far as replays were off, but at least {LEAST_FACTOR:g}.",
     ]
     if load.max_webservers > SERVICE_LIMIT:
         notes.append(

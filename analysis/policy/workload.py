@@ -5,12 +5,13 @@ With v = V - U0 CPUs of a webserver left for calls, each call running on at most
     s   = D / min(1, v)                        time in service of a call that is alone
     rho = X D / (m v)                          utilisation by calls, X calls/s over m webservers
     P_w = rho^(sqrt(2 (c + 1)) - 1)            share of calls that share a CPU, c = max(1, v)
-    P(W > t) = P_w exp(-t c (1 - rho) / s)     delay by other calls, of mean s P_w / (c (1 - rho))
-    R   = L + s + B / (m v) + W                response time, B backlog (CPU-s), L `latency_s`
+    W   = P_w s / (c (1 - rho))                mean delay by other calls
+    P(R > t) = exp(-(t - L) / (s + B / (m v) + W))   response time, B backlog (CPU-s), L `latency_s`
 
 For c = 1 the mean of s + W is s / (1 - rho), that of processor sharing, whatever the distribution
-of the demands; P_w for c > 1 is Sakasegawa's approximation. The exponential tail is that of
-exponential demands, first come, first served; with processor sharing it is an order of magnitude.
+of the demands; P_w for c > 1 is Sakasegawa's approximation. A shared processor stretches every call
+by the same factor, so R - L is distributed as demands are, taken to be exponential: with a backlog
+too, short calls are answered before long ones that came earlier.
 rho is held at 0.95 in W: what lies beyond takes minutes to build up, and is backlog by then.
 Sources: Kleinrock 1976, Queueing Systems II, 4.4 (processor sharing); Sakasegawa, Ann. Inst. Stat.
 Math. 29 (1977) 67.
@@ -79,8 +80,6 @@ class Workload:
             wait_s: B / (m v), the time until the backlog before a call is done.
             delay: from `delay`.
         """
-        left_s = limit_s - self.latency_s - self.alone_s - wait_s
-        if left_s <= 0:
-            return 1.0
         share, mean_s = delay
-        return share * exp(-left_s / mean_s)
+        left_s = max(0.0, limit_s - self.latency_s)
+        return exp(-left_s / (self.alone_s + wait_s + share * mean_s))

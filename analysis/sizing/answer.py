@@ -20,8 +20,8 @@ from analysis.sizing.classes import (
     classes_from,
 )
 from analysis.sizing.deciding import how_long_a_start_takes, whether_webservers_help
-from analysis.sizing.loads import LoadWanted, calls_per_s
-from analysis.sizing.notes import assumptions, warnings
+from analysis.sizing.loads import LoadWanted
+from analysis.sizing.notes import assumptions, highest_rate_per_s, warnings
 from analysis.sizing.options import Circumstances, options_of, outrun_by_bursts
 from analysis.sizing.pricing import PriceTable
 from analysis.sizing.results import (
@@ -32,6 +32,7 @@ from analysis.sizing.results import (
     SizingAnswer,
 )
 from analysis.sizing.runs import PERHAPS_MOVED, refusals_of, sized_run
+from analysis.sizing.sentences import Conditions, lowered, sentence_of
 from analysis.sizing.workload import allowance_of, autoscaling_of, slos_of, workload_of
 
 ANSWERED, NOT_ANSWERED = 0, 5
@@ -90,6 +91,7 @@ def answer_size(
             load,
             utilisation=utilisation,
             periods=sum(run.periods for run in sized),
+            period_s=next((each.period_s for run in analyses for each in run.periods), None),
         )
         classes.append(size)
         by_slo = by_slo or evidence.by_slo
@@ -104,6 +106,14 @@ def answer_size(
     judged_by = "slo_capacity" if by_slo else "utilisation"
     currency = prices.currency if prices else ""
     chosen = None if recommended is None else options[recommended]
+    conditions = Conditions(
+        by_slo=by_slo,
+        utilisation=utilisation,
+        runs=len(sized),
+        webserver_cpu=sized[0].webserver_cpu,
+        highest_per_s=highest_rate_per_s(analyses),
+        environment_kind=str(analyses[0].environment.get("kind") or ""),
+    )
     return SizingAnswer(
         load=load.description,
         low_per_s=load.low_per_s,
@@ -120,7 +130,7 @@ def answer_size(
         prices=_note(prices),
         price_refusal=price_refusal,
         autoscaling=behaviour.source,
-        sentence=_sentence(classes, options, chosen, load, judged_by, utilisation, currency, sized),
+        sentence=sentence_of(classes, options, chosen, load, conditions, currency),
         exit_code=NOT_ANSWERED if chosen is None else ANSWERED,
         assumptions=tuple(assumptions(analyses, sized, classes, judged_by, load)),
         warnings=tuple(dict.fromkeys([*warnings(analyses, sized, load), *_unpriced(options)])),
@@ -146,7 +156,7 @@ def _refused(
         prices=None,
         price_refusal="",
         autoscaling="",
-        sentence=f"No size can be given: {_lowered(refusals[0])}",
+        sentence=f"No size can be given: {lowered(refusals[0])}",
         exit_code=NOT_ANSWERED,
         refusals=refusals,
     )
@@ -214,74 +224,7 @@ def _deciding(
     return " ".join(filter(None, found))
 
 
-def _sentence(
-    classes: Sequence[ClassSize],
-    options: Sequence[SizeOption],
-    chosen: SizeOption | None,
-    load: LoadWanted,
-    judged_by: str,
-    utilisation: float,
-    currency: str,
-    runs: Sequence[SizedRun],
-) -> str:
-    peak = calls_per_s(load.high_per_s)
-    if chosen is None:
-        last = classes[-1]
-        if not options:
-            return (
-                f"No environment class from {classes[0].environment_class} on is sure enough to "
-                f"serve {peak}: even {last.most_webservers} {last.environment_class} webservers "
-                "are enough with a probability of "
-                f"{_percent(last.chances[-1].probability_at_peak)} only."
-            )
-        return f"No setting meets the SLO surely enough: {_lowered(options[-1].shortcoming)}"
-    size = next(each for each in classes if each.environment_class == chosen.environment_class)
-    met = (
-        "meets the SLO"
-        if judged_by == "slo_capacity"
-        else f"keeps the webservers' CPU at or below {100 * utilisation:.0f} %"
-    )
-    return (
-        f"{chosen.environment_class} with MinWebservers {chosen.min_webservers} and MaxWebservers "
-        f"{chosen.max_webservers} {met} with a probability of {_probability(chosen, runs)}; at "
-        f"{100 * utilisation:.0f} % CPU, {peak} need {_between(size)}{_money(chosen, currency)}."
-    )
-
-
-def _probability(option: SizeOption, runs: Sequence[SizedRun]) -> str:
-    shown = _percent(min(option.probability, option.probability_at_peak))
-    return f"{shown} (one run: how runs differ is not in it)" if len(runs) == 1 else shown
-
-
-def _percent(probability: float) -> str:
-    """Never certain."""
-    if probability > 0.99:
-        return "more than 99 %"
-    return "less than 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
-
-
-def _between(size: ClassSize) -> str:
-    count = f"{size.webservers} webserver{'' if size.webservers == 1 else 's'}"
-    if size.webservers_low == size.webservers_high:
-        return f"{count} (no other count is in the 95 % interval)"
-    high = "more" if size.webservers_high is None else str(size.webservers_high)
-    return f"{count} (95 % interval {size.webservers_low} to {high})"
-
-
-def _money(option: SizeOption, currency: str) -> str:
-    money = option.monthly
-    if money is None:
-        return ""
-    if round(money.low) == round(money.high):
-        return f", for {money.high:.0f} {currency} a month"
-    return f", for {money.low:.0f} to {money.high:.0f} {currency} a month"
-
-
 def _note(prices: PriceTable | None) -> PriceNote | None:
     if prices is None:
         return None
     return PriceNote(prices.region, prices.as_of, prices.source, prices.currency)
-
-
-def _lowered(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]

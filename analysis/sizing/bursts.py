@@ -88,8 +88,9 @@ def burst_cost(
     enough = [_enough_after_s(one, lead_s, needed) for one in played]
     over = [_over_after_s(one, lead_s, share * to_per_s, to_per_s) for one in played]
     slow, failed = [], []
-    for one, until_s in zip(played, over, strict=True):
-        window = slice(lead_s, lead_s + (WATCHED_S if until_s is None else round(until_s)))
+    for one, *ends_s in zip(played, enough, over, strict=True):
+        until_s = max(WATCHED_S if end_s is None else round(end_s) for end_s in ends_s)
+        window = slice(lead_s, lead_s + until_s)
         slow.append(float(one.slow_share[window].sum() * to_per_s))
         failed.append(float(one.failed_per_s[window].sum()))
     count = len(likely)

@@ -96,6 +96,7 @@ def class_size(
     *,
     utilisation: float,
     periods: int,
+    period_s: float | None = None,
 ) -> ClassSize:
     """One class against the load.
 
@@ -105,6 +106,7 @@ def class_size(
         load: what is wanted.
         utilisation: not to be exceeded, 0..1.
         periods: metric periods behind the evidence, of all runs.
+        period_s: of these; None: not known.
     """
     one, peak = evidence.rate_of_one, load.high_per_s
     fewest, most = environment_class.fewest_webservers, environment_class.most_webservers
@@ -124,7 +126,7 @@ def class_size(
         webservers_high=webservers_for(peak, one.estimate.low),
         chances=chances,
         suffices=chances[-1].probability_at_peak >= SURE_ENOUGH,
-        deciding=_deciding(environment_class, evidence, peak, utilisation, periods),
+        deciding=_deciding(environment_class, evidence, peak, utilisation, periods, period_s),
     )
 
 
@@ -151,6 +153,7 @@ def _deciding(
     rate_per_s: float,
     utilisation: float,
     periods: int,
+    period_s: float | None,
 ) -> str:
     """What to measure when what decides leaves the count open; "": it does not."""
     by_slo = evidence.by_slo
@@ -174,6 +177,7 @@ def _deciding(
         criterion="meet the SLO" if by_slo else f"stay at or below {100 * utilisation:.0f} % CPU",
         runs=judging.runs if judging.by_spread else 1,
         of=f"{environment_class.name} webservers",
+        period_s=period_s,
     )
 
 

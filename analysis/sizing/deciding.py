@@ -98,6 +98,7 @@ def deciding_measurement(
     criterion: str,
     runs: int = 1,
     of: str = "webservers",
+    period_s: float | None = None,
 ) -> str:
     """One sentence or two: what is not certain, and what to measure.
 
@@ -108,6 +109,7 @@ def deciding_measurement(
         criterion: what enough webservers do, such as "meet the SLO".
         runs: whose spread the interval is of; 1: it is of their own errors.
         of: what is counted, such as "mw1.small webservers".
+        period_s: of the metrics; None: not known, so no time is given.
     """
     count, rate = question.webservers, calls_per_s(rate_per_s)
     doubt = (
@@ -125,11 +127,22 @@ def deciding_measurement(
         each = _periods_needed(question, periods)
     if runs + more > MOST_RUNS or each > MOST_PERIODS:
         return f"{doubt} It is too close to be decided by measuring: take {count + 1}."
-    long = f"{each} metric periods{ending}"
+    long = f"{_about(each, period_s)}{ending}"
     return (
         f"{doubt} To decide, hold {rate} with MinWebservers = MaxWebservers = "
         f"{count}{how_often} for {long}."
     )
+
+
+def _about(periods: int, period_s: float | None) -> str:
+    """How long so many take: "about 12 min (710 metric periods)"."""
+    if period_s is None:
+        return f"{periods} metric periods"
+    length_s = periods * period_s
+    for unit, unit_s in (("h", 3600.0), ("min", 60.0)):
+        if length_s >= 2 * unit_s:
+            return f"about {math.ceil(length_s / unit_s)} {unit} ({periods} metric periods)"
+    return f"about {math.ceil(length_s)} s ({periods} metric periods)"
 
 
 def _question(count: int, border: float, value: float, low: float, high: float) -> Question:

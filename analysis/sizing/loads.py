@@ -3,7 +3,8 @@
 A range is one rate that is not known better: every rate in it is as likely as any other. A trace is
 a course of time; it is kept as calls per second for each of its seconds, and its lowest and highest
 rate are those of its quietest and busiest minute, because the calls of a single second vary by
-chance, and no metric of the service is finer than a minute.
+chance, and no metric of the service is finer than a minute. A trace shorter than ten minutes has
+windows of a tenth of it instead, 5 s at least: its mean would hide its bursts.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ MINUTE_S: Final = 60
 DAY_S: Final = 86_400
 LONGEST_TRACE_S: Final = 31 * DAY_S
 _RATES_OF_A_RANGE: Final = 101
+_SHORTEST_WINDOW_S: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,8 +27,8 @@ class LoadWanted:
     """What is to be served.
 
     Attributes:
-        low_per_s: of a trace, the mean of its quietest minute.
-        high_per_s: of a trace, the mean of its busiest minute.
+        low_per_s: of a trace, the mean of its quietest window.
+        high_per_s: of a trace, the mean of its busiest window.
         description: as people say it.
         trace_per_s: calls per second, one value for each second; None: not a trace.
     """
@@ -44,9 +46,9 @@ class LoadWanted:
         return (self.low_per_s + self.high_per_s) / 2
 
     def rates(self) -> tuple[Floats, Floats]:
-        """Rates with their weights, which sum to 1: of a trace, its minutes and their shares."""
+        """Rates with their weights, which sum to 1: of a trace, its windows and their shares."""
         if self.trace_per_s is not None:
-            means, lengths = minute_means(self.trace_per_s)
+            means, lengths = window_means(self.trace_per_s, window_s(self.trace_per_s))
             return means, lengths / float(len(self.trace_per_s))
         if self.low_per_s == self.high_per_s:
             return np.array([self.high_per_s]), np.array([1.0])
@@ -115,9 +117,14 @@ def busiest_day(trace_per_s: Floats) -> Floats:
     return trace_per_s[first : first + DAY_S]
 
 
-def minute_means(per_s: Floats) -> tuple[Floats, Floats]:
-    """Mean and length in seconds of each minute; a rest at the end joins the minute before it."""
-    starts = np.arange(max(len(per_s) // MINUTE_S, 1)) * MINUTE_S
+def window_s(trace_per_s: Floats) -> int:
+    """Seconds over which the rates of a trace are means: a minute, or a tenth of a short trace."""
+    return min(MINUTE_S, max(_SHORTEST_WINDOW_S, len(trace_per_s) // 10))
+
+
+def window_means(per_s: Floats, length_s: int) -> tuple[Floats, Floats]:
+    """Mean and length in seconds of each window; a rest at the end joins the one before it."""
+    starts = np.arange(max(len(per_s) // length_s, 1)) * length_s
     lengths = np.diff(np.append(starts, len(per_s))).astype(np.float64)
     means: Floats = np.add.reduceat(per_s, starts) / lengths
     return means, lengths
@@ -126,11 +133,13 @@ def minute_means(per_s: Floats) -> tuple[Floats, Floats]:
 def _load_of_seconds(trace_per_s: Floats, name: str) -> LoadWanted:
     if not trace_per_s.any():
         raise ValueError(f"{name} has no calls: give a trace with some.")
-    means, _ = minute_means(trace_per_s)
+    window = window_s(trace_per_s)
+    means, _ = window_means(trace_per_s, window)
+    busiest = "minute" if window == MINUTE_S else f"{window} s"
     low, high = float(means.min()), float(means.max())
     description = (
         f"{name}: {_length(len(trace_per_s))}, {calls_per_s(trace_per_s.mean())} on average, "
-        f"{calls_per_s(high)} in its busiest minute"
+        f"{calls_per_s(high)} in its busiest {busiest}"
     )
     return LoadWanted(low, high, description, trace_per_s)
 

@@ -24,7 +24,7 @@ def assumptions(
     """What the size rests on, one sentence each."""
     kind = str(runs[0].environment.get("kind") or "")
     if kind != "aws":
-        what = "this machine's CPU" if kind == "local" else "the simulated CPU"
+        what = measured_cpu(kind)
         yield (
             f"A call costs as much CPU there as it did here: this holds if a vCPU of AWS is as "
             f"fast as {what}, which was not measured."
@@ -65,6 +65,16 @@ def assumptions(
         "Classes also differ in schedulers, workers, database and DAGs they are meant for; only "
         "webservers are sized here."
     )
+
+
+def highest_rate_per_s(runs: Sequence[RunAnalysis]) -> float:
+    """The highest rate that a stage of the runs sent; 0: there is none."""
+    return max((stage.achieved_per_s for run in runs for stage in run.stages), default=0.0)
+
+
+def measured_cpu(environment_kind: str) -> str:
+    """What the demand was measured on, where that was not AWS."""
+    return "this machine's CPU" if environment_kind == "local" else "the simulated CPU"
 
 
 def _skipped(classes: Sequence[ClassSize]) -> list[str]:
@@ -116,7 +126,7 @@ def warnings(
         if not analysis.generator.ok:
             yield f"In run {run.run_id} the load generator was past its limits."
         yield from run.rate_of_one_per_s.warnings
-    busiest = max((stage.achieved_per_s for run in runs for stage in run.stages), default=0.0)
+    busiest = highest_rate_per_s(runs)
     if load.high_per_s > _FAR_BEYOND * busiest > 0:
         yield (
             f"{calls_per_s(load.high_per_s)} are more than twice the highest rate of the runs, "

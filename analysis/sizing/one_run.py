@@ -15,7 +15,7 @@ measured stages.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.results import (
     CapacityResult,
@@ -35,8 +35,8 @@ _ROUNDING = 1e-9
 
 
 def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
-    """Webservers for the target and for the rate of every stage."""
-    planned = {stage.rate_per_s for stage in setting.stages if stage.rate_per_s is not None}
+    """Webservers for the target and for the rate of every stage that sent the mix."""
+    planned = _rates_of_the_mix(setting)
     target_rate = setting.target_rate_per_s or max(planned, default=None)
     refusal = _refusal(setting, demand)
     if refusal or demand is None or target_rate is None:
@@ -57,7 +57,7 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
         rows=tuple(rows.values()),
         utilisation_target=setting.utilisation_target,
         webserver_cpu=setting.webserver_cpu,
-        explanation=_explanation(setting, demand, target),
+        explanation=_explanation(setting, demand, target, rows.values()),
         warnings=demand.mix_s.warnings,
         deciding=_deciding(setting, demand, target_rate),
     )
@@ -149,10 +149,19 @@ def _refusal(setting: Setting, demand: DemandResult | None) -> str:
     if demand is None:
         return "no call reached a webserver."
     if demand.mix_s.value is None:
-        return demand.refusal[:1].lower() + demand.refusal[1:]
-    if not setting.stages:
-        return "the scenario has no stages."
+        why = demand.refusal or next(iter(demand.mix_s.warnings), "the demand is not known.")
+        return why[:1].lower() + why[1:]
+    if setting.target_rate_per_s is None and not _rates_of_the_mix(setting):
+        return "no stage sent the mix at a rate; set question.target_rate_per_s."
     return ""
+
+
+def _rates_of_the_mix(setting: Setting) -> set[float]:
+    return {
+        stage.rate_per_s
+        for stage in setting.stages
+        if stage.rate_per_s is not None and stage.operation is None
+    }
 
 
 def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
@@ -193,7 +202,9 @@ def _high(estimate: Estimate) -> float:
     return estimate.high if estimate.high is not None else _value(estimate)
 
 
-def _explanation(setting: Setting, demand: DemandResult, target: SizingRow) -> str:
+def _explanation(
+    setting: Setting, demand: DemandResult, target: SizingRow, rows: Iterable[SizingRow]
+) -> str:
     cpu = setting.webserver_cpu
     if target.webservers is None:
         return (
@@ -203,8 +214,8 @@ def _explanation(setting: Setting, demand: DemandResult, target: SizingRow) -> s
     beyond = ""
     if not target.within_limits:
         beyond = f" Amazon MWAA allows at most {MOST_WEBSERVERS}: use a larger environment class."
-    elif target.webservers < FEWEST_WEBSERVERS:
-        beyond = f" Amazon MWAA runs at least {FEWEST_WEBSERVERS}, except in mw1.micro."
+    if any(row.webservers and row.webservers < FEWEST_WEBSERVERS for row in rows):
+        beyond += f" Amazon MWAA runs at least {FEWEST_WEBSERVERS}, except in mw1.micro."
     one = demand.rate_per_webserver_per_s
     return (
         f"One call of this mix costs {_value(demand.mix_s) * 1000:.1f} ms of CPU, so a webserver "

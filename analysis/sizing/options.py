@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from analysis.policy.workload import Workload
 from analysis.sizing.bursts import Allowance, Autoscaling, burst_cost, trace_cost
 from analysis.sizing.class_sizes import SURE_ENOUGH, Evidence, most_needed
-from analysis.sizing.loads import Floats, LoadWanted, calls_per_s, minute_means
+from analysis.sizing.loads import Floats, LoadWanted, calls_per_s, window_means, window_s
 from analysis.sizing.one_run import webservers_for
 from analysis.sizing.pricing import PriceTable
 from analysis.sizing.results import ClassSize, SizeOption, TraceCost
@@ -122,8 +122,10 @@ def _option(
 
 
 def _over_time(evidence: Evidence, rates_per_s: Floats, webservers: Floats) -> float:
-    """Mean over the minutes of the probability that those in service are enough."""
-    (rates, lengths), (counts, _) = minute_means(rates_per_s), minute_means(webservers)
+    """Mean over the windows of the load of the probability that those in service are enough."""
+    window = window_s(rates_per_s)
+    rates, lengths = window_means(rates_per_s, window)
+    counts, _ = window_means(webservers, window)
     return float((evidence.enough(counts, rates) * lengths).sum() / lengths.sum())
 
 

@@ -69,8 +69,8 @@ class BurstCost:
     to_per_s: float
     enough_after_s: Span  # until webservers for the load are in service; 0: they already are
     over_after_s: Span  # until no more calls are slow or fail than the SLO allows
-    slow_calls: Span  # answered, but later than the SLO's limit, until then
-    failed_calls: Span  # cut by the service's time limit, until then
+    slow_calls: Span  # answered, but later than the SLO's limit, until both are the case
+    failed_calls: Span  # cut by the service's time limit, until both are the case
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class PriceNote:
     as_of: str
     source: str
     currency: str
+    region_given: bool = True  # or known from the runs; else the first table's was taken
 
 
 @dataclass(frozen=True, slots=True)

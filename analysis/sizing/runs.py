@@ -122,7 +122,8 @@ def _unusable(runs: Sequence[IdentifiedRun]) -> Iterator[str]:
         elif run.demand is None:
             yield f"{name} has no service demand: no call reached a webserver."
         elif not run.demand.mix_s.value:
-            why = run.demand.refusal or "a call seems to cost no CPU."
+            told = (run.demand.refusal, *run.demand.mix_s.warnings)
+            why = next(filter(None, told), "a call seems to cost no CPU.")
             yield f"{name} has no service demand: {why[:1].lower()}{why[1:]}"
         elif not run.demand.rate_per_webserver_per_s.value:
             yield (

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,10 @@ from analysis.sizing.results import SizingAnswer
 from harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from harness.errors import RecordError, UsageError
 from harness.run.directories import analysed_runs
+from harness.scenario.model import HIGHEST_RATE_PER_S
 from harness.traffic.traces import read_trace
 
-_RATE: Final = r"\d+(?:\.\d+)?"
+_RATE: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RATES: Final = re.compile(rf"({_RATE})(?:\s*-\s*({_RATE}))?")
 
 
@@ -36,10 +38,9 @@ def read_load(text: str) -> LoadWanted:
     rates = _RATES.fullmatch(text.strip())
     try:
         if rates is not None:
-            low, high = float(rates[1]), float(rates[2] or rates[1])
-            return load_between(low, high)
+            return _load_of_numbers(float(rates[1]), float(rates[2] or rates[1]))
         path = Path(text)
-        if not path.exists():
+        if not text.strip() or not path.is_file():
             raise UsageError(
                 f"--load '{text}' is neither a rate such as 25, nor a range such as 20-30, nor a "
                 "trace file that is there."
@@ -80,10 +81,13 @@ def size_directories(
             "highest rate of --load: give a lower rate, or leave it out."
         )
     tables = load_prices(prices_file or SHIPPED_FILE)
+    for directory in directories:
+        if not directory.is_dir():
+            raise RecordError(f"There is no run directory '{directory}': give one that is there.")
     runs = analysed_runs(directories)
     own = next((_region_on_aws(run.identity.must_agree) for run in runs), None)
     prices, price_refusal = prices_of(tables, region or own)
-    return answer_size(
+    answer = answer_size(
         runs,
         load,
         prices,
@@ -91,6 +95,9 @@ def size_directories(
         burst_from_per_s=burst_from_per_s,
         environment_class=environment_class,
     )
+    if answer.prices is None or region or own:
+        return answer
+    return replace(answer, prices=replace(answer.prices, region_given=False))
 
 
 def write_size(answer: SizingAnswer, directory: Path) -> Path:
@@ -108,6 +115,12 @@ def write_size(answer: SizingAnswer, directory: Path) -> Path:
         raise RecordError(
             f"Cannot write into {directory}: {exc.strerror}; give another directory."
         ) from exc
+
+
+def _load_of_numbers(low_per_s: float, high_per_s: float) -> LoadWanted:
+    if not (0 < low_per_s <= HIGHEST_RATE_PER_S and 0 < high_per_s <= HIGHEST_RATE_PER_S):
+        raise ValueError(f"a rate must be above 0 and at most {HIGHEST_RATE_PER_S:g} calls/s.")
+    return load_between(low_per_s, high_per_s)
 
 
 def _region_on_aws(identity: dict[str, str]) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.policy.results import WhatIf
-from analysis.policy.what_if import AskedLoad, answer_what_if
+from analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad, answer_what_if
 from analysis.sizing.loads import DAY_S, load_of_arrivals, load_of_rates
 from harness.errors import RecordError, UsageError
 from harness.run.directories import analysed_runs
@@ -55,22 +55,25 @@ def asked_load(
     """The load that the options ask about; None: about none.
 
     Raises:
-        UsageError: they contradict each other, or the load is too long.
+        UsageError: they contradict each other, or the load is too long or too much.
         ScenarioError: the trace cannot be read.
     """
     if trace is not None and burst is not None:
         raise UsageError("--trace and --burst are two loads: give one of them.")
     if min_webservers and max_webservers and min_webservers > max_webservers:
         raise UsageError(f"--min {min_webservers} is above --max {max_webservers}.")
+    if scale is not None and not 0 < scale <= MOST_CALLS_PER_S:
+        raise UsageError(f"--scale {scale:g} is no factor from above 0 to {MOST_CALLS_PER_S:g}.")
     if (trace, burst, scale, min_webservers, max_webservers) == (None,) * 5:
         return None
     rates, name = None, "the recorded load"
     if trace is not None:
         rates, name = trace_rates_per_second(read_trace(trace), trace.name), trace.name
     elif burst is not None:
+        _check_length(2 * (burst.at_s + burst.for_s))
         rates, name = burst.rates(), burst.name
     if rates is not None:
-        _check_length(len(rates))
+        _check_peak(float(rates.max()) * (scale or 1.0))
     return AskedLoad(
         name=name if scale is None else f"{name} x {scale:g}",
         rate_per_s=rates,
@@ -98,10 +101,18 @@ def trace_rates_per_second(trace: Trace, name: str) -> Floats:
 
 
 def _check_length(length_s: float) -> None:
-    if length_s > LONGEST_LOAD_S:
+    if not length_s <= LONGEST_LOAD_S:
         raise UsageError(
             f"The load is {length_s / DAY_S:.3g} days long, at most a week can be simulated: cut "
             "it."
+        )
+
+
+def _check_peak(rate_per_s: float) -> None:
+    if not rate_per_s <= MOST_CALLS_PER_S:
+        raise UsageError(
+            f"The load is {rate_per_s:g} calls/s at its peak, at most {MOST_CALLS_PER_S:g} can be "
+            "simulated: give a lower one."
         )
 
 

@@ -1,6 +1,6 @@
 """The answer to `headroom size`, ready to be laid out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from analysis.report import words
@@ -8,15 +8,17 @@ from analysis.report.planning.answer import Answer, Section
 from analysis.report.tables import Column, Table
 from analysis.sizing.pricing import Money
 from analysis.sizing.results import (
+    BurstCost,
     ClassSize,
     SizedRun,
     SizeOption,
     SizingAnswer,
     Span,
 )
+from analysis.sizing.sentences import chance_in_words
 
 PICTURE: Final = "webservers_needed"
-_NEARLY_ALL: Final = 0.995
+_SHORTEST_END: Final = 8  # characters of a run id
 
 
 def size_sections(answer: SizingAnswer) -> Answer:
@@ -33,12 +35,9 @@ def size_sections(answer: SizingAnswer) -> Answer:
 
 
 def chance(probability: float) -> str:
-    """A probability that never reads as certain: "83 %", "> 99.5 %", "< 0.5 %"."""
-    if probability > _NEARLY_ALL:
-        return f"> {100 * _NEARLY_ALL:g} %"
-    if probability < 1 - _NEARLY_ALL:
-        return f"< {100 * (1 - _NEARLY_ALL):g} %"
-    return f"{100 * probability:.0f} %"
+    """A probability that never reads as certain: "83 %", "> 99 %", "< 1 %"."""
+    in_words = chance_in_words(probability)
+    return in_words.replace("more than", ">").replace("less than", "<")
 
 
 def _headline(answer: SizingAnswer) -> str:
@@ -98,12 +97,23 @@ def _run_table(answer: SizingAnswer) -> Table:
         Column("one webserver", f"calls/s at {words.share(answer.utilisation_target)}"),
         *(capacity if with_capacity else ()),
     )
-    return Table(columns, tuple(_run_row(run, with_capacity) for run in answer.runs))
+    names = _names(answer.runs)
+    rows = (_run_row(*each, with_capacity) for each in zip(answer.runs, names, strict=True))
+    return Table(columns, tuple(rows))
 
 
-def _run_row(run: SizedRun, with_capacity: bool) -> tuple[str, ...]:
+def _names(runs: Sequence[SizedRun]) -> list[str]:
+    """Of several runs the end of the id alone, which tells them apart where its beginning won't."""
+    ids = [run.run_id for run in runs]
+    longest = max(map(len, ids))
+    ends = range(_SHORTEST_END, longest)
+    end = next((n for n in ends if len({name[-n:] for name in ids}) == len(ids)), longest)
+    return ids if len(ids) == 1 else [n if len(n) <= end + 1 else f"…{n[-end:]}" for n in ids]
+
+
+def _run_row(run: SizedRun, name: str, with_capacity: bool) -> tuple[str, ...]:
     row = (
-        run.run_id,
+        name,
         words.trimmed(run.webserver_cpu),
         words.duration_estimate(run.demand_s),
         words.number_estimate(run.rate_of_one_per_s),
@@ -151,8 +161,8 @@ def _option_table(answer: SizingAnswer) -> Table:
         Column("max"),
         Column("P", "enough"),
         Column("enough after", "a burst", dropped=1),
-        Column("slow calls", "of a burst"),
-        Column("failed", "of a burst"),
+        Column("slow calls", "until enough"),
+        Column("failed", "until enough"),
         *(prices if answer.prices else ()),
         Column("", right=False),
     )
@@ -212,15 +222,26 @@ def _about_options(answer: SizingAnswer) -> Iterator[str]:
         f"A burst: from {_rate(burst.from_per_s)} to {words.calls_per_s(burst.to_per_s)} at once, "
         f"with the minimum in service. {answer.autoscaling}"
     )
+    if any(_is_quiet_though_not_enough(option.burst) for option in answer.options):
+        yield (
+            "Slow and failed calls are simulated from CPU time alone: none where the webservers "
+            "are not yet enough does not mean that the SLO holds."
+        )
     if answer.prices is None:
         yield answer.price_refusal
         return
     prices = answer.prices
+    if not prices.region_given:
+        yield f"No region was given, so prices of {prices.region} are shown."
     yield (
         f"Prices of {prices.region} as of {prices.as_of} ({prices.source}): environment and "
         "webservers only, 730 h a month with the minimum in service; at most: with the maximum "
         "all the time, if autoscaled webservers are billed like others."
     )
+
+
+def _is_quiet_though_not_enough(burst: BurstCost) -> bool:
+    return burst.enough_after_s.value != 0 and (burst.slow_calls.high or 0.0) < 1
 
 
 def _rate(per_s: float) -> str:

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from analysis.policy.results import WhatIf
 from analysis.report.planning.answer import Answer, Section
-from analysis.report.planning.what_if_load import load_sections, load_sentence
+from analysis.report.planning.what_if_load import load_sections, load_sentence, titled
 from analysis.report.planning.what_if_rule import replay_section, rule_section
 
 _FEW: Final = 0.01  # share of calls slow or failed that still is a good answer
@@ -29,7 +29,7 @@ def _headline(result: WhatIf) -> str:
         return "Not told"
     if result.load is None:
         return "The scaling rule, as runs tell it"
-    return f"{result.load.name[0].upper()}{result.load.name[1:]}"
+    return titled(result.load)
 
 
 def _sentence(result: WhatIf) -> str:

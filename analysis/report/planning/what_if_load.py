@@ -28,6 +28,12 @@ def load_sentence(load: SimulatedLoad) -> str:
     return f"{meeting} {piled} for {longest}{after}: {_calls_sentence(load)}."
 
 
+def titled(load: SimulatedLoad) -> str:
+    """The load's name as a heading; a trace keeps the name of its file."""
+    is_said = load.name.startswith(("a burst ", "the recorded "))
+    return f"{load.name[0].upper()}{load.name[1:]}" if is_said else load.name
+
+
 def limits(load: SimulatedLoad) -> str:
     """How many webservers there may be: "2-4 webservers"."""
     if load.min_webservers == load.max_webservers:
@@ -88,7 +94,7 @@ def _figures(load: SimulatedLoad) -> Table:
         ]
     rows += [
         ("time with calls piling up", load.overload_s, _time),
-        ("longest until caught up", load.caught_up_after_s, _time),
+        ("longest until caught up", load.caught_up_after_s, _until(load)),
         ("most webservers", load.most_webservers, words.count),
         ("webserver hours", load.webserver_hours, _hours),
         ("time with too few webservers", load.under_provisioned_time, words.share),
@@ -167,6 +173,15 @@ def _time(seconds: float | None) -> str:
     if words.is_known(seconds) and seconds >= _HOURS_FROM_S:
         return f"{seconds / 3600:.1f} h"
     return words.delay(seconds)
+
+
+def _until(load: SimulatedLoad) -> Callable[[float | None], str]:
+    """How to write the time until an overload is over, which may not be."""
+
+    def written(seconds: float | None) -> str:
+        return "never" if seconds is None and load.overloads else _time(seconds)
+
+    return written
 
 
 def _hours(hours: float | None) -> str:

@@ -98,6 +98,14 @@ def _replay_sentences(replays: tuple[Replay, ...]) -> Iterator[str]:
                 f"{replay.run_id}: the CPU simulated from its load is off by "
                 f"{replay.cpu_off_percent:.1f} percentage points on average."
             )
+        lost = [
+            f"{words.count(calls.recorded)} {what} calls recorded, {words.count(calls.simulated)} "
+            "simulated"
+            for what, calls in (("failed", replay.failed), ("slow", replay.slow))
+            if calls is not None
+        ]
+        if lost:
+            yield f"{replay.run_id}: {'; '.join(lost)}."
 
 
 def _compared(event: ComparedEvent) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.policy.parameters import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from analysis.policy.results import Replay, SimulatedLoad, WhatIf
-from analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits
+from analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits, titled
 from analysis.report.planning.what_if_rule import REPLAY_PICTURE
 from analysis.report.plots import scales
 from analysis.report.plots.drawing import (
@@ -29,6 +29,7 @@ from analysis.report.plots.drawing import (
 _WIDTH_IN: Final = 9.4
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 0.85, 0.3, 0.95, 0.6, 0.45
 _MOST_REPLAYS: Final = 6
+_HOURS_FROM_S: Final = 7200.0
 
 
 def what_if_figures(result: WhatIf) -> dict[str, Figure]:
@@ -58,9 +59,18 @@ def draw_load(load: SimulatedLoad) -> Figure:
     heading(rates, "Load", Key("calls pile up", "■", SHADE))
 
     counts = [point.webservers for point in load.points]
+    servers.fill_between(
+        x,
+        [point.fewest_webservers for point in load.points],
+        [point.most_webservers for point in load.points],
+        step="mid",
+        color=BLUE,
+        alpha=0.2,
+        linewidth=0,
+    )
     servers.plot(x, counts, color=INK, linewidth=1.4, drawstyle="steps-mid")
     _draw_limit(servers, load)
-    heading(servers, "Webservers in service")
+    heading(servers, "Webservers in service", Key("range", "■", BLUE))
 
     cpu.plot(x, [point.cpu_percent for point in load.points], color=ORANGE, linewidth=1.3)
     _threshold(cpu, CPU_ABOVE_PERCENT)
@@ -77,15 +87,18 @@ def draw_load(load: SimulatedLoad) -> Figure:
     slow = 100 * np.array([point.slow_share for point in load.points])
     lost.fill_between(x, 0, failed, color=VERMILLION, linewidth=0)
     lost.fill_between(x, failed, failed + slow, color=ORANGE, linewidth=0, alpha=0.8)
+    for end in ("least_lost_share", "most_lost_share"):
+        ends = [100 * getattr(point, end) for point in load.points]
+        lost.plot(x, ends, color=INK, linewidth=0.7, linestyle=(0, (1, 2)))
     lost.set_ylim(0, 105)
     lost.set_ylabel("% of calls")
-    keys = [Key("failed", "■", VERMILLION)]
+    keys = [Key("range of both", "┄", INK), Key("failed", "■", VERMILLION)]
     if load.slow_after_s is not None:
         keys.append(Key(f"slower than {limit(load.slow_after_s)}", "■", ORANGE))
     heading(lost, "Lost", *keys)
 
-    _time_axes(panels, load.duration_s, "time (min:s)")
-    title(figure, f"{load.name[0].upper()}{load.name[1:]}, {limits(load)}")
+    _time_axes(panels, load.duration_s, "time")
+    title(figure, f"{titled(load)}, {limits(load)}")
     return figure
 
 
@@ -116,7 +129,7 @@ def draw_replays(replays: list[Replay]) -> Figure:
         cpu.set_ylabel("%")
         heading(cpu, "CPU", Key("threshold of the rule", "╌", INK))
         length_s = replay.points[-1].at_s
-        _time_axes([servers, cpu], length_s, "time since the first metric period (min:s)")
+        _time_axes([servers, cpu], length_s, "time since the run's start")
     title(figure, _replay_title(replays))
     return figure
 
@@ -151,8 +164,15 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
 def _time_axes(panels: list[Axes], length_s: float, label: str) -> None:
     for axes in panels:
         scales.time_axis(axes, length_s)
+        if length_s >= _HOURS_FROM_S:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _hours_minutes(x)))
         axes.tick_params(labelbottom=axes is panels[-1])
-    panels[-1].set_xlabel(label)
+    panels[-1].set_xlabel(f"{label} ({'h:min' if length_s >= _HOURS_FROM_S else 'min:s'})")
+
+
+def _hours_minutes(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}:{minutes:02d}"
 
 
 def _threshold(axes: Axes, value: float) -> None:
@@ -161,7 +181,7 @@ def _threshold(axes: Axes, value: float) -> None:
 
 def _draw_limit(axes: Axes, load: SimulatedLoad) -> None:
     """The maximum as a line, unless so far above the counts that these would be flat."""
-    most = max(point.webservers for point in load.points)
+    most = max(point.most_webservers for point in load.points)
     is_near = load.max_webservers <= 2 * most
     axes.set_ylim(0, (load.max_webservers if is_near else most) * 1.12)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
