@@ -64,7 +64,7 @@ def sentence_of(
         f"MinWebservers {chosen.min_webservers} and MaxWebservers {chosen.max_webservers} {met} "
         f"with a probability of {_probability(size, chosen, load, conditions)}"
         f"{_money(chosen, currency)}; {_by_cpu(size, chosen, peak, percent, conditions.by_slo)}."
-        f"{_condition(size, extrapolated, conditions)}"
+        f"{_condition(extrapolated, conditions)}"
     )
 
 
@@ -124,7 +124,7 @@ def _by_cpu(size: ClassSize, option: SizeOption, peak: str, percent: str, by_slo
     )
 
 
-def _condition(size: ClassSize, extrapolated: bool, conditions: Conditions) -> str:
+def _condition(extrapolated: bool, conditions: Conditions) -> str:
     """What has to be so for the size to hold; "": nothing that was not measured."""
     holds = []
     if conditions.environment_kind != "aws":

@@ -33,6 +33,7 @@ def test_a_load_is_sized(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "mw1.small with MinWebservers 3 and MaxWebservers 3" in " ".join(shown.split())
     assert "recommended" in shown
     assert "Prices of us-west-2 as of 2026-08-08" in shown
+    assert "No region was given, so prices of us-west-2 are shown." in shown
     written = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert written == {"size.html", "size.json", "summary.txt", "webservers_needed.png"}
     assert "svg" in (tmp_path / "out" / "size.html").read_text()
@@ -77,7 +78,9 @@ def test_ones_own_prices(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     mine.write_text(SHIPPED_FILE.read_text().replace("us-west-2", "eu-west-1"))
 
     assert headroom("size", runs, "--load", "40", "--region", "eu-west-1", "--prices", mine) == 0
-    assert "Prices of eu-west-1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Prices of eu-west-1" in shown
+    assert "No region was given" not in shown
     assert headroom("size", runs, "--load", "40", "--region", "eu-west-1") == 0
     shown = capsys.readouterr().out
     assert "There are no prices of eu-west-1" in shown
@@ -87,9 +90,13 @@ def test_ones_own_prices(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("load", "says"),
     [
-        ("0", "a rate above 0"),
+        ("0", "a rate must be above 0 and at most 5000"),
+        ("1e9", "a rate must be above 0 and at most 5000"),
+        ("1e4", "a rate must be above 0 and at most 5000"),
+        ("", "is neither a rate such as 25"),
+        (".", "is neither a rate such as 25"),
         ("30-20", "a range from a lower to a higher one"),
-        ("-5", "neither a rate"),
+        ("-5", "a rate must be above 0 and at most 5000"),
         ("many", "neither a rate such as 25"),
     ],
 )
@@ -98,6 +105,13 @@ def test_a_load_that_is_none_is_refused(
 ) -> None:
     assert headroom("size", runs, f"--load={load}") == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_there_is_refused_before_others_are_read(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert headroom("size", runs, runs / "missing", "--load", "5") == 2
+    assert "There is no run directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rate", ["50", "5"])
@@ -117,7 +131,7 @@ def test_a_wrong_trace_is_refused(
 
 
 def test_what_no_class_serves_has_no_size(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert headroom("size", runs, "--load", "9000") == 5
+    assert headroom("size", runs, "--load", "4900") == 5
     assert "No environment class" in capsys.readouterr().out
 
 

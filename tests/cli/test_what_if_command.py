@@ -96,6 +96,12 @@ def test_a_pinned_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--trace", "nowhere.csv"), "There is no trace file"),
         (("--trace", "a.csv", "--burst", "1-2"), "two loads"),
         (("--burst", "1-2", "--burst-for", "9999999"), "at most a week"),
+        (("--burst", "1-2", "--burst-for", "1e9"), "at most a week"),
+        (("--burst", "1-2", "--burst-at", "nan"), "at most a week"),
+        (("--burst", "4-1e9"), "at most 5000 can be simulated"),
+        (("--burst", "4-40", "--scale", "200"), "8000 calls/s at its peak"),
+        (("--scale", "nan"), "--scale nan is no factor"),
+        (("--scale", "1e9"), "--scale 1e+09 is no factor"),
     ],
 )
 def test_wrong_options_are_told_in_a_sentence(

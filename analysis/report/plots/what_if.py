@@ -29,7 +29,7 @@ from analysis.report.plots.drawing import (
 _WIDTH_IN: Final = 9.4
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 0.85, 0.3, 0.95, 0.6, 0.45
 _MOST_REPLAYS: Final = 6
-_HOURS_FROM_S: Final = 7200.0
+_HOURS_FROM_S: Final = 3600.0
 
 
 def what_if_figures(result: WhatIf) -> dict[str, Figure]:
@@ -92,7 +92,7 @@ def draw_load(load: SimulatedLoad) -> Figure:
         lost.plot(x, ends, color=INK, linewidth=0.7, linestyle=(0, (1, 2)))
     lost.set_ylim(0, 105)
     lost.set_ylabel("% of calls")
-    keys = [Key("range of both", "┄", INK), Key("failed", "■", VERMILLION)]
+    keys = [Key("range of both", "╌", INK), Key("failed", "■", VERMILLION)]
     if load.slow_after_s is not None:
         keys.append(Key(f"slower than {limit(load.slow_after_s)}", "■", ORANGE))
     heading(lost, "Lost", *keys)

@@ -61,6 +61,7 @@ def recorded(
     return RecordedScaling(
         run_id="made",
         began_s=0.0,
+        started_s=0.0,
         period_s=PERIOD_S,
         periods=tuple(periods),
         changes=tuple(changes),

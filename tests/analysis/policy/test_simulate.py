@@ -310,10 +310,17 @@ def test_overload_outlasts_the_load_because_given_up_work_is_done() -> None:
         max_webservers=1,
     )
     assert np.flatnonzero(simulated.backlog_s > 1e-9).max() + 1 == pytest.approx(90, abs=1)
-    # A call at t waits t / 2, so those after 20 s fail; the delay W adds some before.
-    assert simulated.failed_calls == pytest.approx(40 / 60 * simulated.calls, rel=0.06)
-    assert simulated.failed_calls > 40 / 60 * simulated.calls
+    # At t there is work for t / 2, and a call takes exponentially long in the mean; W adds some.
+    waits_s = np.arange(0.5, 60) / 2
+    expected = np.exp(-10 / waits_s).mean() * simulated.calls
+    assert expected < simulated.failed_calls < 1.15 * expected
     assert simulated.connections.max() <= 10 * 1.5 * capacity_per_s + 1e-9
+
+
+def test_short_calls_are_answered_while_a_shared_processor_is_behind() -> None:
+    """With 15 s of work before each, a shared processor still answers 1 - exp(-10 / 15) in time."""
+    calls = Workload(demand_s=0.01, background_cpu=0.0, webserver_cpu=1.0, latency_s=0.0)
+    assert calls.share_over(10.0, 15.0, (0.0, 0.0)) == pytest.approx(np.exp(-10 / 15), rel=0.01)
 
 
 def test_calls_must_cost_something() -> None:

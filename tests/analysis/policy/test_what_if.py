@@ -221,6 +221,28 @@ def test_recorded_rates_put_every_call_into_its_second(run: IdentifiedRun) -> No
     )
 
 
+def test_times_count_from_the_start_of_the_run(run: IdentifiedRun) -> None:
+    began_s = run.analysis.periods[0].start_s
+    later = changed(run, started_at_s=began_s + 3.0)
+    answer = answer_what_if([later], AskedLoad("again", None))
+    by_rule, by_load = answer.replays
+    decided_s = [event.decision_s for event in run.analysis.scaling]
+    assert [event.recorded_s for event in by_rule.changes] == [
+        each - began_s - 3.0 for each in decided_s if each is not None
+    ]
+    assert by_load.points[0].at_s == by_load.period_s - 3.0
+    assert answer.load is not None
+    # Decisions are made where metric periods end, on the same clock.
+    assert {(event.decided_s + 3.0) % by_load.period_s for event in answer.load.changes} == {0.0}
+    assert answer.load.calls == pytest.approx(recorded_calls(run))
+
+
+def test_too_much_is_refused_where_only_the_run_tells_the_rate(run: IdentifiedRun) -> None:
+    answer = answer_what_if([run], AskedLoad("flood", None, scale=1000.0))
+    assert answer.load is None
+    assert "at most 5000 can be simulated" in answer.refusals[0]
+
+
 @pytest.mark.slow
 def test_a_day_and_500_webservers_are_simulated_whole() -> None:
     """Slowly rising and falling load: the count follows it, and no call fails."""

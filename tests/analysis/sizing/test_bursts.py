@@ -62,6 +62,23 @@ def test_a_larger_minimum_hurts_fewer_calls() -> None:
     assert late[-1] < 1
 
 
+def test_slow_calls_count_until_there_are_enough_however_few_they_are_in_a_second() -> None:
+    """No second has more than half of its calls slow, which is allowed; the slow ones are told."""
+    lenient = burst_cost(
+        CALLS,
+        MINUTES,
+        from_per_s=0.0,
+        to_per_s=49.0,
+        min_webservers=2,
+        max_webservers=3,
+        needed=3,
+        allowed=Allowance(slow=0.99, failed=None),
+    )
+
+    assert lenient.over_after_s.value == 0
+    assert (lenient.slow_calls.value or 0) > 10
+
+
 def test_a_maximum_that_is_too_small_is_never_enough() -> None:
     found = burst(80, 2, 2)
 

@@ -74,6 +74,16 @@ def test_a_clear_case_still_needs_enough_periods_for_an_interval() -> None:
     assert "for 10 metric periods" in deciding_measurement(20, question, periods=6, criterion=CPU)
 
 
+@pytest.mark.parametrize(("period_s", "says"), [(60, "10 min"), (1, "10 s"), (1800, "5 h")])
+def test_periods_are_told_as_time(period_s: float, says: str) -> None:
+    question = open_question(20, Estimate(8.0, 7.5, 10.5), fewest=2, most=5)
+    assert question is not None
+
+    said = deciding_measurement(20, question, periods=6, criterion=CPU, period_s=period_s)
+
+    assert f"for about {says} (10 metric periods)" in said
+
+
 def test_a_border_cannot_be_measured() -> None:
     question = open_question(20, Estimate(10.0001, 9.0, 11.0), fewest=2, most=5)
     assert question is not None

@@ -59,20 +59,33 @@ def test_a_change_inside_a_second_is_shared_out() -> None:
 
 def test_a_second_of_a_burst_is_not_the_peak() -> None:
     """The peak is that of a minute: calls of one second vary by chance."""
-    rate = np.zeros(120)
+    rate = np.zeros(600)
     rate[30] = 60.0
-    load = load_of_rates(np.arange(120.0), rate, "spike")
+    load = load_of_rates(np.arange(600.0), rate, "spike")
 
     assert load.high_per_s == pytest.approx(1.0)
 
 
-def test_the_rest_of_a_trace_joins_the_minute_before_it() -> None:
-    load = load_of_rates(np.array([0.0, 70.0, 90.0]), np.array([6.0, 0.0, 0.0]), "x")
+def test_the_rest_of_a_trace_joins_the_window_before_it() -> None:
+    load = load_of_rates(np.array([0.0, 620.0, 640.0]), np.array([6.0, 0.0, 0.0]), "x")
     rates, weights = load.rates()
 
-    assert len(rates) == 1
-    assert rates[0] == pytest.approx(6.0 * 70 / 110)
-    assert weights.tolist() == [1.0]
+    assert len(rates) == 11
+    assert rates[-1] == pytest.approx(6.0 * 20 / 60)
+    assert weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "high", "window"), [(24, 20.0, "5 s"), (300, 10.0, "30 s"), (600, 5.0, "minute")]
+)
+def test_a_short_trace_has_a_peak_of_its_own(seconds: int, high: float, window: str) -> None:
+    """The mean over a minute would hide the burst of a trace that is not much longer."""
+    rate = np.zeros(seconds)
+    rate[:15] = 20.0
+    load = load_of_rates(np.arange(float(seconds)), rate, "x")
+
+    assert load.high_per_s == pytest.approx(high)
+    assert load.description.endswith(f"in its busiest {window}")
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,32 @@
 import json
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from sizing_by_hand import (
+    HALF_CPU,
     PRICES,
     TRUE_RATE_OF_ONE_PER_S,
     recorded,
     recorded_runs,
     with_capacity,
 )
+from synthetic_records import write_synthetic_run
 
 from analysis.comparison.likeness import IdentifiedRun
 from analysis.estimate import Estimate
+from analysis.records.reader import read_run
 from analysis.report.as_json import as_json
+from analysis.report.planning.size import chance, size_sections
+from analysis.setting import Setting, StagePlan, read_setting
 from analysis.sizing.answer import answer_size
 from analysis.sizing.loads import load_between, load_of_rates
+from analysis.sizing.one_run import size
 from analysis.sizing.pricing import ClassPrice, Money
 from analysis.sizing.results import SizeOption, SizingAnswer
+from analysis.sizing.sentences import chance_in_words
 
 
 def answer(
@@ -182,6 +191,45 @@ def test_where_the_slo_broke_decides() -> None:
     assert found.classes[0].webservers == 3  # to stay below 70 % CPU
 
 
+def test_where_the_cpu_asks_for_more_than_the_limit_it_says_so() -> None:
+    runs = with_capacity(recorded_runs(1), 20.0, webservers=2, bottleneck="webserver_cpu")
+    found = answer(runs, 85, environment_class="mw1.small")
+
+    assert (chosen(found).environment_class, chosen(found).max_webservers) == ("mw1.small", 5)
+    assert found.classes[0].webservers == 6
+    assert "the rate at which the SLO broke in the runs decides" in found.sentence
+    assert "with 5, the most one may set, the CPU would be above 70 %" in found.sentence
+    assert "autoscaling would want more than it may have" in found.sentence
+
+
+def test_a_size_far_from_the_runs_says_under_which_condition_it_holds() -> None:
+    found = answer(recorded_runs(1), 40)
+
+    assert found.sentence.startswith("By extrapolation, mw1.small")
+    assert "grows in proportion to their CPU and number" in found.sentence
+    assert "the highest rate measured was 1" in found.sentence
+
+
+def test_a_size_like_the_runs_is_no_extrapolation() -> None:
+    run = recorded(1, webserver_cpu=1.0)
+    analysis = replace(run.analysis, environment={**run.analysis.environment, "kind": "aws"})
+    like = [replace(run, analysis=analysis)]
+
+    assert answer(like, 16).sentence.startswith("mw1.small with")
+    assert "This holds if" not in answer(like, 16).sentence
+    assert answer(like, 40).sentence.startswith("By extrapolation")
+
+
+def test_a_range_says_how_sure_its_highest_rate_is() -> None:
+    found = answer(recorded_runs(1), 10, 32)
+    option = chosen(found)
+
+    assert option.min_webservers < option.max_webservers
+    assert "over the range; at 32 calls/s" in found.sentence
+    assert "with the minimum, more than 99 % with the maximum" in found.sentence
+    assert "over the range" not in answer(recorded_runs(1), 40).sentence
+
+
 def test_a_throttle_below_the_load_leaves_nothing_to_recommend() -> None:
     runs = with_capacity(recorded_runs(1), 10.0, webservers=2, bottleneck="throttle")
     found = answer(runs, 25)
@@ -312,6 +360,55 @@ def test_the_answer_is_strict_json() -> None:
 
     assert json.loads(text)["schema_version"] == 1
     assert json.loads(text)["options"][0]["burst"]["slow_calls"]["value"] >= 0
+
+
+def test_runs_are_named_by_the_end_that_tells_them_apart() -> None:
+    found = answer(recorded_runs(2), 40)
+    long = tuple(
+        replace(run, run_id=f"20261122T151{number}00-quickstart-{number}a5e")
+        for number, run in enumerate(found.runs)
+    )
+    tables = [part.table for part in size_sections(replace(found, runs=long)).sections]
+    table = next(each for each in tables if each and each.columns[0].heading == "run")
+
+    assert [row[0] for row in table.rows] == ["…art-0a5e", "…art-1a5e"]
+
+
+def test_tables_and_sentence_round_alike() -> None:
+    assert [chance(p) for p in (0.992, 0.985, 0.004)] == ["> 99 %", "98 %", "< 1 %"]
+    assert [chance_in_words(p) for p in (0.992, 0.985)] == ["more than 99 %", "98 %"]
+
+
+def test_stages_of_one_operation_are_no_rates_of_the_mix() -> None:
+    setting = setting_of(StagePlan(0, "calibration", 3.0, 30.0, 5.0, operation="health"))
+    demand = recorded(1).analysis.demand
+
+    assert [row.rate_per_s for row in size(setting, demand).rows] == [30.0]
+
+
+def test_few_webservers_come_with_the_fewest_that_the_service_runs() -> None:
+    demand = recorded(1).analysis.demand
+    found = size(setting_of(StagePlan(0, "low", 2.0, 30.0, 5.0)), demand)
+
+    assert (found.rows[0].webservers, (found.target or found.rows[0]).webservers) == (1, 4)
+    assert found.explanation.endswith("Amazon MWAA runs at least 2, except in mw1.micro.")
+
+
+def test_a_demand_without_refusal_tells_its_warning() -> None:
+    demand = recorded(1).analysis.demand
+    assert demand is not None
+    unknown = replace(demand, refusal="", mix_s=Estimate(None, warnings=("Too few periods.",)))
+
+    told = size(setting_of(), unknown).explanation
+    assert told == "No webserver count can be given: too few periods."
+
+
+def setting_of(*stages: StagePlan) -> Setting:
+    """With a target of 30 calls/s on webservers with 0.5 CPU."""
+    with TemporaryDirectory() as directory:
+        write_synthetic_run(Path(directory) / "run", HALF_CPU)
+        setting = read_setting(read_run(Path(directory) / "run").manifest)
+    return replace(setting, stages=stages, target_rate_per_s=30.0)
 
 
 def test_one_runs_own_sizing_says_how_sure_it_is() -> None:
