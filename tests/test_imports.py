@@ -85,6 +85,12 @@ def offenders(
             "the stand-in knows nothing of load or records",
         ),
         ("harness/traffic", ("harness.aws", "harness.local"), (), "traffic is pure"),
+        (
+            "harness/virtual",
+            ("time", "asyncio", "aiohttp", "socket", "boto3"),
+            (),
+            "virtual time has no clock and no network",
+        ),
     ],
 )
 def test_imports_go_one_way(

@@ -15,6 +15,7 @@ from analysis.report.plots.drawing import style
 from analysis.run_analysis import ANALYSED_COLUMNS
 from harness.errors import RecordError
 from harness.run.directories import run_directories
+from harness.run.writing import writing_into
 
 
 def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
@@ -38,12 +39,8 @@ def write_capacity(curve: CapacityCurve, directory: Path) -> Path:
     with style():
         figure = draw_capacity_curve(curve)
     figures = {} if figure is None else {PICTURE: figure}
-    try:
+    with writing_into(directory):
         return write_answer(capacity_sections(curve), curve, figures, directory)
-    except OSError as exc:
-        raise RecordError(
-            f"Cannot write into {directory}: {exc.strerror}; give another directory."
-        ) from exc
 
 
 def _trials_of(directory: Path) -> TrialRun:

@@ -7,8 +7,8 @@ from typing import TypeVar
 from analysis.comparison.compare import compare_runs
 from analysis.comparison.history import trace_history
 from analysis.comparison.results import Comparison, History
-from harness.errors import RecordError
 from harness.run.directories import analysed_runs
+from harness.run.writing import writing_into
 
 Result = TypeVar("Result", Comparison, History)
 
@@ -44,9 +44,5 @@ def write_files(write: Callable[[Result, Path], Path], result: Result, directory
     Raises:
         RecordError: the directory cannot be written.
     """
-    try:
+    with writing_into(directory):
         return write(result, directory)
-    except OSError as exc:
-        raise RecordError(
-            f"Cannot write into {directory}: {exc.strerror}; give another directory."
-        ) from exc

@@ -22,6 +22,7 @@ from analysis.sizing.results import SizingAnswer
 from harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from harness.errors import RecordError, UsageError
 from harness.run.directories import analysed_runs
+from harness.run.writing import writing_into
 from harness.scenario.model import HIGHEST_RATE_PER_S
 from harness.traffic.traces import read_trace
 
@@ -109,12 +110,8 @@ def write_size(answer: SizingAnswer, directory: Path) -> Path:
     with style():
         figure = draw_sizing_answer(answer)
     figures = {} if figure is None else {PICTURE: figure}
-    try:
+    with writing_into(directory):
         return write_answer(size_sections(answer), answer, figures, directory)
-    except OSError as exc:
-        raise RecordError(
-            f"Cannot write into {directory}: {exc.strerror}; give another directory."
-        ) from exc
 
 
 def _load_of_numbers(low_per_s: float, high_per_s: float) -> LoadWanted:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from analysis.policy.results import WhatIf
 from analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad, answer_what_if
 from analysis.sizing.loads import DAY_S, load_of_arrivals, load_of_rates
-from harness.errors import RecordError, UsageError
+from harness.errors import UsageError
 from harness.run.directories import analysed_runs
+from harness.run.writing import writing_into
 from harness.traffic.traces import Trace, read_trace
 
 Floats = NDArray[np.float64]
@@ -135,9 +136,5 @@ def write_what_if(result: WhatIf, directory: Path) -> Path:
     from analysis.report.planning.write import write_answer
     from analysis.report.plots.what_if import what_if_figures
 
-    try:
+    with writing_into(directory):
         return write_answer(what_if_answer(result), result, what_if_figures(result), directory)
-    except OSError as exc:
-        raise RecordError(
-            f"Cannot write into {directory}: {exc.strerror}; give another directory."
-        ) from exc

@@ -13,6 +13,7 @@ from analysis.calls import Calls, calls_of, good_calls
 from analysis.errors import SloSyntaxError
 from analysis.report import words
 from analysis.report.plots import scales
+from analysis.report.plots.dots import draw_calls
 from analysis.report.plots.drawing import (
     BLUE,
     FAINT,
@@ -184,23 +185,7 @@ def _draw_latency(
     slo = scales.latency_slo(analysis)
     sent = np.flatnonzero(calls.sent)
     shown = calls.where(sent[:: max(1, len(sent) // _MOST_DOTS)])
-    faintness = float(np.clip(600 / max(len(shown), 1), 0.08, 0.45))
-    for chosen, colour, marker, alpha in (
-        (shown.where(shown.ok), FAINT, "o", faintness),
-        (shown.where(~shown.ok), VERMILLION, "x", min(1.0, faintness * 4)),
-    ):
-        axes.plot(
-            chosen.intended_start_s - analysis.started_at_s,
-            chosen.latency_s,
-            linestyle="none",
-            marker=marker,
-            markersize=3.0,
-            markeredgewidth=0.9 if marker == "x" else 0.0,
-            color=colour,
-            alpha=alpha,
-            rasterized=True,
-            zorder=1.2,
-        )
+    draw_calls(axes, shown, analysis.started_at_s, faintest=0.08)
     x = windows.centres_s + offset_s
     axes.plot(x, windows.p50_s, color=BLUE, linewidth=1.6, marker=".", zorder=2.5)
     axes.plot(x, windows.p95_s, color=ORANGE, linewidth=2.0, marker=".", zorder=2.5)

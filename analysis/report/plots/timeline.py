@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.calls import Calls, calls_of
 from analysis.report import story_scaling, words
 from analysis.report.plots import scales
+from analysis.report.plots.dots import draw_calls
 from analysis.report.plots.drawing import (
     BLUE,
     COLOUR_OF_LAYER,
@@ -112,24 +113,7 @@ def _draw_latency(axes: Axes, calls: Calls, windows: Windows, analysis: RunAnaly
     slo = scales.latency_slo(analysis)
     sent = np.flatnonzero(calls.sent)
     shown = calls.where(sent[:: max(1, len(sent) // _MOST_DOTS)])
-    good, bad = shown.where(shown.ok), shown.where(~shown.ok)
-    faintness = float(np.clip(600 / max(len(shown), 1), 0.06, 0.45))
-    for chosen, colour, marker, alpha in (
-        (good, FAINT, "o", faintness),
-        (bad, VERMILLION, "x", min(1.0, faintness * 4)),
-    ):
-        axes.plot(
-            chosen.intended_start_s - analysis.started_at_s,
-            chosen.latency_s,
-            linestyle="none",
-            marker=marker,
-            markersize=3.0,
-            markeredgewidth=0.9 if marker == "x" else 0.0,
-            color=colour,
-            alpha=alpha,
-            rasterized=True,
-            zorder=1.2,
-        )
+    draw_calls(axes, shown, analysis.started_at_s, faintest=0.06)
     for values, colour, width in ((windows.p50_s, BLUE, 1.6), (windows.p95_s, ORANGE, 2.0)):
         axes.plot(windows.centres_s, values, color=colour, linewidth=width, marker=".", zorder=2.5)
     scales.draw_slo_line(axes, slo)
@@ -143,7 +127,7 @@ def _draw_latency(axes: Axes, calls: Calls, windows: Windows, analysis: RunAnaly
         keys.append(Key("p95", "━", ORANGE))
     keys.append(Key(f"(in windows of {words.delay(windows.width_s)})", colour=FAINT))
     keys.append(Key("one call", "●", FAINT))
-    if len(bad):
+    if not shown.ok.all():
         keys.append(Key("failed call", "×", VERMILLION))  # noqa: RUF001 - the marker's shape
     if slo:
         keys.append(Key(f"SLO {slo.text}", "╌╌", INK))
