@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+LONGEST := tests/run/test_known_truth.py tests/run tests/test_docs.py tests/virtual  # first, so that none is waited for at the end
 
 .DEFAULT_GOAL := help
 
@@ -18,7 +19,7 @@ test: $(VENV)/dev.done  ## all checks and tests, real Airflow included
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m 'not slow and not airflow' -n 2
-	$(BIN)/pytest -m 'slow and not airflow' -n 3 --dist loadfile
+	$(BIN)/pytest $(LONGEST) tests -m 'slow and not airflow' -n 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m airflow
 
 test-fast: $(VENV)/dev.done  ## the tests that take seconds
