@@ -7,10 +7,6 @@ A `value` of None means refused: `warnings` then says why and what would be need
 from dataclasses import dataclass, field
 
 from analysis.estimate import Estimate as Estimate
-from analysis.model_results import ModelCheck as ModelCheck
-from analysis.model_results import ScalabilityPoint as ScalabilityPoint
-from analysis.model_results import ScalabilityResult as ScalabilityResult
-from analysis.model_results import TruthCheck as TruthCheck
 from analysis.scaling_results import CountRow as CountRow
 from analysis.scaling_results import Elasticity as Elasticity
 from analysis.scaling_results import ScalingEvent as ScalingEvent
@@ -250,6 +246,17 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class TruthCheck:
+    """An estimate beside what a simulated environment was set to."""
+
+    what: str
+    unit: str  # s | 1/s | webservers
+    estimate: Estimate
+    truth: float
+    within: bool | None  # whether the interval holds the truth; None: there is no interval
+
+
+@dataclass(frozen=True, slots=True)
 class RunAnalysis:
     """Everything that is known about one run."""
 
@@ -280,8 +287,6 @@ class RunAnalysis:
     retries: RetryResult | None = None  # None: they were off
     elasticity: Elasticity | None = None  # None: no metrics
     by_webservers: tuple[CountRow, ...] = ()
-    scalability: ScalabilityResult | None = None  # None: no stage at a fixed count
-    model_checks: tuple[ModelCheck, ...] = ()
     truth: tuple[TruthCheck, ...] = ()  # of simulated webservers, whose demands are known
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -19,9 +19,6 @@ from analysis.generator.health import (
 from analysis.generator.load import load_reports, use_within
 from analysis.generator.retries import retries_of, retry_warnings
 from analysis.judge import judge
-from analysis.models.checks import model_checks
-from analysis.models.scalability import scalability
-from analysis.models.truth import truth_checks
 from analysis.records.reader import RunRecord
 from analysis.recovery import recoveries
 from analysis.results import (
@@ -45,6 +42,7 @@ from analysis.stages import (
     whole_window,
 )
 from analysis.steady import steady_state
+from analysis.truth import truth_checks
 from analysis.verdict import interrupted, judge_capacity, judge_check
 from analysis.windows import period_points, webserver_periods
 
@@ -159,8 +157,6 @@ def analyse_run(record: RunRecord) -> RunAnalysis:
             max_webservers=setting.environment.get("max_webservers"),
         ),
         by_webservers=by_webservers(times, periods, calls, good),
-        scalability=scalability(stages),
-        model_checks=model_checks(setting, stages, demand),
         truth=truth_checks(setting, demand, sizing),
         warnings=(
             *record.warnings,

@@ -59,8 +59,6 @@ class Elasticity:
     over_provisioned: float | None  # mean of max(had - needed, 0) / needed
     under_time: float | None  # share of the time with too few
     over_time: float | None
-    instability: float | None  # share of the steps in which had and needed do not move alike
-    jitter_per_h: float | None  # changes of had minus changes of needed
     duration_s: float
     needed_by: str  # one sentence: who says how many were needed
     refusal: str = ""

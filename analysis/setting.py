@@ -58,7 +58,6 @@ class Setting:
     cpu_above_percent: float
     connections_above: float
     connections_are_per_webserver: bool
-    think_time_s: float | None = None  # the mean, of a closed workload
 
     @property
     def is_closed(self) -> bool:
@@ -102,7 +101,6 @@ def _setting(
     weights = {label: float(choice["weight"]) for label, choice in mix.items()}
     recovery = dict(scenario.get("recovery") or {})
     target = question.get("target_rate_per_s")
-    think_time = traffic.get("think_time_s")
     cpu = facts.get("webserver_cpu") or configured.get("webserver_cpu") or configured.get("cores")
     return Setting(
         scenario_name=str(scenario.get("name", "")),
@@ -122,7 +120,6 @@ def _setting(
         cpu_above_percent=float(facts.get("scale_out_cpu_percent", CPU_ABOVE_PERCENT)),
         connections_above=float(facts.get("scale_out_connections", CONNECTIONS_ABOVE)),
         connections_are_per_webserver=rule.get("connections_scope", "per_webserver") != "total",
-        think_time_s=None if think_time is None else float(think_time),
     )
 
 

@@ -10,9 +10,6 @@ of all capacities, log-normal with those intervals. Amdahl's sigma is a share, 0
 one is let in, down to -1 / (2 (n - 1)) for the most webservers n, and means that capacity grows
 faster than their number: a call more often finds an idle webserver the more there are.
 
-The Universal Scalability Law has a parameter more, which so few counts cannot tell: of four points
-from a known curve with 3 % noise, half of the fits put it at its bound.
-
 Sources: Zou and Donner, Stat. Med. 27 (2008) 1693 (interval of a difference); Amdahl, AFIPS 1967.
 """
 

@@ -24,12 +24,10 @@ RENAMED: Final = {
     "share_margin": "share_margin_fraction",
     "background_cpu_per_webserver": "background_cpus_per_webserver",
     "trend_per_min": "trend_fraction_per_min",
-    "utilisation": "utilisation_fraction",
     "under_provisioned": "under_provisioned_fraction",
     "over_provisioned": "over_provisioned_fraction",
     "under_time": "under_time_fraction",
     "over_time": "over_time_fraction",
-    "instability": "instability_fraction",
 }
 _LEFT_OUT: Final = frozenset({"events"})
 

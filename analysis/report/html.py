@@ -13,11 +13,10 @@ from analysis.report import (
     notes,
     sending,
     story,
-    story_models,
     story_scaling,
     tables,
-    tables_models,
     tables_sizing,
+    tables_truth,
     tables_webservers,
     words,
 )
@@ -44,7 +43,7 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
         **_sending(analysis),
         **_sizing(analysis),
         **_scaling(analysis),
-        **_models(analysis),
+        **_truth(analysis),
         mix=", ".join(f"{name} {words.share(part)}" for name, part in analysis.mix.items()),
         facts=list(_facts(analysis.environment)),
         notes=notes.notes(analysis),
@@ -116,17 +115,10 @@ def _change(event: ScalingEvent, started_at_s: float) -> dict[str, object]:
     }
 
 
-def _models(analysis: RunAnalysis) -> dict[str, object]:
-    law = analysis.scalability
-    fitted = law if law and not law.refusal else None
+def _truth(analysis: RunAnalysis) -> dict[str, object]:
     return {
-        "models": tables_models.model_table(analysis),
-        "model_remarks": story_models.remarks(analysis),
-        "law": tables_models.scalability_table(fitted) if fitted else None,
-        "peak": story_models.peak(fitted) if fitted else "",
-        "law_refusal": law.refusal if law else "",
-        "truth": tables_models.truth_table(analysis.truth) if analysis.truth else None,
-        "truth_sentence": story_models.truth_sentence(analysis.truth),
+        "truth": tables_truth.truth_table(analysis.truth) if analysis.truth else None,
+        "truth_sentence": story.truth_sentence(analysis.truth),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analysis.capacity.highest_stage import STOPPED_BY
 from analysis.report import words
 from analysis.report.tables import stage_name, stage_verdict
-from analysis.results import CapacityResult, RunAnalysis, SloResult, StageStats
+from analysis.results import CapacityResult, RunAnalysis, SloResult, StageStats, TruthCheck
 from analysis.sizing.one_run import sized_webservers
 
 
@@ -164,6 +164,17 @@ def trial_remarks(analysis: RunAnalysis) -> tuple[str, ...]:
         for stage in analysis.stages
         if stage_verdict(stage) and stage.trial == "undecided" and stage.trial_reason
     )
+
+
+def truth_sentence(checks: tuple[TruthCheck, ...]) -> str:
+    """How many estimates hold the truth of simulated webservers, and which do not; "": none."""
+    told = [check for check in checks if check.within is not None]
+    if not told:
+        return ""
+    missed = [check.what for check in told if check.within is False]
+    but = f"; not of the {words.enumerated(missed)}" if missed else ""
+    intervals = f"{len(told)} interval{'' if len(told) == 1 else 's'}"
+    return f"Truth of the simulation: inside {len(told) - len(missed)} of {intervals}{but}."
 
 
 def reasons(analysis: RunAnalysis) -> tuple[str, ...]:

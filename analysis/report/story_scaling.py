@@ -102,13 +102,6 @@ def _elasticity(elasticity: Elasticity) -> Iterator[str]:
             elasticity.over_provisioned,
             "more than were needed",
         )
-    if words.is_known(elasticity.instability):
-        yield (
-            "The count and the need did not move alike in "
-            f"{words.share(elasticity.instability)} of the steps."
-        )
-    if words.is_known(elasticity.jitter_per_h):
-        yield _jitter(elasticity.jitter_per_h)
     if elasticity.needed_by:
         yield elasticity.needed_by
 
@@ -134,12 +127,3 @@ def _told(what: str, time: float, by: float | None, how: str) -> str:
     # The metric is a mean over all the time; people ask how bad it was while it was.
     then = f", then on average {words.share(by / time)} {how}" if words.is_known(by) else ""
     return f"{what} {words.share(time)} of the time with load{then}."
-
-
-def _jitter(per_h: float) -> str:
-    if abs(per_h) < 0.05:
-        return "The count changed as often as the need did."
-    more = "more" if per_h > 0 else "fewer"
-    number = words.trimmed(abs(per_h))
-    changes = "change" if number == "1" else "changes"
-    return f"The count made {number} {more} {changes} an hour than the need did."

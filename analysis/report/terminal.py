@@ -7,7 +7,6 @@ from analysis.report import (
     notes,
     sending,
     story,
-    story_models,
     story_scaling,
     tables,
     tables_sizing,
@@ -188,11 +187,10 @@ def _sizing(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
         yield from pen.wrapped(sizing.deciding)
 
 
-def _models(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
-    told = [story_models.disagreement(analysis), story_models.truth_sentence(analysis.truth)]
-    if any(told):
-        yield pen.style("Checks beside the measurements", "bold")
-    for sentence in filter(None, told):
+def _truth(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
+    sentence = story.truth_sentence(analysis.truth)
+    if sentence:
+        yield pen.style("Known truth", "bold")
         yield from pen.wrapped(sentence, rest=INDENT * 2)
 
 
@@ -228,6 +226,6 @@ _SECTIONS: Final = (
     _recovery,
     _demand,
     _sizing,
-    _models,
+    _truth,
     _notes,
 )

@@ -69,26 +69,6 @@ def test_a_closed_check_is_judged_and_labelled_in_every_report(tmp_path: Path) -
     assert [stage["users"] for stage in answer["stages"]] == [2, 20]
 
 
-def test_closed_stages_lie_within_their_asymptotic_bounds(tmp_path: Path) -> None:
-    """Queues of known demands: rate and response, told beside the bounds in the page."""
-    analysis = analysed(
-        tmp_path / "run", question="check", users=(2, 4, 8, 12), stage_s=120.0, max_webservers=2
-    )
-
-    checks, rates = analysis.model_checks, [stage.achieved_per_s for stage in analysis.stages]
-    assert len(checks) == 4
-    assert [check.agrees for check in checks[1:]] == [True] * 3
-    for check, rate in zip(checks, rates, strict=True):
-        assert check.low_s is not None
-        assert check.high_s is not None
-        assert check.measured_s is not None
-        assert check.bound_per_s is not None
-        assert check.low_s * 0.9 <= check.measured_s <= check.high_s
-        assert rate <= 1.1 * check.bound_per_s
-    page = render_html(analysis, {})
-    assert "Stage 4: 12 users who think 1 s between calls can make" in page
-
-
 def test_users_lost_with_their_load_process_spoil_the_stage_they_were_lost_in(
     tmp_path: Path,
 ) -> None:

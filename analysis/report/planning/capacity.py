@@ -16,10 +16,6 @@ from analysis.report.tables import Column, Table
 
 PICTURE: Final = "capacity_curve"
 _MARKS: Final = {"pass": "✓", "fail": "✗", "undecided": "?"}
-_NO_USL: Final = (
-    "The Universal Scalability Law is not fitted over webserver counts: so few points cannot tell "
-    "its two parameters apart."
-)
 
 
 def capacity_sections(curve: CapacityCurve) -> Answer:
@@ -57,7 +53,7 @@ def _sections(curve: CapacityCurve) -> Iterator[Section]:
         picture=PICTURE,
     )
     if curve.amdahl is not None:
-        yield Section("How it grows", (_contention(curve.amdahl), _NO_USL))
+        yield Section("How it grows", (_contention(curve.amdahl),))
     stops = [f"{words.webservers(n.webservers)}: {n.explanation}" for n in curve.counts]
     yield Section("What stops it", tuple(stops))
     yield Section("What to try next", tuple(_next(curve.counts)))

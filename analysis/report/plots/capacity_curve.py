@@ -37,8 +37,8 @@ _OFFSETS: Final = ((9, 0), (9, 11), (9, -11), (9, 20))
 
 
 def draw_capacity_curve(curve: CapacityCurve) -> Figure | None:
-    """None when there is no trial to show."""
-    if not curve.counts:
+    """None when there are fewer than two trials to show."""
+    if sum(len(each.trials) for each in curve.counts) < 2:
         return None
     figure, axes = single_axes(_WIDTH_IN, _HEIGHT_IN)
     title(figure, headline(curve))

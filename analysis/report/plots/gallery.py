@@ -9,7 +9,6 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from analysis.report.plots.drawing import PALETTE, style
-from analysis.report.plots.scalability import draw_scalability
 from analysis.report.plots.scale_out import draw_scale_out
 from analysis.report.plots.sizing import draw_demand, draw_sizing
 from analysis.report.plots.stages import draw_errors, draw_throughput_latency
@@ -23,7 +22,6 @@ PICTURE_NAMES: Final = (
     "sizing",
     "demand",
     "scale_out",
-    "scalability",
 )
 _PNG_DPI: Final = 110
 _DOTS_DPI: Final = 110  # of the rasterized dots inside an SVG
@@ -76,12 +74,10 @@ def as_inline_svg(figure: Figure, name: str) -> str:
 
 def _pictures(requests: pa.Table, analysis: RunAnalysis) -> Iterator[tuple[str, Figure | None]]:
     yield "timeline", draw_timeline(requests, analysis)
-    if analysis.stages:
-        yield "throughput_latency", draw_throughput_latency(analysis)
-        yield "errors", draw_errors(analysis)
+    yield "throughput_latency", draw_throughput_latency(analysis)
+    yield "errors", draw_errors(analysis)
     if analysis.sizing:
         yield "sizing", draw_sizing(analysis.sizing, analysis)
     if analysis.demand:
         yield "demand", draw_demand(analysis.demand)
     yield "scale_out", draw_scale_out(requests, analysis)
-    yield "scalability", draw_scalability(analysis)

@@ -5,8 +5,6 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from analysis.report import words
 from analysis.report.plots.drawing import (
@@ -14,7 +12,6 @@ from analysis.report.plots.drawing import (
     FAINT,
     GREEN,
     INK,
-    SKY,
     VERMILLION,
     Key,
     Labels,
@@ -22,11 +19,11 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
+from analysis.report.plots.needed import draw_needed
 from analysis.report.tables import stage_verdict
 from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult
 
 CURVE_POINTS: Final = 1000
-MOST_DRAWN: Final = 12  # an interval may have no upper end
 SERVICE_LIMIT_WEBSERVERS: Final = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)
 
 
@@ -43,38 +40,25 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
     title(figure, _sizing_title(sizing))
     highest = max(rows[-1].rate_per_s, *(stage.achieved_per_s for stage in analysis.stages), 0.0)
     rates = np.linspace(0.0, highest * 1.03, CURVE_POINTS)[1:]
-    one = demand.rate_per_webserver_per_s
-    needed, low, high = (_needed(rates, end) for end in (one.value, one.high, one.low))
-    if (low != high).any():
-        axes.fill_between(rates, low, high, step="pre", color=SKY, alpha=0.35, linewidth=0)
-    axes.step(rates, needed, where="pre", color=BLUE, linewidth=2.2)
-    most = max(float(high.max()), float(SERVICE_LIMIT_WEBSERVERS))
+    counts = [row.webservers for row in rows]
+    counts += [stage.webservers_max for stage in analysis.stages]
+    also = [SERVICE_LIMIT_WEBSERVERS, *(count for count in counts if words.is_known(count))]
+    keys = draw_needed(axes, rates, demand.rate_per_webserver_per_s, also=also)
     axes.axhline(SERVICE_LIMIT_WEBSERVERS, color=INK, linewidth=1, linestyle=(0, (5, 3)))
     axes.set_xlim(0, rates[-1])
-    axes.set_ylim(0, most + 0.8)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.set_xlabel("rate of this mix (calls/s)")
     axes.set_ylabel("webservers")
     _mark_target(axes, sizing)
-    keys = [Key("needed", "━", BLUE)]
-    if (low != high).any():
-        keys.append(Key("interval", "■", SKY))
     keys.append(Key(f"service limit ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
     heading(axes, "Webservers", *keys, *_draw_measured(axes, analysis))
     return figure
 
 
-def _needed(
-    rates_per_s: NDArray[np.float64], rate_of_one_per_s: float | None
-) -> NDArray[np.float64]:
-    """Webservers by the utilisation law; see `analysis.sizing.one_run`."""
-    if not rate_of_one_per_s:
-        return np.full(len(rates_per_s), float(MOST_DRAWN))
-    return np.ceil(rates_per_s / rate_of_one_per_s).clip(max=MOST_DRAWN)
-
-
 def draw_demand(demand: DemandResult) -> Figure | None:
-    """CPU time per call with intervals, the dearest operation on top; None when all is refused."""
+    """CPU time per call with intervals, the dearest operation on top.
+
+    None when fewer than two different times are known: one needs no picture.
+    """
     known = [
         (name, estimate)
         for name, estimate in demand.per_operation_s.items()
@@ -84,11 +68,11 @@ def draw_demand(demand: DemandResult) -> Figure | None:
     lines = [*known]
     if words.is_known(demand.mix_s.value):
         lines.insert(0, ("the mix", demand.mix_s))
-    if not lines:
+    if len({estimate.value for _, estimate in lines}) < 2:
         return None
     longest = max(len(name) for name, _ in lines)
     figure, axes = single_axes(8.6, 1.75 + 0.38 * len(lines), left_in=min(0.5 + longest / 13, 3.2))
-    title(figure, _demand_title(known, demand))
+    title(figure, _demand_title(known))
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
     rightmost = max(_ends_ms(estimate)[1] for _, estimate in lines)
@@ -154,7 +138,6 @@ def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
             if stage_verdict(stage) is met
             and words.is_known(stage.webservers_min)
             and words.is_known(stage.webservers_max)
-            and stage.achieved_per_s <= axes.get_xlim()[1]
         ]
         fixed = [(rate, count) for rate, count, most in stages if count == most]
         if fixed:
@@ -175,15 +158,13 @@ def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
     return [*keys, Key("bar: count changed", "|", FAINT)] if changed else keys
 
 
-def _demand_title(known: list[tuple[str, Estimate]], demand: DemandResult) -> str:
+def _demand_title(known: list[tuple[str, Estimate]]) -> str:
     if len(known) > 1:
         (cheapest, least), (dearest, most) = known[0], known[-1]
         if least.value and most.value:
             times = words.significant(most.value / least.value, 2)
             return f"{_short(dearest)} costs {times} times the CPU of {_short(cheapest)}"
-    if known:
-        return f"One {_short(known[0][0])} costs {words.duration(known[0][1].value)} of CPU"
-    return f"One call of this mix costs {words.duration(demand.mix_s.value)} of CPU"
+    return f"One {_short(known[0][0])} costs {words.duration(known[0][1].value)} of CPU"
 
 
 def _ends_ms(estimate: Estimate) -> tuple[float, float]:

@@ -5,25 +5,22 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from analysis.report import words
 from analysis.report.planning.size import chance
 from analysis.report.plots.drawing import (
-    BLUE,
     FAINT,
     GREEN,
     INK,
     ORANGE,
-    SKY,
     VERMILLION,
     Key,
     heading,
     new_figure,
     title,
 )
-from analysis.sizing.loads import Floats
-from analysis.sizing.one_run import webservers_for
+from analysis.report.plots.needed import draw_needed
 from analysis.sizing.results import ClassSize, SizeOption, SizingAnswer
 
 _WIDTH_IN: Final = 9.4
@@ -42,9 +39,11 @@ def draw_sizing_answer(answer: SizingAnswer) -> Figure | None:
     size, option = shown
     figure = new_figure(_WIDTH_IN, _HEIGHT_IN)
     title(figure, _title(answer, size, option))
-    first_in = _WIDTH_IN - _LEFT_IN - _GAP_IN - _SECOND_IN - _RIGHT_IN
+    first_in = _WIDTH_IN - _LEFT_IN - _RIGHT_IN
+    if len(size.chances) > 1:  # a single one is in the table
+        first_in -= _GAP_IN + _SECOND_IN
+        _draw_chances(_axes(figure, _LEFT_IN + first_in + _GAP_IN, _SECOND_IN), size, option)
     _draw_needed(_axes(figure, _LEFT_IN, first_in), answer, size, option)
-    _draw_chances(_axes(figure, _LEFT_IN + first_in + _GAP_IN, _SECOND_IN), size, option)
     return figure
 
 
@@ -87,7 +86,6 @@ def _title(answer: SizingAnswer, size: ClassSize, option: SizeOption | None) -> 
 def _draw_needed(
     axes: Axes, answer: SizingAnswer, size: ClassSize, option: SizeOption | None
 ) -> None:
-    one = size.rate_of_one_per_s
     capacities = [
         (run.capacity_per_s.value, run.capacity_webservers)
         for run in answer.runs
@@ -98,20 +96,15 @@ def _draw_needed(
     ]
     rightmost = max([answer.high_per_s * 1.25, *(rate * 1.05 for rate, _ in capacities)])
     rates = np.linspace(0.0, rightmost, _POINTS)[1:]
-    most = 2.0 * max(size.webservers or 0, size.most_webservers)
-    low, needed, high = (_needed(rates, end, most) for end in (one.high, one.value, one.low))
-    axes.fill_between(rates, low, high, step="pre", color=SKY, alpha=0.35, linewidth=0)
-    axes.step(rates, needed, where="pre", color=BLUE, linewidth=2.2)
+    also = (size.most_webservers, *(count for _, count in capacities))
+    keys = draw_needed(axes, rates, size.rate_of_one_per_s, also=also)
     axes.axhline(size.most_webservers, color=INK, linewidth=1, linestyle=(0, (5, 3)))
     axes.axvspan(answer.low_per_s, answer.high_per_s, color=GREEN, alpha=0.13, linewidth=0)
     axes.axvline(answer.high_per_s, color=GREEN, linewidth=1.6)
-    top = max(float(high.max()), float(size.most_webservers))
     axes.set_xlim(0, rightmost)
-    axes.set_ylim(0, top * 1.1)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.set_xlabel("rate of this mix (calls/s)")
     axes.set_ylabel(f"{size.environment_class} webservers")
-    keys = [Key("needed", "━", BLUE), Key("interval", "■", SKY), Key("load", "■", GREEN)]
+    keys.append(Key("load", "■", GREEN))
     if capacities:
         axes.plot(*zip(*capacities, strict=True), "D", color=VERMILLION, markersize=7, zorder=4)
         keys.append(Key("SLO broke", "◆", VERMILLION))
@@ -121,12 +114,6 @@ def _draw_needed(
         axes.plot((answer.high_per_s,) * 2, ends, "o-", color=GREEN, ms=8, lw=5, zorder=5)
         keys.append(Key("min, max", "●", GREEN))
     heading(axes, "", *keys)
-
-
-def _needed(rates_per_s: Floats, rate_of_one_per_s: float | None, most: float) -> Floats:
-    """For each rate; at most `most`."""
-    needed = [webservers_for(rate, rate_of_one_per_s) or most for rate in rates_per_s]
-    return np.array(needed, dtype=np.float64).clip(max=most)
 
 
 def _draw_chances(axes: Axes, size: ClassSize, option: SizeOption | None) -> None:

@@ -1,4 +1,7 @@
-"""Pictures with one point or bar per stage: latency against throughput, and errors."""
+"""Pictures with one point or bar per stage: latency against throughput, and errors.
+
+Of a single stage there is none: its numbers are in the tables.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -21,7 +24,6 @@ from analysis.report.plots.drawing import (
     Key,
     Labels,
     heading,
-    say,
     single_axes,
     title,
 )
@@ -42,11 +44,14 @@ _KEYS: Final = {
 _MARKERS: Final = {"met": "o", "broke": "X", "undecided": "s", "not judged": "D"}
 
 
-def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
-    """Latency (p95 with interval, and p50) of every stage against the rate achieved in it."""
+def draw_throughput_latency(analysis: RunAnalysis) -> Figure | None:
+    """Latency (p95 with interval, and p50) of every stage against the rate achieved in it.
+
+    None when it is known of fewer than two stages.
+    """
     shown = [stage for stage in analysis.stages if _known(stage, "p95") or _known(stage, "p50")]
-    if not shown:
-        return _nothing(_capacity_title(analysis), "no latency to show: too few calls ended ok")
+    if len(shown) < 2:
+        return None
     figure, axes = single_axes(8.6, 5.0)
     title(figure, _capacity_title(analysis))
     axes.set_ylabel("latency, from the intended start")
@@ -74,17 +79,16 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure:
     return figure
 
 
-def draw_errors(analysis: RunAnalysis) -> Figure:
-    """The share of calls that failed in every stage, stacked by who is to blame."""
+def draw_errors(analysis: RunAnalysis) -> Figure | None:
+    """The share of calls that failed in every stage, stacked by who is to blame.
+
+    None of a single stage, and when no call failed.
+    """
     number = len(analysis.stages)
     shares = {layer: np.array([_share(s, layer) for s in analysis.stages]) for layer in LAYERS}
     present = {layer: values for layer, values in shares.items() if values.any()}
-    if not present:
-        sent = sum(stage.sent for stage in analysis.stages)
-        if not sent:
-            return _nothing("No call was sent", "nothing to show")
-        ended = "the one judged call" if sent == 1 else f"all {sent} judged calls"
-        return _nothing("No errors", f"no errors: {ended} ended well")
+    if not present or number < 2:
+        return None
     figure, axes = single_axes(8.6, 3.6)
     title(figure, _errors_title(analysis, present))
     below = np.zeros(number)
@@ -101,14 +105,6 @@ def draw_errors(analysis: RunAnalysis) -> Figure:
     axes.set_ylabel("share of the calls (%)")
     keys = [Key(layer, "■", COLOUR_OF_LAYER[layer]) for layer in present]
     heading(axes, "Failed calls by layer", *keys)
-    return figure
-
-
-def _nothing(finding: str, reason: str) -> Figure:
-    figure, axes = single_axes(8.6, 1.9)
-    title(figure, finding)
-    axes.set_xticks([])
-    say(axes, reason)
     return figure
 
 

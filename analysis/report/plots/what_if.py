@@ -40,7 +40,7 @@ def what_if_figures(result: WhatIf) -> dict[str, Figure]:
             figures[LOAD_PICTURE] = draw_load(result.load)
         replayed = [replay for replay in result.replays if replay.points]
         if replayed:
-            figures[REPLAY_PICTURE] = draw_replays(replayed[:_MOST_REPLAYS])
+            figures[REPLAY_PICTURE] = draw_replays(replayed)
     return figures
 
 
@@ -103,7 +103,11 @@ def draw_load(load: SimulatedLoad) -> Figure:
 
 
 def draw_replays(replays: list[Replay]) -> Figure:
-    """Webservers and CPU of recorded runs, as recorded and as simulated from their load."""
+    """Webservers and CPU of recorded runs, as recorded and as simulated from their load.
+
+    Of many runs the first, and the title says of how many.
+    """
+    found, replays = len(replays), replays[:_MOST_REPLAYS]
     figure, panels = _panels(2 * len(replays))
     for replay, servers, cpu in zip(replays, panels[::2], panels[1::2], strict=True):
         x = np.array([point.at_s for point in replay.points]) - replay.period_s / 2
@@ -130,7 +134,8 @@ def draw_replays(replays: list[Replay]) -> Figure:
         heading(cpu, "CPU", Key("threshold of the rule", "╌", INK))
         length_s = replay.points[-1].at_s
         _time_axes([servers, cpu], length_s, "time since the run's start")
-    title(figure, _replay_title(replays))
+    shown = f" (the first {len(replays)} of {found} runs)" if found > len(replays) else ""
+    title(figure, f"{_replay_title(replays)}{shown}")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The parts of an analysis that only longer runs have: scaling in detail, models, a known truth."""
+"""The parts of an analysis that only longer runs have: scaling in detail, a known truth."""
 
 from dataclasses import replace
 
@@ -6,10 +6,7 @@ from analysis.results import (
     CountRow,
     Elasticity,
     Estimate,
-    ModelCheck,
     RunAnalysis,
-    ScalabilityPoint,
-    ScalabilityResult,
     ScalingEvent,
     SteadyState,
     TransientCost,
@@ -26,31 +23,8 @@ ELASTICITY = Elasticity(
     over_provisioned=0.08,
     under_time=0.18,
     over_time=0.32,
-    instability=0.12,
-    jitter_per_h=-2.0,
     duration_s=600.0,
     needed_by=NEED,
-)
-SCALABILITY = ScalabilityResult(
-    webservers=2,
-    points=tuple(
-        ScalabilityPoint(index, n, 9.5 * n / (1 + 0.04 * (n - 1) + 0.006 * n * (n - 1)))
-        for index, n in enumerate((0.8, 2.0, 4.1, 6.5, 8.0, 10.0))
-    ),
-    rate_of_one_per_s=Estimate(9.5, 9.1, 9.9, 6),
-    contention=Estimate(0.04, 0.01, 0.07, 6),
-    coherency=Estimate(0.006, 0.003, 0.009, 6),
-    leave_one_out={
-        "rate_of_one_per_s": (9.4, 9.7),
-        "contention": (0.02, 0.05),
-        "coherency": (0.004, 0.007),
-    },
-    peak_concurrency=12.6,
-    peak_rate_per_s=51.1,
-    believed_to_concurrency=15.0,
-    farthest_rate_per_s=50.3,
-    ceiling_per_s=237.5,
-    knee_concurrency=25.0,
 )
 TRUTH = (
     TruthCheck("service demand of the mix", "s", Estimate(0.0752, 0.0723, 0.0781), 0.0741, True),
@@ -86,14 +60,6 @@ def rich(plain: RunAnalysis) -> RunAnalysis:
         scaling=(*(_paid(event) for event in plain.scaling), _scale_in(plain)),
         elasticity=ELASTICITY,
         by_webservers=(count_row(2, 92.0), count_row(3, 28.0)),
-        scalability=SCALABILITY,
-        model_checks=(
-            ModelCheck(0, 2, 0.3, 0.081, 0.075, 0.1, 18.6, True, ""),
-            ModelCheck(
-                *(1, 2, 0.83, 0.9, 0.11, 0.22, 18.6, False),
-                "At 83 % utilisation theory expects 110-220 ms a call, measured 900 ms.",
-            ),
-        ),
         truth=TRUTH,
         environment={**plain.environment, "facts": {"webserver_cpu": 1.0, "virtual_time": True}},
     )

@@ -104,7 +104,7 @@ def test_every_file_is_there_and_nothing_half_written(written: Path) -> None:
             f"plots/{name}.png"
             for name in (
                 *("timeline", "throughput_latency", "errors", "sizing", "demand"),
-                *("scale_out", "scalability"),
+                "scale_out",
             )
         ),
     }
@@ -249,8 +249,9 @@ def test_a_recovery_is_shown_in_the_timeline() -> None:
 def test_pictures_of_ugly_runs(name: str) -> None:
     record, analysis = made_up_run(UGLY[name])
     pictures = draw_pictures(record.requests, analysis)
-    assert {"timeline", "throughput_latency", "errors"} <= pictures.keys()
-    assert ("demand" in pictures) == ("sizing" in pictures) == (analysis.demand is not None)
+    assert "timeline" in pictures
+    assert "errors" not in pictures or len(analysis.stages) > 1
+    assert ("sizing" in pictures) == (analysis.demand is not None)
     for figure in pictures.values():
         png = as_png(figure)
         assert png.startswith(b"\x89PNG")

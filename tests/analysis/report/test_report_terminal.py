@@ -7,7 +7,7 @@ import pytest
 from hand_built import HEALTHY, hand_built, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich_run import ELASTICITY, SCALABILITY, count_row, rich
+from rich_run import ELASTICITY, count_row, rich
 from sample_runs import Plan, made_up_run
 
 from analysis.report import notes
@@ -173,8 +173,6 @@ def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
             under_provisioned=draw(maybe),
             over_time=draw(maybe),
             over_provisioned=draw(maybe),
-            instability=draw(maybe),
-            jitter_per_h=draw(maybe),
         ),
         by_webservers=tuple(
             replace(
@@ -185,17 +183,6 @@ def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
                 error_rate=draw(estimates),
             )
             for number in (2, 3)
-        ),
-        scalability=replace(
-            SCALABILITY,
-            coherency=draw(estimates),
-            leave_one_out={"coherency": (draw(maybe) or 0.0, 1.0)},
-            peak_concurrency=draw(maybe),
-            peak_rate_per_s=draw(maybe),
-        ),
-        model_checks=tuple(
-            replace(check, measured_s=draw(maybe), low_s=draw(maybe), bound_per_s=draw(maybe))
-            for check in whole.model_checks
         ),
         truth=tuple(replace(check, estimate=draw(estimates)) for check in whole.truth),
         scaling=(

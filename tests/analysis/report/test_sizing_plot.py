@@ -1,12 +1,17 @@
-"""The picture of webservers needed: what the run itself measured is marked in it."""
+"""The pictures of webservers needed: what was measured is marked, and nothing is cut off unsaid."""
 
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from hand_built import hand_built
 from sample_runs import Plan, made_up_run
 
-from analysis.report.plots.sizing import draw_sizing
-from analysis.results import RunAnalysis
+from analysis.report.plots.drawing import single_axes
+from analysis.report.plots.needed import draw_needed
+from analysis.report.plots.sizing import draw_demand, draw_sizing
+from analysis.report.plots.stages import draw_errors, draw_throughput_latency
+from analysis.results import Estimate, RunAnalysis
 
 
 def drawn(analysis: RunAnalysis) -> tuple[set[str], list[list[float]], str]:
@@ -47,3 +52,54 @@ def test_a_stage_whose_count_changed_is_a_bar_and_no_mark() -> None:
     assert not markers & {"o", "X"}
     assert bars == [[2, 4]]
     assert "count changed" in key
+
+
+@pytest.mark.parametrize(
+    ("of_one", "top", "said"),
+    [
+        (Estimate(2.0), 40, ""),
+        (Estimate(2.0, 1.0, 4.0), 80, ""),
+        (Estimate(2.0, 0.1, 4.0), 120, "the interval goes on to 800 webservers at 80 calls/s"),
+        (Estimate(2.0, 0.0, 4.0), 120, "the interval has no upper end"),
+        (Estimate(2.0, None, 4.0), 120, "the interval has no upper end"),
+        (Estimate(2.0, 1.0, None), 80, ""),
+        (Estimate(0.0), 5, ""),
+    ],
+)
+def test_the_axis_follows_the_need_and_says_what_lies_beyond_it(
+    of_one: Estimate, top: int, said: str
+) -> None:
+    _, axes = single_axes(8.6, 4.2)
+    rates = np.linspace(0.0, 80.0, 400)[1:]
+
+    keys = [key.text for key in draw_needed(axes, rates, of_one, also=[5])]
+
+    assert top < axes.get_ylim()[1] < 1.2 * top
+    assert [text.get_text() for text in axes.texts] == ([said] if said else [])
+    assert ("needed" in keys) == bool(of_one.value)
+    assert ("interval" in keys) == (of_one.low is not None or of_one.high is not None)
+    for line in axes.lines:
+        assert np.asarray(line.get_ydata()).max() == 40
+
+
+def test_a_rate_without_an_upper_end_needs_one_webserver_at_least() -> None:
+    _, axes = single_axes(8.6, 4.2)
+    draw_needed(axes, np.linspace(1.0, 80.0, 80), Estimate(2.0, 1.0, None))
+    (band,) = axes.collections
+    assert band.get_datalim(axes.transData).y0 == 1.0
+
+
+def test_a_single_number_has_no_picture() -> None:
+    analysis = hand_built()
+    alone = replace(analysis, stages=analysis.stages[1:])
+    assert alone.stages[0].sent > alone.stages[0].outcomes["ok"]
+    assert draw_errors(analysis) is not None
+    assert draw_errors(alone) is None
+    assert draw_throughput_latency(analysis) is not None
+    assert draw_throughput_latency(alone) is None
+    assert analysis.demand is not None
+    mix = Estimate(0.04, 0.03, 0.05)
+    for operations in ({}, {"health": mix}):
+        assert draw_demand(replace(analysis.demand, mix_s=mix, per_operation_s=operations)) is None
+    cheap = {"health": Estimate(0.01)}
+    assert draw_demand(replace(analysis.demand, mix_s=mix, per_operation_s=cheap)) is not None

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from analysis.models.truth import truth_checks
 from analysis.results import DemandResult, Estimate, SizingResult, SizingRow
 from analysis.setting import read_setting
+from analysis.truth import truth_checks
 
 MANIFEST: dict[str, Any] = {
     "schema_version": 2,

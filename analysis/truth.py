@@ -10,9 +10,7 @@ in service, so that there is no single truth: nothing is compared then.
 import math
 from collections.abc import Iterator, Mapping
 
-from analysis.estimate import Estimate
-from analysis.model_results import TruthCheck
-from analysis.results import DemandResult, SizingResult
+from analysis.results import DemandResult, Estimate, SizingResult, TruthCheck
 from analysis.setting import Setting
 from analysis.sizing.one_run import webservers_for
 

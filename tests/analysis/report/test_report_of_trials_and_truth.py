@@ -1,23 +1,21 @@
-"""What the report says of trials, capacity, models and a known truth."""
+"""What the report says of trials, capacity and a known truth."""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hand_built import hand_built
-from rich_run import RISING, SCALABILITY, rich
+from rich_run import RISING, rich
 from sample_runs import Plan, made_up_run
 from synthetic_records import write_synthetic_run
 
 from analysis.records.reader import read_run
-from analysis.report import notes, story, story_models, tables, tables_models
+from analysis.report import notes, story, tables, tables_truth
 from analysis.report.as_json import analysis_as_json
 from analysis.report.html import render_html
-from analysis.report.plots.scalability import draw_scalability
 from analysis.report.plots.stages import draw_throughput_latency
 from analysis.report.plots.timeline import draw_timeline
 from analysis.report.terminal import render_summary
@@ -181,103 +179,14 @@ def test_the_picture_of_the_stages_shows_the_capacity_and_doubtful_passes() -> N
     assert "capacity with 2 webservers" in texts
 
 
-def test_only_models_that_disagree_are_in_the_summary() -> None:
-    analysis = rich(hand_built())
-    told = "at 83 % utilisation theory expects 110-220 ms a call, measured 900 ms"
-    assert f"  Stage 2 burst: {told}.\n" in summary(analysis)
-    checks = analysis.model_checks
-    worse = replace(analysis, model_checks=(checks[1], replace(checks[1], stage=0)))
-    assert story_models.disagreement(worse) == (
-        f"Stage 2 burst: {told} (and 1 more, which the page shows)."
-    )
-    assert f"Stage 1 calm: {told}." in render_html(worse, {})
-    agreeing = replace(analysis, model_checks=analysis.model_checks[:1], truth=())
-    assert "Checks beside the measurements" not in summary(agreeing)
-    table = tables_models.model_table(agreeing)
-    assert table is not None
-    (row,) = table.rows
-    assert row == ("1 calm", "2", "30 %", "81.0 ms", "75.0 ms to 100 ms", "10.0", "18.6", "✓")
-
-
-def test_a_model_that_is_not_stable_has_no_bracket() -> None:
-    analysis = rich(hand_built())
-    (check, *_) = analysis.model_checks
-    table = tables_models.model_table(
-        replace(analysis, model_checks=(replace(check, low_s=None, high_s=None, agrees=None),))
-    )
-    assert table is not None
-    assert table.rows[0][4:] == ("none is stable", "10.0", "18.6", "?")
-
-
-def test_the_law_is_drawn_no_further_than_it_is_believed() -> None:
-    figure = draw_scalability(rich(hand_built()))
-    assert figure is not None
-    (axes,) = figure.axes
-    law = max(axes.lines, key=lambda line: line.get_linewidth())
-    x, y = (np.asarray(data) for data in law.get_data())
-    assert x.max() == SCALABILITY.believed_to_concurrency
-    for point in SCALABILITY.points:
-        assert np.interp(point.concurrency, x, y) == pytest.approx(point.ok_per_s, rel=1e-3)
-    assert any("contention: 0.04 (0.01-0.07)" in text.get_text() for text in axes.texts)
-
-
-def test_the_limits_that_follow_from_the_law_are_in_its_table() -> None:
-    assert tables_models.scalability_table(SCALABILITY).rows[3:] == (
-        ("ceiling without coherency, lambda / sigma (calls/s)", "238", ""),
-        ("knee, 1 / sigma (calls in service)", "25", ""),
-        ("rate at 15 calls in service (calls/s)", "50.3", ""),
-    )
-    flat = replace(SCALABILITY, ceiling_per_s=None, knee_concurrency=None)
-    assert [row[1] for row in tables_models.scalability_table(flat).rows[3:5]] == ["-", "-"]
-    assert "knee, 1 / sigma (calls in service)<" in render_html(rich(hand_built()), {})
-
-
-def test_a_closed_stage_is_told_of_although_it_agrees() -> None:
-    analysis = rich(hand_built())
-    told = replace(analysis.model_checks[0], explanation="20 users can make 22 to 38 calls/s.")
-    analysis = replace(analysis, model_checks=(told,))
-    assert story_models.remarks(analysis) == ()
-    assert story_models.remarks(with_stage(analysis, users=20)) == (
-        "Stage 1 calm: 20 users can make 22 to 38 calls/s.",
-    )
-
-
 def test_a_single_interval_is_one() -> None:
-    told = story_models.truth_sentence(rich(hand_built()).truth[:1])
+    told = story.truth_sentence(rich(hand_built()).truth[:1])
     assert told == "Truth of the simulation: inside 1 of 1 interval."
-
-
-def test_a_refused_law_is_a_sentence_and_no_picture() -> None:
-    refusal = "The law is not fitted: it needs six stages, there are three."
-    analysis = replace(
-        rich(hand_built()), scalability=replace(SCALABILITY, refusal=refusal, warnings=("odd",))
-    )
-    assert draw_scalability(analysis) is None
-    page = render_html(analysis, {})
-    assert refusal in page
-    assert "contention (sigma)" not in page
-    assert refusal not in summary(analysis)
-    assert "odd" not in page[: page.index("<script")]
-
-
-def test_a_peak_that_may_not_be_one() -> None:
-    unsure = replace(
-        SCALABILITY, coherency=Estimate(0.006, 0.0, 0.02, 6), warnings=("It is hardly known.",)
-    )
-    page = render_html(replace(rich(hand_built()), scalability=unsure), {})
-    assert "By the law the rate may peak at 51.1 calls/s, with 12.6 calls in service" in page
-    assert "<p>It is hardly known.</p>" in page
-
-
-def test_a_law_without_a_peak_in_sight() -> None:
-    flat = replace(SCALABILITY, peak_concurrency=None, peak_rate_per_s=None)
-    page = render_html(replace(rich(hand_built()), scalability=flat), {})
-    assert "No peak up to 15 calls in service, 1.5 times the most that was measured" in page
 
 
 def test_the_truth_of_simulated_webservers_is_beside_the_estimates() -> None:
     analysis = rich(hand_built())
-    assert tables_models.truth_table(analysis.truth).rows == (
+    assert tables_truth.truth_table(analysis.truth).rows == (
         ("service demand of the mix", "75.2 ms (72.3-78.1)", "74.1 ms", "✓"),
         ("rate of one webserver", "8.9 calls/s (8.40-9.40)", "9.6 calls/s", "✗"),
         ("webservers for 25 calls/s", "3", "3", "✓"),
@@ -298,8 +207,6 @@ def test_the_json_has_all_of_it() -> None:
     assert answer["elasticity"]["under_time_fraction"] == 0.18
     assert answer["scaling"][0]["cost"]["slow_calls"] == 212
     assert answer["by_webservers"][1]["webservers"] == 3
-    assert answer["scalability"]["leave_one_out"]["contention"] == [0.02, 0.05]
-    assert answer["model_checks"][1]["utilisation_fraction"] == 0.83
     assert answer["truth"][1]["within"] is False
     assert answer["capacity"]["rate_per_s"]["low"] == 22.8
     assert answer["stages"][0]["steady"]["trend_fraction_per_min"]["value"] == 0.01
