@@ -17,29 +17,323 @@ D_mix = sum_t (U_t m_t V - U0 m_t) T / sum_t calls_t, and one that sent other sh
 
 Sources: Zhang, Cherkasova, Smirni, ICAC 2007 (regression); Lazowska et al., Quantitative System
 Performance, 1984, ch. 3 (utilisation law).
+
+A weighted linear fit with coefficients >= 0, and intervals that hold for few observations.
+
+    y_t = sum_j x_tj b_j + error_t,    b_j >= 0,    weights w_t = 1 / expected y_t
+
+The spread of the CPU used by n calls grows like sqrt(n), hence the weights. They need not be right:
+standard errors are from the residuals themselves (HC2), of the fit without the bounds,
+
+    var(l'b) = sum_t a_t^2 r_t^2 / (1 - h_t),    a = the estimate's weights of y_t, h = leverages
+
+and t has the Satterthwaite degrees of freedom of that variance (Bell and McCaffrey 2002), which are
+few where few observations decide. The bounds only move the estimate: the fit without them has no
+bias, so its interval covers the truth at a bound too.
+
+A ratio (c - b_0) / d, the x at which b_0 + d x reaches c, has Fieller's interval: all x for which
+b_0 + d x = c is not refuted. It is open when d itself may be 0.
+
+Sources: MacKinnon and White, J. Econometrics 29 (1985) 305 (HC2); Bell and McCaffrey, Survey
+Methodology 28 (2002) 169; Imbens and Kolesar, Rev. Econ. Stat. 98 (2016) 701 (how well it covers);
+Fieller, J. R. Stat. Soc. B 16 (1954) 175.
+
+What the fit of service demands is made on: CPU used and calls served, period by period.
+
+A call's work is spread evenly over [actual start, end]: across a period's border it counts in both.
+Calls refused before a webserver are left out. Periods have a webserver count that is the same in
+the period before and after, and a load that makes for at most 70 % CPU, as expected by a first fit:
+near saturation calls cost more. Choosing by the measured CPU itself would keep the lucky low
+periods at the border and drop their high neighbours, and so make every demand too small. Where too
+few are left, those expected to have up to 90 % are used too, with a warning.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
 
-from analysis.calls import Calls, Floats
-from analysis.demand_fit import Fit, condition_number, crossing, fit
-from analysis.demand_observations import (
-    FEWEST_PERIODS,
-    PERIODS_FOR_TRUST,
-    Observations,
-    in_usual_range,
-    observe,
-    usable_periods,
-)
-from analysis.demand_observations import steady_periods as steady_periods
-from analysis.results import DemandResult, Estimate
-from analysis.windows import WebserverPeriod
+from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.metrics import WebserverPeriod
+from mwaa_headroom.analysis.results import DemandResult
+from mwaa_headroom.analysis.statistics import Estimate, Floats
+
+CONFIDENCE = 0.95
+_LEAST_EXPECTED = 0.1  # of the mean: no period counts more than ten times a usual one
+_HIGHEST_LEVERAGE = 1 - 1e-9  # an observation that alone decides a coefficient has no residual
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """The fit of n observations; arrays of (coefficients,) or (n, coefficients)."""
+
+    bounded: Floats
+    free: Floats
+    _inverse: Floats  # of the triangular factor: maps factors to the columns of _basis
+    _basis: Floats  # orthonormal, of the weighted and scaled columns
+    _scales: Floats
+    _residuals: Floats  # weighted
+    _leverages: Floats
+
+    @property
+    def highest_leverage(self) -> float:
+        """0..1; near 1 a coefficient follows a single observation."""
+        return float(self._leverages.max())
+
+    def interval(self, factors: Floats) -> tuple[float, float, float]:
+        """The sum of the coefficients times `factors`, and the ends of its 95 % interval.
+
+        Only the sum keeps to the bounds: the interval may go below 0, and may not hold the sum.
+        """
+        middle = float(factors @ self.free)
+        reach = self.quantile(factors) * float(np.sqrt(self.covariance(factors, factors)))
+        return float(factors @ self.bounded), middle - reach, middle + reach
+
+    def covariance(self, one: Floats, other: Floats) -> float:
+        """Of two combinations."""
+        spread = self._residuals**2 / (1 - self._leverages)
+        return float((self._pull(one) * self._pull(other)) @ spread)
+
+    def quantile(self, factors: Floats) -> float:
+        """Of t, for the interval of a combination."""
+        pull = self._pull(factors)
+        scaled = pull**2 / (1 - self._leverages)
+        if not scaled.any():
+            return float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        crossed = self._basis.T @ (scaled[:, None] * self._basis)
+        square = float(scaled**2 @ (1 - 2 * self._leverages) + (crossed**2).sum())
+        freedom = float(pull @ pull) ** 2 / max(square, 1e-300)
+        return float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(freedom, 1.0)))
+
+    def _pull(self, factors: Floats) -> Floats:
+        """How the combination changes with each weighted observation."""
+        return np.asarray(self._basis @ (self._inverse.T @ (factors / self._scales)))
+
+
+def fit(matrix: Floats, target: Floats) -> Fit:
+    """Fit twice: the first time only to learn the weights.
+
+    Args:
+        matrix: (n, coefficients), of full column rank.
+        target: (n,).
+    """
+    expected = matrix @ bounded_fit(matrix, target)
+    floor = max(_LEAST_EXPECTED * float(expected.mean()), 1e-12)
+    root = 1 / np.sqrt(np.maximum(expected, floor))
+    weighted, wanted = matrix * root[:, None], target * root
+    scales = _lengths(weighted)
+    basis, triangle = np.linalg.qr(weighted / scales)
+    inverse = np.linalg.inv(triangle)
+    free = inverse @ (basis.T @ wanted) / scales
+    return Fit(
+        bounded=bounded_fit(weighted, wanted),
+        free=free,
+        _inverse=inverse,
+        _basis=basis,
+        _scales=scales,
+        _residuals=wanted - weighted @ free,
+        _leverages=np.minimum((basis**2).sum(axis=1), _HIGHEST_LEVERAGE),
+    )
+
+
+def bounded_fit(matrix: Floats, target: Floats) -> Floats:
+    """Coefficients >= 0 by least squares, all weights alike; for any columns."""
+    lengths = _lengths(matrix)
+    solution, _ = optimize.nnls(matrix / lengths, target)
+    return np.asarray(solution / lengths, dtype=np.float64)
+
+
+def condition_number(matrix: Floats) -> float:
+    """After scaling every column to length 1."""
+    return float(np.linalg.cond(matrix / _lengths(matrix)))
+
+
+def crossing(
+    found: Fit, slope: Floats, offset: Floats, level: float
+) -> tuple[float, float, float | None]:
+    """The x >= 0 at which `offset` + `slope` x reaches `level`, with its 95 % interval.
+
+    Args:
+        found: the fit both are combinations of.
+        slope: factors of the coefficients that make the slope.
+        offset: and those that make the value at x = 0.
+        level: to be reached.
+
+    Returns:
+        Estimate, low end and high end; None where no upper limit can be told. The estimate is
+        infinite when the slope is 0.
+    """
+    rise, start = float(slope @ found.bounded), float(offset @ found.bounded)
+    value = max(level - start, 0.0) / rise if rise > 0 else np.inf
+    at_estimate = slope * value + offset if np.isfinite(value) else slope
+    square_t = found.quantile(at_estimate) ** 2
+    free_rise, missing = float(slope @ found.free), level - float(offset @ found.free)
+    # All x with (rise x - missing)^2 <= t^2 var(rise x + start): a x^2 - 2 b x + c <= 0.
+    a = free_rise**2 - square_t * found.covariance(slope, slope)
+    b = free_rise * missing + square_t * found.covariance(slope, offset)
+    c = missing**2 - square_t * found.covariance(offset, offset)
+    if b**2 < a * c:  # every x will do
+        return value, 0.0, None
+    roots = sorted(np.roots([a, -2 * b, c]).real) if a else [c / (2 * b)] if b else []
+    if a > 0:
+        return value, float(min(max(roots[0], 0.0), value)), float(max(roots[-1], value))
+    low = max((root for root in roots if 0 < root <= value), default=0.0)
+    return value, float(low), None
+
+
+def _lengths(matrix: Floats) -> Floats:
+    lengths = np.linalg.norm(matrix, axis=0)
+    return np.where(lengths > 0, lengths, 1.0)
+
+
+USUAL_CPU_PERCENT = 70.0  # at most, as expected
+HIGHEST_CPU_PERCENT = 90.0
+SATURATED_PERCENT = 95.0  # as measured: such periods may not even help to know what to expect
+IDLE_PERCENT = 5.0
+FEWEST_PERIODS = 6
+PERIODS_FOR_TRUST = 10  # with fewer, an interval covers less often than it promises
+_SHORTEST_WORK_S = 1e-6
+_CHANCE = 4.0  # standard deviations
+_UNLIKE = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """One row per metric period used."""
+
+    operations: tuple[str, ...]  # those with calls
+    calls_per_s: Floats  # (periods, operations)
+    webservers: Floats  # (periods,)
+    cpus_used: Floats  # (periods,) over all webservers
+    period_s: float
+
+    def __len__(self) -> int:
+        return len(self.webservers)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> "Observations":
+        """Those chosen, without the operations that they have no calls of."""
+        calls_per_s = self.calls_per_s[chosen]
+        seen = calls_per_s.any(axis=0)
+        return Observations(
+            operations=tuple(np.array(self.operations, dtype=object)[seen]),
+            calls_per_s=calls_per_s[:, seen],
+            webservers=self.webservers[chosen],
+            cpus_used=self.cpus_used[chosen],
+            period_s=self.period_s,
+        )
+
+    @property
+    def per_operation(self) -> Floats:
+        """A column for each operation, and the last for the background."""
+        return np.column_stack([self.calls_per_s, self.webservers])
+
+    @property
+    def per_mix(self) -> Floats:
+        """The calls of all operations, and the background."""
+        return np.column_stack([self.calls_per_s.sum(axis=1), self.webservers])
+
+    def is_of(self, mix: Mapping[str, float]) -> bool:
+        """Whether the calls came in the shares of the mix, but for chance."""
+        work = self.calls_per_s.sum(axis=0) * self.period_s
+        came = dict(zip(self.operations, work, strict=True))
+        total = max(float(work.sum()), 1.0)
+        for label in {*mix, *came}:
+            share = mix.get(label, 0.0)
+            chance = np.sqrt(share * (1 - share) / total)
+            if abs(came.get(label, 0.0) / total - share) > _UNLIKE + _CHANCE * chance:
+                return False
+        return True
+
+
+def steady_periods(periods: Sequence[WebserverPeriod]) -> tuple[WebserverPeriod, ...]:
+    """Periods whose webserver count is the same in the period before and after."""
+    kept = []
+    for index, period in enumerate(periods):
+        neighbours = periods[max(index - 1, 0) : index + 2]
+        steady = all(other.webservers == period.webservers for other in neighbours)
+        if period.webservers and period.cpu_percent is not None and steady:
+            kept.append(period)
+    return tuple(kept)
+
+
+def usable_periods(periods: Sequence[WebserverPeriod]) -> int:
+    """How many of the periods are neither idle nor saturated."""
+    return sum(IDLE_PERCENT <= (p.cpu_percent or 0.0) <= SATURATED_PERCENT for p in periods)
+
+
+def observe(calls: Calls, periods: Sequence[WebserverPeriod], webserver_cpu: float) -> Observations:
+    """One row for each period; the operations in alphabetical order."""
+    working = calls.reached_webserver
+    webservers = np.array([float(p.webservers or 0) for p in periods])
+    fraction = np.array([(p.cpu_percent or 0.0) / 100 for p in periods])
+    columns, operations = [], []
+    for operation in calls.operation.counts():
+        own = calls.where(working & calls.operation.are(operation))
+        work = calls_in_periods(own, periods)
+        if work.any():
+            operations.append(operation)
+            columns.append(work / periods[0].period_s)
+    return Observations(
+        operations=tuple(operations),
+        calls_per_s=np.column_stack(columns) if columns else np.zeros((len(periods), 0)),
+        webservers=webservers,
+        cpus_used=fraction * webservers * webserver_cpu,
+        period_s=periods[0].period_s,
+    )
+
+
+def in_usual_range(
+    observed: Observations, webserver_cpu: float, *, by_operation: bool
+) -> tuple[Observations, list[str]]:
+    """The periods whose load, by a first fit, makes for the usual CPU, and warnings."""
+    matrix = observed.per_operation if by_operation else observed.per_mix
+    capacity = observed.webservers * webserver_cpu
+    clear = observed.cpus_used <= SATURATED_PERCENT / 100 * capacity
+    expected = matrix @ bounded_fit(matrix[clear], observed.cpus_used[clear])
+    of_unseen = observed.calls_per_s[:, ~observed.calls_per_s[clear].any(axis=0)].any(axis=1)
+    percent = np.where(of_unseen, np.inf, 100 * expected / capacity)
+    usual = percent <= USUAL_CPU_PERCENT
+    count = int(np.count_nonzero(usual))
+    if count >= PERIODS_FOR_TRUST or usual.all():
+        return observed.rows(usual), []
+    high = percent <= HIGHEST_CPU_PERCENT
+    return observed.rows(high), [
+        f"Only {count} metric periods had the load for at most {USUAL_CPU_PERCENT:.0f} % CPU, so "
+        f"those with up to {HIGHEST_CPU_PERCENT:.0f} % were used too; near saturation calls may "
+        "cost more."
+    ]
+
+
+def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats:
+    """How many calls' worth of work fell into each period, fractions for calls across borders.
+
+    Args:
+        calls: calls that were sent.
+        periods: of one length, on one grid, not necessarily without gaps.
+    """
+    length_s = periods[0].period_s
+    origin_s = periods[0].start_s
+    index_of = {round((p.start_s - origin_s) / length_s): i for i, p in enumerate(periods)}
+    size = max(index_of) + 1
+    start = (calls.start_s - origin_s) / length_s
+    end = np.maximum((calls.end_s - origin_s) / length_s, start + _SHORTEST_WORK_S / length_s)
+    inside = (end > 0) & (start < size)
+    start, end = start[inside], end[inside]
+    work = np.zeros(size)
+    first, last = np.floor(start).astype(int), np.floor(end).astype(int)
+    for step in range(int((last - first).max(initial=-1)) + 1):
+        cell = first + step
+        mine = (cell <= last) & (cell >= 0) & (cell < size)
+        overlap = np.minimum(end, cell + 1) - np.maximum(start, cell)
+        share = overlap / (end - start)
+        work += np.bincount(cell[mine], weights=share[mine], minlength=size)
+    return work[list(index_of)]
+
 
 CONDITION_LIMIT = 30.0
-_HIGHEST_LEVERAGE = 0.99  # above it one period alone decides a coefficient
+_HIGHEST_LEVERAGE_DEMAND = 0.99  # above it one period alone decides a coefficient
 _UNKNOWN_BACKGROUND = (
     "The load hardly varied, so CPU that webservers use without calls is counted into the demand "
     "of calls."
@@ -207,7 +501,7 @@ def _told_apart(seen: Observations) -> tuple[Fit | None, str]:
             "stages with one operation each, and one with hardly any calls."
         )
     found = fit(seen.per_operation, seen.cpus_used)
-    if found.highest_leverage > _HIGHEST_LEVERAGE:
+    if found.highest_leverage > _HIGHEST_LEVERAGE_DEMAND:
         return None, (
             "An operation was called in hardly more than one usable metric period, so its demand "
             "cannot be told; run longer stages."

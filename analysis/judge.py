@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.calls import Calls, Floats
-from analysis.database import DatabasePeriod
-from analysis.labels import Mask
-from analysis.latency import value_at_rank, values_for_percentile
-from analysis.records.schema import LAYER_OF_OUTCOME
-from analysis.results import SloResult
-from analysis.slo import Slo
-from analysis.windows import WebserverPeriod
+from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.metrics import DatabasePeriod, WebserverPeriod
+from mwaa_headroom.analysis.results import SloResult
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
 
 
 @dataclass(frozen=True, slots=True, eq=False)

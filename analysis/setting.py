@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.errors import RecordFormatError, SloSyntaxError
-from analysis.slo import Slo, parse_slo
+from mwaa_headroom.analysis.errors import RecordFormatError, SloSyntaxError
+from mwaa_headroom.analysis.slo import Slo, parse_slo
 
 CPU_ABOVE_PERCENT = 70.0  # the documented scale-out rule of Amazon MWAA
 CONNECTIONS_ABOVE = 15.0

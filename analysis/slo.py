@@ -24,8 +24,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from analysis.errors import SloSyntaxError
-from analysis.records.schema import LAYER_OF_OUTCOME, LAYERS
+from mwaa_headroom.analysis.errors import SloSyntaxError
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 
 UNIT_SCALES: Final = {"ms": 0.001, "s": 1.0, "%": 0.01, "": 1.0}
 

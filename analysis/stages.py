@@ -1,4 +1,24 @@
-"""What happened in each stage, warm-up left out, and whether our own generator was in the way.
+"""Stages: when each was measured, what it saw, and what it says as a trial.
+
+Shares of calls by outcome and layer, with Wilson intervals.
+
+    centre +- z sqrt(p(1-p)/n + z^2/(4 n^2)),  all over 1 + z^2/n,  centre = p + z^2/(2n)
+
+p = failures / n, z = 1.96 for 95 %. Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209. Unlike the
+textbook interval it does not end at 0 when no failure was seen: 0 of 300 may still be 1.26 %.
+Assumes independent calls; errors come in bursts, so intervals are too narrow then.
+
+A stage as a trial: did this load, on these webservers, meet the SLO?
+
+    fail       some line of the SLO was broken, whatever else is wrong with the stage
+    undecided  it did not run to its end, or a line could not be judged, or its latency was still
+               rising when it ended, so that it would have got worse
+    pass       every line was met
+
+A stage in which the load generator was past its limits is undecided in any case: nobody knows what
+the environment would have done with the load as it was meant to be.
+
+What happened in each stage, warm-up left out, and whether our own generator was in the way.
 
     measured window = [start + warm-up, end), calls chosen by their intended start
 
@@ -6,25 +26,103 @@ The limits of the generator are in `generator/limits.py`. A stage of a closed wo
 of its own: the one it achieved stands in its place.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.calls import Calls
-from analysis.capacity.trials import judge_trial
-from analysis.database import DatabasePeriod, database_within
-from analysis.generator.limits import GeneratorFigures, generator_reason
-from analysis.generator.load import GeneratorUse
-from analysis.judge import Window, all_met, judge
-from analysis.labels import Mask
-from analysis.latency import percentiles, value_at_rank
-from analysis.outcomes import error_rate, error_rate_by_layer, outcome_counts
-from analysis.results import Estimate, OperationStats, StageStats, SteadyState
-from analysis.setting import Setting, StagePlan
-from analysis.slo import Slo
-from analysis.windows import WebserverPeriod, periods_within
+from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.generator.limits import GeneratorFigures, GeneratorUse, generator_reason
+from mwaa_headroom.analysis.judge import Window, all_met, judge
+from mwaa_headroom.analysis.metrics import (
+    DatabasePeriod,
+    WebserverPeriod,
+    database_within,
+    periods_within,
+)
+from mwaa_headroom.analysis.results import OperationStats, StageStats, SteadyState
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
+from mwaa_headroom.analysis.setting import Setting, StagePlan
+from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Estimate, percentiles, value_at_rank
+
+_Z95 = 1.959963984540054
+
+
+def share(part: int, whole: int) -> Estimate:
+    """`part` of `whole` as a fraction with its Wilson interval."""
+    if whole == 0:
+        return Estimate(value=None, warnings=("There are no calls to take a share of.",))
+    observed = part / whole
+    scale = 1 + _Z95**2 / whole
+    centre = (observed + _Z95**2 / (2 * whole)) / scale
+    half = _Z95 * math.sqrt(observed * (1 - observed) / whole + _Z95**2 / (4 * whole**2)) / scale
+    return Estimate(
+        value=observed,
+        low=0.0 if part == 0 else max(0.0, centre - half),
+        high=1.0 if part == whole else min(1.0, centre + half),
+        n=whole,
+    )
+
+
+def outcome_counts(calls: Calls) -> dict[str, int]:
+    """How many arrivals ended as what, the most frequent first."""
+    counts = calls.outcome.counts()
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def error_rate(calls: Calls) -> Estimate:
+    """Calls that did not end ok, as a fraction of calls sent."""
+    sent = int(calls.sent.sum())
+    return share(sent - int(calls.ok.sum()), sent)
+
+
+def error_rate_by_layer(calls: Calls) -> dict[str, Estimate]:
+    """The same for every layer that had errors; `generator` is unsent / arrivals."""
+    counts = outcome_counts(calls)
+    sent = int(calls.sent.sum())
+    rates = {}
+    for layer in LAYERS:
+        failed = sum(count for name, count in counts.items() if LAYER_OF_OUTCOME[name] == layer)
+        if failed:
+            rates[layer] = share(failed, len(calls) if layer == "generator" else sent)
+    return rates
+
+
+GENERATOR_WAS_THE_LIMIT = "The load generator was the limit."
+NOT_TO_ITS_END = "The stage did not run to its end."
+NOT_JUDGED = "A line of the SLO could not be judged, or there is none."
+STILL_RISING = "Its latency was still rising when it ended."
+
+
+def judge_trial(
+    complete: bool, generator_ok: bool, met_slo: bool | None, steady: SteadyState | None
+) -> tuple[str, str]:
+    """What a stage says about its load.
+
+    Args:
+        complete: whether the stage ran to its end.
+        generator_ok: whether the load generator kept within its limits.
+        met_slo: whether every line was met; None: some line could not be judged.
+        steady: whether the stage settled; None, or not checked: that hinders nothing.
+
+    Returns:
+        pass, fail or undecided, and one sentence that says why it is undecided.
+    """
+    if not generator_ok:
+        return "undecided", GENERATOR_WAS_THE_LIMIT
+    if met_slo is False:
+        return "fail", ""
+    if not complete:
+        return "undecided", NOT_TO_ITS_END
+    if met_slo is None:
+        return "undecided", NOT_JUDGED
+    if steady is not None and steady.verdict == "rising":
+        return "undecided", steady.reason or STILL_RISING
+    return "pass", ""
+
 
 PERCENTILES = (50.0, 95.0, 99.0)
 _WHOLE_STAGE = 0.95  # of the planned duration: stages end between two arrivals

@@ -10,9 +10,10 @@ in service, so that there is no single truth: nothing is compared then.
 import math
 from collections.abc import Iterator, Mapping
 
-from analysis.results import DemandResult, Estimate, SizingResult, TruthCheck
-from analysis.setting import Setting
-from analysis.sizing.one_run import webservers_for
+from mwaa_headroom.analysis.results import DemandResult, SizingResult, TruthCheck
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.sizing.one_run import webservers_for
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def truth_checks(

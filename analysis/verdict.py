@@ -10,8 +10,8 @@ nothing is known of those that have no row
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.capacity.highest_stage import STOPPED_BY
-from analysis.results import (
+from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
+from mwaa_headroom.analysis.results import (
     CapacityResult,
     Expectation,
     SizingResult,
@@ -20,8 +20,8 @@ from analysis.results import (
     StageStats,
     Verdict,
 )
-from analysis.sizing.one_run import sized_webservers
-from analysis.stages import stage_label
+from mwaa_headroom.analysis.sizing.one_run import sized_webservers
+from mwaa_headroom.analysis.stages import stage_label
 
 BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's
 EXIT_OK, EXIT_SLO_NOT_MET, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 5, 130

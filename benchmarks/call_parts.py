@@ -28,16 +28,15 @@ from geventhttpclient import HTTPClient
 from locust.env import Environment
 from loopback import cheap_scenario, variables
 
-from analysis.records.schema import REQUESTS_SCHEMA
-from harness.record.stream import StreamWriter
-from harness.traffic.operations import RestCall
-from harness.transport.http import HttpEndpoint
-from harness.transport.lean.signer import Signer
-from harness.transport.opening import open_transport
-from harness.transport.outcome import CallResult
-from locustfiles.epoch import EpochClock
-from locustfiles.journal import Journal
-from locustfiles.pool import Job
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
+from mwaa_headroom.harness.record.stream import StreamWriter
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.http import HttpEndpoint
+from mwaa_headroom.harness.transport.opening import open_transport
+from mwaa_headroom.harness.transport.outcome import CallResult
+from mwaa_headroom.harness.transport.signer import Signer
+from mwaa_headroom.locustfiles.recorder import EpochClock, Journal
+from mwaa_headroom.locustfiles.senders import Job
 
 IN_FLIGHT = 10
 CALLS_OVER_HTTP = 3000

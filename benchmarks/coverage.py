@@ -32,8 +32,8 @@ from typing import Final
 import coverage_studies as studies
 from coverage_studies import Interval
 
-from analysis.outcomes import share
-from analysis.results import Estimate
+from mwaa_headroom.analysis.stages import share
+from mwaa_headroom.analysis.statistics import Estimate
 
 NOMINAL: Final = (0.92, 0.98)
 STUDIES: Final[Mapping[str, Callable[[int], dict[str, Interval]]]] = {

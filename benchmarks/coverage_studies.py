@@ -9,13 +9,14 @@ from typing import Final
 
 import known_environments as known
 
-from analysis.comparison.compare import compare_runs
-from analysis.comparison.likeness import IdentifiedRun, identity_of
-from analysis.records.reader import RunRecord
-from analysis.results import DemandResult, Estimate, RunAnalysis, ScalingEvent
-from analysis.run_analysis import analyse_run
-from analysis.scaling.delay import scale_out_delays
-from harness.local.settings import SIMULATED_DEMANDS_S
+from mwaa_headroom.analysis.comparison.compare import compare_runs
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.results import DemandResult, RunAnalysis, ScalingEvent
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.scaling.delay import scale_out_delays
+from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.harness.local.settings import SIMULATED_DEMANDS_S
 
 RUNS_OF_A_MEAN: Final = 6
 RUNS_A_SIDE: Final = 6

@@ -23,10 +23,15 @@ import urllib3
 from aiohttp import web
 from botocore.config import Config
 
-from harness.local.gateway.balancer import Balancer
-from harness.local.gateway.identities import ALL_ACTIONS, Credential, Identities, Permission
-from harness.local.gateway.server import Gateway
-from harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.gateway.signature import (
+    ALL_ACTIONS,
+    Credential,
+    Identities,
+    Permission,
+)
+from mwaa_headroom.harness.local.settings import SimulatedSettings
 
 CALLS_PER_S = 50
 CALLS = 1000  # each way

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records.schema import RECOVERY_ARRIVALS_FROM, SCHEMA_VERSION
+from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM, SCHEMA_VERSION
 
 STARTED_AT_S = 1_790_000_000.0
 STAGES = 12

@@ -15,23 +15,17 @@ import psutil
 from loopback import cheap_scenario, events_of, variables
 from rig import fast_server
 
-from analysis.records.schema import (
-    EVENTS_FILE,
-    METRICS_SCHEMA,
-    METRICS_STREAM,
-)
-from harness.aws.environment import EnvironmentFacts
-from harness.fleet import Fleet
-from harness.generator import Generator
-from harness.local.instance import RUN_PREFIX, Instance
-from harness.record.stream import StreamWriter
-from harness.run.load import Watch, carry_load
-from harness.run.narrator import LoadStatus
-from harness.run.phases import Phases
-from harness.run.recording import start_recording
-from harness.scenario.load import load_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.targets import Targets, save_targets
+from mwaa_headroom.analysis.schema import EVENTS_FILE, METRICS_SCHEMA, METRICS_STREAM
+from mwaa_headroom.harness.aws.environment import EnvironmentFacts
+from mwaa_headroom.harness.local.instance import RUN_PREFIX, Instance
+from mwaa_headroom.harness.record.stream import StreamWriter
+from mwaa_headroom.harness.run.load import Watch, carry_load
+from mwaa_headroom.harness.run.load_processes import Fleet, Generator
+from mwaa_headroom.harness.run.progress import LoadStatus
+from mwaa_headroom.harness.run.recording import Phases, start_recording
+from mwaa_headroom.harness.scenario.load import load_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.targets import Targets, save_targets
 
 RATE_PER_S = 80.0
 DURATION_S = 6.0

@@ -49,12 +49,9 @@ from kill_runs import (
 from loopback import offsets_of
 from rig import median
 
-from analysis.records.reader import RunRecord, read_run
-from analysis.records.schema import (
-    REQUESTS_SCHEMA,
-    WORKER_LOST,
-)
-from analysis.run_analysis import analyse_run
+from mwaa_headroom.analysis.record import RunRecord, read_run
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA, WORKER_LOST
 
 
 @dataclass(frozen=True, slots=True)

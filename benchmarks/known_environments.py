@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.records.reader import RunRecord
-from harness.local.settings import SIMULATED_DEMANDS_S
-from harness.scenario.load import check_scenario
-from harness.virtual.run import run_virtually
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.harness.local.settings import SIMULATED_DEMANDS_S
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.virtual.run import run_virtually
 
 CORES: Final = 0.25
 BACKGROUND_CPU: Final = 0.01

@@ -23,7 +23,7 @@ import numpy as np
 from loopback import cheap_scenario
 from rig import OurRun, fast_server, median, rank, run_ours, take_cores
 
-from harness.scenario.model import HIGHEST_RATE_PER_S
+from mwaa_headroom.harness.scenario.model import HIGHEST_RATE_PER_S
 
 TRUTH_S = 0.020
 TRANSPORTS = ("lean", "boto3")

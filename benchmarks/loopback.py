@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from analysis.records.schema import EVENTS_FILE, REQUESTS_STREAM
-from harness.generator import SCENARIO_FILE
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.schedule import schedule_of
-from harness.traffic.targets import Targets, save_targets
+from mwaa_headroom.analysis.schema import EVENTS_FILE, REQUESTS_STREAM
+from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.schedule import schedule_of
+from mwaa_headroom.harness.traffic.targets import Targets, save_targets
 
 
 @contextmanager

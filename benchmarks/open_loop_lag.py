@@ -21,7 +21,7 @@ from loopback import (
     variables,
 )
 
-from harness.generator import GENERATOR_LOG, Generator
+from mwaa_headroom.harness.run.load_processes import GENERATOR_LOG, Generator
 
 
 def measure(rate_per_s: float, duration_s: float) -> str:

@@ -11,9 +11,9 @@ import locust
 from botocore.config import Config
 from locust import FastHttpUser, User, constant_throughput, task
 
-from harness.traffic.operations import RestCall
-from harness.transport.lean.transport import lean_transport
-from harness.transport.outcome import Transport
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.lean import lean_transport
+from mwaa_headroom.harness.transport.outcome import Transport
 
 CALLS_PER_S_OF_A_PACED_USER = 2
 MOST_USERS = 64

@@ -21,11 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.comparison.regression import MetricSamples, compare_gate
-from analysis.comparison.results import Metric
-from analysis.comparison.verdict import overall
-from analysis.latency import value_at_rank
-from analysis.results import Estimate
+from mwaa_headroom.analysis.comparison.regression import MetricSamples, compare_gate, overall
+from mwaa_headroom.analysis.comparison.results import Metric
+from mwaa_headroom.analysis.statistics import Estimate, value_at_rank
 
 SLOWDOWNS = (0.0, 0.05, 0.1, 0.2)
 SETTINGS = (  # spread, runs a side, margin

@@ -22,12 +22,12 @@ import numpy as np
 import psutil
 from loopback import events_of, prepare, variables
 
-from analysis.calls import Calls, Floats, calls_of
-from analysis.latency import nearest_rank
-from analysis.records.reader import read_run
-from analysis.records.schema import MANIFEST_FILE, SCHEMA_VERSION
-from harness.generator import GENERATOR_LOG, Generator
-from harness.scenario.model import Scenario
+from mwaa_headroom.analysis.calls import Calls, calls_of
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.schema import MANIFEST_FILE, SCHEMA_VERSION
+from mwaa_headroom.analysis.statistics import Floats, nearest_rank
+from mwaa_headroom.harness.run.load_processes import GENERATOR_LOG, Generator
+from mwaa_headroom.harness.scenario.model import Scenario
 
 HERE = Path(__file__).parent
 PLAIN_LOCUSTFILE = HERE / "plain_locustfile.py"

@@ -30,13 +30,13 @@ from pathlib import Path
 
 import imagined_run
 
-from analysis.records import schema
-from analysis.records.reader import read_run
-from analysis.report.as_json import analysis_as_json
-from analysis.report.write import write_reports
-from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
-from harness.record.directory import finish_tables
-from harness.record.stream import StreamWriter
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.write import write_reports
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.harness.record.directory import finish_tables
+from mwaa_headroom.harness.record.stream import StreamWriter
 
 Figures = dict[str, float]
 PHASES = ("write", "finish", "analyse", "report")

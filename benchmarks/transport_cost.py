@@ -37,7 +37,7 @@ from rig import (
     take_cores,
 )
 
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 IN_FLIGHT = 10
 THINK_S = 0.0001

@@ -21,9 +21,9 @@ from functools import partial
 import known_environments as known
 import numpy as np
 
-from analysis.comparison.compare import compare_runs
-from analysis.comparison.likeness import IdentifiedRun, identity_of
-from analysis.run_analysis import analyse_run
+from mwaa_headroom.analysis.comparison.compare import compare_runs
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.run import analyse_run
 
 SLOWDOWNS = (0.0, 0.05, 0.1, 0.2)
 SETTINGS = ((5, 0.05), (8, 0.05), (5, 0.1), (8, 0.1))  # runs a side, margin

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 from locust.exception import RPCError
 
-from analysis.records.schema import REQUESTS_SCHEMA
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 
 PLAN, PING, ORDER = "headroom_plan", "headroom_ping", "headroom_order"
 READY, PONG, REPORT = "headroom_ready", "headroom_pong", "headroom_report"

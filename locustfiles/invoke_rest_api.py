@@ -25,26 +25,23 @@ from typing import Any
 import locust
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness.errors import HeadroomError
-from harness.generator import (
+from mwaa_headroom.harness.errors import HeadroomError
+from mwaa_headroom.harness.run.load_processes import (
     ALLOW_VARIABLE,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     RUN_DIR_VARIABLE,
 )
-from harness.transport.outcome import CallResult
-from locustfiles.channel import Channel
-from locustfiles.conductor import Conductor
-from locustfiles.journal import Report
-from locustfiles.load_test import CarrierMaker, LoadTest
-from locustfiles.lone import LoneCarrier
-from locustfiles.master import Desk, MasterCarrier
-from locustfiles.output import NoOutput, RunDirectoryOutput
-from locustfiles.parent import follow_parent
-from locustfiles.plan import Blueprint, blueprint_by_itself, blueprint_of_run, plan_of
-from locustfiles.users import InvokeRestApiUser
-from locustfiles.worker import WorkerDesk
+from mwaa_headroom.harness.transport.outcome import CallResult
+from mwaa_headroom.locustfiles.channel import Channel
+from mwaa_headroom.locustfiles.load_test import CarrierMaker, Conductor, LoadTest, follow_parent
+from mwaa_headroom.locustfiles.master import Desk, MasterCarrier
+from mwaa_headroom.locustfiles.plan import Blueprint, blueprint_by_itself, blueprint_of_run, plan_of
+from mwaa_headroom.locustfiles.recorder import NoOutput, Report, RunDirectoryOutput
+from mwaa_headroom.locustfiles.senders import InvokeRestApiUser
+from mwaa_headroom.locustfiles.single_process import LoneCarrier
+from mwaa_headroom.locustfiles.worker import WorkerDesk
 
 __all__ = ["InvokeRestApiUser"]  # Locust takes its users from this module
 

@@ -1,6 +1,17 @@
-"""A load test by workers that this process directs; it alone writes the record."""
+"""A load test by workers that this process directs; it alone writes the record.
 
-from collections.abc import Callable, Mapping
+How far a worker's clock is ahead of the master's, from pings and their answers.
+
+    offset = (t_worker - (t_sent + t_received) / 2),   uncertainty = (t_received - t_sent) / 2
+
+The answer with the shortest way there and back counts (Cristian, Distrib. Comput. 3 (1989) 146):
+whatever delayed the others lengthened their way.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -8,16 +19,243 @@ import gevent
 import numpy as np
 import pyarrow as pa
 
-from harness.errors import UsageError
-from harness.traffic.schedule import Share
-from locustfiles.accounts import PhaseAccount
-from locustfiles.books import Books
-from locustfiles.channel import PONG, READY, REPORT, Channel, rows_from_wire
-from locustfiles.crew import Drained
-from locustfiles.epoch import EpochClock
-from locustfiles.journal import Tally
-from locustfiles.plan import Blueprint, Phase
-from locustfiles.workforce import POLL_S, SILENCE_S, Worker, Workforce
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA, WORKER_LOST
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.traffic.schedule import Share
+from mwaa_headroom.locustfiles.channel import (
+    ORDER,
+    PING,
+    PLAN,
+    PONG,
+    READY,
+    REPORT,
+    Channel,
+    rows_from_wire,
+)
+from mwaa_headroom.locustfiles.dispatcher import Drained
+from mwaa_headroom.locustfiles.plan import Blueprint, Phase
+from mwaa_headroom.locustfiles.recorder import Books, EpochClock, Tally
+
+
+class PhaseAccount:
+    """The arrivals of one phase with a schedule.
+
+    Args:
+        phase: has a schedule.
+        start_s: its beginning, in epoch seconds.
+    """
+
+    def __init__(self, phase: Phase, start_s: float) -> None:
+        if phase.schedule is None:
+            raise ValueError("a closed workload has no schedule to compare with")
+        self._schedule = phase.schedule
+        self._start_s = start_s
+        self._seen = np.zeros(phase.schedule.count, dtype=bool)
+
+    def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of `batch`, all of this phase, that were not there before."""
+        index = batch.column("arrival").to_numpy() - self._schedule.first
+        fresh = ~self._seen[index]
+        fresh[np.setdiff1d(np.arange(len(index)), np.unique(index, return_index=True)[1])] = False
+        self._seen[index] = True
+        return batch if fresh.all() else batch.filter(pa.array(fresh))
+
+    def missing(self, worker: int, share: Share, until_s: float) -> Iterator[pa.RecordBatch]:
+        """Rows, marked WORKER_LOST, for arrivals of `share` due before `until_s` (epoch)."""
+        schedule = self._schedule
+        for block in schedule.blocks(share):
+            intended_s = self._start_s + block.offset_s
+            lost = ~self._seen[block.arrival - schedule.first] & (intended_s <= until_s)
+            self._seen[block.arrival[lost] - schedule.first] = True
+            if lost.any():
+                labels = pa.DictionaryArray.from_arrays(block.label[lost], schedule.labels)
+                yield _lost_rows(
+                    {
+                        "arrival": block.arrival[lost],
+                        "operation": labels.dictionary_decode(),
+                        "intended_start_s": intended_s[lost],
+                    },
+                    stage=schedule.stage,
+                    worker=worker,
+                )
+
+
+def _lost_rows(columns: Mapping[str, Any], *, stage: int, worker: int) -> pa.RecordBatch:
+    count = len(columns["arrival"])
+    same = {
+        "stage": stage,
+        "outcome": "unsent",
+        "error_code": WORKER_LOST,
+        "attempts": 0,
+        "worker": worker,
+    }
+    arrays = [
+        pa.array(columns[field.name], field.type)
+        if field.name in columns
+        else pa.repeat(pa.scalar(same.get(field.name), field.type), count)
+        for field in REQUESTS_SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=REQUESTS_SCHEMA)
+
+
+KEPT = 30  # answers; a clock that drifts is seen within as many seconds
+
+
+class ClockOffset:
+    """Takes in answers, one by one."""
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[float, float]] = deque(maxlen=KEPT)  # uncertainty, offset
+
+    def add(self, *, sent_s: float, answered_s: float, received_s: float) -> None:
+        """One ping: when it was sent and received here, and answered there; epoch seconds."""
+        uncertainty_s = (received_s - sent_s) / 2
+        self._answers.append((uncertainty_s, answered_s - (sent_s + received_s) / 2))
+
+    @property
+    def count(self) -> int:
+        """Answers that are there."""
+        return len(self._answers)
+
+    @property
+    def ahead_s(self) -> float:
+        """The best estimate; 0 without any answer."""
+        return min(self._answers)[1] if self._answers else 0.0
+
+    @property
+    def uncertainty_s(self) -> float:
+        """At most this far from the truth."""
+        return min(self._answers)[0] if self._answers else float("inf")
+
+
+SILENCE_S = 5.0  # of a worker, after which it counts as lost
+POLL_S = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Worker:
+    """What is known of one worker."""
+
+    number: int
+    peer: str
+    heard_s: float  # on the clock
+    ready: bool = False
+    error: str = ""
+    cpus: int = 0
+    longest_drain_s: float = 0.0
+    tally: Tally = field(default_factory=Tally)
+    rows: int = 0
+    in_flight: int = 0
+    cpu_fraction: float = 0.0
+    sequence: int = 0
+    order: int = 0  # the last one it has carried out
+    completed: bool = True
+    took_s: float = 0.0
+    lost: str = ""
+    offset: ClockOffset = field(default_factory=ClockOffset)
+
+
+class Workforce:
+    """Tells workers what to do and waits for them.
+
+    Args:
+        channel: to the workers.
+        test: number of the test, in all messages.
+        event: records an event.
+        epoch: the master's time of day.
+    """
+
+    def __init__(
+        self, channel: Channel, test: int, event: Callable[..., None], epoch: EpochClock
+    ) -> None:
+        self.workers: dict[str, Worker] = {}
+        self._channel = channel
+        self._test = test
+        self._event = event
+        self._epoch = epoch
+        self._orders = count(1)
+
+    def hire(self, plan: Mapping[str, Any]) -> None:
+        """Send the plan to all workers that are connected."""
+        for number, peer in enumerate(self._channel.peers()):
+            worker = self.workers[peer] = Worker(number, peer, self._epoch.clock())
+            self._send(worker, PLAN, {"number": number, **plan})
+
+    def present(self) -> list[Worker]:
+        """Those that are ready and have not been lost."""
+        return [worker for worker in self.workers.values() if worker.ready and not worker.lost]
+
+    def order(
+        self,
+        what: str,
+        *,
+        within_s: float,
+        of_each: Callable[[Worker], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
+        """Have an order carried out; who has not done so `within_s` is lost.
+
+        Args:
+            what: see `locustfiles.channel`.
+            within_s: by when.
+            of_each: what the order says to one worker.
+        """
+        order = next(self._orders)
+        for worker in self.present():
+            self._send(worker, ORDER, {"order": order, "do": what, **of_each(worker)})
+        self.wait_for(lambda worker: worker.order >= order or not worker.ready, within_s)
+        for worker in self.present():
+            if worker.order < order:
+                self.lose(worker, f"it did not carry out an order ({what}) in {within_s:.0f} s")
+
+    def tell(self, what: str) -> None:
+        """An order to all that is carried out at once, whatever goes on."""
+        for worker in self.present():
+            self._send(worker, ORDER, {"do": what})
+
+    def ping(self) -> None:
+        """Ask all for their time of day; also a sign that the master is alive."""
+        for worker in self.present():
+            self._send(worker, PING, {"sent_s": self._epoch.now_s()})
+
+    def wait_for(
+        self,
+        has_done: Callable[[Worker], bool],
+        within_s: float,
+        *,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Until all workers that are not lost have done it, or time is up, or `unless`."""
+        began_s = self._epoch.clock()
+        while not unless() and self._epoch.clock() - began_s <= within_s:
+            if all(has_done(worker) for worker in self.workers.values() if not worker.lost):
+                return
+            gevent.sleep(POLL_S)
+            self.notice_losses()
+
+    def notice_losses(self) -> None:
+        """Workers that are gone, or silent, are lost."""
+        connected = set(self._channel.peers())
+        for worker in self.workers.values():
+            if worker.lost:
+                continue
+            if worker.peer not in connected:
+                self.lose(worker, "it is no longer connected")
+            # Until it is ready it may be busy with its plan for longer.
+            elif worker.ready and self._epoch.clock() - worker.heard_s > SILENCE_S:
+                self.lose(worker, f"nothing was heard of it for {SILENCE_S:g} s")
+
+    def lose(self, worker: Worker, reason: str) -> None:
+        """Count on a worker no longer."""
+        worker.lost = reason
+        logger.warning("Worker %d is lost: %s.", worker.number, reason)
+        self._event("worker_lost", time_s=self._epoch.now_s(), worker=worker.number, reason=reason)
+
+    def _send(self, worker: Worker, kind: str, message: Mapping[str, Any]) -> None:
+        if not self._channel.send(kind, {"test": self._test, **message}, worker.peer):
+            self.lose(worker, "a message could not be sent to it")
+
 
 LEAD_IN_S = 0.5  # orders are there, and understood, before a phase begins
 READY_WITHIN_S = 60.0
@@ -58,7 +296,7 @@ class Desk:
 
 
 class MasterCarrier:
-    """See `locustfiles.direction.Carrier`."""
+    """See `locustfiles.load_test.Carrier`."""
 
     lead_in_s = LEAD_IN_S
 

@@ -10,20 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from harness.aws.access import require_allowed
-from harness.aws.clients import AwsClients, is_loopback, make_clients
-from harness.aws.environment import describe_environment
-from harness.aws.preflight import preflight
-from harness.errors import NotAllowedError, RecordError, UsageError
-from harness.generator import SCENARIO_FILE
-from harness.scenario.load import check_scenario, load_scenario
-from harness.scenario.model import AwsSettings, Scenario
-from harness.traffic.operations import build_call
-from harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
-from harness.traffic.targets import Targets, load_targets, targets_from_tree, tree_of_targets
-from harness.traffic.traces import Trace, load_traces, traces_beside
-from harness.transport.opening import open_transport
-from harness.transport.outcome import Transport
+from mwaa_headroom.harness.aws.clients import AwsClients, is_loopback, make_clients
+from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
+from mwaa_headroom.harness.aws.preflight import preflight
+from mwaa_headroom.harness.errors import NotAllowedError, RecordError, UsageError
+from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE
+from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
+from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
+from mwaa_headroom.harness.traffic.operations import build_call
+from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
+from mwaa_headroom.harness.traffic.targets import (
+    Targets,
+    load_targets,
+    targets_from_tree,
+    tree_of_targets,
+)
+from mwaa_headroom.harness.traffic.traces import Trace, load_traces, traces_beside
+from mwaa_headroom.harness.transport.opening import open_transport
+from mwaa_headroom.harness.transport.outcome import Transport
 
 
 @dataclass(frozen=True, slots=True)

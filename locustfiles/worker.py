@@ -10,16 +10,23 @@ import gevent
 from gevent.event import Event
 from gevent.queue import SimpleQueue
 
-from harness.errors import HeadroomError
-from harness.traffic.schedule import Share
-from locustfiles.channel import ORDER, PING, PLAN, PONG, READY, REPORT, Channel, rows_to_wire
-from locustfiles.crew import Crew
-from locustfiles.epoch import EpochClock
-from locustfiles.journal import Journal, Report
-from locustfiles.lone import LOAD_EVENT_EVERY_S, MANY_ROWS
-from locustfiles.meter import LoadMeter
-from locustfiles.plan import Phase, Plan, blueprint_from_wire, plan_of
-from locustfiles.pool import SenderPool
+from mwaa_headroom.harness.errors import HeadroomError
+from mwaa_headroom.harness.traffic.schedule import Share
+from mwaa_headroom.locustfiles.channel import (
+    ORDER,
+    PING,
+    PLAN,
+    PONG,
+    READY,
+    REPORT,
+    Channel,
+    rows_to_wire,
+)
+from mwaa_headroom.locustfiles.dispatcher import Crew
+from mwaa_headroom.locustfiles.plan import Phase, Plan, blueprint_from_wire, plan_of
+from mwaa_headroom.locustfiles.recorder import EpochClock, Journal, Report
+from mwaa_headroom.locustfiles.senders import SenderPool
+from mwaa_headroom.locustfiles.single_process import LOAD_EVENT_EVERY_S, MANY_ROWS, LoadMeter
 
 TICK_S = 0.2
 REPORT_EVERY_S = 1.0

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.calls import Calls, calls_of
-from analysis.records import schema
-from analysis.setting import Setting, read_setting
-from analysis.windows import WebserverPeriod
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.calls import Calls, calls_of
+from mwaa_headroom.analysis.metrics import WebserverPeriod
+from mwaa_headroom.analysis.setting import Setting, read_setting
 
 
 def calls_by_hand(

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from synthetic_records import write_synthetic_run
 
-from analysis.comparison.likeness import IdentifiedRun, identity_of
-from analysis.records.reader import RunRecord, read_run
-from analysis.results import Estimate, RunAnalysis
-from analysis.run_analysis import analyse_run
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.record import RunRecord, read_run
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.statistics import Estimate
 
 SPREAD = 0.02  # of the runs' own factors, on the logarithm
 DAY_S = 86_400.0

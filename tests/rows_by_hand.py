@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from analysis.records.schema import REQUESTS_SCHEMA
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 
 
 def rows_by_hand(

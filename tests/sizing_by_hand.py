@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from analysis.comparison.likeness import IdentifiedRun, identity_of
-from analysis.estimate import Estimate
-from analysis.records.reader import read_run
-from analysis.results import CapacityResult
-from analysis.run_analysis import analyse_run
-from analysis.sizing.pricing import ClassPrice, Money, PriceTable
-from analysis.sizing.results import SizedRun
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.results import CapacityResult
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money, PriceTable
+from mwaa_headroom.analysis.sizing.results import SizedRun
+from mwaa_headroom.analysis.statistics import Estimate
 
 HALF_CPU = SyntheticRun(
     rates_per_s=(4.0, 8.0, 12.0, 16.0),

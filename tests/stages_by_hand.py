@@ -1,6 +1,7 @@
 """Stages in numbers, for tests of what is computed from `StageStats` alone."""
 
-from analysis.results import Estimate, OperationStats, StageStats, SteadyState
+from mwaa_headroom.analysis.results import OperationStats, StageStats, SteadyState
+from mwaa_headroom.analysis.statistics import Estimate
 
 NOTHING = Estimate(None)
 

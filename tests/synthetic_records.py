@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.records import schema
+from mwaa_headroom.analysis import schema
 
 STARTED_AT_S = 1_790_000_000.0  # a multiple of 60
 SERVICE_TIMEOUT_S = 10.0

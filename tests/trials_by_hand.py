@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from compared_runs import imagined_manifest, imagined_run
 
-from analysis.capacity.evidence import BLOCKS, Ratio, StageEvidence
-from analysis.capacity.trial_runs import StageTrial, TrialRun
-from analysis.results import SloResult
-from analysis.setting import read_setting
+from mwaa_headroom.analysis.capacity.by_webservers import StageTrial, TrialRun
+from mwaa_headroom.analysis.capacity.crossing import BLOCKS, Ratio, StageEvidence
+from mwaa_headroom.analysis.results import SloResult
+from mwaa_headroom.analysis.setting import read_setting
 
 SLO = "p95(latency) < 1s"
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records.reader import RunRecord
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 STARTED_AT_S = 1_790_000_000.0  # a multiple of 60
 

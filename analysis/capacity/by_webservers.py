@@ -10,28 +10,44 @@ the capacity is at most 10 % of it wide.
 
 Source: Henning and Hasselbring, Empir. Softw. Eng. 27 (2022) 143 (capacity as a function of the
 resources, each load and resource an experiment of its own).
+
+How capacity grows with webservers: the gain of each, and one number for what they share.
+
+    gain            d = (c_b - c_a) / (n_b - n_a)
+    its interval    d - sqrt((c_b - l_b)^2 + (u_a - c_a)^2) / (n_b - n_a) and likewise upwards
+    Amdahl          c(n) = c_1 S(n),   S(n) = n / (1 + sigma (n - 1))
+
+c, l, u capacity and its interval's ends at n webservers. c_1 and sigma are the least squares fit on
+the logarithm, weighted by the intervals; the interval of sigma comes from 1000 draws (fixed seed)
+of all capacities, log-normal with those intervals. Amdahl's sigma is a share, 0 to 1; a negative
+one is let in, down to -1 / (2 (n - 1)) for the most webservers n, and means that capacity grows
+faster than their number: a call more often finds an idle webserver the more there are.
+
+Sources: Zou and Donner, Stat. Med. 27 (2008) 1693 (interval of a difference); Amdahl, AFIPS 1967.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from analysis.capacity.amdahl import fit_amdahl, gain
-from analysis.capacity.crossing import capacity_of, next_rate_above, next_rate_below
-from analysis.capacity.highest_stage import (
+import numpy as np
+
+from mwaa_headroom.analysis.calls import calls_of, good_calls
+from mwaa_headroom.analysis.capacity.crossing import (
+    StageEvidence,
+    capacity_of,
+    next_rate_above,
+    next_rate_below,
+    stage_evidence,
+)
+from mwaa_headroom.analysis.capacity.highest_stage import (
     CLOSED_HAS_NO_CAPACITY,
     STOPPED_BY,
     broken_lines,
     find_capacity,
 )
-from analysis.capacity.results import (
-    CapacityCurve,
-    CountCapacity,
-    CountTrial,
-    NextTrial,
-)
-from analysis.capacity.search import (
+from mwaa_headroom.analysis.capacity.next_trial import (
     MOST_REPEATS,
     Goal,
     Step,
@@ -39,12 +55,221 @@ from analysis.capacity.search import (
     conditional_throughput,
     next_step,
 )
-from analysis.capacity.trial_runs import StageTrial, TrialRun
-from analysis.comparison.likeness import IdentifiedRun, Identity, allowed, forbidding, in_words
-from analysis.comparison.results import Difference
-from analysis.estimate import Estimate
-from analysis.generator.health import rows_miscounted
-from analysis.stages import stage_label
+from mwaa_headroom.analysis.comparison.results import Difference
+from mwaa_headroom.analysis.generator.health import rows_miscounted
+from mwaa_headroom.analysis.identity import (
+    IdentifiedRun,
+    Identity,
+    allowed,
+    forbidding,
+    identity_of,
+    in_words,
+)
+from mwaa_headroom.analysis.metrics import database_periods, webserver_periods
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.results import StageStats
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.setting import Setting, read_setting
+from mwaa_headroom.analysis.stages import measured_window, stage_label, stage_times
+from mwaa_headroom.analysis.statistics import Estimate, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class CountTrial:
+    """One stage as a trial of its webserver count."""
+
+    run_id: str
+    stage: str  # as people call it
+    rate_per_s: float
+    duration_s: float  # without the warm-up
+    verdict: str  # pass | fail | undecided
+    reason: str  # why undecided, what broke, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class NextTrial:
+    """The measurement that would tell the most."""
+
+    webservers: int
+    rate_per_s: float
+    duration_s: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountCapacity:
+    """One webserver count: how much it takes, what stops it, and what to try next."""
+
+    webservers: int
+    capacity_per_s: Estimate
+    highest_pass_per_s: float | None  # below every rate that failed
+    lowest_fail_per_s: float | None
+    given_up_per_s: float | None  # below it, undecided in three trials: the search goes on below
+    throughput_per_s: float | None  # what came through well at the highest pass
+    bottleneck: str  # as of `CapacityResult`
+    explanation: str
+    gain_per_webserver_per_s: Estimate | None  # to the next count measured; None: there is none
+    trials: tuple[CountTrial, ...]
+    next_trial: NextTrial | None  # None: nothing more is needed
+
+
+@dataclass(frozen=True, slots=True)
+class AmdahlFit:
+    """capacity(n) = rate_of_one n / (1 + contention (n - 1))."""
+
+    rate_of_one_per_s: float
+    contention: Estimate  # 0: each webserver adds as much as the first; negative: more
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityCurve:
+    """The capacity over webserver counts, from many runs."""
+
+    slo: tuple[str, ...]
+    runs: tuple[str, ...]  # used
+    counts: tuple[CountCapacity, ...]  # rising
+    amdahl: AmdahlFit | None  # None: fewer than three counts have a capacity
+    sentence: str
+    exit_code: int  # 0: a count has an interval; 5: none has
+    refusals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    meant_to_differ: tuple[Difference, ...] = ()
+
+
+FEWEST_COUNTS = 3
+_DRAWS = 1000
+_GRID = 1001
+_Z = 1.959964
+
+
+def gain(fewer: int, of_fewer: Estimate, more: int, of_more: Estimate) -> Estimate | None:
+    """Capacity that each webserver adds between two counts; None when one has no capacity."""
+    if of_fewer.value is None or of_more.value is None:
+        return None
+    added = of_more.value - of_fewer.value
+    low = _end(of_more.value, of_more.low, of_fewer.value, of_fewer.high)
+    high = _end(of_more.value, of_more.high, of_fewer.value, of_fewer.low)
+    steps = more - fewer
+    return Estimate(
+        value=added / steps,
+        low=None if low is None else (added - low) / steps,
+        high=None if high is None else (added + high) / steps,
+        n=of_fewer.n + of_more.n,
+    )
+
+
+def fit_amdahl(capacities: Mapping[int, Estimate]) -> AmdahlFit | None:
+    """The contention between webservers; None when fewer than three counts have an interval.
+
+    Args:
+        capacities: by webserver count.
+    """
+    known = {
+        count: each
+        for count, each in sorted(capacities.items())
+        if each.value is not None and each.low and each.high is not None
+    }
+    if len(known) < FEWEST_COUNTS:
+        return None
+    counts = np.array(list(known), dtype=np.float64)
+    logs = np.log([each.value or 0.0 for each in known.values()])
+    errors = np.array(
+        [math.log((each.high or 0.0) / (each.low or 1.0)) / (2 * _Z) for each in known.values()]
+    )
+    errors = np.maximum(errors, 1e-6)
+    draws = logs + errors * np.random.default_rng(0).standard_normal((_DRAWS, len(logs)))
+    scales, contentions = _fit(counts, np.vstack([logs, draws]), errors)
+    sigma = float(contentions[0])
+    low, high = np.percentile(contentions[1:], [2.5, 97.5])
+    contention = Estimate(
+        value=sigma, low=min(float(low), sigma), high=max(float(high), sigma), n=len(known)
+    )
+    return AmdahlFit(float(np.exp(scales[0])), contention, _explained(contention))
+
+
+def amdahl_capacity(fit: AmdahlFit, webservers: Floats) -> Floats:
+    """c(n) by the fit."""
+    return fit.rate_of_one_per_s * _growth(webservers, fit.contention.value or 0.0)
+
+
+def _end(more: float, end: float | None, fewer: float, other: float | None) -> float | None:
+    return None if end is None or other is None else math.hypot(end - more, other - fewer)
+
+
+def _growth(webservers: Floats | float, sigma: Floats | float) -> Floats:
+    return np.asarray(webservers / (1 + sigma * (np.asarray(webservers) - 1)), dtype=np.float64)
+
+
+def _fit(counts: Floats, logs: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """Logarithm of c_1 and the best contention on a grid for every row of logarithms."""
+    contentions = np.linspace(-0.5 / (counts[-1] - 1), 1.0, _GRID)
+    growth = np.log(_growth(counts[:, None], contentions))  # (counts, contentions)
+    weights = 1 / errors**2
+    weights /= weights.sum()
+    # For a given contention the best ln c_1 is the mean of what is left; what is left beside it:
+    level, mean = weights @ growth, logs @ weights
+    varied = growth - level
+    misfit = weights @ varied**2 - 2 * ((logs - mean[:, None]) * weights) @ varied
+    best = misfit.argmin(axis=1)
+    return mean - level[best], contentions[best]
+
+
+def _explained(contention: Estimate) -> str:
+    value, low, high = contention.value or 0.0, contention.low or 0.0, contention.high or 0.0
+    if low <= 0 <= high:
+        return (
+            "Every webserver adds as much as the first, as far as can be told: contention is at "
+            f"most {high:.2g}."
+        )
+    if high < 0:
+        return (
+            "Capacity grows faster than the webservers, for a call finds an idle one more often "
+            "the more there are."
+        )
+    return f"A share of {value:.2g} of the work of a call does not get faster by more webservers."
+
+
+@dataclass(frozen=True, slots=True)
+class StageTrial:
+    """One stage with what it says about every line of the SLO."""
+
+    run_id: str
+    stage: StageStats
+    evidence: StageEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRun:
+    """A run with its stages as trials."""
+
+    run: IdentifiedRun
+    setting: Setting
+    trials: tuple[StageTrial, ...]
+
+
+def trial_run(record: RunRecord) -> TrialRun:
+    """The stages of a record as trials.
+
+    Raises:
+        RecordFormatError: the manifest has no usable scenario.
+    """
+    run = IdentifiedRun(identity_of(record), analyse_run(record))
+    setting = read_setting(record.manifest)
+    return TrialRun(run, setting, tuple(_trials(record, run, setting)))
+
+
+def _trials(record: RunRecord, run: IdentifiedRun, setting: Setting) -> Sequence[StageTrial]:
+    calls = calls_of(record.requests)
+    good, periods = good_calls(calls, setting.slos), webserver_periods(record.metrics)
+    times = stage_times(setting, record.events, calls)
+    database = database_periods(record.metrics)
+    windows = [measured_window(one, calls, good, periods, database) for one in times]
+    return [
+        StageTrial(run.analysis.run_id, stage, stage_evidence(setting, stage, window))
+        for stage, window in zip(run.analysis.stages, windows, strict=True)
+    ]
+
 
 SEARCH_WIDTH = 0.05
 NARROW_ENOUGH = 0.1  # of the capacity

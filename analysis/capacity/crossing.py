@@ -9,21 +9,402 @@ says which stage would tell it.
 
 Undecided stages are left out. Lines that have no curve only judge their stages: when one of them
 is broken at a rate below the crossing of the others, there is no estimate.
+
+What a stage says about every line of the SLO, as few numbers as its curve over the rate needs.
+
+A line is about a ratio of two sums over the calls or the metric periods of a stage:
+
+    p95(latency) < T         calls beyond T (or cut at a time limit) / timed calls     limit 5 %
+    rate(errors) < x         failed calls / calls sent                                  limit x
+    rate(goodput) >= x       arrivals that were not good / arrivals                     limit 1 - x
+    mean(latency) < T        sum of the times / timed calls                             limit T
+    mean(webserver.cpu) < u  sum over the metric periods / metric periods               limit u
+
+The sums are kept for each of 40 equal parts of the stage (blocks), or for each metric period: from
+how these differ the uncertainty of the ratio is told (`capacity/curves.py`). A maximum, a minimum,
+a limit of no error at all and lines about memory, connections and webserver counts have no such
+curve.
+
+The curve of one SLO line over the rate, with its uncertainty, and where it meets its limit.
+
+Between two stages the curve is taken as straight over the rate on a scale on which queues make it
+nearly so: logit for shares, logarithm for mean times, as it is for CPU (utilisation law). Stages of
+one rate are pooled. A curve that falls anywhere is made to rise first (pool adjacent violators),
+because a higher load is never easier.
+
+Uncertainty: 1000 replicates of every stage's ratio. With K of N calls beyond the limit, counted in
+B = 40 blocks:
+
+    deff  = V / (K/N (1 - K/N) / N),   V = B/(B-1) sum (k_b - K/N n_b)^2 / N^2 (1+phi)/(1-phi)
+    share ~ Beta(K/deff + 1/2, (N-K)/deff + 1/2),   deff ~ deff f / chi2(f),   deff at least 1
+    f     = B (1-phi)/(1+phi) - 1, at least 3
+
+Calls that wait in one queue are late together, so N calls say as much as N / deff independent ones.
+phi, the correlation of neighbouring blocks, is corrected for its bias, (B phi + 1) / (B - 3), and
+kept within 0 and 0.9. Means take Student's t with f degrees of freedom in place of the Beta. CPU
+periods, of which a stage has few, share one variance per call/s over all stages that are not
+saturated; a saturated stage counts with the CPU that the line through the two below it makes.
+
+How the curve bends between two stages is not known, the less the farther these are apart. A
+replicate whose straight line crosses at a share w of the way up crosses at w^exp(g), g normal with
+standard deviation min(1, (d/d0)^2), d how far both stages are apart on the scale, d0 = 6 for logit
+and 3 for logarithms.
+
+Sources: Kish, Survey Sampling, 1965, 8.2 (design effect); Marriott and Pope, Biometrika 41 (1954)
+390 (bias of phi); Barlow et al., Statistical Inference under Order Restrictions, 1972 (pooling).
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analysis.calls import Floats
-from analysis.capacity.curves import Curve, crossings, curve_of
-from analysis.capacity.evidence import StageEvidence, line_of, stage_evidence
-from analysis.estimate import Estimate
-from analysis.judge import Window
-from analysis.results import StageStats
-from analysis.setting import Setting
-from analysis.slo import Slo
+from mwaa_headroom.analysis.calls import Mask
+from mwaa_headroom.analysis.judge import Window, concerned_by, errors_of
+from mwaa_headroom.analysis.metrics import DatabasePeriod, WebserverPeriod
+from mwaa_headroom.analysis.results import StageStats
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Estimate, Floats
+
+BLOCKS = 40
+_TIMES = ("latency", "service_time")
+_CPU = ("webserver.cpu", "database.cpu")
+
+Places = NDArray[np.int64]
+Scale = Literal["logit", "log", "linear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the SLO as a limit of a ratio, and the scale on which that is nearly straight."""
+
+    slo: Slo
+    scale: Scale
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratio:
+    """Two sums over each block of a stage, in the order of time."""
+
+    part: Floats
+    whole: Floats
+
+    @property
+    def value(self) -> float:
+        """The ratio over the whole stage."""
+        return float(self.part.sum() / self.whole.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageEvidence:
+    """A stage as a trial of its webserver count."""
+
+    rate_per_s: float
+    measured_s: float
+    webservers: int | None  # None: not known, or it changed
+    verdict: str  # pass | fail | undecided
+    reason: str  # why undecided
+    as_planned: bool  # its rate of the mix was sent, to its end: undecided, it still was a try
+    broken: frozenset[str]  # the lines that were broken, as written
+    arrivals: int
+    loss_ratio: float  # arrivals that were not good / arrivals
+    ratios: dict[str, Ratio]  # by the line as written; a line that cannot be told is left out
+
+
+def line_of(slo: Slo) -> Line | None:
+    """The line as a limit of a ratio; None: it has no curve over the rate."""
+    below, threshold = slo.comparison in ("<", "<="), slo.threshold
+    if slo.metric in _TIMES and below and slo.percentile is not None:
+        return Line(slo, "logit", 1 - slo.percentile / 100)
+    if slo.metric == "errors" and below and 0 < threshold < 1:
+        return Line(slo, "logit", threshold)
+    if slo.metric == "goodput" and not below and 0 < threshold < 1:
+        return Line(slo, "logit", 1 - threshold)
+    if slo.function == "mean" and below and threshold > 0:
+        if slo.metric in _TIMES:
+            return Line(slo, "log", threshold)
+        if slo.metric in _CPU:
+            return Line(slo, "linear", threshold)
+    return None
+
+
+def stage_evidence(setting: Setting, stage: StageStats, window: Window) -> StageEvidence:
+    """What a stage says.
+
+    Args:
+        setting: that of its run.
+        stage: judged, its trial included.
+        window: its measured part.
+    """
+    block = _blocks(stage, window)
+    ratios = {}
+    for slo in setting.slos:
+        ratio = _ratio(slo, window, block)
+        if ratio is not None and ratio.whole.sum() > 0:
+            ratios[slo.text] = ratio
+    constant = stage.webservers_min == stage.webservers_max
+    objection = _no_trial(setting, stage)
+    good = int(np.count_nonzero(window.good))
+    return StageEvidence(
+        rate_per_s=stage.rate_per_s,
+        measured_s=stage.ended_at_s - stage.measured_from_s,
+        webservers=stage.webservers_min if constant else None,
+        verdict="undecided" if objection else stage.trial,
+        reason=objection or stage.trial_reason,
+        as_planned=not objection and stage.complete and stage.generator_ok,
+        broken=frozenset(line.slo for line in stage.slo if line.met is False),
+        arrivals=stage.arrivals,
+        loss_ratio=1 - good / stage.arrivals if stage.arrivals else 1.0,
+        ratios=ratios,
+    )
+
+
+def _no_trial(setting: Setting, stage: StageStats) -> str:
+    """Why a stage says nothing about one rate of the mix; "": it does."""
+    plan = next(plan for plan in setting.stages if plan.index == stage.index)
+    if plan.varies:
+        return "Its rate was not held."
+    if plan.operation is not None and len(setting.mix) > 1:
+        return f"It sent only {plan.operation}, not the mix."
+    return ""
+
+
+def _blocks(stage: StageStats, window: Window) -> Places:
+    """The block each call of the window belongs to, by its intended start."""
+    length_s = max(stage.ended_at_s - stage.measured_from_s, 1e-9) / BLOCKS
+    place = (window.calls.intended_start_s - stage.measured_from_s) / length_s
+    return np.clip(place.astype(np.int64), 0, BLOCKS - 1)
+
+
+def _ratio(slo: Slo, window: Window, block: Places) -> Ratio | None:
+    if line_of(slo) is None:
+        return None
+    if slo.metric in _CPU:
+        return _of_periods(window.database if slo.metric == "database.cpu" else window.periods)
+    calls, concerned = window.calls, concerned_by(slo, window.calls)
+    match slo.metric:
+        case "errors":
+            whole = calls.sent & concerned
+            part = errors_of(slo, calls, whole).astype(np.float64)
+        case "goodput":
+            whole, part = concerned, (concerned & ~window.good).astype(np.float64)
+        case _:
+            whole, part = _times(slo, window, concerned)
+    return Ratio(
+        part=np.bincount(block[whole], weights=part[whole], minlength=BLOCKS).astype(np.float64),
+        whole=np.bincount(block[whole], minlength=BLOCKS).astype(np.float64),
+    )
+
+
+def _times(slo: Slo, window: Window, concerned: Mask) -> tuple[Mask, Floats]:
+    """Calls timed, and the time of each or whether it is beyond the threshold."""
+    calls = window.calls
+    timed = calls.timed & concerned
+    if not timed.any():  # calls that all failed are as bad as calls that take for ever
+        sent = calls.sent & concerned
+        return sent, np.full(len(calls), 1.0 if slo.percentile is not None else np.inf)
+    times_s = np.zeros(len(calls))
+    times_s[timed] = calls.times_s(slo.metric, timed)
+    if slo.percentile is None:
+        return timed, times_s
+    within = times_s <= slo.threshold if slo.comparison == "<=" else times_s < slo.threshold
+    return timed, (~within | calls.censored).astype(np.float64)
+
+
+def _of_periods(periods: Sequence[WebserverPeriod | DatabasePeriod]) -> Ratio | None:
+    known = [period.cpu_percent / 100 for period in periods if period.cpu_percent is not None]
+    return Ratio(np.array(known), np.ones(len(known))) if known else None
+
+
+REPLICATES: Final = 1000
+SATURATED: Final = 0.97  # of the CPU
+_MOST_CORRELATED = 0.9
+_FEWEST_FOR_CORRELATION = 5
+_FEWEST_FREEDOM = 3.0
+_BEND_FROM: Final = {"logit": 6.0, "log": 3.0}
+_WIDEST_BEND = 1.0
+_FARTHEST = 30.0  # on the logit and log scales
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A line's ratio at every rate, and on its scale with replicates."""
+
+    line: Line
+    rates_per_s: Floats  # (rates,), rising
+    heights: Floats  # (rates,), on the scale
+    replicates: Floats  # (REPLICATES, rates)
+    independent: Floats  # (rates,) how many blocks' worth of independent ones the stages have
+
+    @property
+    def limit(self) -> float:
+        """On the scale."""
+        return _on_scale(self.line.scale, self.line.limit)
+
+
+def curve_of(
+    line: Line, stages: Sequence[StageEvidence], random: np.random.Generator
+) -> Curve | None:
+    """The curve of a line over the stages that can tell it; None: fewer than two can."""
+    by_rate: dict[float, list[Ratio]] = {}
+    for stage in stages:
+        if line.slo.text in stage.ratios:
+            by_rate.setdefault(stage.rate_per_s, []).append(stage.ratios[line.slo.text])
+    if len(by_rate) < 2:
+        return None
+    rates = np.array(sorted(by_rate))
+    ratios = [_pooled(by_rate[rate]) for rate in rates]
+    if line.scale == "linear":
+        drawn = _utilisations(ratios, rates, random)
+        return None if drawn is None else Curve(line, rates, *drawn)
+    draw = _shares if line.scale == "logit" else _means
+    return Curve(line, rates, *draw(ratios, random))
+
+
+def crossings(curve: Curve, random: np.random.Generator) -> tuple[float, Floats]:
+    """The rate at which the curve meets its limit, and that of every replicate.
+
+    -inf: even the lowest rate is beyond the limit. inf: not even the highest one is.
+    """
+    bends = random.standard_normal(len(curve.replicates))
+    straight = np.zeros(1)
+    return (
+        float(_crossing(curve, _rising(curve.heights[None]), straight)[0]),
+        _crossing(curve, _rising(curve.replicates), bends),
+    )
+
+
+def _on_scale(scale: Scale, ratio: float) -> float:
+    match scale:
+        case "logit":
+            return math.log(ratio / (1 - ratio))
+        case "log":
+            return math.log(ratio)
+        case _:
+            return ratio
+
+
+def _pooled(ratios: Sequence[Ratio]) -> Ratio:
+    return Ratio(
+        np.concatenate([each.part for each in ratios]),
+        np.concatenate([each.whole for each in ratios]),
+    )
+
+
+def _inflation(*series: Floats) -> float:
+    """(1 + phi) / (1 - phi) of residuals: how much more their sum varies than independent ones."""
+    spread = sum(float(each @ each) for each in series)
+    count = float(np.mean([len(each) for each in series]))
+    if count < _FEWEST_FOR_CORRELATION or spread <= 0:
+        return 1.0
+    phi = sum(float(each[1:] @ each[:-1]) for each in series) / spread
+    phi = min(max((count * phi + 1) / (count - 3), 0.0), _MOST_CORRELATED)
+    return (1 + phi) / (1 - phi)
+
+
+def _variance(ratio: Ratio) -> tuple[float, float]:
+    """Variance of a ratio by its blocks, and how many independent blocks they are worth."""
+    residuals = ratio.part - ratio.value * ratio.whole
+    count, inflation = len(residuals), _inflation(residuals)
+    own = count / (count - 1) * float(residuals @ residuals) / float(ratio.whole.sum()) ** 2
+    return own * inflation, count / inflation
+
+
+def _shares(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    beyond = np.array([ratio.part.sum() for ratio in ratios])
+    calls = np.array([ratio.whole.sum() for ratio in ratios])
+    variance, independent = np.array([_variance(ratio) for ratio in ratios]).T
+    share = (beyond + 0.5) / (calls + 1)
+    effect = np.maximum(variance / (share * (1 - share) / calls), 1.0)
+    effect = np.maximum.accumulate(effect)  # a queue's calls only clump more as the rate rises
+    freedom = np.maximum(independent - 1, _FEWEST_FREEDOM)
+    size = (REPLICATES, len(ratios))
+    effects = np.maximum(effect * freedom / random.chisquare(freedom, size), 1.0)
+    # The logarithm of the odds of a Beta is the difference of those of two gammas.
+    bad = np.log(np.maximum(random.gamma(beyond / effects + 0.5), 1e-300))
+    good = np.log(np.maximum(random.gamma((calls - beyond) / effects + 0.5), 1e-300))
+    heights = np.log((beyond + 0.5) / (calls - beyond + 0.5))
+    return heights, (bad - good).clip(-_FARTHEST, _FARTHEST), independent
+
+
+def _means(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    heights = np.full(len(ratios), _FARTHEST)
+    errors, independent = np.zeros(len(ratios)), np.ones(len(ratios))
+    for place, ratio in enumerate(ratios):
+        if not np.isfinite(ratio.value):  # no call was timed: it stays as far away as can be
+            continue
+        variance, independent[place] = _variance(ratio)
+        mean = max(ratio.value, 1e-9)
+        heights[place], errors[place] = np.log(mean), np.sqrt(variance) / mean
+    freedom = np.maximum(independent - 1, _FEWEST_FREEDOM)
+    noise = random.standard_t(freedom, (REPLICATES, len(ratios)))
+    return heights, heights + errors * noise, independent
+
+
+def _utilisations(
+    ratios: Sequence[Ratio], rates: Floats, random: np.random.Generator
+) -> tuple[Floats, Floats, Floats] | None:
+    """None: no stage has two periods, so that nobody knows how they vary."""
+    means = np.array([ratio.value for ratio in ratios])
+    counts = np.array([len(ratio.part) for ratio in ratios], dtype=np.float64)
+    usable = [
+        (ratio.part - mean) / np.sqrt(rate)
+        for ratio, mean, rate in zip(ratios, means, rates, strict=True)
+        if mean < SATURATED and len(ratio.part) > 1
+    ]
+    freedom = sum(len(residuals) - 1 for residuals in usable)
+    if not freedom:
+        return None
+    variance = sum(float(each @ each) for each in usable) / freedom * _inflation(*usable)
+    errors = np.sqrt(variance * rates / counts)
+    spread = np.sqrt(freedom / random.chisquare(freedom, (REPLICATES, 1)))
+    drawn = means + errors * spread * random.standard_normal((REPLICATES, len(ratios)))
+    return _unsaturated(means[None], means, rates)[0], _unsaturated(drawn, means, rates), counts
+
+
+def _unsaturated(drawn: Floats, means: Floats, rates: Floats) -> Floats:
+    """CPU that saturated stages would have needed, by the line through the two below."""
+    needed = drawn.copy()
+    for place in range(2, len(rates)):
+        if means[place] >= SATURATED:
+            rise = needed[:, place - 1] - needed[:, place - 2]
+            steps = (rates[place] - rates[place - 1]) / (rates[place - 1] - rates[place - 2])
+            needed[:, place] = np.maximum(needed[:, place], needed[:, place - 1] + rise * steps)
+    return needed
+
+
+def _rising(heights: Floats) -> Floats:
+    """Every row made to rise by pooling: max over j <= i of the min over l >= i of mean(j..l)."""
+    count = heights.shape[1]
+    sums = np.concatenate([np.zeros((len(heights), 1)), np.cumsum(heights, axis=1)], axis=1)
+    risen = np.full(heights.shape, -np.inf)
+    for first in range(count):
+        means = (sums[:, first + 1 :] - sums[:, [first]]) / np.arange(1, count - first + 1)
+        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
+        risen[:, first:] = np.maximum(risen[:, first:], least)
+    return risen
+
+
+def _crossing(curve: Curve, heights: Floats, bends: Floats) -> Floats:
+    """Of each row; `bends` are standard normal, 0 for a straight line."""
+    beyond = heights >= curve.limit
+    found = np.where(beyond[:, 0], -np.inf, np.inf)
+    rows = np.flatnonzero(beyond.any(axis=1) & ~beyond[:, 0])
+    upper = beyond[rows].argmax(axis=1)
+    below, above = heights[rows, upper - 1], heights[rows, upper]
+    way = (curve.limit - below) / (above - below)
+    if curve.line.scale in _BEND_FROM:
+        apart = (above - below) / _BEND_FROM[curve.line.scale]
+        way **= np.exp(np.minimum(apart**2, _WIDEST_BEND) * bends[rows])
+    lower_rate, upper_rate = curve.rates_per_s[upper - 1], curve.rates_per_s[upper]
+    found[rows] = lower_rate + way * (upper_rate - lower_rate)
+    return found
+
 
 WIDE_BRACKET: Final = 2.0
 FEWEST_INDEPENDENT: Final = 6.0  # blocks of a stage beside the crossing

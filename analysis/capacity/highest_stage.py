@@ -10,10 +10,11 @@ rate between the stages at which the SLO breaks: `capacity/crossing.py`.
 from collections.abc import Sequence
 from typing import Final
 
-from analysis.results import CapacityResult, Estimate, StageStats
-from analysis.setting import Setting
-from analysis.slo import parse_slo
-from analysis.stages import stage_label
+from mwaa_headroom.analysis.results import CapacityResult, StageStats
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.stages import stage_label
+from mwaa_headroom.analysis.statistics import Estimate
 
 CLOSED_HAS_NO_CAPACITY = (
     "A closed workload cannot tell a capacity: its users wait for slow answers and so send less, "

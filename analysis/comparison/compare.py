@@ -8,7 +8,22 @@ inconclusive  otherwise
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from analysis.comparison.likeness import (
+from mwaa_headroom.analysis.comparison.regression import (
+    CAPACITY,
+    CONFIDENCE,
+    EXIT_CODES,
+    SHARE_MARGIN,
+    MetricSamples,
+    compare_gate,
+    compare_informational,
+    gate_stages,
+    overall,
+    run_metrics,
+    sentence,
+    too_few_runs,
+)
+from mwaa_headroom.analysis.comparison.results import ComparedRun, Comparison, ComparisonVerdict
+from mwaa_headroom.analysis.identity import (
     IdentifiedRun,
     allowed,
     forbidding,
@@ -16,22 +31,7 @@ from analysis.comparison.likeness import (
     objection,
     unlike_within,
 )
-from analysis.comparison.regression import (
-    CONFIDENCE,
-    SHARE_MARGIN,
-    MetricSamples,
-    compare_gate,
-    compare_informational,
-    too_few_runs,
-)
-from analysis.comparison.results import (
-    ComparedRun,
-    Comparison,
-    ComparisonVerdict,
-)
-from analysis.comparison.run_metrics import CAPACITY, gate_stages, run_metrics
-from analysis.comparison.verdict import EXIT_CODES, overall, sentence
-from analysis.results import Estimate
+from mwaa_headroom.analysis.statistics import Estimate
 
 _UNMEASURED = Estimate(value=None, warnings=("It was not measured.",))
 

@@ -1,4 +1,18 @@
-"""Whether metrics got worse from one set of runs to another. The run is the unit: one value each.
+"""The answer of a comparison, its exit code and the sentence that ends the summary.
+
+The numbers in which runs are compared: each run has each of them once.
+
+The gate, which decides, is kept small, for every further metric costs certainty about the others:
+
+    p95 latency     of every gate stage: one in which no baseline run broke the SLO
+    error rate      of the gate stages together: calls that failed / calls that were sent
+    service demand  of the mix: more CPU per call shows before any latency does
+
+Past the SLO a queue decides how long calls take, so that equal runs differ wildly there. All else
+informs: the other percentiles, service times, error rate and goodput of every stage, demand of
+each operation, and capacity.
+
+Whether metrics got worse from one set of runs to another. The run is the unit: one value each.
 
 Two requests of one run share its minutes, its database and its machine, so thousands of them say
 nothing about the next run: a test over requests finds "differences" between equal runs most of the
@@ -22,27 +36,133 @@ Sources: Hodges and Lehmann 1963; Holm, Scand. J. Stat. 6 (1979) 65; Benjamini a
 Stat. Soc. B 57 (1995) 289; intersection-union test: Berger, Technometrics 24 (1982) 295.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy import stats
 
-from analysis.calls import Floats
-from analysis.comparison.metric_scale import change, scaled, scaled_margin, unscaled
-from analysis.comparison.power import detectable_shift, runs_needed, spread
-from analysis.comparison.rank_tests import (
+from mwaa_headroom.analysis.comparison.rank_tests import (
     Shift,
+    change,
+    detectable_shift,
     fewest_per_side,
     interval_rank,
     p_above,
     p_different,
+    runs_needed,
+    scaled,
+    scaled_margin,
     shift,
     smallest_p,
+    spread,
+    unscaled,
 )
-from analysis.comparison.results import GateVerdict, Metric, MetricComparison
-from analysis.latency import LOWER_BOUND, interval_ranks
-from analysis.results import Estimate
+from mwaa_headroom.analysis.comparison.results import (
+    ComparisonVerdict,
+    GateVerdict,
+    Metric,
+    MetricComparison,
+)
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats
+from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate, Floats, interval_ranks
+
+GATE_PERCENTILE = "p95"
+ERROR_RATE = Metric("errors where the SLO held", "fraction")
+MIX_DEMAND = Metric("service demand of the mix", "s")
+CAPACITY = Metric("highest rate that met the SLO", "1/s", higher_is_better=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetrics:
+    """Every metric of one run; refused ones have the value None."""
+
+    gate: dict[Metric, Estimate]
+    informational: dict[Metric, Estimate]
+
+
+def gate_stages(runs: Sequence[RunAnalysis], *, share: float = 1.0) -> tuple[int, ...]:
+    """The stages (their indexes) in which the SLO held.
+
+    Args:
+        runs: alike; a comparison's baseline, or a whole history.
+        share: of the runs in which it must have held at least; 1: all.
+    """
+    indexes = sorted({stage.index for run in runs for stage in run.stages})
+    return tuple(
+        index for index in indexes if sum(_held(run, index) for run in runs) >= share * len(runs)
+    )
+
+
+def run_metrics(run: RunAnalysis, gated: Sequence[int]) -> RunMetrics:
+    """The metrics of one run.
+
+    Args:
+        run: analysed.
+        gated: `gate_stages` of the baseline.
+    """
+    gate: dict[Metric, Estimate] = {}
+    informational: dict[Metric, Estimate] = {}
+    for stage in run.stages:
+        latency = _latency_metric(stage, GATE_PERCENTILE)
+        for metric, estimate in _stage_metrics(stage):
+            is_gate = metric == latency and stage.index in gated
+            (gate if is_gate else informational)[metric] = estimate
+    judged = [stage for stage in run.stages if stage.index in gated]
+    if judged:
+        gate[ERROR_RATE] = _errors(judged)
+    gate |= _mix_demand(run)
+    informational |= _other(run)
+    return RunMetrics(gate, informational)
+
+
+def _held(run: RunAnalysis, index: int) -> bool:
+    found = [stage for stage in run.stages if stage.index == index]
+    return bool(found) and found[0].met_slo is not False
+
+
+def _stage_metrics(stage: StageStats) -> Iterator[tuple[Metric, Estimate]]:
+    label = _label(stage)
+    for percentile, estimate in stage.latency_s.items():
+        yield _latency_metric(stage, percentile), estimate
+    for percentile, estimate in stage.service_time_s.items():
+        yield Metric(f"{percentile} service time, {label}", "s"), estimate
+    yield Metric(f"error rate, {label}", "fraction"), stage.error_rate
+    goodput = Metric(f"goodput, {label}", "1/s", higher_is_better=True)
+    yield goodput, Estimate(stage.goodput_per_s, n=stage.arrivals)
+
+
+def _latency_metric(stage: StageStats, percentile: str) -> Metric:
+    return Metric(f"{percentile} latency, {_label(stage)}", "s")
+
+
+def _label(stage: StageStats) -> str:
+    """By number and load, which like runs have in common; names may differ."""
+    load = f"{stage.rate_per_s:.4g}/s" if stage.users is None else f"{stage.users} users"
+    return f"stage {stage.index + 1}, {load}"
+
+
+def _errors(stages: Sequence[StageStats]) -> Estimate:
+    sent = sum(stage.sent for stage in stages)
+    failed = sent - sum(stage.outcomes.get("ok", 0) for stage in stages)
+    return Estimate(failed / sent if sent else None, n=sent)
+
+
+def _mix_demand(run: RunAnalysis) -> dict[Metric, Estimate]:
+    return {MIX_DEMAND: run.demand.mix_s} if run.demand else {}
+
+
+def _other(run: RunAnalysis) -> dict[Metric, Estimate]:
+    found: dict[Metric, Estimate] = {}
+    if run.demand:
+        for operation, estimate in run.demand.per_operation_s.items():
+            found[Metric(f"service demand of {operation}", "s")] = estimate
+    if run.capacity:
+        found[CAPACITY] = Estimate(run.capacity.highest_rate_per_s, n=1)
+    return found
+
 
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
@@ -280,3 +400,97 @@ def _paired(samples: MetricSamples) -> _Pair:
     sides = (np.array(_known(side)) for side in (samples.baseline, samples.contender))
     baseline, contender = (scaled(samples.metric, values) for values in sides)
     return _Pair(samples, baseline, contender)
+
+
+EXIT_CODES: Final[dict[ComparisonVerdict, int]] = {
+    "pass": 0,
+    "regression": 4,
+    "inconclusive": 5,
+    "refused": 5,
+}
+
+
+def overall(gate: Sequence[MetricComparison]) -> ComparisonVerdict:
+    """The worst verdict of the gate's metrics."""
+    verdicts = {each.verdict for each in gate}
+    if "regression" in verdicts:
+        return "regression"
+    return "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+def sentence(
+    verdict: ComparisonVerdict,
+    refusals: Sequence[str],
+    gate: Sequence[MetricComparison],
+    margin: float,
+) -> str:
+    """The verdict in one sentence, with the metric that speaks for it most."""
+    if verdict == "refused":
+        return f"Not compared: {_lowered(refusals[0]).rstrip('.')}{_and_more(refusals)}."
+    concerned = [each for each in gate if each.verdict == verdict]
+    worst = max(concerned, key=lambda each: _margins_worse(each, margin))
+    if verdict == "regression":
+        return f"Regression: {worst.metric.name}: {_change(worst)}{_others(concerned)}."
+    if verdict == "inconclusive":
+        return f"Inconclusive: {worst.metric.name}: {_undecided(worst, margin)}."
+    return (
+        f"Pass: no gate metric is worse by more than {margin * 100:g} %; nearest to it is "
+        f"{worst.metric.name}: {_change(worst)}."
+    )
+
+
+def _undecided(each: MetricComparison, margin: float) -> str:
+    if each.change.value is None:
+        return _lowered(each.reason).rstrip(".")
+    if each.reason:
+        return f"{_change(each)}; {_lowered(each.reason).rstrip('.')}"
+    past = f"{SHARE_MARGIN * 100:g} points" if each.metric.is_share else f"{margin * 100:g} %"
+    fewest = min(len(each.baseline_values), len(each.contender_values))
+    if each.runs_needed is None:
+        advice = "no reasonable number of runs would tell, so make longer stages"
+    elif each.runs_needed > fewest:
+        advice = f"about {each.runs_needed} runs per side would tell"
+    else:
+        advice = "a few more runs would tell"
+    return f"{_change(each)}, which may or may not be worse by more than {past}; {advice}"
+
+
+def _change(each: MetricComparison) -> str:
+    """For instance "1.21 times the baseline (95 % interval 1.15-1.28)"."""
+    change = each.change
+    value, low, high = (
+        math.nan if v is None else v for v in (change.value, change.low, change.high)
+    )
+    if each.metric.is_share:
+        points = [f"{100 * number:+.2g}" for number in (value, low, high)]
+        return f"{points[0]} points off the baseline (95 % interval {points[1]} to {points[2]})"
+    return f"{value:.2f} times the baseline (95 % interval {low:.2f}-{high:.2f})"
+
+
+def _margins_worse(each: MetricComparison, margin: float) -> float:
+    """By how many margins a metric got worse; what is not known comes first."""
+    value = each.change.value
+    if value is None:
+        return math.inf
+    if each.metric.is_share:
+        return value / SHARE_MARGIN
+    ratio = 1 / value if each.metric.higher_is_better else value
+    return math.log(ratio) / math.log1p(margin)
+
+
+def _others(items: Sequence[object]) -> str:
+    match len(items) - 1:
+        case 0:
+            return ""
+        case 1:
+            return ", and one more metric got worse"
+        case count:
+            return f", and {count} more metrics got worse"
+
+
+def _and_more(items: Sequence[object]) -> str:
+    return f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]

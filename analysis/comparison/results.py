@@ -7,7 +7,7 @@ it. Values are in base units: seconds, fraction, calls per second.
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.results import Estimate
+from mwaa_headroom.analysis.statistics import Estimate
 
 Unit = Literal["s", "fraction", "1/s"]
 GateVerdict = Literal["regression", "pass", "inconclusive"]

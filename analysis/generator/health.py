@@ -14,6 +14,16 @@ Each load process measures on a clock of its own; its rows are placed by the mas
 The offset is measured several times. What it moved in between, and what each measurement leaves
 open, is how far rows may be misplaced beside those of other processes and beside metrics. Latency,
 lag and service time are differences on one clock and are not touched by it.
+
+What a client's own retries did: the calls they repeated, the errors they hid, the duplicates.
+
+    repeated            calls with more than one attempt
+    repeated and ok     of these, ended ok: the first attempt failed and nobody would have known
+    duplicate triggers  of these, `trigger_dag_run` answered 409: an attempt before had been taken,
+                        although the client was told otherwise
+
+A repeated call's service time contains the waits between its attempts, and its outcome is that of
+its last one. What the attempts before it ended as is not recorded.
 """
 
 from collections.abc import Sequence
@@ -25,11 +35,63 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.generator.load import LoadReport, largest, number_in, worker_of
-from analysis.records.schema import WORKER_LOST
-from analysis.results import GeneratorHealth, StageStats, WorkerHealth
-from analysis.stages import StageTimes, stage_label
-from analysis.verdict import BROKE_DOWN
+from mwaa_headroom.analysis.generator.limits import LoadReport, largest, number_in, worker_of
+from mwaa_headroom.analysis.results import GeneratorHealth, RetryResult, StageStats, WorkerHealth
+from mwaa_headroom.analysis.schema import WORKER_LOST
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.stages import StageTimes, stage_label
+from mwaa_headroom.analysis.verdict import BROKE_DOWN
+
+TRIGGER = "trigger_dag_run"
+CONFLICT = 409  # of Airflow: a DAG run of that id exists
+
+
+def retries_of(setting: Setting, requests: pa.Table) -> RetryResult | None:
+    """The retries of a run; None: they were off.
+
+    Args:
+        setting: names the retry mode and the operation of each label.
+        requests: the record's requests table.
+    """
+    if setting.retries == "off":
+        return None
+    attempts = requests.column("attempts")  # 0: unsent
+    repeated = requests.filter(pc.greater(attempts, 1))
+    triggers = {label for label, name in setting.operations.items() if name == TRIGGER}
+    conflicts = repeated.filter(pc.equal(repeated.column("airflow_status"), CONFLICT))
+    return RetryResult(
+        mode=setting.retries,
+        sent=int(pc.sum(pc.greater(attempts, 0)).as_py() or 0),
+        attempts=int(pc.sum(attempts).as_py() or 0),
+        repeated=repeated.num_rows,
+        repeated_ok=repeated.column("outcome").to_pylist().count("ok"),
+        duplicate_triggers=sum(
+            label in triggers for label in conflicts.column("operation").to_pylist()
+        ),
+    )
+
+
+def retry_warnings(retries: RetryResult | None) -> list[str]:
+    """What retries do to other numbers of the report."""
+    if retries is None:
+        return []
+    found = [
+        f"The client repeated failed calls by itself (botocore's {retries.mode} mode): service "
+        "time and latency contain the waits between its attempts, and the outcome of a call is "
+        "that of its last attempt."
+    ]
+    if retries.mode == "adaptive":
+        found.append(
+            "In adaptive mode the client also holds calls back when it is throttled, so the load "
+            "that reached the service is not the one that was offered."
+        )
+    if retries.repeated:
+        found.append(
+            "Service demand counts a repeated call once, though each attempt may have cost the "
+            "webservers work: with retries it is too high rather than too low."
+        )
+    return found
+
 
 CLOCK_LIMIT_S = 0.05
 NOT_COUNTED = "The run ended without counting its arrivals, so rows may be missing."

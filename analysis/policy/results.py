@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.estimate import Estimate
-from analysis.policy.parameters import PolicyParameters
-from analysis.policy.simulate import SimulatedEvent
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.simulate import SimulatedEvent
+from mwaa_headroom.analysis.statistics import Estimate
 
 Verdict = Literal["matched", "off", "missed", "extra"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
-from analysis.results import RunAnalysis
+from mwaa_headroom.analysis.results import RunAnalysis
 
 SCHEMA_VERSION: Final = 1
 RENAMED: Final = {

@@ -8,9 +8,9 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from analysis.report.as_json import as_json
-from analysis.report.plots.gallery import as_inline_svg, as_png
-from analysis.report.write import replace_file
+from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.plots.gallery import as_inline_svg, as_png
+from mwaa_headroom.analysis.report.write import replace_file
 
 
 @dataclass(frozen=True, slots=True)

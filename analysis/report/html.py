@@ -9,7 +9,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from analysis.report import (
+from mwaa_headroom.analysis.report import (
     notes,
     sending,
     story,
@@ -20,8 +20,8 @@ from analysis.report import (
     tables_webservers,
     words,
 )
-from analysis.report.as_json import analysis_as_json
-from analysis.results import RunAnalysis, ScalingEvent
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent
 
 _TEMPLATE: Final = "report.html.j2"
 _TONES: Final = {0: "good", 3: "bad"}

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from analysis.report import sending, story, words
-from analysis.report.tables import stage_name
-from analysis.results import RunAnalysis, SloResult
+from mwaa_headroom.analysis.report import sending, story, words
+from mwaa_headroom.analysis.report.tables import stage_name
+from mwaa_headroom.analysis.results import RunAnalysis, SloResult
 
 _EXIT_SLO_NOT_MET: Final = 3
 _EXIT_INCONCLUSIVE: Final = 5

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from analysis.latency import LOWER_BOUND
-from analysis.report import words
-from analysis.report.tables import stage_name
-from analysis.results import Estimate, RunAnalysis, StageStats
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import stage_name
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats
+from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
 
 
 def notes(analysis: RunAnalysis) -> tuple[str, ...]:

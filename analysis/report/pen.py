@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.report.layout import INDENT
+from mwaa_headroom.analysis.report.layout import INDENT
 
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _LEAST_WIDTH: Final = 72

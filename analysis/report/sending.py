@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.generator.health import NOT_COUNTED
-from analysis.generator.limits import UNSENT_LIMIT
-from analysis.report import words
-from analysis.report.tables import Column, Table
-from analysis.results import GeneratorHealth, RetryResult, RunAnalysis, WorkerHealth
+from mwaa_headroom.analysis.generator.health import NOT_COUNTED
+from mwaa_headroom.analysis.generator.limits import UNSENT_LIMIT
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.results import GeneratorHealth, RetryResult, RunAnalysis, WorkerHealth
 
 VIRTUAL_TIME: Final = "Simulated in virtual time: no call was really sent."
 

@@ -3,11 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis.capacity.highest_stage import STOPPED_BY
-from analysis.report import words
-from analysis.report.tables import stage_name, stage_verdict
-from analysis.results import CapacityResult, RunAnalysis, SloResult, StageStats, TruthCheck
-from analysis.sizing.one_run import sized_webservers
+from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import stage_name, stage_verdict
+from mwaa_headroom.analysis.results import (
+    CapacityResult,
+    RunAnalysis,
+    SloResult,
+    StageStats,
+    TruthCheck,
+)
+from mwaa_headroom.analysis.sizing.one_run import sized_webservers
 
 
 @dataclass(frozen=True, slots=True)

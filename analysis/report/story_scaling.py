@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from analysis.report import words
-from analysis.results import Elasticity, ScalingEvent, TransientCost
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.results import Elasticity, ScalingEvent, TransientCost
 
 
 def scaling_sentence(event: ScalingEvent, started_at_s: float) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.records.schema import LAYER_OF_OUTCOME, LAYERS
-from analysis.report import words
-from analysis.results import RunAnalysis, StageStats, SteadyState
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats, SteadyState
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 
 MEAN_RATE: Final = "~ is the mean of a rate that was not constant: of a ramp or a trace."
 PERCENTILES: Final = ("p50", "p95", "p99")

@@ -1,8 +1,8 @@
 """The tables of what a call costs and how many webservers a load needs."""
 
-from analysis.report import words
-from analysis.report.tables import Column, Table
-from analysis.results import DemandResult, SizingResult
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.results import DemandResult, SizingResult
 
 
 def demand_table(demand: DemandResult, mix: dict[str, float]) -> Table:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from analysis.report import words
-from analysis.report.tables import Column, Table
-from analysis.results import Estimate, TruthCheck
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.results import TruthCheck
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def _count(estimate: Estimate | None) -> str:

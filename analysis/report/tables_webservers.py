@@ -1,9 +1,9 @@
 """The tables of what webservers and database did: by stage, by webserver count, in a scale-out."""
 
-from analysis.report import words
-from analysis.report.tables import Column, Table, stage_name
-from analysis.results import CountRow, RunAnalysis, ScalingEvent
-from analysis.scaling.steps import Step, steps_of
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import Column, Table, stage_name
+from mwaa_headroom.analysis.results import CountRow, RunAnalysis, ScalingEvent
+from mwaa_headroom.analysis.scaling.events import Step, steps_of
 
 
 def webserver_table(analysis: RunAnalysis) -> Table | None:

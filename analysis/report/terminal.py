@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.report import (
+from mwaa_headroom.analysis.report import (
     notes,
     sending,
     story,
@@ -13,9 +13,9 @@ from analysis.report import (
     tables_webservers,
     words,
 )
-from analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
-from analysis.report.pen import Pen
-from analysis.results import RunAnalysis, SloResult
+from mwaa_headroom.analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
+from mwaa_headroom.analysis.report.pen import Pen
+from mwaa_headroom.analysis.results import RunAnalysis, SloResult
 
 _MOST_CHANGES: Final = 6  # of the webserver count, told one by one
 

@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeGuard
 
-from analysis.latency import LOWER_BOUND
-from analysis.results import Estimate
+from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
 
 UNKNOWN: Final = "-"
 MARKS: Final = {True: "✓", False: "✗", None: "?"}

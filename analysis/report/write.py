@@ -5,18 +5,18 @@ from json import dumps
 from pathlib import Path
 from typing import Final
 
-from analysis.records.reader import RunRecord
-from analysis.report.as_json import analysis_as_json
-from analysis.report.html import render_html
-from analysis.report.junit import junit_xml
-from analysis.report.plots.gallery import (
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.junit import junit_xml
+from mwaa_headroom.analysis.report.plots.gallery import (
     PICTURE_NAMES,
     as_inline_svg,
     as_png,
     draw_pictures,
 )
-from analysis.report.terminal import render_summary
-from analysis.results import RunAnalysis
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import RunAnalysis
 
 SUMMARY_WIDTH: Final = 100
 

@@ -25,9 +25,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from analysis.calls import Floats
-from analysis.results import Estimate, ScalingEvent
-from analysis.scaling.censored_mean import mean_within
+from mwaa_headroom.analysis.results import ScalingEvent
+from mwaa_headroom.analysis.statistics import Estimate, Floats, mean_within
 
 _LEVELS = np.array([0.025, 0.5, 0.975])
 _NONE = "There was no scale-out of which {what} is known."

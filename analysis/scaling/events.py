@@ -15,22 +15,320 @@
 
 Scaling in has a decision and a change of the count; `slo_broke` tells whether two windows of 5 s in
 a row broke the SLO after it, before the next change or rise of the load.
+
+Changes of the webserver count as the metrics show them, and when a new webserver took traffic.
+
+A change seen only in SampleCount counts when the next period confirms it: a late sample of one
+cluster looks like a lost webserver. It happened after the end of the last period with the old count
+and not after the end of the first period with the new one.
+
+A new webserver that takes its share of the calls for half of a period has about half of the mean
+CPU in it. So the first period, from the one with the new count on, whose least busy webserver
+(statistic Minimum) has at least that is the one in which it took traffic, and its end is an upper
+bound. A webserver that is busy starting up, before it takes calls, looks the same.
+
+When the load rose to what led to a scale-out, and until when its effect can be watched.
+
+A stage that holds one load steps to it at its start, known exactly. A ramp or a trace has no such
+step: there the load step is the start of the first of the metric periods on end, up to the one that
+breached, whose offered rate was at least that of the breaching period, less one standard deviation
+of a Poisson count (sqrt(rate T) / T); it is known to one period T.
+
+Whether the SLO's lines about calls held, in windows of 5 s on end.
+
+Judged are latency, service time, errors and goodput, by whatever function; lines about webservers
+and the database are left out, and so is unsent, for which the generator is to blame. Such a window
+is too short for a percentile one could quote; it is judged by however many calls it has, because
+what is asked is when, not how much. Two windows of one kind in a row count as a fact.
+
+The steps of one scale-out in order, t0 to t5, with the gaps between them.
+
+    t0 load step   t1 first period past a threshold ends   t2 decision
+    t3 webserver count rises   t4 new webserver takes traffic   t5 SLO restored
+
+A step that the record does not show is left out, and the gap is to the step before that is known.
+Steps are in the order of their times, which may differ from that above: a count is seen to rise
+only at the end of a metric period, in whose middle the webserver may already have taken traffic.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from analysis.calls import Calls, Floats
-from analysis.results import ScalingEvent
-from analysis.scaling.count_changes import CountChange, count_changes, took_traffic_by_s
-from analysis.scaling.load_steps import load_of, load_step, watched_until_s
-from analysis.scaling.slo_windows import broke, restoration
-from analysis.setting import Setting
-from analysis.stages import StageTimes
-from analysis.windows import WebserverPeriod, offered_per_s
+from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.judge import Window, judge, judge_times
+from mwaa_headroom.analysis.metrics import WebserverPeriod, offered_per_s
+from mwaa_headroom.analysis.results import ScalingEvent
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.stages import StageTimes
+from mwaa_headroom.analysis.statistics import Floats
+
+_SHARE_OF_MEAN_CPU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CountChange:
+    """A change of SampleCount: after the last period without it, at the first that shows it."""
+
+    from_count: int
+    to_count: int
+    after_s: float  # end of the last period with the old count
+    seen_s: float  # end of the first period with the new one
+
+
+def count_changes(periods: Sequence[WebserverPeriod]) -> tuple[CountChange, ...]:
+    """Every confirmed change, in the order of time."""
+    counted = [period for period in periods if period.webservers is not None]
+    changes: list[CountChange] = []
+    current = counted[0].webservers or 0 if counted else 0
+    last_of_current_s = counted[0].end_s if counted else 0.0
+    for period, following in pairwise(counted):
+        count = period.webservers or 0
+        if count != current and following.webservers == count:
+            changes.append(CountChange(current, count, last_of_current_s, period.end_s))
+            current = count
+        if count == current:
+            last_of_current_s = period.end_s
+    return tuple(changes)
+
+
+def took_traffic_by_s(
+    periods: Sequence[WebserverPeriod], seen_s: float, to_count: int
+) -> float | None:
+    """When a webserver whose count was seen at a time took traffic at the latest.
+
+    None when Minimum was not recorded, or it took none while there were so many webservers.
+    """
+    for period in periods:
+        if period.end_s < seen_s or period.webservers is None:
+            continue
+        if period.webservers < to_count:
+            return None
+        least, mean = period.cpu_min_percent, period.cpu_percent
+        if least is not None and mean and least >= _SHARE_OF_MEAN_CPU * mean:
+            return period.end_s
+    return None
+
+
+# Answers are awaited between stages, for at most the time limit of a call.
+_LONGEST_PAUSE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStep:
+    """When the load rose; `within_s` is how well that is known, 0 at the start of a stage."""
+
+    at_s: float
+    within_s: float = 0.0
+
+
+def load_step(
+    before_s: float,
+    stages: Sequence[StageTimes],
+    periods: Sequence[WebserverPeriod],
+    offered_per_s: Floats,
+) -> LoadStep | None:
+    """The last rise of the load before a time; None: no stage had begun.
+
+    Args:
+        before_s: the end of the first period past a threshold, or else the scale-out itself.
+        stages: in the order of time.
+        periods: in the order of time.
+        offered_per_s: of each period; looked at in ramps and traces only.
+    """
+    begun = [stage for stage in stages if stage.started_at_s < before_s]
+    if not begun:
+        return None
+    if begun[-1].plan.varies:
+        return _rise_within(begun[-1], before_s, periods, offered_per_s)
+    rises = [begun[0], *(after for before, after in pairwise(begun) if is_rise(before, after))]
+    return LoadStep(rises[-1].started_at_s)
+
+
+def is_rise(before: StageTimes, after: StageTimes) -> bool:
+    """Whether a stage has more load than the one before it."""
+    return load_of(after) > load_of(before)
+
+
+def load_of(stage: StageTimes) -> float:
+    """Calls per second; of a closed workload, users."""
+    return float(stage.plan.rate_per_s or stage.plan.users or 0.0)
+
+
+def watched_until_s(stages: Sequence[StageTimes], calls: Calls, from_s: float) -> float:
+    """The next fall of the load after a time: a lighter stage, a pause, a recovery phase, the end.
+
+    A service that does well under less load proves nothing of its webservers.
+    """
+    recovered = {-1 - int(stage) for stage in np.unique(calls.stage[calls.stage < 0])}
+    later = [stage for stage in stages if stage.ended_at_s > from_s]
+    for stage, after in pairwise(later):
+        goes_on = after.started_at_s - stage.ended_at_s <= _LONGEST_PAUSE_S
+        is_lighter = load_of(after) < load_of(stage)
+        if stage.plan.index in recovered or is_lighter or not goes_on:
+            return stage.ended_at_s
+    return later[-1].ended_at_s if later else from_s
+
+
+def _rise_within(
+    stage: StageTimes,
+    before_s: float,
+    periods: Sequence[WebserverPeriod],
+    offered_per_s: Floats,
+) -> LoadStep:
+    leading = [
+        (period, float(rate))
+        for period, rate in zip(periods, offered_per_s, strict=True)
+        if stage.started_at_s < period.end_s <= before_s
+    ]
+    if not leading:
+        return LoadStep(stage.started_at_s)
+    period, rate = leading[-1]
+    enough_per_s = rate - math.sqrt(rate / period.period_s)
+    for earlier, its_rate in reversed(leading[:-1]):
+        if its_rate < enough_per_s:
+            break
+        period = earlier
+    if period.start_s <= stage.started_at_s:
+        return LoadStep(stage.started_at_s)
+    return LoadStep(period.start_s, within_s=period.period_s)
+
+
+WINDOW_S = 5.0
+IN_A_ROW = 2
+_TIMES = ("latency", "service_time")
+_SHARES = ("errors", "goodput")
+_WINDOWS_TOGETHER = 64
+
+
+def restoration(
+    slos: Sequence[Slo], calls: Calls, *, from_s: float, after_s: float, until_s: float
+) -> tuple[bool | None, float | None]:
+    """Whether the SLO was broken before a scale-out, and when it held again.
+
+    Args:
+        slos: all lines; those not about calls are left out.
+        calls: of the whole run.
+        from_s: the load step.
+        after_s: when the new webserver came.
+        until_s: when watching ended.
+
+    Returns:
+        Whether a window before `after_s` was bad (None: not judged), and the end of the first of
+        two good windows in a row after it (None: never broken, or not while it was watched).
+    """
+    was_broken: bool | None = None
+    in_a_row: list[float] = []
+    for end_s, good in _windows(slos, calls, from_s, until_s):
+        if end_s <= after_s:
+            was_broken = bool(was_broken) or not good
+        if end_s - WINDOW_S < after_s:
+            continue
+        if not was_broken:
+            break
+        in_a_row = [*in_a_row, end_s] if good else []
+        if len(in_a_row) == IN_A_ROW:
+            return was_broken, in_a_row[0]
+    return was_broken, None
+
+
+def broke(slos: Sequence[Slo], calls: Calls, *, from_s: float, until_s: float) -> bool | None:
+    """Whether two windows in a row were bad between two times; None: there are fewer."""
+    in_a_row, seen = 0, 0
+    for _, good in _windows(slos, calls, from_s, until_s):
+        seen += 1
+        in_a_row = 0 if good else in_a_row + 1
+        if in_a_row == IN_A_ROW:
+            return True
+    return False if seen >= IN_A_ROW else None
+
+
+def _windows(
+    slos: Sequence[Slo], calls: Calls, from_s: float, until_s: float
+) -> Iterator[tuple[float, bool]]:
+    """End and goodness of each whole window with calls between two times."""
+    judged = [slo for slo in slos if slo.metric in _TIMES + _SHARES]
+    whole = int((until_s - from_s) // WINDOW_S)
+    if not judged or whole <= 0 or not len(calls):
+        return
+    number = ((calls.intended_start_s - from_s) // WINDOW_S).astype(np.int32)
+    # A light load after an overload is no proof that more webservers restored the SLO.
+    number[calls.stage < 0] = -1
+    # Few windows are ever asked for, so calls are put in order for some of them at a time.
+    for first in range(0, min(whole, int(number.max()) + 1), _WINDOWS_TOGETHER):
+        beyond = min(first + _WINDOWS_TOGETHER, whole)
+        together = np.flatnonzero((number >= first) & (number < beyond))
+        order = together[np.argsort(number[together], kind="stable")]
+        for chosen in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+            if len(chosen):
+                window = calls.where(chosen)
+                end_s = from_s + (int(number[chosen[0]]) + 1) * WINDOW_S
+                yield end_s, _hold(judged, window)
+
+
+def _hold(slos: Sequence[Slo], calls: Calls) -> bool:
+    window = Window(calls, good=good_calls(calls, slos), periods=())
+    return all(_holds(slo, window) for slo in slos)
+
+
+def _holds(slo: Slo, window: Window) -> bool:
+    if slo.metric in _SHARES:
+        return judge(slo, window).met is not False
+    calls = window.calls
+    concerned = calls.of_operation(slo.selector_value)
+    timed = concerned.timed
+    if not timed.any():
+        return not concerned.sent.any()
+    times_s = concerned.times_s(slo.metric, timed)
+    _, _, met = judge_times(slo, times_s, concerned.censored[timed])
+    return met is True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a scale-out.
+
+    `at_s` is in epoch seconds. What is read from metrics or windows lies in
+    (at_s - resolution_s, at_s]; 0: exact, None: not known. Of a load step within a ramp or a trace
+    the resolution is to both sides.
+    """
+
+    name: str
+    at_s: float
+    gap_s: float | None  # since the step before; None: this is the first
+    resolution_s: float | None
+
+
+def steps_of(event: ScalingEvent) -> tuple[Step, ...]:
+    """The known steps of a scale-out, or the decision and the fall of the count of a scale-in."""
+    steps: list[Step] = []
+    for name, at_s, resolution_s in sorted(_known(event), key=lambda known: known[1]):
+        gap_s = at_s - steps[-1].at_s if steps else None
+        steps.append(Step(name, at_s, gap_s, resolution_s))
+    return tuple(steps)
+
+
+def _known(event: ScalingEvent) -> Iterator[tuple[str, float, float | None]]:
+    counted_within_s = event.period_s
+    if event.count_changed_s is not None and event.count_changed_after_s is not None:
+        counted_within_s = event.count_changed_s - event.count_changed_after_s
+    traffic_within_s = 0.0 if event.ready_s is not None else event.period_s
+    rises = event.to_count > event.from_count
+    for name, at_s, resolution_s in (
+        ("load step", event.load_step_s, event.load_step_within_s),
+        ("threshold passed", event.breach_s, event.period_s),
+        ("decision", event.decision_s, 0.0),
+        ("count rises" if rises else "count falls", event.count_changed_s, counted_within_s),
+        ("takes traffic", event.takes_traffic_s, traffic_within_s),
+        ("SLO restored", event.slo_restored_s, WINDOW_S),
+    ):
+        if at_s is not None:
+            yield name, at_s, resolution_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +351,7 @@ def scaling_events(
 ) -> tuple[ScalingEvent, ...]:
     """Every change of the webserver count between the first and the last metric period.
 
-    What the transients cost is added by `analysis.scaling.transient.with_costs`.
+    What the transients cost is added by `analysis.scaling.cost.with_costs`.
     """
     decisions = [event for event in events if event["kind"] == "scaling_decision"]
     changes = count_changes(periods)

@@ -9,31 +9,50 @@ CPU as a smaller one left out, until the fewest webservers of one are enough.
 
 from collections.abc import Iterator, Sequence
 
-from analysis.comparison.likeness import IdentifiedRun
-from analysis.results import RunAnalysis
-from analysis.sizing.bursts import Autoscaling
-from analysis.sizing.class_sizes import class_size, evidence_for
-from analysis.sizing.classes import (
+from mwaa_headroom.analysis.identity import IdentifiedRun
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.sizing.bursts import (
+    Autoscaling,
+    allowance_of,
+    autoscaling_of,
+    slos_of,
+    workload_of,
+)
+from mwaa_headroom.analysis.sizing.classes import (
     CLASS_NAMES,
     SMALLEST_THAT_SCALES,
     EnvironmentClass,
+    PriceTable,
     classes_from,
 )
-from analysis.sizing.deciding import how_long_a_start_takes, whether_webservers_help
-from analysis.sizing.loads import LoadWanted
-from analysis.sizing.notes import assumptions, highest_rate_per_s, warnings
-from analysis.sizing.options import Circumstances, options_of, outrun_by_bursts
-from analysis.sizing.pricing import PriceTable
-from analysis.sizing.results import (
+from mwaa_headroom.analysis.sizing.loads import LoadWanted
+from mwaa_headroom.analysis.sizing.options import (
+    Circumstances,
+    class_size,
+    evidence_for,
+    options_of,
+    outrun_by_bursts,
+)
+from mwaa_headroom.analysis.sizing.probability import (
+    how_long_a_start_takes,
+    whether_webservers_help,
+)
+from mwaa_headroom.analysis.sizing.results import (
     ClassSize,
     PriceNote,
     SizedRun,
     SizeOption,
     SizingAnswer,
 )
-from analysis.sizing.runs import PERHAPS_MOVED, refusals_of, sized_run
-from analysis.sizing.sentences import Conditions, lowered, sentence_of
-from analysis.sizing.workload import allowance_of, autoscaling_of, slos_of, workload_of
+from mwaa_headroom.analysis.sizing.runs import PERHAPS_MOVED, refusals_of, sized_run
+from mwaa_headroom.analysis.sizing.sentences import (
+    Conditions,
+    assumptions,
+    highest_rate_per_s,
+    lowered,
+    sentence_of,
+    warnings,
+)
 
 ANSWERED, NOT_ANSWERED = 0, 5
 

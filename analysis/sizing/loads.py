@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from mwaa_headroom.analysis.statistics import Floats
 
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400

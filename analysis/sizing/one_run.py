@@ -17,19 +17,24 @@ measured stages.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from analysis.results import (
+from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
-    Estimate,
     SizingResult,
     SizingRow,
     StageStats,
 )
-from analysis.setting import Setting
-from analysis.sizing.beliefs import belief_of
-from analysis.sizing.classes import FEWEST_WEBSERVERS, MOST_WEBSERVERS
-from analysis.sizing.deciding import MORE_PERIODS, deciding_measurement, is_open, open_question
-from analysis.stages import stage_label
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.sizing.classes import FEWEST_WEBSERVERS, MOST_WEBSERVERS
+from mwaa_headroom.analysis.sizing.probability import (
+    MORE_PERIODS,
+    belief_of,
+    deciding_measurement,
+    is_open,
+    open_question,
+)
+from mwaa_headroom.analysis.stages import stage_label
+from mwaa_headroom.analysis.statistics import Estimate
 
 _ROUNDING = 1e-9
 

@@ -5,8 +5,8 @@ Probabilities and shares are fractions; calls are counts; money is in the table'
 
 from dataclasses import dataclass
 
-from analysis.estimate import Estimate
-from analysis.sizing.pricing import Money
+from mwaa_headroom.analysis.sizing.classes import Money
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 @dataclass(frozen=True, slots=True)

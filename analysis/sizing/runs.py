@@ -20,11 +20,11 @@ from dataclasses import replace
 
 from scipy import stats
 
-from analysis.comparison.likeness import IdentifiedRun, Identity, forbidding, in_words
-from analysis.estimate import Estimate
-from analysis.results import RunAnalysis
-from analysis.sizing.pooling import Pooled, estimate_times, pool
-from analysis.sizing.results import SizedRun
+from mwaa_headroom.analysis.identity import IdentifiedRun, Identity, forbidding, in_words
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.sizing.probability import Pooled, estimate_times, pool
+from mwaa_headroom.analysis.sizing.results import SizedRun
+from mwaa_headroom.analysis.statistics import Estimate
 
 # What decides the demand of a call, and what "the SLO is met" means.
 _MUST_AGREE = (

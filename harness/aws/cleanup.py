@@ -7,16 +7,104 @@ the paused state of the DAGs that the mix pauses and unpauses.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from harness.aws.clients import AwsClients
-from harness.aws.created import Created, run_id_prefix
-from harness.aws.mix_needs import dag_uses
-from harness.aws.rest_api import Method, RestApi
-from harness.errors import EnvironmentAccessError
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.aws.clients import AwsClients, Method, RestApi
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.operations import OPERATIONS, complete_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What preflight created or found in a state that the load may change.
+
+    Attributes:
+        dag_runs: per DAG, the runs triggered so that there is something to read.
+        variables: keys of the variables created.
+        paused: per DAG that the mix pauses or unpauses, whether it was paused before.
+    """
+
+    dag_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
+    paused: dict[str, bool] = field(default_factory=dict)
+
+
+def run_id_prefix(run_id: str) -> str:
+    """What the id of every DAG run begins with that this run triggers."""
+    return f"headroom__{run_id}__"
+
+
+_ALL_DAGS = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class DagUse:
+    """A DAG that one entry of the mix names, or has by default."""
+
+    label: str
+    operation: str
+    dag_id: str
+
+    @property
+    def key(self) -> str:
+        """Where the scenario says so."""
+        return f"traffic.mix.{self.label}.dag_id"
+
+    @property
+    def reads_dag_runs(self) -> bool:
+        """Whether existing DAG runs are asked for by id."""
+        return "dag_runs" in OPERATIONS[self.operation].needs
+
+    @property
+    def changes_paused(self) -> bool:
+        """Whether the load pauses or unpauses the DAG."""
+        return self.operation in ("pause_dag", "unpause_dag")
+
+    @property
+    def triggers(self) -> bool:
+        """Whether the load triggers the DAG."""
+        return self.operation == "trigger_dag_run"
+
+
+@dataclass(frozen=True, slots=True)
+class VariableUse:
+    """A variable that one entry of the mix writes."""
+
+    label: str
+    variable: str
+
+    @property
+    def key(self) -> str:
+        """Where the scenario says so."""
+        return f"traffic.mix.{self.label}.key"
+
+
+def dag_uses(scenario: Scenario) -> tuple[DagUse, ...]:
+    """One for each entry of the mix that names a DAG."""
+    uses = (
+        DagUse(label, choice.operation, _parameter(scenario, label, "dag_id"))
+        for label, choice in scenario.traffic.mix.items()
+        if "dag" in OPERATIONS[choice.operation].needs
+    )
+    return tuple(use for use in uses if use.dag_id != _ALL_DAGS)
+
+
+def variable_uses(scenario: Scenario) -> tuple[VariableUse, ...]:
+    """One for each entry of the mix that writes a variable."""
+    return tuple(
+        VariableUse(label, _parameter(scenario, label, "key"))
+        for label, choice in scenario.traffic.mix.items()
+        if "variable" in OPERATIONS[choice.operation].needs
+    )
+
+
+def _parameter(scenario: Scenario, label: str, name: str) -> str:
+    choice = scenario.traffic.mix[label]
+    return str(complete_parameters(choice.operation, choice.parameters)[name])
+
 
 PAGE = 100  # Airflow's largest page
 MOST_PAGES = 1000

@@ -12,9 +12,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from analysis.sizing.classes import CLASS_NAMES
-from analysis.sizing.pricing import ClassPrice, Money, PriceTable
-from harness.errors import UsageError
+from mwaa_headroom.analysis.sizing.classes import CLASS_NAMES, ClassPrice, Money, PriceTable
+from mwaa_headroom.harness.errors import UsageError
 
 SHIPPED_FILE: Final = Path(__file__).with_name("prices.toml")
 PRICE_LIST: Final = (

@@ -22,7 +22,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.errors import EnvironmentAccessError
 
 _ROLE = (
     "arn:aws:airflow:<region>:<account>:role/{environment}/<Airflow role> "

@@ -1,5 +1,5 @@
 """The `headroom` command: one thin module per subcommand, no logic of its own."""
 
-from harness.cli.main import main
+from mwaa_headroom.harness.cli.main import main
 
 __all__ = ["main"]

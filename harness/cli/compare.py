@@ -1,4 +1,4 @@
-"""`headroom compare`: did the contender make it worse than the baseline?"""
+"""`headroom history`: when did many runs of one thing change?"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from harness.cli.options import Percentage, as_json
-from harness.cli.terminal import terminal_settings
-from harness.errors import RecordError
+from mwaa_headroom.harness.cli.options import Percentage, as_json, terminal_settings
+from mwaa_headroom.harness.errors import RecordError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,10 +82,10 @@ def compare_command(
 
     Exit codes: 0 pass, 4 regression, 5 inconclusive or not comparable.
     """
-    from analysis.report.as_json import as_json as plain
-    from analysis.report.comparison.junit import comparison_junit_xml
-    from analysis.report.comparison.terminal import render_comparison
-    from harness.run.comparing import compare_directories, write_files
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.comparison.junit import comparison_junit_xml
+    from mwaa_headroom.analysis.report.comparison.terminal import render_comparison
+    from mwaa_headroom.harness.run.answers import compare_directories, write_files
 
     comparison = compare_directories(baseline, contender, margin=margin)
     if json_output:
@@ -96,7 +95,7 @@ def compare_command(
     if junit is not None:
         _write_text(junit, comparison_junit_xml(comparison))
     if output is not None:
-        from analysis.report.comparison.write import write_comparison
+        from mwaa_headroom.analysis.report.comparison.write import write_comparison
 
         page = write_files(write_comparison, comparison, output)
         if not json_output:
@@ -109,3 +108,40 @@ def _write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise RecordError(f"Cannot write {path}: {exc.strerror}; give another file.") from exc
+
+
+@click.command("history")
+@click.argument(
+    "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@as_json
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the report (HTML, JSON, text, plot) into DIR.",
+)
+def history_command(directories: tuple[Path, ...], json_output: bool, output: Path | None) -> int:
+    """Find where runs changed: at least 15 of the same scenario, in the order of time.
+
+    Each DIR is a run directory or holds some. Runs that were aborted, cut off, or whose load
+    generator was too busy are left out by name; unlike runs are refused.
+
+    Exit codes: 0 told, changed or not; 5 not comparable or too few.
+    """
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.comparison.terminal import render_history
+    from mwaa_headroom.harness.run.answers import trace_directories, write_files
+
+    history = trace_directories(directories)
+    if json_output:
+        click.echo(json.dumps(plain(history), indent=2))
+    else:
+        click.echo(render_history(history, **terminal_settings()))
+    if output is not None:
+        from mwaa_headroom.analysis.report.comparison.write import write_history
+
+        page = write_files(write_history, history, output)
+        if not json_output:
+            click.echo(f"\nReport: {page}")
+    return history.exit_code

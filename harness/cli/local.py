@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import as_json
-from harness.errors import EnvironmentStartError, UsageError
+from mwaa_headroom.harness.cli.options import as_json
+from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
 
 if TYPE_CHECKING:
-    from harness.local.instance import Instance
-    from harness.local.settings import LocalSettings, SimulatedSettings
+    from mwaa_headroom.harness.local.instance import Instance
+    from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 
 SCHEMA_VERSION = 1
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z\-_]{0,79}"
@@ -49,10 +49,9 @@ def local_group() -> None:
 @as_json
 def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
     """Start an environment; it stays up until `headroom local down`."""
-    from harness.cli.progress import make_narrator
-    from harness.local.endpoints import Endpoints, shell_lines
-    from harness.local.handle import start_daemon
-    from harness.local.instance import read_json
+    from mwaa_headroom.harness.cli.progress import make_narrator
+    from mwaa_headroom.harness.local.handle import start_daemon
+    from mwaa_headroom.harness.local.instance import Endpoints, read_json, shell_lines
 
     instance = _instance(name)
     was_up = instance.is_running()
@@ -77,7 +76,7 @@ def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
 @as_json
 def status_command(name: str, json_output: bool) -> None:
     """Show the webservers, the calls so far and the CPU they cost."""
-    from harness.local.instance import read_json
+    from mwaa_headroom.harness.local.instance import read_json
 
     instance = _instance(name)
     is_up = instance.is_running()
@@ -100,7 +99,7 @@ def status_command(name: str, json_output: bool) -> None:
 @as_json
 def down_command(name: str, json_output: bool) -> None:
     """Stop an environment, and clear away what is left of one that was killed."""
-    from harness.local.handle import stop_daemon
+    from mwaa_headroom.harness.local.handle import stop_daemon
 
     instance = _instance(name)
     had_something = instance.directory.is_dir() and stop_daemon(instance)
@@ -114,7 +113,7 @@ def down_command(name: str, json_output: bool) -> None:
 
 
 def _instance(name: str) -> "Instance":
-    from harness.local.instance import Instance, instance_root
+    from mwaa_headroom.harness.local.instance import Instance, instance_root
 
     # The name becomes a folder: nothing but what MWAA allows in a name may get there.
     if not re.fullmatch(NAME_PATTERN, name):
@@ -127,7 +126,7 @@ def _instance(name: str) -> "Instance":
 def _settings(name: str, kind: str, options: dict[str, Any]) -> "LocalSettings | SimulatedSettings":
     from pydantic import ValidationError
 
-    from harness.local.settings import LocalSettings, SimulatedSettings
+    from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 
     key_of_option = {
         "webserver_cpu": "webserver_cpu" if kind == "local" else "cores",
@@ -149,7 +148,7 @@ def _settings(name: str, kind: str, options: dict[str, Any]) -> "LocalSettings |
 
 
 def _as_tree(name: str, ready: dict[str, Any], *, was_up: bool) -> dict[str, Any]:
-    from harness.local.endpoints import VARIABLES_TO_UNSET, Endpoints
+    from mwaa_headroom.harness.local.instance import VARIABLES_TO_UNSET, Endpoints
 
     return {
         "schema_version": SCHEMA_VERSION,

@@ -6,17 +6,13 @@ from typing import NoReturn
 
 import click
 
-from harness.cli.capacity import capacity_command
-from harness.cli.compare import compare_command
-from harness.cli.history import history_command
-from harness.cli.local import local_group
-from harness.cli.report import report_command
-from harness.cli.run import run_command
-from harness.cli.size import size_command
-from harness.cli.validate import validate_command
-from harness.cli.what_if import what_if_command
-from harness.cli.worker import worker_command
-from harness.errors import ExitCode, HeadroomError
+from mwaa_headroom.harness.cli.compare import compare_command, history_command
+from mwaa_headroom.harness.cli.local import local_group
+from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
+from mwaa_headroom.harness.cli.run import report_command, run_command
+from mwaa_headroom.harness.cli.validate import validate_command
+from mwaa_headroom.harness.cli.worker import worker_command
+from mwaa_headroom.harness.errors import ExitCode, HeadroomError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,13 +2,40 @@
 
 import ipaddress
 import math
+import os
+import shutil
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
-from harness.errors import UsageError
-from harness.fleet import DEFAULT_MASTER_PORT, MOST_PROCESSES, WAIT_FOR_WORKERS_S, Fleet
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.run.load_processes import (
+    DEFAULT_MASTER_PORT,
+    MOST_PROCESSES,
+    WAIT_FOR_WORKERS_S,
+    Fleet,
+)
+
+WIDEST_COLUMNS = 100  # wider tables are harder to read, not easier
+
+
+class TerminalSettings(TypedDict):
+    """Arguments of every function that renders text."""
+
+    colour: bool
+    width: int
+
+
+def terminal_settings() -> TerminalSettings:
+    """Colour unless standard output is no terminal or NO_COLOR is set, and the columns to use."""
+    columns = min(shutil.get_terminal_size((WIDEST_COLUMNS, 24)).columns, WIDEST_COLUMNS)
+    return {
+        "colour": sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        "width": columns,
+    }
+
 
 overrides = click.option(
     "--set",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.status import Status
 
-from harness.run.narrator import LoadStatus, Narrator
+from mwaa_headroom.harness.run.progress import LoadStatus, Narrator
 
 PLAIN_INTERVAL_S = 10.0  # in a log file, a line every now and then is enough
 

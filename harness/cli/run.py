@@ -1,20 +1,56 @@
 """`headroom run`: carry out a scenario, then analyse and report it."""
 
-import os
-import signal
-import time
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import as_json, fleet_of, fleet_options, overrides
-from harness.cli.report import show_report
-from harness.errors import UsageError
+from mwaa_headroom.harness.cli.options import as_json, terminal_settings
 
 if TYPE_CHECKING:
-    from harness.run.narrator import Narrator
-    from harness.scenario.model import Scenario
+    from mwaa_headroom.analysis.report.write import ReportPaths
+    from mwaa_headroom.analysis.results import RunAnalysis
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from mwaa_headroom.harness.cli.options import fleet_of, fleet_options, overrides
+from mwaa_headroom.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from mwaa_headroom.harness.run.progress import Narrator
+    from mwaa_headroom.harness.scenario.model import Scenario
+
+
+@click.command("report")
+@click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
+@as_json
+def report_command(run: Path, json_output: bool) -> int:
+    """Analyse a recorded RUN again and rewrite its report.
+
+    RUN is a run directory or a folder with only one in it; default: runs/latest.
+
+    Exits like the run itself did: 0, 3 (SLO not met), 5 (inconclusive) or 130 (interrupted).
+    """
+    from mwaa_headroom.harness.run.answers import report_run
+
+    analysis, paths = report_run(run)
+    return show_report(analysis, paths, json_output=json_output)
+
+
+def show_report(analysis: "RunAnalysis", paths: "ReportPaths", *, json_output: bool) -> int:
+    """Print an analysis, as a summary or as JSON, and return the exit code of its verdict."""
+    from mwaa_headroom.analysis.report.as_json import analysis_as_json
+    from mwaa_headroom.analysis.report.terminal import render_summary
+
+    if json_output:
+        click.echo(json.dumps(analysis_as_json(analysis), indent=2))
+        return analysis.verdict.exit_code
+    click.echo(render_summary(analysis, **terminal_settings()))
+    click.echo(f"\nReport: {paths.html}")
+    return analysis.verdict.exit_code
 
 
 @click.command("run")
@@ -58,10 +94,10 @@ def run_command(
     With --virtual-time nothing is sent: simulated webservers are computed, hours in seconds.
     Ctrl-C then keeps nothing.
     """
-    from harness.cli.progress import make_narrator
-    from harness.run.reporting import report_run
-    from harness.run.session import run_scenario
-    from harness.scenario import load_scenario
+    from mwaa_headroom.harness.cli.progress import make_narrator
+    from mwaa_headroom.harness.run.answers import report_run
+    from mwaa_headroom.harness.run.session import run_scenario
+    from mwaa_headroom.harness.scenario import load_scenario
 
     # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -91,7 +127,7 @@ def run_command(
 def _run_in_virtual_time(
     scenario: "Scenario", scenario_file: Path, runs_directory: Path, narrator: "Narrator"
 ) -> Path:
-    from harness.virtual.session import run_in_virtual_time
+    from mwaa_headroom.harness.virtual.run import run_in_virtual_time
 
     return run_in_virtual_time(
         scenario,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import as_json, overrides
+from mwaa_headroom.harness.cli.options import as_json, overrides
 
 if TYPE_CHECKING:
-    from harness.scenario.model import Scenario, Stage
+    from mwaa_headroom.harness.scenario.model import Scenario, Stage
 
 SCHEMA_VERSION = 1
 
@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 @as_json
 def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output: bool) -> None:
     """Check a SCENARIO file and print what it would do, without touching any environment."""
-    from harness.scenario import load_scenario
+    from mwaa_headroom.harness.scenario import load_scenario
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     warnings = list(_warnings(scenario))
@@ -86,9 +86,9 @@ def _detail(scenario: "Scenario", stage: "Stage") -> str:
 
 def _warnings(scenario: "Scenario") -> Iterator[str]:
     """Lines of the SLO that a recovery phase makes too few calls to judge."""
-    from analysis.latency import values_for_percentile
-    from analysis.recovery import call_lines
-    from analysis.slo import parse_slo
+    from mwaa_headroom.analysis.recovery import call_lines
+    from mwaa_headroom.analysis.slo import parse_slo
+    from mwaa_headroom.analysis.statistics import values_for_percentile
 
     rate_per_s, hold_s = scenario.recovery_rate_per_s, scenario.recovery.hold_s
     if rate_per_s is None:

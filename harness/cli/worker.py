@@ -6,8 +6,8 @@ import signal
 
 import click
 
-from harness.errors import ExitCode, UsageError
-from harness.fleet import ALLOW_VARIABLE, DEFAULT_MASTER_PORT
+from mwaa_headroom.harness.errors import ExitCode, UsageError
+from mwaa_headroom.harness.run.load_processes import ALLOW_VARIABLE, DEFAULT_MASTER_PORT
 
 MASTER_PATTERN = r"(?P<host>[A-Za-z0-9.\-]+)(:(?P<port>\d{1,5}))?"
 
@@ -35,7 +35,7 @@ def worker_command(master: str, allow_environment: str | None) -> ExitCode:
 
     Locust's channel to the master is neither authenticated nor encrypted: use a private network.
     """
-    from harness.run.worker import run_worker
+    from mwaa_headroom.harness.run.worker import run_worker
 
     host, port = _address(master)
     # Whoever ends us politely (a CI system, a container) gets its calls in flight finished too.

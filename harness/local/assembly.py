@@ -4,27 +4,39 @@ import asyncio
 import secrets
 import string
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from analysis.policy.rule import ScalingRule
-from harness.local.backend import Backend
-from harness.local.control import Control
-from harness.local.endpoints import Endpoints
-from harness.local.events import Emit, EventLog
-from harness.local.fleet import Fleet
-from harness.local.gateway.balancer import Balancer
-from harness.local.gateway.identities import ALL_ACTIONS, Credential, Identities, Permission
-from harness.local.gateway.server import Gateway
-from harness.local.instance import Instance, write_json
-from harness.local.meter import DatabaseMeter, Meter
-from harness.local.metrics import MetricsPublisher
-from harness.local.metrics_process import start_metrics_server
-from harness.local.processes import Children
-from harness.local.settings import LocalSettings, SimulatedSettings
-from harness.local.together import together
+from mwaa_headroom.analysis.policy.rule import ScalingRule
+from mwaa_headroom.harness.local.autoscaler import Control
+from mwaa_headroom.harness.local.backend import Backend
+from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.gateway.signature import (
+    ALL_ACTIONS,
+    Credential,
+    Identities,
+    Permission,
+)
+from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
+from mwaa_headroom.harness.local.metrics import DatabaseMeter, Meter, MetricsPublisher
+from mwaa_headroom.harness.local.metrics_process import start_metrics_server
+from mwaa_headroom.harness.local.processes import Children
+from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
+from mwaa_headroom.harness.local.webservers import Emit, EventLog, Fleet
+
+
+async def together(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for all; if one fails, cancel the others and raise its exception, not a group's."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as exc:
+        raise exc.exceptions[0] from exc
+
 
 STATUS_INTERVAL_S: Final = 1.0
 
@@ -148,10 +160,10 @@ def _new_backend(
 ) -> Backend:
     # Imported as needed: a simulated environment must be there in two seconds.
     if isinstance(settings, SimulatedSettings):
-        from harness.local.simulated import SimulatedBackend
+        from mwaa_headroom.harness.local.simulated import SimulatedBackend
 
         return SimulatedBackend(settings)
-    from harness.local.airflow.backend import AirflowBackend
+    from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 
     return AirflowBackend(
         settings, directory=instance.directory / "airflow", children=children, progress=progress

@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final
 
-from harness.errors import EnvironmentStartError, HeadroomError
-from harness.local.instance import Instance, write_json, writing_to
+from mwaa_headroom.harness.errors import EnvironmentStartError, HeadroomError
+from mwaa_headroom.harness.local.instance import Instance, write_json, writing_to
 
 LOCK_ATTEMPTS: Final = 20  # somebody may hold the lock for a moment, to see whether it is taken
 LOCK_RETRY_S: Final = 0.1
@@ -67,8 +67,8 @@ async def _live(instance: Instance) -> None:
 
 async def _live_locked(instance: Instance) -> None:
     # Imported here so that a wrong instance or a taken lock is known at once.
-    from harness.local.assembly import running_environment
-    from harness.local.processes import reclaim
+    from mwaa_headroom.harness.local.assembly import running_environment
+    from mwaa_headroom.harness.local.processes import reclaim
 
     reclaim(instance.processes_path)
     settings = instance.read_settings()

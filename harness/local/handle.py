@@ -19,12 +19,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harness.errors import EnvironmentStartError, InstallError
-from harness.local.endpoints import Endpoints
-from harness.local.instance import Instance, instance_root, read_json, writing_to
-from harness.local.processes import reclaim
-from harness.local.processes.reaper import LEDGER_PATTERN
-from harness.local.settings import LocalSettings, SimulatedSettings
+from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError
+from mwaa_headroom.harness.local.instance import (
+    Endpoints,
+    Instance,
+    instance_root,
+    read_json,
+    writing_to,
+)
+from mwaa_headroom.harness.local.processes import reclaim
+from mwaa_headroom.harness.local.processes.reaper import LEDGER_PATTERN
+from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 
 __all__ = ["Endpoints", "StandIn", "instance_root", "start_daemon", "stop_daemon"]
 
@@ -120,7 +125,13 @@ def start_daemon(
         log = instance.log_path.open("wb")
     with log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "harness.local.daemon", str(instance.directory), *options],
+            [
+                sys.executable,
+                "-m",
+                "mwaa_headroom.harness.local.daemon",
+                str(instance.directory),
+                *options,
+            ],
             stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.errors import EnvironmentStartError
-from harness.local.instance import Instance
-from harness.local.processes import Child, Children
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.instance import Instance
+from mwaa_headroom.harness.local.processes import Child, Children
 
 TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.05
@@ -49,7 +49,7 @@ def start_metrics_server(instance: Instance, children: Children) -> MetricsServe
     port_file.unlink(missing_ok=True)
     child = children.start(
         "cloudwatch",
-        [sys.executable, "-m", "harness.local.metrics_server", str(port_file)],
+        [sys.executable, "-m", "mwaa_headroom.harness.local.metrics_server", str(port_file)],
         env=os.environ,
         log_path=instance.directory / "cloudwatch.log",
     )

@@ -2,16 +2,28 @@
 
 Behaviour of AWS that nobody could verify is a named setting here, with a comment, never a silent
 choice in code. Defaults are the most plausible reading of the public documentation.
+
+Which Airflow versions can run on this machine.
+
+Outside the room `airflow`, so that settings can be checked without importing what runs Airflow.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from analysis.policy.parameters import PolicyParameters
-from harness.local.airflow_versions import known_versions
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
+
+REQUIREMENTS = Path(__file__).parent / "airflow" / "requirements"
+
+
+def known_versions() -> tuple[str, ...]:
+    """The Airflow versions whose packages are pinned, and which can thus be installed."""
+    return tuple(sorted(file.stem for file in REQUIREMENTS.glob("*.txt")))
+
 
 Positive = Annotated[float, Field(gt=0)]
 AirflowVersion = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]

@@ -6,14 +6,296 @@ spent in between.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Any, Final
 from uuid import uuid4
 
-from harness.local.simulated_bodies import Bodies, Body
-from harness.local.simulated_state import Dag, DagRun, RunQuery, State
+DAG_IDS = (
+    "headroom_example",
+    "headroom_pausable",
+    "headroom_work",
+    *(f"headroom_dag_{number:02d}" for number in range(1, 21)),
+)
+QUEUED_FOR_S = 0.3  # from the trigger until a scheduler starts the DAG run
+RUNS_FOR_S = 1.0
+IN_ORDER_OF_CREATION = frozenset(
+    {"id", "start_date", "queued_at", "run_after", "logical_date", "execution_date"}
+)
+
+
+@dataclass(slots=True)
+class DagRun:
+    """One DAG run; its state follows from the time, so nothing has to run in the background."""
+
+    dag_id: str
+    run_id: str
+    conf: dict[str, Any]
+    note: str | None
+    queued_s: float
+    logical_date: str | None
+    start_s: float | None  # None: waits for its DAG to be unpaused
+
+    def state(self, now_s: float) -> str:
+        """Airflow's word for where the DAG run is."""
+        if self.start_s is None or now_s < self.start_s:
+            return "queued"
+        return "running" if now_s < self.start_s + RUNS_FOR_S else "success"
+
+
+@dataclass(slots=True)
+class Dag:
+    """One DAG and its runs in the order of their creation."""
+
+    dag_id: str
+    is_paused: bool = False
+    runs: dict[str, DagRun] = field(default_factory=dict)
+    logical_dates: set[str] = field(default_factory=set)
+
+    def set_paused(self, is_paused: bool, now_s: float) -> None:
+        """Pause, or unpause and let the waiting DAG runs start."""
+        if self.is_paused and not is_paused:
+            for run in self.runs.values():
+                if run.start_s is None:
+                    run.start_s = now_s + QUEUED_FOR_S
+        self.is_paused = is_paused
+
+    def add(
+        self,
+        run_id: str,
+        *,
+        conf: dict[str, Any],
+        note: str | None,
+        logical_date: str | None,
+        now_s: float,
+    ) -> DagRun | None:
+        """Add a DAG run; None if there is one with this id or this logical date."""
+        if run_id in self.runs or logical_date in self.logical_dates:
+            return None
+        start_s = None if self.is_paused else now_s + QUEUED_FOR_S
+        run = DagRun(self.dag_id, run_id, conf, note, now_s, logical_date, start_s)
+        self.runs[run_id] = run
+        if logical_date is not None:
+            self.logical_dates.add(logical_date)
+        return run
+
+    def remove(self, run_id: str) -> bool:
+        """Remove a DAG run; False if there is none."""
+        run = self.runs.pop(run_id, None)
+        if run is not None and run.logical_date is not None:
+            self.logical_dates.discard(run.logical_date)
+        return run is not None
+
+
+@dataclass(slots=True)
+class State:
+    """Everything one simulated environment remembers."""
+
+    dags: dict[str, Dag] = field(
+        default_factory=lambda: {dag_id: Dag(dag_id) for dag_id in sorted(DAG_IDS)}
+    )
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dags["headroom_pausable"].is_paused = True
+
+    def select_runs(
+        self, dags: Iterable[Dag], query: "RunQuery", now_s: float
+    ) -> tuple[list[DagRun], int]:
+        """One page of DAG runs and how many there are on all pages."""
+        dags = list(dags)
+        page = slice(query.offset, query.offset + query.limit)
+        by_creation = query.order_by.lstrip("-") in IN_ORDER_OF_CREATION
+        if by_creation and len(dags) == 1 and not query.filters():
+            # the common question, asked thousands of times of ever more runs: no full walk
+            runs = dags[0].runs
+            ordered: Iterator[DagRun] = iter(
+                reversed(runs.values()) if query.is_descending else runs.values()
+            )
+            return list(islice(ordered, page.start, page.stop)), len(runs)
+        chosen = [
+            run
+            for run in chain.from_iterable(dag.runs.values() for dag in dags)
+            if query.matches(run, now_s)
+        ]
+        chosen.sort(key=lambda run: query.sort_key(run, now_s), reverse=query.is_descending)
+        return chosen[page], len(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """The part of Airflow's query parameters for DAG runs that is understood here."""
+
+    limit: int
+    offset: int = 0
+    order_by: str = "id"
+    run_id_pattern: str = ""  # SQL LIKE, without regard to case
+    states: tuple[str, ...] = ()
+
+    @property
+    def is_descending(self) -> bool:
+        """Whether the newest comes first."""
+        return self.order_by.startswith("-")
+
+    def filters(self) -> bool:
+        """Whether some runs may not match."""
+        return bool(self.run_id_pattern or self.states)
+
+    def matches(self, run: DagRun, now_s: float) -> bool:
+        """Whether the answer holds this run."""
+        if self.states and run.state(now_s) not in self.states:
+            return False
+        return not self.run_id_pattern or _is_like(run.run_id, self.run_id_pattern)
+
+    def sort_key(self, run: DagRun, now_s: float) -> float | str:
+        """What the answer is ordered by; by creation where nothing else is known."""
+        column = self.order_by.lstrip("-")
+        if column in ("dag_run_id", "run_id"):
+            return run.run_id
+        if column == "dag_id":
+            return run.dag_id
+        return run.state(now_s) if column == "state" else run.queued_s
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """SQL's ILIKE: % is anything, _ any one character."""
+    parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
+    return re.fullmatch("".join(parts), text, re.IGNORECASE | re.DOTALL) is not None
+
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """JSON bodies as Airflow `major` 2 (API v1) or 3 (API v2) words them."""
+
+    major: int
+
+    def problem(self, status: int, detail: Any) -> Body:
+        """An error."""
+        if self.major > 2:
+            return {"detail": detail}
+        titles = {400: "Bad Request", 404: "Not Found", 409: "Conflict"}
+        title = titles.get(status, "Error")
+        return {"type": "about:blank", "title": title, "status": status, "detail": detail}
+
+    def dag(self, dag: Dag) -> Body:
+        """One DAG."""
+        common = {
+            "dag_id": dag.dag_id,
+            "dag_display_name": dag.dag_id,
+            "is_paused": dag.is_paused,
+            "description": "A DAG of the simulated environment",
+            "fileloc": f"/usr/local/airflow/dags/{dag.dag_id}.py",
+            "owners": ["airflow"],
+            "tags": [],
+            "max_active_runs": 16,
+            "max_active_tasks": 16,
+            "max_consecutive_failed_dag_runs": 0,
+            "has_task_concurrency_limits": False,
+            "has_import_errors": False,
+            "timetable_description": "Never, external triggers only",
+            "next_dagrun_create_after": None,
+            "file_token": dag.dag_id,
+        }
+        if self.major == 2:
+            return {**common, "is_active": True, "is_subdag": False, "schedule_interval": None}
+        return {**common, "is_stale": False, "timetable_summary": None, "bundle_name": "dags"}
+
+    def run(self, run: DagRun, now_s: float) -> Body:
+        """One DAG run."""
+        state = run.state(now_s)
+        start_s = None if state == "queued" else run.start_s
+        end_s = start_s + RUNS_FOR_S if start_s is not None and state == "success" else None
+        common = {
+            "dag_id": run.dag_id,
+            "dag_run_id": run.run_id,
+            "logical_date": run.logical_date,
+            "data_interval_start": run.logical_date,
+            "data_interval_end": run.logical_date,
+            "start_date": _iso(start_s),
+            "end_date": _iso(end_s),
+            "last_scheduling_decision": _iso(end_s or start_s),
+            "run_type": "manual",
+            "state": state,
+            "conf": run.conf,
+            "note": run.note,
+        }
+        if self.major == 2:
+            return {**common, "execution_date": run.logical_date, "external_trigger": True}
+        return {
+            **common,
+            "dag_display_name": run.dag_id,
+            "queued_at": _iso(run.queued_s),
+            "run_after": _iso(run.queued_s),
+            "duration": RUNS_FOR_S if end_s is not None else None,
+            "triggered_by": "rest_api",
+            "dag_versions": [],
+            "bundle_version": None,
+        }
+
+    def task_instance(self, run: DagRun, now_s: float) -> Body:
+        """The one task instance every simulated DAG run has."""
+        shown = self.run(run, now_s)
+        return {
+            "task_id": "work",
+            "task_display_name": "work",
+            "dag_id": run.dag_id,
+            "dag_run_id": run.run_id,
+            "map_index": -1,
+            "try_number": 0 if shown["start_date"] is None else 1,
+            "max_tries": 0,
+            "operator": "PythonOperator",
+            "pool": "default_pool",
+            "pool_slots": 1,
+            "queue": "default",
+            "priority_weight": 1,
+            "state": shown["state"],
+            "start_date": shown["start_date"],
+            "end_date": shown["end_date"],
+            "hostname": "worker-1",
+            "unixname": "airflow",
+            "note": None,
+        }
+
+    def variable(self, key: str, value: str) -> Body:
+        """One variable."""
+        return {"key": key, "value": value, "description": None, "is_encrypted": False}
+
+    def health(self, now_s: float) -> Body:
+        """A healthy environment without a triggerer."""
+        beat = _iso(now_s)
+        return {
+            "metadatabase": {"status": "healthy"},
+            "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat},
+            "triggerer": {"status": None, "latest_triggerer_heartbeat": None},
+            "dag_processor": {"status": "healthy", "latest_dag_processor_heartbeat": beat},
+        }
+
+    def connection(self) -> Body:
+        """The one connection."""
+        empty = dict.fromkeys(("description", "host", "login", "schema", "port", "extra"))
+        return {"connection_id": "aws_default", "conn_type": "aws", **empty}
+
+    def pool(self) -> Body:
+        """The one pool."""
+        used = ("occupied_slots", "running_slots", "queued_slots", "scheduled_slots")
+        return {
+            "name": "default_pool",
+            "description": "Default pool",
+            "slots": 128,
+            "open_slots": 128,
+            **dict.fromkeys((*used, "deferred_slots"), 0),
+            "include_deferred": False,
+        }
+
+
+def _iso(time_s: float | None) -> str | None:
+    return None if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat()
+
 
 PAGE_LIMIT: Final = 100  # api.maximum_page_limit
 DEFAULT_PAGE: Final = {2: 100, 3: 50}  # api.fallback_page_limit

@@ -2,5 +2,5 @@
 
 A kill at any moment loses at most the rows since the last flush. Nothing here knows AWS, Locust or
 the stand-in, nothing here reads a record back for analysis (that is `analysis.records`), and no
-secret passes: `harness.record.secrets` refuses keys that look like one.
+secret passes: `harness.record.directory` refuses keys that look like one.
 """

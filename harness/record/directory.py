@@ -13,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.records.schema import (
+from mwaa_headroom.analysis.schema import (
+    EVENT_KINDS,
+    EVENT_SOURCES,
     MANIFEST_FILE,
     METRICS_SCHEMA,
     METRICS_STREAM,
@@ -22,8 +24,83 @@ from analysis.records.schema import (
     REQUESTS_STREAM,
     REQUESTS_TABLE,
 )
-from harness.record.disk import writing
-from harness.record.secrets import refuse_secrets
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.record.stream import writing
+
+_LOOKS_SECRET = re.compile(
+    r"secret|passw(or)?d|token|credential|authorization|cookie|signature|(access|private|api|fernet)_?key",
+    re.IGNORECASE,
+)
+
+
+def refuse_secrets(value: object, *, where: str) -> None:
+    """Search mappings and sequences for keys that look like secrets.
+
+    Args:
+        value: what is about to be written.
+        where: what to call it in the error, such as "the manifest".
+
+    Raises:
+        UsageError: a key looks like a secret; its value is not shown.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if _LOOKS_SECRET.search(str(key)):
+                raise UsageError(
+                    f"The key '{key}' looks like a secret and does not go into {where}; "
+                    "rename or remove it."
+                )
+            refuse_secrets(inner, where=where)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            refuse_secrets(inner, where=where)
+
+
+class EventLog:
+    """Appends events to one file.
+
+    Every line is one write to a file opened with O_APPEND, so lines of several processes and
+    threads never mix, and a line that was written survives a kill of its process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with writing(path):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, kind: str, *, source: str, time_s: float, **fields: object) -> None:
+        """Append one event.
+
+        Args:
+            kind: a key of `EVENT_KINDS`; its further keys must all be among `fields`.
+            source: one of `EVENT_SOURCES`.
+            time_s: when it happened, seconds since the epoch.
+            fields: JSON values.
+
+        Raises:
+            ValueError: an unknown kind or source, or a missing key.
+            UsageError: a key looks like a secret.
+            HeadroomError: the disk is full or read-only.
+        """
+        if kind not in EVENT_KINDS:
+            raise ValueError(f"unknown event kind '{kind}'")
+        if source not in EVENT_SOURCES:
+            raise ValueError(f"unknown event source '{source}'")
+        missing = [key for key in EVENT_KINDS[kind] if key not in fields]
+        if missing:
+            raise ValueError(f"event '{kind}' needs {', '.join(missing)}")
+        refuse_secrets(fields, where="the events")
+        event = {"time_s": time_s, "kind": kind, "source": source, **fields}
+        line = json.dumps(event, allow_nan=False) + "\n"
+        with writing(self._path):
+            os.write(self._descriptor, line.encode())
+
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
 
 LATEST_LINK = "latest"
 ROWS_PER_GROUP = 65_536  # bounds the memory of finishing a table

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 
-from analysis.records.schema import RUN_STATUSES, SCHEMA_VERSION
+from mwaa_headroom.analysis.schema import RUN_STATUSES, SCHEMA_VERSION
 
 _DISTRIBUTIONS = {
     "headroom": "mwaa-headroom",

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.aws.clients import AwsClients, make_clients
-from harness.local.handle import StandIn, instance_root
-from harness.local.settings import LocalSettings, SimulatedSettings
-from harness.run.narrator import Narrator
-from harness.run.phases import Phases
-from harness.scenario.model import AwsSettings, Scenario
+from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
+from mwaa_headroom.harness.local.handle import StandIn
+from mwaa_headroom.harness.local.instance import instance_root
+from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
+from mwaa_headroom.harness.run.progress import Narrator
+from mwaa_headroom.harness.run.recording import Phases
+from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
 
 PUBLISHING_S = 2.0  # a stand-in publishes a period's samples within this time after its end
 

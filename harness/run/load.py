@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.aws.collector import LatestMetrics
-from harness.generator import (
+from mwaa_headroom.harness.aws.collector import LatestMetrics
+from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
@@ -15,9 +15,9 @@ from harness.generator import (
     Generator,
     GeneratorStatus,
 )
-from harness.run.narrator import LoadStatus, Narrator
-from harness.run.recording import Recording
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.run.progress import LoadStatus, Narrator
+from mwaa_headroom.harness.run.recording import Recording
+from mwaa_headroom.harness.scenario.model import Scenario
 
 Ending = Literal["finished", "interrupted", "aborted", "failed"]
 

@@ -2,21 +2,43 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from analysis.records.schema import EVENTS_FILE
-from harness.aws.environment import EnvironmentFacts
-from harness.fleet import Fleet
-from harness.record.directory import create_run_directory, finish_tables, write_manifest
-from harness.record.disk import writing
-from harness.record.events import EventLog
-from harness.record.manifest import build_manifest, describe_run_environment
-from harness.run.phases import Phases
-from harness.scenario.model import Scenario
-from harness.traffic.traces import save_traces
+from mwaa_headroom.analysis.schema import EVENTS_FILE
+from mwaa_headroom.harness.aws.environment import EnvironmentFacts
+from mwaa_headroom.harness.record.directory import (
+    EventLog,
+    create_run_directory,
+    finish_tables,
+    write_manifest,
+)
+from mwaa_headroom.harness.record.manifest import build_manifest, describe_run_environment
+from mwaa_headroom.harness.record.stream import writing
+from mwaa_headroom.harness.run.load_processes import Fleet
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.traces import save_traces
+
+
+class Phases:
+    """Durations by phase, kept in the manifest so that slow starts can be seen."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.durations_s: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Time what happens inside, even when it fails."""
+        began_s = self._clock()
+        try:
+            yield
+        finally:
+            self.durations_s[phase] = round(self._clock() - began_s, 3)
+
 
 SCENARIO_FILE = "scenario.json"  # what the load process reads
 

@@ -10,25 +10,30 @@ import threading
 import time
 from pathlib import Path
 
-from analysis.records.schema import METRICS_SCHEMA, METRICS_STREAM
-from harness.aws.access import require_allowed
-from harness.aws.cleanup import clean_up
-from harness.aws.cloudwatch import MetricsReader
-from harness.aws.collector import Collector
-from harness.aws.environment import EnvironmentFacts, describe_environment
-from harness.aws.preflight import PreflightResult, preflight
-from harness.errors import EnvironmentAccessError
-from harness.fleet import ALLOW_VARIABLE, Fleet, require_fitting
-from harness.generator import Generator
-from harness.record.stream import StreamWriter
-from harness.run.environments import RunEnvironment, open_environment
-from harness.run.load import Ending, Watch, carry_load, record_environment_events
-from harness.run.narrator import Narrator
-from harness.run.phases import Phases
-from harness.run.recording import Recording, start_recording
-from harness.scenario.model import Scenario
-from harness.traffic.targets import save_targets
-from harness.transport.opening import WEB_TOKEN_STEPS, open_transport
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, METRICS_STREAM
+from mwaa_headroom.harness.aws.cleanup import clean_up
+from mwaa_headroom.harness.aws.collector import Collector, MetricsReader
+from mwaa_headroom.harness.aws.environment import (
+    EnvironmentFacts,
+    describe_environment,
+    require_allowed,
+)
+from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.record.stream import StreamWriter
+from mwaa_headroom.harness.run.environments import RunEnvironment, open_environment
+from mwaa_headroom.harness.run.load import Ending, Watch, carry_load, record_environment_events
+from mwaa_headroom.harness.run.load_processes import (
+    ALLOW_VARIABLE,
+    Fleet,
+    Generator,
+    require_fitting,
+)
+from mwaa_headroom.harness.run.progress import Narrator
+from mwaa_headroom.harness.run.recording import Phases, Recording, start_recording
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.targets import save_targets
+from mwaa_headroom.harness.transport.opening import WEB_TOKEN_STEPS, open_transport
 
 
 def run_scenario(

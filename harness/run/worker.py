@@ -7,9 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from harness.errors import ExitCode, HeadroomError, UsageError
-from harness.fleet import ALLOW_VARIABLE, locust_variables, worker_command
-from harness.generator import EXIT_FINISHED, EXIT_UNUSABLE
+from mwaa_headroom.harness.errors import ExitCode, HeadroomError, UsageError
+from mwaa_headroom.harness.run.load_processes import (
+    ALLOW_VARIABLE,
+    EXIT_FINISHED,
+    EXIT_UNUSABLE,
+    locust_variables,
+    worker_command,
+)
 
 MASTER_COMES_S = 120.0
 DRAIN_S = 180.0  # calls in flight end within their time limit, which only the plan knows

@@ -3,7 +3,7 @@
 Only parsing and checking lives here; nothing in this room talks to an environment.
 """
 
-from harness.scenario.load import load_scenario
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.scenario.load import load_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 __all__ = ["Scenario", "load_scenario"]

@@ -13,9 +13,9 @@ from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
-from harness.errors import ScenarioError
-from harness.scenario.model import Scenario
-from harness.traffic.traces import read_trace, trace_rates
+from mwaa_headroom.harness.errors import ScenarioError
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.traces import read_trace, trace_rates
 
 VARIABLE_PREFIX = "HEADROOM_"
 SECTIONS = ("question", "environment", "traffic", "recovery", "expect", "limits")

@@ -5,13 +5,69 @@ of its model wherever ids allow. Airflow 2 and 3 differ in two places: the healt
 trigger body, in which Airflow 3 requires `logical_date` (null lets many runs start at once).
 """
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from harness.errors import PreflightError
-from harness.traffic.parameters import JsonObject, Parameter, Text, WholeNumber
-from harness.traffic.targets import Targets
+from mwaa_headroom.harness.errors import PreflightError
+from mwaa_headroom.harness.traffic.targets import Targets
+
+
+class Parameter(Protocol):
+    """One parameter of an operation: its default, and what is wrong with a given value."""
+
+    @property
+    def default(self) -> Any:
+        """What is used when the scenario does not say."""
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong, as the end of a sentence that starts with the name; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """An integer within bounds, both included."""
+
+    default: int
+    lowest: int
+    highest: int
+
+    def problem(self, value: object) -> str | None:
+        """See `Parameter`."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"must be a whole number, got {value!r}"
+        if not self.lowest <= value <= self.highest:
+            return f"must be from {self.lowest} to {self.highest}, got {value}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string that matches a pattern as a whole."""
+
+    default: str
+    pattern: str
+
+    def problem(self, value: object) -> str | None:
+        """See `Parameter`."""
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            return f"must be a string that matches {self.pattern}, got {value!r}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """A table of JSON values."""
+
+    default: dict[str, Any] = field(default_factory=dict)
+
+    def problem(self, value: object) -> str | None:
+        """See `Parameter`."""
+        if not isinstance(value, dict):
+            return f"must be a table, got {value!r}"
+        return None
+
 
 Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
 Need = Literal["dag", "dag_runs", "variable"]

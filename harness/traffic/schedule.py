@@ -1,17 +1,45 @@
-"""A scenario's arrivals, stage by stage, whole or as one worker's share."""
+"""A closed workload: users who think, call, wait for the answer, and think again.
 
-from collections.abc import Iterator, Mapping
+Its rate follows the answers: a slow environment is called less often. That is how people and
+workers of a queue behave, but it hides overload, so no capacity can be read off it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.records.schema import RECOVERY_ARRIVALS_FROM
-from harness.scenario.model import Scenario, Stage
-from harness.traffic.arrivals import PacedArrivals, Purpose, Ramp, Randomness, Steps, TimedArrivals
-from harness.traffic.mix import MixDraws
-from harness.traffic.traces import Trace
+from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM
+from mwaa_headroom.harness.scenario.model import CALLS_PER_CLOSED_STAGE, Scenario, Stage
+from mwaa_headroom.harness.traffic.arrivals import (
+    PacedArrivals,
+    Purpose,
+    Ramp,
+    Randomness,
+    Steps,
+    TimedArrivals,
+)
+from mwaa_headroom.harness.traffic.traces import Trace
+
+
+class MixDraws:
+    """Entries of a mix, drawn one after another, independently and by weight.
+
+    Args:
+        weights: of the entries.
+        generator: what comes depends on it alone, not on how many are taken at a time.
+    """
+
+    def __init__(self, weights: Sequence[float], generator: np.random.Generator) -> None:
+        shares = np.asarray(weights, dtype=float)
+        self._shares = shares / shares.sum()
+        self._generator = generator
+
+    def take(self, count: int) -> npt.NDArray[np.int64]:
+        """The next `count` of them, as indices into the weights."""
+        return self._generator.choice(len(self._shares), size=count, p=self._shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +185,49 @@ def _arrivals_of(
     end_per_s = stage.ramp_to_rate_per_s
     ramp = Ramp(stage.rate_per_s, stage.rate_per_s if end_per_s is None else end_per_s, duration_s)
     return PacedArrivals(kind, ramp, duration_s, randomness)
+
+
+CYCLES_AT_ONCE = 64  # drawing them one by one would cost more than the rest of a user
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One thought and the call after it.
+
+    Attributes:
+        arrival: number of the call, unique over the run and all its users.
+        label: the entry of the mix, as an index into its labels.
+        think_s: to wait before the call.
+    """
+
+    arrival: int
+    label: int
+    think_s: float
+
+
+def user_cycles(scenario: Scenario, stage: int, user: int) -> Iterator[Cycle]:
+    """What one user of a stage does, without end; think times are exponential.
+
+    The same seed, stage and user always give the same cycles, whatever the number of workers.
+
+    Raises:
+        ValueError: the workload is open.
+    """
+    traffic, plan = scenario.traffic, scenario.stages[stage]
+    users = plan.users
+    if users is None or traffic.think_time_s is None:
+        raise ValueError("an open workload has no users: its calls do not wait for answers")
+    generator = Randomness(traffic.seed, stage, Purpose.USERS).generator(user)
+    draws = MixDraws(scenario.weights_of(plan), generator)
+    arrival = stage * CALLS_PER_CLOSED_STAGE + user
+    while True:
+        thoughts_s = generator.exponential(traffic.think_time_s, size=CYCLES_AT_ONCE).tolist()
+        labels = draws.take(CYCLES_AT_ONCE).tolist()
+        for think_s, label in zip(thoughts_s, labels, strict=True):
+            yield Cycle(arrival, label, think_s)
+            arrival += users
+
+
+def users_of(users: int, share: Share) -> range:
+    """The numbers of one worker's users, out of `users`."""
+    return range(share.worker, users, share.workers)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RecordError
-from harness.record.disk import writing
+from mwaa_headroom.harness.errors import RecordError
+from mwaa_headroom.harness.record.stream import writing
 
 TARGETS_FILE = "targets.json"
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
 
-from harness.errors import RecordError, ScenarioError
-from harness.record.disk import writing
-from harness.traffic.arrivals import Floats, Steps, TimedArrivals
+from mwaa_headroom.harness.errors import RecordError, ScenarioError
+from mwaa_headroom.harness.record.stream import writing
+from mwaa_headroom.harness.traffic.arrivals import Floats, Steps, TimedArrivals
 
 if TYPE_CHECKING:  # a scenario file is loaded together with its traces, so it needs this module
-    from harness.scenario.model import Scenario
+    from mwaa_headroom.harness.scenario.model import Scenario
 
 TIME_COLUMN = "time_s"
 RATE_COLUMN = "rate_per_s"

@@ -3,25 +3,72 @@
 Retries are off unless asked for: boto3's default sends a call up to three or five times, POSTs too,
 and hides that in one latency. With retries every attempt is counted, whether or not an answer came.
 A read timeout above the service's own 10 s tells the two apart.
+
+botocore's retry modes: what a client is told, how often it sends, how long it waits.
+
+Everything but `off` keeps botocore's own defaults, so that a user sees what their clients do:
+the mode's number of attempts, unless AWS_MAX_ATTEMPTS or `max_attempts` of their profile says
+otherwise, exactly as for their own programs. Waits between attempts (botocore 1.44,
+`retryhandler.py` and `retries/standard.py`; n counts attempts from 1, rand is uniform on 0..1):
+
+- legacy: rand * 2^(n-1) s.
+- standard and adaptive: rand * 0.05 * 2^(n-1) s, after a throttle rand * 2^(n-1) s, never more than
+  20 s; the server may ask for up to 5 s more (x-amz-retry-after). Before 1.44 the longer of the two
+  was for every error.
+- adaptive also slows down before sending, for as long as the service throttles: that wait has no
+  bound, so whoever calls must bound it.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
 
-from harness.aws.clients import client_of, isolated_session, stand_in_client
-from harness.aws.translate import aws_call
-from harness.errors import EnvironmentAccessError
-from harness.traffic.operations import RestCall
-from harness.transport.answers import SERVICE_TIMEOUT_S, outcome_of_answer
-from harness.transport.outcome import CallResult, Outcome, Transport
-from harness.transport.retry_modes import RetryMode, retry_settings
+from mwaa_headroom.harness.aws.clients import client_of, isolated_session, stand_in_client
+from mwaa_headroom.harness.aws.translate import aws_call
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.outcome import (
+    SERVICE_TIMEOUT_S,
+    CallResult,
+    Outcome,
+    Transport,
+    outcome_of_answer,
+)
+
+RetryMode = Literal["off", "legacy", "standard", "adaptive"]
+
+_DEFAULT_ATTEMPTS = {"legacy": 5, "standard": 3, "adaptive": 3}
+_LONGEST_WAIT_S = 20.0  # standard and adaptive
+_LONGEST_ASKED_FOR_S = 5.0
+
+
+def retry_settings(mode: RetryMode) -> dict[str, Any]:
+    """The `retries` of a botocore Config."""
+    if mode == "off":
+        return {"total_max_attempts": 1, "mode": "standard"}
+    return {"mode": mode}
+
+
+def most_attempts(client: Any) -> int:
+    """How often a boto3 client sends one call at most."""
+    retries = client.meta.config.retries
+    attempts = retries.get("total_max_attempts", _DEFAULT_ATTEMPTS[retries["mode"]])
+    return max(int(attempts), 1)
+
+
+def longest_backoff_s(client: Any) -> float:
+    """How long a boto3 client waits between the attempts of one call, in total and at most."""
+    waits = range(most_attempts(client) - 1)
+    if client.meta.config.retries["mode"] == "legacy":
+        return float(sum(2**n for n in waits))
+    return sum(min(2.0**n, _LONGEST_WAIT_S) + _LONGEST_ASKED_FOR_S for n in waits)
+
 
 _NO_CREDENTIALS = (
     aws_errors.NoCredentialsError,
@@ -67,7 +114,7 @@ def invoke_client(
         profile: None: from botocore's standard configuration.
         call_timeout_s: of one attempt, for connecting and for each wait for bytes.
         max_in_flight: how many calls may be in flight without a connection being thrown away.
-        retries: anything but off is botocore's own mode (see `harness.transport.retry_modes`).
+        retries: anything but off is botocore's own mode (see `harness.transport.boto3_transport`).
         variables: of the local stand-in, as for `harness.aws.clients.make_clients`. None: endpoint
             and credentials come from botocore's standard configuration.
 

@@ -7,6 +7,16 @@ ever, which MWAA's autoscaling counts as load.
 
 A call is sent once. A connection that the server has closed meanwhile is found out before anything
 is written to it; from the first byte on, whatever happens is how the call ended.
+
+Time limits of many calls at once, watched by one timer.
+
+gevent's own Timeout sets a timer for each call, a quarter of what a lean call costs. Calls are
+limited to seconds, so it is exact enough to look for late ones twenty times a second.
+
+One answer of HTTP/1.1 out of a socket, on geventhttpclient's parser (llhttp).
+
+Directly on the parser, because geventhttpclient's own response class, made to be read in parts,
+costs two thirds more.
 """
 
 import ssl
@@ -20,15 +30,143 @@ from time import monotonic
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import gevent
 import gevent.socket
 import gevent.ssl
-from gevent import Timeout, monkey
+from gevent import Timeout, getcurrent, monkey
 from gevent.lock import BoundedSemaphore
-from geventhttpclient._parser import HTTPParseError
+from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
-from harness.errors import EnvironmentAccessError
-from harness.transport.deadlines import Deadlines
-from harness.transport.http_parser import receive_answer
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+
+PERIOD_S = 0.05
+
+
+class Deadlines:
+    """Of the greenlets of one thread, each of which has one deadline at a time."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Any, tuple[float, Exception]] = {}
+        self._is_looking = False
+
+    def begin(self, end_s: float, error: Exception) -> None:
+        """Have `error` raised in this greenlet where it waits, if `end` is not called by `end_s`.
+
+        Args:
+            end_s: on the monotonic clock.
+            error: what is raised.
+        """
+        if not self._is_looking:
+            self._look_regularly()
+        self._ends[getcurrent()] = (end_s, error)
+
+    def end(self) -> None:
+        """This greenlet has done what it had to do in time."""
+        self._ends.pop(getcurrent(), None)
+
+    def _look_regularly(self) -> None:
+        self._is_looking = True
+        # Not counted as work: it must not keep an event loop going that has nothing else to do.
+        timer = gevent.get_hub().loop.timer(PERIOD_S, PERIOD_S, ref=False)
+        timer.start(_look, self._ends)
+        weakref.finalize(self, timer.close)
+
+
+def _look(ends: dict[Any, tuple[float, Exception]]) -> None:
+    """In the hub, so that every greenlet in `ends` is waiting right now."""
+    now_s = monotonic()
+    late = [(greenlet, error) for greenlet, (end_s, error) in ends.items() if end_s <= now_s]
+    for greenlet, error in late:
+        if ends.pop(greenlet, None) is not None:
+            greenlet.throw(error)
+
+
+_RECEIVE_BYTES = 65536
+
+
+class AnswerParser(HTTPResponseParser):
+    """Collects one answer; interim ones (1xx) are passed over.
+
+    Attributes:
+        headers: by lower-case name; values of a repeated header are joined by ", ".
+        body: in the parts it came in.
+        keeps_alive: whether the connection can carry another call.
+        is_complete: whether all of the answer is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers: dict[str, str] = {}
+        self.body: list[bytearray] = []
+        self.keeps_alive = False
+        self.is_complete = False
+        self._name = ""
+        self._value: str | None = None
+        self._in_head = True
+
+    def _on_message_begin(self) -> None:
+        if self.is_complete:
+            self.keeps_alive = False
+            raise HTTPParseError("more than one answer")
+        self.headers.clear()
+        self._in_head = True
+
+    def _on_status(self, reason: str) -> None:
+        """Says nothing that the status does not."""
+
+    def _on_header_field(self, part: str) -> None:
+        if self._value is not None:
+            self._keep_header()
+        self._name += part
+
+    def _on_header_value(self, part: str) -> None:
+        self._value = part if self._value is None else self._value + part
+
+    def _on_headers_complete(self) -> bool:
+        if self._value is not None:
+            self._keep_header()
+        self._in_head = False
+        return False  # an answer's body is not skipped
+
+    def _on_body(self, part: bytearray) -> None:
+        self.body.append(part)
+
+    def _on_message_complete(self) -> None:
+        if self.get_code() >= 200 or self.get_code() == 101:
+            self.keeps_alive = self.should_keep_alive()
+            self.is_complete = True
+
+    def _keep_header(self) -> None:
+        name, value = self._name.lower(), self._value or ""
+        self._name, self._value = "", None
+        if not self._in_head:
+            return  # a trailer, after the body: it must not replace a header
+        self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+
+
+def receive_answer(sock: Any) -> AnswerParser:
+    """Receive one whole answer.
+
+    Args:
+        sock: of gevent, or anything else with `recv`.
+
+    Raises:
+        HTTPParseError: it is not HTTP, or the connection was closed before its end.
+        OSError: the connection broke.
+    """
+    parser = AnswerParser()
+    while not parser.is_complete:
+        data = sock.recv(_RECEIVE_BYTES)
+        try:
+            parser.feed(data)  # no data: the end of an answer without a length
+        except HTTPParseError:
+            if not parser.is_complete:
+                raise
+            parser.keeps_alive = False  # what follows the answer is not HTTP
+        if not data and not parser.is_complete:
+            raise HTTPParseError("closed without an answer")
+    return parser
+
 
 # Below the time after which servers and load balancers close an idle connection (mostly 20 s or
 # more), so that they rarely close one that is being written to.

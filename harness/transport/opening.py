@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.aws.access import require_allowed
-from harness.aws.clients import is_loopback
-from harness.scenario.model import AwsSettings, Scenario
-from harness.transport.answers import SERVICE_TIMEOUT_S
-from harness.transport.boto3_transport import boto3_transport, invoke_client
-from harness.transport.outcome import Transport
-from harness.transport.retry_modes import longest_backoff_s, most_attempts
+from mwaa_headroom.harness.aws.clients import is_loopback
+from mwaa_headroom.harness.aws.environment import require_allowed
+from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
+from mwaa_headroom.harness.transport.boto3_transport import (
+    boto3_transport,
+    invoke_client,
+    longest_backoff_s,
+    most_attempts,
+)
+from mwaa_headroom.harness.transport.outcome import SERVICE_TIMEOUT_S, Transport
 
 WEB_TOKEN_STEPS = 4  # a call, a token, a login with it, and the call again
 BEYOND_TIMEOUT_S = 0.5  # a socket timeout counts each wait alone, not the whole call
@@ -86,8 +89,8 @@ def _boto3(scenario: Scenario, client: Any, environment_name: str) -> OpenTransp
 
 def _lean(scenario: Scenario, client: Any, environment_name: str) -> OpenTransport:
     # gevent: only where load is sent
-    from harness.transport.lean.credentials import PATIENCE_S
-    from harness.transport.lean.transport import lean_transport
+    from mwaa_headroom.harness.transport.lean import lean_transport
+    from mwaa_headroom.harness.transport.signer import PATIENCE_S
 
     limits = scenario.limits
     send = lean_transport(
@@ -104,7 +107,7 @@ def _lean(scenario: Scenario, client: Any, environment_name: str) -> OpenTranspo
 def _web_token(
     scenario: Scenario, client: Any, environment_name: str, airflow_version: str
 ) -> OpenTransport:
-    from harness.transport.web_token import web_token_transport  # gevent, as above
+    from mwaa_headroom.harness.transport.web_token import web_token_transport  # gevent, as above
 
     limits = scenario.limits
     send = web_token_transport(

@@ -1,8 +1,22 @@
-"""What a call ended as. The words are the keys of `analysis.records.schema.LAYER_OF_OUTCOME`."""
+"""One call and what became of it: outcomes and layers by what the service answered.
 
+What an answer of the MWAA service means.
+
+Airflow's own status is only in `RestApiStatusCode`: the outer status is 400 for all of Airflow's
+errors. Three readings are not documented by AWS and chosen here:
+
+- a throttle has one of AWS's general throttling codes, or status 429;
+- the service's time limit shows, once that time has passed, as an InternalServerException, as a
+  RestApiServerException with status 504 or none, or as a bare 504;
+- an answer over the size limit shows as an error whose text says so.
+
+A success without `RestApiStatusCode` is not MWAA's (a proxy's page, say) and never counts as ok.
+"""
+
+import re
 from typing import Literal, NamedTuple, Protocol
 
-from harness.traffic.operations import RestCall
+from mwaa_headroom.harness.traffic.operations import RestCall
 
 Outcome = Literal[
     "ok",
@@ -49,3 +63,100 @@ class Transport(Protocol):
 
     def __call__(self, call: RestCall) -> CallResult:
         """Send `call` once."""
+
+
+SERVICE_TIMEOUT_S = 10.0  # documented limit of one InvokeRestApi call
+NEAR_TIMEOUT = 0.95  # of the limit: timers on both sides differ a little
+
+_THROTTLES = frozenset(
+    {
+        "LimitExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_DENIALS = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    }
+)
+_WITHOUT_AIRFLOW_STATUS: dict[str | None, Outcome] = {
+    "RestApiClientException": "airflow_client_error",
+    "RestApiServerException": "airflow_server_error",
+}
+_RESPONSE_TOO_LARGE = re.compile(
+    r"(response|result)\b.*\b(too large|exceed|larger than|size|limit|\d+ ?MB)"
+    r"|(too large|exceed\w*|larger than|size|limit)\b.*\b(response|result)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def outcome_of_answer(
+    *,
+    http_status: int,
+    error_code: str | None,
+    message: str,
+    airflow_status: int | None,
+    elapsed_s: float,
+    service_timeout_s: float = SERVICE_TIMEOUT_S,
+) -> Outcome:
+    """The outcome of a call that the service answered.
+
+    Args:
+        http_status: of the outer answer.
+        error_code: AWS's error code (a bare status has its number as code); None: a success.
+        message: the error's text.
+        airflow_status: RestApiStatusCode, if the answer has one.
+        elapsed_s: how long the call took.
+        service_timeout_s: after how long the service gives up.
+    """
+    near_timeout = elapsed_s >= NEAR_TIMEOUT * service_timeout_s
+    if error_code is None or error_code.startswith("RestApi"):
+        return _of_airflow(error_code, airflow_status, near_timeout)
+    if error_code in _THROTTLES or http_status == 429:
+        return "throttled"
+    if http_status != 403 and _RESPONSE_TOO_LARGE.search(message):
+        return "response_too_large"
+    if http_status >= 500:
+        timed_out = http_status == 504 or error_code == "InternalServerException"
+        return "service_timeout" if timed_out and near_timeout else "service_error"
+    return _of_refusal(error_code, http_status)
+
+
+def _of_airflow(error_code: str | None, status: int | None, near_timeout: bool) -> Outcome:
+    if error_code == "RestApiServerException" and status in (None, 504) and near_timeout:
+        return "service_timeout"
+    if status is None:
+        return _WITHOUT_AIRFLOW_STATUS.get(error_code, "service_error")
+    if status < 400:
+        return "ok"
+    return "airflow_server_error" if status >= 500 else "airflow_client_error"
+
+
+def _of_refusal(error_code: str, http_status: int) -> Outcome:
+    if error_code in _DENIALS or http_status in (401, 403):
+        return "denied"
+    if error_code == "ResourceNotFoundException" or http_status == 404:
+        return "not_found"
+    if http_status == 408:  # the request did not arrive in full: nothing the caller chose
+        return "connection_error"
+    return "invalid"

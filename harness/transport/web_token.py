@@ -2,29 +2,315 @@
 
 The session is shared. When it has ended, the next call is refused before Airflow does anything, so
 it is sent again after a new login, and counts as two attempts.
+
+What a webserver's answer means when nothing but a load balancer stands before it.
+
+Airflow's own status is the answer's, so what Airflow did not say has to be told apart:
+
+- JSON is Airflow's, whatever the status. Errors from 500 may come without: a webserver that breaks
+  down answers in plain text (Airflow 3) or HTML (Airflow 2).
+- 502, 503 and 504 without JSON are the load balancer's own words (layer: service), a 504 once its
+  idle time is up is `service_timeout`; anything that names `awselb` as its server is its own too.
+- 429 is Airflow's own error if Airflow said it, as it is through InvokeRestApi; anybody else's (a
+  firewall rule's, say) is `throttled`.
+- A success that is not Airflow's, a proxy's page for example, never counts as ok.
+- A refused session is `denied`, whoever refused it: the caller's way in is wrong, not the call.
+
+Logging in to a webserver: from a web login token to the headers that prove a session.
+
+Source: MWAA User Guide, "Create a web server session token and call the Apache Airflow REST API". A
+token is a secret, and so is a session: neither is ever in a message, a repr or a log.
+
+The session behind the web-token transport: logged in once, shared by all calls, renewed in time.
+
+Source: MWAA User Guide, "Create a web server session token and call the Apache Airflow REST API". A
+web login token serves once within 60 s; the session it is exchanged for lives 12 h.
 """
 
 import json
+import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-from urllib.parse import quote, urlencode
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
 
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 from gevent.lock import BoundedSemaphore
 
-from harness.traffic.operations import RestCall
-from harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError
-from harness.transport.outcome import CallResult
-from harness.transport.web_answers import result_of_answer, session_is_refused
-from harness.transport.web_login import (
-    WebToken,
-    dialect_of,
-    new_token,
-    session_headers,
-    trusted_certificates,
-    webserver_url,
-)
-from harness.transport.web_session import Session, SharedSession
+from mwaa_headroom.harness.aws.clients import is_loopback
+from mwaa_headroom.harness.aws.translate import aws_call, member
+from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError
+from mwaa_headroom.harness.transport.outcome import CallResult, outcome_of_answer
+
+BALANCER_TIMEOUT_S = 60.0  # idle timeout of an Application Load Balancer, unless configured
+_BALANCER_STATUSES = (502, 503, 504)
+
+
+def result_of_answer(
+    answer: HttpAnswer, *, api_prefix: str, attempts: int, elapsed_s: float
+) -> CallResult:
+    """How a call ended.
+
+    Args:
+        answer: to the last attempt.
+        api_prefix: where the REST API is, such as "/api/v2".
+        attempts: how often the call was sent.
+        elapsed_s: how long the last attempt took.
+    """
+    status = answer.status
+    by_airflow = _is_airflows(answer)
+    outcome = outcome_of_answer(
+        http_status=status,
+        error_code=None if by_airflow else str(status),
+        message="",
+        airflow_status=status if by_airflow else None,
+        elapsed_s=elapsed_s,
+        service_timeout_s=BALANCER_TIMEOUT_S,
+    )
+    if not by_airflow and status < 400:
+        outcome = "service_error"
+    if session_is_refused(answer, api_prefix):
+        outcome = "denied"
+    return CallResult(
+        outcome,
+        http_status=status,
+        airflow_status=status if by_airflow else None,
+        error_code=None if outcome == "ok" else str(status),
+        response_bytes=len(answer.body),
+        attempts=attempts,
+    )
+
+
+def session_is_refused(answer: HttpAnswer, api_prefix: str) -> bool:
+    """Whether the session is not, or no longer, good: nothing was done then.
+
+    Airflow 2 answers 401; Airflow 3 answers 401 to an expired token and 403 "Invalid JWT token" to
+    one it cannot read (its other 403 is about permissions); MWAA redirects to its login page.
+    """
+    if answer.status == 401:
+        return True
+    if answer.status == 403:
+        return b"Invalid JWT token" in answer.body
+    location = answer.headers.get("location", "")
+    return 300 <= answer.status < 400 and not _is_within(location, api_prefix)
+
+
+def _is_within(location: str, api_prefix: str) -> bool:
+    return location == "" or urlsplit(location).path.startswith(f"{api_prefix}/")
+
+
+def _is_airflows(answer: HttpAnswer) -> bool:
+    if answer.headers.get("server", "").startswith("awselb"):
+        return False
+    if "json" in answer.headers.get("content-type", ""):
+        return True
+    if answer.status < 400:
+        return not answer.body and answer.status != 200  # 204, 304, a redirect to another path
+    return answer.status >= 500 and answer.status not in _BALANCER_STATUSES
+
+
+_HEADERS = b"Content-Type: application/x-www-form-urlencoded\r\nUser-Agent: headroom\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Where an Airflow version's login and API are, and how a session is shown to it."""
+
+    login_path: str
+    cookie: str
+    shown_as: str  # a header line
+    api_prefix: str
+
+
+def dialect_of(airflow_version: str) -> Dialect:
+    """The dialect of a version such as "3.3.1"."""
+    if airflow_version.partition(".")[0] == "2":
+        return Dialect("/aws_mwaa/login", "session", "Cookie: session={}\r\n", "/api/v1")
+    return Dialect("/pluginsv2/aws_mwaa/login", "_token", "Authorization: Bearer {}\r\n", "/api/v2")
+
+
+@dataclass(frozen=True, slots=True)
+class WebToken:
+    """A web login token: it lives for 60 s and serves once."""
+
+    hostname: str
+    token: str = field(repr=False)
+
+
+def new_token(client: Any, environment_name: str) -> WebToken:
+    """A web login token, through a boto3 `mwaa` client.
+
+    Raises:
+        EnvironmentAccessError: refused, unreachable, or there is no such environment.
+    """
+    with aws_call("airflow:CreateWebLoginToken", environment=environment_name):
+        answer = client.create_web_login_token(Name=environment_name)
+        return WebToken(member(answer, "WebServerHostname"), member(answer, "WebToken"))
+
+
+def webserver_url(hostname: str, *, service_url: str, this_machine_only: bool) -> str:
+    """Where the webserver is: https, except for the stand-in, which has no certificate.
+
+    Args:
+        hostname: as it came with a token; the stand-in's has a port.
+        service_url: of the MWAA service that it came from.
+        this_machine_only: whether a webserver elsewhere is refused.
+
+    Raises:
+        NotAllowedError: the webserver is elsewhere.
+    """
+    plain = f"http://{hostname}"
+    if is_loopback(plain) and is_loopback(service_url):
+        return plain
+    if this_machine_only:
+        raise NotAllowedError(
+            f"The webserver address '{hostname}' is not on this machine, which is all that a local "
+            'scenario may load; use kind = "aws" for that environment.'
+        )
+    return f"https://{hostname}"
+
+
+def trusted_certificates(client: Any, url: str) -> str | None:
+    """The CA bundle of `client`, for another URL than its own; None: `url` is not https.
+
+    Raises:
+        EnvironmentAccessError: a proxy is in the way, or the client would not verify.
+    """
+    if urlsplit(url).scheme != "https":
+        return None
+    if get_environ_proxies(url).get("https"):
+        raise EnvironmentAccessError(
+            f"The webserver {url} would be reached through a proxy, which the web-token transport "
+            "does not do: name its host in NO_PROXY, or set another traffic.transport."
+        )
+    verify = client._endpoint.http_session._verify  # botocore has no public way to ask
+    if not verify:
+        raise EnvironmentAccessError(
+            f"The certificate of {url} would not be verified, which the web-token transport "
+            "refuses: give its issuer as AWS_CA_BUNDLE, or as ca_bundle of the AWS profile."
+        )
+    return str(get_cert_path(verify))
+
+
+def session_headers(
+    endpoint: HttpEndpoint, dialect: Dialect, token: WebToken, environment_name: str
+) -> bytes:
+    """Log in: the header lines that prove it.
+
+    Raises:
+        EnvironmentAccessError: no answer, or no session.
+    """
+    body = urlencode({"token": token.token}).encode()
+    try:
+        answer = endpoint.send("POST", dialect.login_path, _HEADERS, body)
+    except NoAnswerError as exc:
+        raise EnvironmentAccessError(
+            f"The webserver of environment '{environment_name}' does not answer at "
+            f"{token.hostname} ({exc.code}); check the network, and run headroom from inside the "
+            "environment's VPC if the webserver is private."
+        ) from exc
+    cookies = answer.headers.get("set-cookie", "")
+    session = re.search(rf'(?:^|, *){dialect.cookie}="?([^";,\s]+)', cookies)
+    if answer.status >= 400 or session is None:
+        raise EnvironmentAccessError(
+            f"The webserver of environment '{environment_name}' gave no session for a web login "
+            f"token (status {answer.status}); check that these credentials can open the Airflow UI."
+        )
+    return dialect.shown_as.format(session[1]).encode()
+
+
+SESSION_LIFE_S = 12 * 3600.0
+RENEW_BEFORE_S = 900.0
+PAUSE_S = 10.0  # between logins that did not help: they must not become a load of their own
+
+logger = logging.getLogger(__name__)
+
+
+class Lock(AbstractContextManager[object], Protocol):
+    """What `threading` and gevent have."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Whether the lock was got."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """One login."""
+
+    headers: bytes = field(repr=False)  # lines of a request that prove it
+    began_s: float
+
+
+class SharedSession:
+    """Everybody's session. However many calls find it ended, one of them logs in again."""
+
+    def __init__(
+        self,
+        first: Session,
+        *,
+        log_in: Callable[[], Session],
+        lock: Lock,
+        clock: Callable[[], float],
+    ) -> None:
+        """Nothing is done before the first question.
+
+        Args:
+            first: a login that has just been made.
+            log_in: makes another one, or raises what kept it from that.
+            lock: one for the threads or greenlets that share the session.
+            clock: the one that sessions are dated by, in seconds.
+        """
+        self._session = first
+        self._log_in = log_in
+        self._lock = lock
+        self._clock = clock
+        self._not_before_s = float("-inf")
+
+    def current(self) -> Session:
+        """The session to use. If its end is near, one caller renews it while others go on."""
+        session = self._session
+        if self._is_old(session) and self._lock.acquire(blocking=False):
+            try:
+                if self._session is session:
+                    self._replace()
+            finally:
+                self._lock.release()
+        return self._session
+
+    def instead_of(self, refused: Session) -> Session | None:
+        """Another session than one that the webserver refused; None: there is none to be had."""
+        with self._lock:
+            if self._session is refused:
+                self._replace()
+            return None if self._session is refused else self._session
+
+    def did_not_help(self, session: Session) -> None:
+        """A call was refused with a new session too: another login would not change that now."""
+        if self._session is session:
+            self._not_before_s = self._clock() + PAUSE_S
+
+    def _is_old(self, session: Session) -> bool:
+        return self._clock() - session.began_s > SESSION_LIFE_S - RENEW_BEFORE_S
+
+    def _replace(self) -> None:
+        if self._clock() < self._not_before_s:
+            return
+        try:
+            self._session = self._log_in()
+        except Exception as exc:  # botocore's parser lets anything out on an unforeseen answer
+            reason = exc if isinstance(exc, EnvironmentAccessError) else type(exc).__name__
+            logger.warning("The web session could not be renewed: %s", reason)
+            self._not_before_s = self._clock() + PAUSE_S
+
 
 _ALWAYS_SENT = b"Accept: application/json\r\nUser-Agent: headroom\r\n"
 _JSON = b"Content-Type: application/json\r\n"

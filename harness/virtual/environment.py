@@ -3,23 +3,31 @@
 The clock stands at 0 when the run starts. Webservers do not touch each other, so each is brought
 up to date only when somebody looks: at every arrival, and whenever a timer is due.
 
-The balancer's choice and the life of a webserver are those of `harness.local.gateway.balancer` and
-`harness.local.fleet`; a webserver that drains takes as long as its calls do.
+The balancer's choice and the life of a webserver are those of `harness.local`; a webserver that
+drains takes as long as its calls do.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
+from statistics import fmean
 
-from analysis.policy.rule import Observation, ScalingRule
-from harness.local.control import period_end_s
-from harness.local.fleet import Member
-from harness.local.gateway.answers import ApiError
-from harness.local.gateway.throttle import Throttle
-from harness.local.meter import Meter, Sample
-from harness.local.settings import SimulatedSettings
-from harness.virtual.webserver import NEVER_S, Call, Endings, Tally, VirtualWebserver
+import pyarrow as pa
+
+from mwaa_headroom.analysis.policy.rule import Observation, ScalingRule
+from mwaa_headroom.analysis.record import encoded, whole
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA
+from mwaa_headroom.harness.aws.collector import Metric
+from mwaa_headroom.harness.aws.collector import Sample as Statistic
+from mwaa_headroom.harness.local.autoscaler import period_end_s
+from mwaa_headroom.harness.local.gateway.answers import ApiError
+from mwaa_headroom.harness.local.gateway.operations import Throttle
+from mwaa_headroom.harness.local.metrics import Meter, Sample, metric_data
+from mwaa_headroom.harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.local.webservers import Member
+from mwaa_headroom.harness.record.stream import record_batch
+from mwaa_headroom.harness.virtual.webserver import NEVER_S, Call, Endings, Tally, VirtualWebserver
 
 Event = dict[str, object]
 Measured = Callable[[float, list[Sample]], None]  # start of a period in epoch seconds, its samples
@@ -218,3 +226,59 @@ class VirtualEnvironment:
     def _emit(self, kind: str, *, at_s: float | None = None, **keys: object) -> None:
         time_s = self._started_at_s + (self.now_s if at_s is None else at_s)
         self.events.append({"time_s": time_s, "kind": kind, "source": "environment", **keys})
+
+
+READ_AFTER_S = 1.0  # publishing, and the collector's next look
+
+_OF_VALUES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "Average": fmean,
+    "Maximum": max,
+    "Minimum": min,
+    "Sum": sum,
+    "SampleCount": len,
+}
+
+
+class VirtualMetrics:
+    """Statistics over the webservers, period by period."""
+
+    def __init__(self, settings: SimulatedSettings) -> None:
+        self._settings = settings
+        self._rows: list[tuple[object, ...]] = []
+        self._starts_s: list[float] = []
+
+    def add(self, period_start_s: float, samples: Sequence[Sample]) -> None:
+        """Take in one period; epoch seconds."""
+        settings = self._settings.metrics
+        data = metric_data(
+            samples,
+            environment=self._settings.name,
+            settings=settings,
+            period_start_s=period_start_s,
+        )
+        values: dict[Metric, list[float]] = {}
+        for datum in data:
+            dimensions = tuple((one["Name"], one["Value"]) for one in datum["Dimensions"])
+            values.setdefault(Metric(datum["MetricName"], dimensions), []).append(datum["Value"])
+        read_at_s = period_start_s + settings.period_s + READ_AFTER_S
+        for metric, of_webservers in values.items():
+            for name in metric.statistics:
+                value = float(_OF_VALUES[name](of_webservers))
+                read = Statistic(metric, name, float(settings.period_s), period_start_s, value)
+                self._rows.append(read.row(read_at_s))
+                self._starts_s.append(period_start_s)
+
+    def table(self, until_s: float) -> pa.Table:
+        """The periods that began before then, as the reader of records hands them out."""
+        rows = [
+            row
+            for row, start_s in zip(self._rows, self._starts_s, strict=True)
+            if start_s < until_s
+        ]
+        batches = [record_batch(rows, METRICS_SCHEMA)] if rows else []
+        table = pa.Table.from_batches(batches, METRICS_SCHEMA)
+        columns = [
+            encoded(column) if pa.types.is_string(column.type) else whole(column)
+            for column in table.columns
+        ]
+        return pa.Table.from_arrays(columns, names=table.column_names)

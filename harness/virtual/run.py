@@ -1,22 +1,43 @@
-"""One run in virtual time, from its scenario to its record, in memory."""
+"""What `headroom run --virtual-time` does between its scenario and its report."""
 
+import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from analysis.records.reader import RunRecord
-from harness.errors import UsageError
-from harness.local.settings import SimulatedSettings
-from harness.local.simulated_truth import simulated_facts
-from harness.record.manifest import build_manifest, describe_run_environment
-from harness.scenario.model import Scenario
-from harness.traffic.traces import Trace
-from harness.virtual.answers import Prepared, prepare
-from harness.virtual.environment import Event, VirtualEnvironment
-from harness.virtual.load import VirtualLoad
-from harness.virtual.metrics import VirtualMetrics
-from harness.virtual.rows import requests_table
+import pyarrow as pa
+
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.schema import (
+    EVENTS_FILE,
+    METRICS_SCHEMA,
+    METRICS_STREAM,
+    REQUESTS_SCHEMA,
+    REQUESTS_STREAM,
+)
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.local.simulated import simulated_facts
+from mwaa_headroom.harness.record.directory import (
+    EventLog,
+    create_run_directory,
+    finish_tables,
+    write_manifest,
+)
+from mwaa_headroom.harness.record.manifest import build_manifest, describe_run_environment
+from mwaa_headroom.harness.record.stream import StreamWriter, writing
+from mwaa_headroom.harness.run.progress import Narrator
+from mwaa_headroom.harness.run.recording import SCENARIO_FILE
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.traces import Trace, save_traces, traces_beside
+from mwaa_headroom.harness.virtual.environment import Event, VirtualEnvironment, VirtualMetrics
+from mwaa_headroom.harness.virtual.load import Prepared, VirtualLoad, prepare
+from mwaa_headroom.harness.virtual.webserver import requests_table
 
 METRICS_SETTLE_S: Final = 2.0  # beyond one period: a real run waits so long for its last metrics
 NO_TRACES: Final[Mapping[int, Trace]] = MappingProxyType({})
@@ -139,3 +160,98 @@ def _preflight_events(prepared: Prepared, time_s: float) -> Iterator[Event]:
         yield {"time_s": time_s, "kind": "expectation", "source": "harness", **told}
     for message in prepared.found.notes:
         yield {"time_s": time_s, "kind": "note", "source": "harness", "message": message}
+
+
+ROWS_AT_ONCE = 65_536
+
+
+def save_run(record: RunRecord, runs_directory: Path, *, scenario_file: Path | None = None) -> Path:
+    """Write a finished run; whatever interrupts it leaves no half of one behind.
+
+    Args:
+        record: as `run_virtually` makes it.
+        runs_directory: where run directories are made.
+        scenario_file: where the scenario came from, for its name and the traces beside it.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        HeadroomError: the disk is full or may not be written to.
+    """
+    with writing(runs_directory):
+        runs_directory.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".virtual-", dir=runs_directory))
+    directory: Path | None = None
+    try:
+        rows = _write_record(record, unfinished, scenario_file)
+        started = datetime.fromtimestamp(record.manifest["started_at_s"], UTC)
+        name = record.manifest["scenario"]["name"]
+        directory = create_run_directory(runs_directory, name, started)
+        told = {} if scenario_file is None else {"scenario_file": scenario_file.name}
+        manifest = {**record.manifest, **told, "run_id": directory.name, "rows": rows}
+        write_manifest(unfinished, manifest)
+        with writing(directory):
+            unfinished.chmod(directory.stat().st_mode)  # temporary folders are for us alone
+            unfinished.replace(directory)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
+
+
+def _write_record(record: RunRecord, directory: Path, scenario_file: Path | None) -> dict[str, int]:
+    scenario = record.manifest["scenario"]
+    with writing(directory):
+        text = json.dumps(scenario, indent=2) + "\n"
+        (directory / SCENARIO_FILE).write_text(text, encoding="utf-8")
+    if scenario_file is not None:
+        save_traces(check_scenario(scenario, origin="the run"), scenario_file, directory)
+    events = EventLog(directory / EVENTS_FILE)
+    for event in record.events:
+        keys = {key: value for key, value in event.items() if key not in _EVENT_KEYS}
+        events.write(event["kind"], source=event["source"], time_s=event["time_s"], **keys)
+    events.close()
+    _write_stream(record.requests, directory / REQUESTS_STREAM, REQUESTS_SCHEMA)
+    _write_stream(record.metrics, directory / METRICS_STREAM, METRICS_SCHEMA)
+    return finish_tables(directory)
+
+
+_EVENT_KEYS = ("kind", "source", "time_s")
+
+
+def _write_stream(table: pa.Table, path: Path, schema: pa.Schema) -> None:
+    stream = StreamWriter(path, schema)
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        stream.write(batch.cast(schema))
+    stream.close()
+
+
+def run_in_virtual_time(
+    scenario: Scenario,
+    *,
+    scenario_file: Path,
+    runs_directory: Path,
+    started_at_s: float,
+    narrator: Narrator,
+) -> Path:
+    """Carry out a scenario in virtual time, with its seed of the traffic, and save its run.
+
+    Nothing is written before the end, so that Ctrl-C leaves nothing behind.
+
+    Raises:
+        HeadroomError: virtual time cannot carry it out, or the run cannot be written.
+    """
+    require_simulated(scenario)
+    stages_s = sum(stage.duration_s for stage in scenario.stages)
+    narrator.step(f"Simulating {stages_s:g} s in virtual time")
+    record = run_virtually(
+        scenario,
+        seed=scenario.traffic.seed,
+        started_at_s=started_at_s,
+        traces=traces_beside(scenario, scenario_file),
+    )
+    narrator.step(f"Writing the record of {record.requests.num_rows} calls")
+    return save_run(record, runs_directory, scenario_file=scenario_file)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from synthetic_records import write_synthetic_run
 
-from analysis.records.reader import read_run
-from analysis.records.schema import MANIFEST_FILE, REQUESTS_SCHEMA
-from analysis.report.write import write_reports
-from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.write import write_reports
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.schema import MANIFEST_FILE, REQUESTS_SCHEMA
 
 
 @pytest.fixture

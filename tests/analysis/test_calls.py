@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.calls import CENSORED_OUTCOMES, Calls, calls_of, good_calls
-from analysis.labels import Labels
-from analysis.records.columns import encoded, whole
-from analysis.records.schema import (
+from mwaa_headroom.analysis.calls import CENSORED_OUTCOMES, Calls, Labels, calls_of, good_calls
+from mwaa_headroom.analysis.record import encoded, whole
+from mwaa_headroom.analysis.schema import (
     LAYER_OF_OUTCOME,
     OUTCOMES_BEFORE_WEBSERVER,
     REQUESTS_SCHEMA,
 )
-from analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo import parse_slo
 
 TIMES_S = st.none() | st.floats(0, 20) | st.just(float("nan"))
 ROWS = st.fixed_dictionaries(

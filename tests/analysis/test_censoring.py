@@ -8,10 +8,10 @@ from calls_by_hand import calls_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.calls import Calls
-from analysis.judge import Window, judge
-from analysis.results import SloResult
-from analysis.slo import parse_slo
+from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.judge import Window, judge
+from mwaa_headroom.analysis.results import SloResult
+from mwaa_headroom.analysis.slo import parse_slo
 
 
 def judged(calls: Calls, line: str) -> SloResult:

@@ -7,18 +7,17 @@ import pytest
 from calls_by_hand import began, calls_by_hand, ended, setting_of
 from synthetic_records import write_synthetic_run
 
-from analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY
-from analysis.generator.health import lost_with_users
-from analysis.records.reader import read_run
-from analysis.report.as_json import analysis_as_json
-from analysis.report.html import render_html
-from analysis.report.junit import junit_xml
-from analysis.report.terminal import render_summary
-from analysis.results import RunAnalysis
-from analysis.run_analysis import analyse_run
-from analysis.run_warnings import CLOSED_HIDES_WAITING
-from analysis.setting import read_setting
-from analysis.stages import measured_window, stage_stats, stage_times
+from mwaa_headroom.analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY
+from mwaa_headroom.analysis.generator.health import lost_with_users
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.junit import junit_xml
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import CLOSED_HIDES_WAITING, analyse_run
+from mwaa_headroom.analysis.setting import read_setting
+from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
 USERS: dict[str, Any] = {"users": (2, 20), "think_time_s": 1.0, "stage_s": 40.0}
 

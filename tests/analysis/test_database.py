@@ -7,11 +7,15 @@ import pyarrow as pa
 import pytest
 from calls_by_hand import calls_by_hand
 
-from analysis.database import DatabasePeriod, database_periods, database_within
-from analysis.judge import Window, judge
-from analysis.records import schema
-from analysis.slo import parse_slo
-from analysis.windows import webserver_periods
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.judge import Window, judge
+from mwaa_headroom.analysis.metrics import (
+    DatabasePeriod,
+    database_periods,
+    database_within,
+    webserver_periods,
+)
+from mwaa_headroom.analysis.slo import parse_slo
 
 CPU, CONNECTIONS = "CPUUtilization", "DatabaseConnections"
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
-from analysis.demand import estimate_demand
-from analysis.demand_observations import calls_in_periods, steady_periods
-from analysis.records.reader import read_run
-from analysis.results import DemandResult, Estimate
-from analysis.run_analysis import analyse_run
+from mwaa_headroom.analysis.demand import calls_in_periods, estimate_demand, steady_periods
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.results import DemandResult
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.statistics import Estimate
 
 LIST_DAGS = {"list_dags": 1.0}
 

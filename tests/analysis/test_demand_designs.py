@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from calls_by_hand import calls_by_hand, periods_by_hand
 
-from analysis.calls import Calls
-from analysis.demand import estimate_demand
-from analysis.results import DemandResult
-from analysis.windows import WebserverPeriod
+from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.demand import estimate_demand
+from mwaa_headroom.analysis.metrics import WebserverPeriod
+from mwaa_headroom.analysis.results import DemandResult
 
 DEMANDS_S = {"health": 0.01, "list_dags": 0.03, "trigger": 0.05}
 MIX = {"health": 0.5, "list_dags": 0.3, "trigger": 0.2}

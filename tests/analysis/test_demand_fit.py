@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.demand_fit import condition_number, crossing, fit
+from mwaa_headroom.analysis.demand import condition_number, crossing, fit
 
 SLOPE, OFFSET = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.labels import Labels, labels_of
+from mwaa_headroom.analysis.calls import Labels, labels_of
 
 WORDS = st.lists(st.sampled_from(["ok", "throttled", "unsent", "ä", ""]), max_size=40)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.latency import (
+from mwaa_headroom.analysis.statistics import (
     interval_ranks,
     nearest_rank,
     percentile,

@@ -3,9 +3,9 @@ from calls_by_hand import calls_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.calls import good_calls
-from analysis.outcomes import error_rate, error_rate_by_layer, outcome_counts, share
-from analysis.slo import parse_slo
+from mwaa_headroom.analysis.calls import good_calls
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.stages import error_rate, error_rate_by_layer, outcome_counts, share
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
-from analysis.calls import Calls, good_calls
-from analysis.generator.health import LostArrivals
-from analysis.generator.load import LoadReport
-from analysis.judge import Window, judge
-from analysis.records.reader import read_run
-from analysis.recovery import call_lines, held_from_s, recoveries
-from analysis.results import RecoveryResult, RunAnalysis
-from analysis.run_analysis import analyse_run
-from analysis.slo import Slo, parse_slo
-from analysis.stages import measured_window, stage_stats, stage_times
+from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.generator.health import LostArrivals
+from mwaa_headroom.analysis.generator.limits import LoadReport
+from mwaa_headroom.analysis.judge import Window, judge
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.recovery import call_lines, held_from_s, recoveries
+from mwaa_headroom.analysis.results import RecoveryResult, RunAnalysis
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.slo import Slo, parse_slo
+from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
 LINES = (
     "p50(latency) < 1s",

@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_records import STARTED_AT_S, write_synthetic_run
 
-from analysis.errors import RecordFormatError
-from analysis.records import schema
-from analysis.records.reader import read_run
-from analysis.results import RunAnalysis
-from analysis.run_analysis import analyse_run
-from harness.scenario.load import check_scenario
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.errors import RecordFormatError
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.harness.scenario.load import check_scenario
 
 
 def analysed(directory: Path, **changes: Any) -> RunAnalysis:

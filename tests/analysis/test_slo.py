@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.errors import SloSyntaxError
-from analysis.slo import ERROR_LAYERS, ERROR_OUTCOMES, METRICS, parse_slo
+from mwaa_headroom.analysis.errors import SloSyntaxError
+from mwaa_headroom.analysis.slo import ERROR_LAYERS, ERROR_OUTCOMES, METRICS, parse_slo
 
 
 @pytest.mark.parametrize(

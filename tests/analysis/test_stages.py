@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
 
-from analysis.calls import Calls, good_calls
-from analysis.results import StageStats
-from analysis.slo import parse_slo
-from analysis.stages import measured_window, stage_stats, stage_times
+from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.results import StageStats
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
 
 def only_stage(calls: Calls, *slo: str, warmup_s: float = 0.0) -> StageStats:

@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
-from analysis.calls import Calls, Floats
-from analysis.records.reader import read_run
-from analysis.results import SteadyState
-from analysis.run_analysis import analyse_run
-from analysis.setting import StagePlan
-from analysis.stages import StageTimes
-from analysis.steady import mser_cut, steady_state
-from harness.local.processor import SharedProcessor
+from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.results import SteadyState
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.setting import StagePlan
+from mwaa_headroom.analysis.stages import StageTimes
+from mwaa_headroom.analysis.statistics import Floats
+from mwaa_headroom.analysis.steady_state import mser_cut, steady_state
+from mwaa_headroom.harness.local.simulated import SharedProcessor
 
 TIME_LIMIT_S = 10.0
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from analysis.results import DemandResult, Estimate, SizingResult, SizingRow
-from analysis.setting import read_setting
-from analysis.truth import truth_checks
+from mwaa_headroom.analysis.results import DemandResult, SizingResult, SizingRow
+from mwaa_headroom.analysis.setting import read_setting
+from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.analysis.truth import truth_checks
 
 MANIFEST: dict[str, Any] = {
     "schema_version": 2,

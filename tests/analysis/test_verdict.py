@@ -1,8 +1,9 @@
 """What a check may conclude when the load generator was the limit in one of its stages."""
 
-from analysis.outcomes import share
-from analysis.results import Estimate, SloResult, StageStats
-from analysis.verdict import judge_check
+from mwaa_headroom.analysis.results import SloResult, StageStats
+from mwaa_headroom.analysis.stages import share
+from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.analysis.verdict import judge_check
 
 BROKEN = SloResult("p95(latency) < 1s", 1.5, "1.50 s", met=False)
 HELD = SloResult("p95(latency) < 1s", 0.5, "500 ms", met=True)

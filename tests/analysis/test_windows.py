@@ -9,10 +9,13 @@ from calls_by_hand import calls_by_hand, periods_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import windows
-from analysis.database import DatabasePeriod
-from analysis.records import schema
-from analysis.windows import period_points, periods_within, webserver_periods
+from mwaa_headroom.analysis import metrics, schema
+from mwaa_headroom.analysis.metrics import (
+    DatabasePeriod,
+    period_points,
+    periods_within,
+    webserver_periods,
+)
 
 
 def sample(
@@ -220,7 +223,7 @@ def test_a_run_of_many_calls_is_counted_block_by_block(monkeypatch: pytest.Monke
     periods = periods_by_hand(webservers=[1] * 4)
     calls = calls_by_hand(outcomes=["ok", "throttled"] * 10)
     at_once = period_points(periods, calls, calls.ok)
-    monkeypatch.setattr(windows, "_BLOCK", 3)
+    monkeypatch.setattr(metrics, "_BLOCK", 3)
     assert period_points(periods, calls, calls.ok) == at_once
 
 

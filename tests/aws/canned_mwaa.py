@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from harness.aws.clients import AwsClients, make_clients
+from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 
 NAME = "prod"
 ARN = f"arn:aws:airflow:us-east-1:123456789012:environment/{NAME}"

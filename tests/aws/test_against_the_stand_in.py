@@ -6,22 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from analysis.records.schema import EVENTS_FILE, METRICS_SCHEMA, METRICS_STREAM
-from harness.aws.access import require_allowed
-from harness.aws.cleanup import DAG_RUNS, clean_up
-from harness.aws.clients import AwsClients, make_clients
-from harness.aws.cloudwatch import CPU, MetricsReader
-from harness.aws.collector import Collector
-from harness.aws.environment import describe_environment
-from harness.aws.preflight import preflight
-from harness.aws.rest_api import RestApi
-from harness.local.handle import StandIn
-from harness.local.settings import MetricsSettings, SimulatedSettings
-from harness.record.directory import finish_tables
-from harness.record.events import EventLog
-from harness.record.stream import StreamWriter
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
+from mwaa_headroom.analysis.schema import EVENTS_FILE, METRICS_SCHEMA, METRICS_STREAM
+from mwaa_headroom.harness.aws.cleanup import DAG_RUNS, clean_up
+from mwaa_headroom.harness.aws.clients import AwsClients, RestApi, make_clients
+from mwaa_headroom.harness.aws.collector import CPU, Collector, MetricsReader
+from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
+from mwaa_headroom.harness.aws.preflight import preflight
+from mwaa_headroom.harness.local.handle import StandIn
+from mwaa_headroom.harness.local.settings import MetricsSettings, SimulatedSettings
+from mwaa_headroom.harness.record.directory import EventLog, finish_tables
+from mwaa_headroom.harness.record.stream import StreamWriter
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import pytest
 from canned_mwaa import NAME, stand_in_variables
 from moto.server import ThreadedMotoServer
 
-from harness.aws import cloudwatch as cloudwatch_module
-from harness.aws.clients import AwsClients, make_clients
-from harness.aws.cloudwatch import (
+from mwaa_headroom.harness.aws import collector as cloudwatch_module
+from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
+from mwaa_headroom.harness.aws.collector import (
     CONNECTIONS,
     CPU,
     DATABASE_CONNECTIONS,

@@ -10,13 +10,22 @@ from typing import Any
 import pytest
 from canned_mwaa import NAME, serving, stand_in_variables
 
-from analysis.records.schema import METRICS_SCHEMA, METRICS_STREAM
-from harness.aws.clients import make_clients
-from harness.aws.cloudwatch import CONNECTIONS, CPU, MEMORY, Metric, MetricsReader, Sample
-from harness.aws.collector import FINAL_ATTEMPTS, Collector, LatestMetrics
-from harness.errors import EnvironmentAccessError, HeadroomError
-from harness.record.directory import finish_tables
-from harness.record.stream import StreamWriter
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, METRICS_STREAM
+from mwaa_headroom.harness.aws.clients import make_clients
+from mwaa_headroom.harness.aws.collector import (
+    CONNECTIONS,
+    CPU,
+    FINAL_ATTEMPTS,
+    MEMORY,
+    Collector,
+    LatestMetrics,
+    Metric,
+    MetricsReader,
+    Sample,
+)
+from mwaa_headroom.harness.errors import EnvironmentAccessError, HeadroomError
+from mwaa_headroom.harness.record.directory import finish_tables
+from mwaa_headroom.harness.record.stream import StreamWriter
 
 NOW_S = 1_000_000.0
 PERIOD_S = 5

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from canned_mwaa import ARN, NAME, CannedMwaa
 
-from harness.aws.access import require_allowed
-from harness.aws.clients import is_loopback, make_clients
-from harness.aws.environment import describe_environment, reduce_environment
-from harness.aws.rest_api import RestApi
-from harness.errors import EnvironmentAccessError, NotAllowedError
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.aws.clients import RestApi, is_loopback, make_clients
+from mwaa_headroom.harness.aws.environment import (
+    describe_environment,
+    reduce_environment,
+    require_allowed,
+)
+from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 
 def scenario(kind: str, **limits: object) -> Scenario:

@@ -5,15 +5,21 @@ from typing import Any
 import pytest
 from canned_mwaa import NAME, CannedMwaa
 
-from analysis.results import Expectation
-from harness.aws.cleanup import DAG_RUNS, PAUSED_STATES, VARIABLES, CleanupResult, clean_up
-from harness.aws.created import Created
-from harness.aws.environment import describe_environment
-from harness.aws.preflight import PreflightResult, preflight
-from harness.errors import EnvironmentAccessError, PreflightError
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.operations import build_call
+from mwaa_headroom.analysis.results import Expectation
+from mwaa_headroom.harness.aws.cleanup import (
+    DAG_RUNS,
+    PAUSED_STATES,
+    VARIABLES,
+    CleanupResult,
+    Created,
+    clean_up,
+)
+from mwaa_headroom.harness.aws.environment import describe_environment
+from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
+from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.operations import build_call
 
 RUN_ID = "20261122T073000-x-ab12"
 OURS = f"headroom__{RUN_ID}__"

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.sizing.pricing import Money
-from harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
-from harness.errors import UsageError
+from mwaa_headroom.analysis.sizing.classes import Money
+from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
+from mwaa_headroom.harness.errors import UsageError
 
 
 def test_the_table_that_ships() -> None:

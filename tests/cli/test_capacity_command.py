@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from virtual_runs import STARTED_AT_S, simulated
 
-from harness.cli.main import main
-from harness.virtual.run import run_virtually
-from harness.virtual.saving import save_run
+from mwaa_headroom.harness.cli.main import main
+from mwaa_headroom.harness.virtual.run import run_virtually, save_run
 
 SLO = ("p95(latency) < 400ms", "rate(errors) < 1%")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from compared_runs import write_imagined_run
 
-from harness.cli.main import main
+from mwaa_headroom.harness.cli.main import main
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from harness.cli.options import fleet_of
-from harness.cli.worker import _address
-from harness.errors import HeadroomError, UsageError
-from harness.fleet import Fleet
-from harness.run.worker import wait_for_master
+from mwaa_headroom.harness.cli.options import fleet_of
+from mwaa_headroom.harness.cli.worker import _address
+from mwaa_headroom.harness.errors import HeadroomError, UsageError
+from mwaa_headroom.harness.run.load_processes import Fleet
+from mwaa_headroom.harness.run.worker import wait_for_master
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("processes", "remote_workers", "bind_host", "port", "wait_s")

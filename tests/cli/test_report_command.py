@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 from compared_runs import write_imagined_run
 
-from harness.cli.run import run_command
-from harness.errors import RecordError
-from harness.run.reporting import report_run
+from mwaa_headroom.harness.cli.run import run_command
+from mwaa_headroom.harness.errors import RecordError
+from mwaa_headroom.harness.run.answers import report_run
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 from sizing_by_hand import HALF_CPU
 from synthetic_records import write_synthetic_run
 
-from harness.aws.prices import SHIPPED_FILE
-from harness.cli.main import main
+from mwaa_headroom.harness.aws.prices import SHIPPED_FILE
+from mwaa_headroom.harness.cli.main import main
 
 
 @pytest.fixture(scope="module")

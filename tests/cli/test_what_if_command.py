@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from synthetic_records import write_synthetic_run
 
-from harness.cli.main import main
-from harness.errors import UsageError
-from harness.run.what_if import Burst, asked_load, trace_rates_per_second
-from harness.traffic.traces import parse_trace
+from mwaa_headroom.harness.cli.main import main
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.run.answers import Burst, asked_load, trace_rates_per_second
+from mwaa_headroom.harness.traffic.traces import parse_trace
 
 
 @pytest.fixture(scope="module")

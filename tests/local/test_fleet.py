@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from harness.errors import EnvironmentStartError
-from harness.local.backend import Usage
-from harness.local.fleet import RESTARTS_PER_MINUTE, Fleet
-from harness.local.gateway.balancer import Balancer
-from harness.local.meter import Meter
-from harness.local.settings import MetricsSettings
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.backend import Usage
+from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.metrics import Meter
+from mwaa_headroom.harness.local.settings import MetricsSettings
+from mwaa_headroom.harness.local.webservers import RESTARTS_PER_MINUTE, Fleet
 
 
 class PaperWebserver:

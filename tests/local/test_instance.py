@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import EnvironmentStartError
-from harness.local.endpoints import VARIABLES_TO_UNSET, Endpoints, shell_lines
-from harness.local.events import EventLog
-from harness.local.handle import start_daemon
-from harness.local.instance import Instance, instance_root, read_json, write_json
-from harness.local.settings import LocalSettings, SimulatedSettings
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.handle import start_daemon
+from mwaa_headroom.harness.local.instance import (
+    VARIABLES_TO_UNSET,
+    Endpoints,
+    Instance,
+    instance_root,
+    read_json,
+    shell_lines,
+    write_json,
+)
+from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
+from mwaa_headroom.harness.local.webservers import EventLog
 
 ENDPOINTS = Endpoints(
     mwaa_url="http://127.0.0.1:1",

@@ -3,8 +3,12 @@
 import pytest
 from pydantic import ValidationError
 
-from harness.local.airflow_versions import known_versions
-from harness.local.settings import LocalSettings, SimulatedSettings, StandInSettings
+from mwaa_headroom.harness.local.settings import (
+    LocalSettings,
+    SimulatedSettings,
+    StandInSettings,
+    known_versions,
+)
 
 
 def test_demands_are_merged_over_the_defaults() -> None:

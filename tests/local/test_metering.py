@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.local.backend import DatabaseUsage, Usage
-from harness.local.control import period_end_s
-from harness.local.fleet import Member, State
-from harness.local.meter import DatabaseMeter, DatabaseSample, Meter, Sample
-from harness.local.metrics import metric_data
-from harness.local.settings import MetricsSettings
+from mwaa_headroom.harness.local.autoscaler import period_end_s
+from mwaa_headroom.harness.local.backend import DatabaseUsage, Usage
+from mwaa_headroom.harness.local.metrics import (
+    DatabaseMeter,
+    DatabaseSample,
+    Meter,
+    Sample,
+    metric_data,
+)
+from mwaa_headroom.harness.local.settings import MetricsSettings
+from mwaa_headroom.harness.local.webservers import Member, State
 
 
 class Counter:

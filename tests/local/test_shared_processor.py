@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.local.processor import SharedProcessor
+from mwaa_headroom.harness.local.simulated import SharedProcessor
 
 
 def finish_times(

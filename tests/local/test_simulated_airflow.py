@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.local.simulated_api import Answer, Request, SimulatedAirflow
+from mwaa_headroom.harness.local.simulated_api import Answer, Request, SimulatedAirflow
 
 NOW_S = 1_700_000_000.0
 RUNS = "/dags/headroom_example/dagRuns"

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from harness.local.processor import SharedProcessor
-from harness.local.settings import SimulatedSettings
-from harness.local.simulated import SimulatedBackend
-from harness.local.simulated_truth import DemandDraws, simulated_facts, start_delay_s
+from mwaa_headroom.harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.local.simulated import (
+    DemandDraws,
+    SharedProcessor,
+    SimulatedBackend,
+    simulated_facts,
+    start_delay_s,
+)
 
 
 def test_demands_have_their_mean_and_coefficient_of_variation() -> None:

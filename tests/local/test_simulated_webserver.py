@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from harness.local.settings import SimulatedSettings
-from harness.local.simulated import SimulatedBackend, SimulatedWebserver
+from mwaa_headroom.harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.local.simulated import SimulatedBackend, SimulatedWebserver
 
 Test = Callable[[SimulatedWebserver, aiohttp.ClientSession], Awaitable[None]]
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from botocore.config import Config
 
-from harness.errors import EnvironmentStartError
-from harness.local.handle import StandIn
-from harness.local.settings import (
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.handle import StandIn
+from mwaa_headroom.harness.local.settings import (
     AutoscalerSettings,
     GatewaySettings,
     MetricsSettings,

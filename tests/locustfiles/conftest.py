@@ -17,7 +17,7 @@ import locust  # noqa: F401
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
 
-from locustfiles.pool import SenderPool
+from mwaa_headroom.locustfiles.senders import SenderPool
 
 
 @pytest.fixture(scope="module", autouse=True)

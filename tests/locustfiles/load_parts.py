@@ -5,15 +5,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.records.schema import EVENT_KINDS
-from harness.generator import GeneratorStatus
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.targets import Targets
-from harness.traffic.traces import Trace
-from harness.transport.outcome import CallResult, Transport
-from locustfiles.plan import Blueprint, Plan
-from locustfiles.pool import Job
+from mwaa_headroom.analysis.schema import EVENT_KINDS
+from mwaa_headroom.harness.run.load_processes import GeneratorStatus
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.targets import Targets
+from mwaa_headroom.harness.traffic.traces import Trace
+from mwaa_headroom.harness.transport.outcome import CallResult, Transport
+from mwaa_headroom.locustfiles.plan import Blueprint, Plan
+from mwaa_headroom.locustfiles.senders import Job
 
 OK = CallResult("ok", http_status=200, airflow_status=200, response_bytes=12)
 DENIED = CallResult("denied", http_status=403, error_code="AccessDeniedException")

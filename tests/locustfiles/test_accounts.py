@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from load_parts import blueprint_of, scenario_of
 from rows_by_hand import rows_by_hand
 
-from analysis.records.schema import REQUESTS_SCHEMA, WORKER_LOST
-from harness.traffic.schedule import Share
-from locustfiles.accounts import PhaseAccount
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA, WORKER_LOST
+from mwaa_headroom.harness.traffic.schedule import Share
+from mwaa_headroom.locustfiles.master import PhaseAccount
 
 START_S = 5000.0
 SCENARIO = scenario_of(

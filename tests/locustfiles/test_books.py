@@ -4,10 +4,9 @@ import pytest
 from load_parts import Remembered
 from rows_by_hand import rows_by_hand
 
-from analysis.slo import parse_slo
-from harness.overload import Overload
-from harness.traffic.abort import ErrorRateRule
-from locustfiles.books import Books
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
+from mwaa_headroom.locustfiles.recorder import Books
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locustfiles.clock_offset import KEPT, ClockOffset
+from mwaa_headroom.locustfiles.master import KEPT, ClockOffset
 
 seconds = st.floats(0, 10)
 delays = st.lists(st.tuples(seconds, seconds), min_size=1, max_size=2 * KEPT)

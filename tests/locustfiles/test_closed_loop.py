@@ -7,10 +7,9 @@ import gevent
 import pytest
 from load_parts import scenario_of
 
-from harness.traffic.closed import Cycle, user_cycles, users_of
-from harness.traffic.schedule import Share
-from locustfiles.closed_loop import ClosedLoop
-from locustfiles.pool import SenderPool
+from mwaa_headroom.harness.traffic.schedule import Cycle, Share, user_cycles, users_of
+from mwaa_headroom.locustfiles.dispatcher import ClosedLoop
+from mwaa_headroom.locustfiles.senders import SenderPool
 
 LABELS = ("health", "dags")
 

@@ -6,13 +6,12 @@ import pytest
 from load_parts import Hands, Remembered, blueprint_of, scenario_of
 from rows_by_hand import rows_by_hand
 
-from analysis.slo import parse_slo
-from harness.errors import UsageError
-from harness.overload import Overload
-from locustfiles.crew import Drained
-from locustfiles.direction import Direction
-from locustfiles.epoch import EpochClock
-from locustfiles.journal import Tally
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.traffic.overload import Overload
+from mwaa_headroom.locustfiles.dispatcher import Drained
+from mwaa_headroom.locustfiles.load_test import Direction
+from mwaa_headroom.locustfiles.recorder import EpochClock, Tally
 
 LEAD_IN_S = 0.25
 ALL_WELL = ["run 0", "beat", "drain", "beat", "run 1", "beat", "drain", "beat"]

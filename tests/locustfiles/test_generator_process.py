@@ -17,8 +17,10 @@ import psutil
 import pytest
 from loopback import canned_server, cheap_scenario, events_of, prepare, rows_of, variables
 
-from harness.errors import HeadroomError
-from harness.generator import (
+from mwaa_headroom.harness.errors import HeadroomError
+from mwaa_headroom.harness.local.handle import StandIn
+from mwaa_headroom.harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
     EXIT_FAILED,
     EXIT_FINISHED,
@@ -29,12 +31,10 @@ from harness.generator import (
     Fleet,
     Generator,
 )
-from harness.local.handle import StandIn
-from harness.local.settings import SimulatedSettings
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.schedule import schedule_of
-from harness.traffic.traces import parse_trace, trace_name
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.schedule import schedule_of
+from mwaa_headroom.harness.traffic.traces import parse_trace, trace_name
 
 pytestmark = pytest.mark.slow
 

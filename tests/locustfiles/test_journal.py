@@ -5,10 +5,9 @@ import time
 import pytest
 from load_parts import DENIED, OK, Hands, job
 
-from analysis.records.schema import REQUESTS_SCHEMA
-from locustfiles.epoch import EpochClock
-from locustfiles.journal import Journal, Tally
-from locustfiles.pool import Job
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
+from mwaa_headroom.locustfiles.recorder import EpochClock, Journal, Tally
+from mwaa_headroom.locustfiles.senders import Job
 
 ROUNDING_S = 1e-5  # of epoch seconds as floats, many times over
 

@@ -10,19 +10,19 @@ import gevent
 import pytest
 from load_parts import DENIED, OK, Remembered, blueprint_of, plan_by_hand, scenario_of
 
-from harness.errors import RecordError
-from harness.generator import (
+from mwaa_headroom.harness.errors import RecordError
+from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
     EXIT_FAILED,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
 )
-from harness.traffic.closed import user_cycles
-from locustfiles import crew, load_test, lone
-from locustfiles.load_test import LoadTest
-from locustfiles.lone import LoneCarrier
-from locustfiles.pool import SenderPool
+from mwaa_headroom.harness.traffic.schedule import user_cycles
+from mwaa_headroom.locustfiles import dispatcher, load_test, single_process
+from mwaa_headroom.locustfiles.load_test import LoadTest
+from mwaa_headroom.locustfiles.senders import SenderPool
+from mwaa_headroom.locustfiles.single_process import LoneCarrier
 
 STAGE = {"rate_per_s": 200.0, "duration_s": 0.3}
 
@@ -31,8 +31,8 @@ STAGE = {"rate_per_s": 200.0, "duration_s": 0.3}
 def quick(monkeypatch):
     """Everything that happens every second happens ten times a second."""
     monkeypatch.setattr(load_test, "TICK_S", 0.02)
-    monkeypatch.setattr(lone, "LOAD_EVENT_EVERY_S", 0.1)
-    monkeypatch.setattr(crew, "DRAIN_BEYOND_LONGEST_CALL_S", 0.05)
+    monkeypatch.setattr(single_process, "LOAD_EVENT_EVERY_S", 0.1)
+    monkeypatch.setattr(dispatcher, "DRAIN_BEYOND_LONGEST_CALL_S", 0.05)
 
 
 class Alone:

@@ -13,24 +13,24 @@ import pytest
 from load_parts import OK, Remembered, blueprint_of, plan_by_hand, scenario_of
 from wire import Wire
 
-from analysis.records.schema import RECOVERY_ARRIVALS_FROM, WORKER_LOST
-from harness.errors import EnvironmentAccessError, RecordError
-from harness.generator import (
+from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM, WORKER_LOST
+from mwaa_headroom.harness.errors import EnvironmentAccessError, RecordError
+from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
     EXIT_FAILED,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
 )
-from harness.traffic.schedule import StageSchedule
-from harness.transport.outcome import CallResult
-from locustfiles import load_test, master, worker, workforce
-from locustfiles.channel import ORDER, PING, PONG, READY, REPORT, Channel
-from locustfiles.epoch import EpochClock
-from locustfiles.load_test import LoadTest
-from locustfiles.master import Desk, MasterCarrier
-from locustfiles.pool import SenderPool
-from locustfiles.worker import WorkerDesk
+from mwaa_headroom.harness.traffic.schedule import StageSchedule
+from mwaa_headroom.harness.transport.outcome import CallResult
+from mwaa_headroom.locustfiles import load_test, master, worker
+from mwaa_headroom.locustfiles.channel import ORDER, PING, PONG, READY, REPORT, Channel
+from mwaa_headroom.locustfiles.load_test import LoadTest
+from mwaa_headroom.locustfiles.master import Desk, MasterCarrier
+from mwaa_headroom.locustfiles.recorder import EpochClock
+from mwaa_headroom.locustfiles.senders import SenderPool
+from mwaa_headroom.locustfiles.worker import WorkerDesk
 
 SENDERS = 50
 STAGE = {"rate_per_s": 300.0, "duration_s": 0.25}
@@ -50,7 +50,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def silence_is_soon(monkeypatch):
     monkeypatch.setattr(master, "SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
-    monkeypatch.setattr(workforce, "SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
+    monkeypatch.setattr(master, "SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
     monkeypatch.setattr(worker, "MASTER_SILENCE_S", AS_LONG_AS_A_MACHINE_STALLS_S)
 
 
@@ -579,7 +579,7 @@ def test_an_order_that_never_arrives_costs_its_worker(crowd, silence_is_soon):
 
 def test_without_any_pong_nothing_is_sent(crowd, silence_is_soon, monkeypatch):
     """A worker whose clock is unknown would send at the wrong time."""
-    monkeypatch.setattr(workforce, "SILENCE_S", 60.0)
+    monkeypatch.setattr(master, "SILENCE_S", 60.0)
     crowd.wire.copies = lambda message: int(message.type != PONG)
     assert crowd.run() == EXIT_UNUSABLE
     assert crowd.rows == []

@@ -6,7 +6,7 @@ import gevent
 import pytest
 from load_parts import Hands
 
-from locustfiles.meter import SHORTEST_STALL_S, LoadMeter
+from mwaa_headroom.locustfiles.single_process import SHORTEST_STALL_S, LoadMeter
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import gevent
 import numpy as np
 import pytest
 
-from harness.traffic.arrivals import Purpose, Randomness, TimedArrivals
-from harness.traffic.schedule import WHOLE, Share, StageSchedule
-from locustfiles.open_loop import LET_OTHERS_RUN_EVERY, OpenLoop
-from locustfiles.pool import SenderPool
+from mwaa_headroom.harness.traffic.arrivals import Purpose, Randomness, TimedArrivals
+from mwaa_headroom.harness.traffic.schedule import WHOLE, Share, StageSchedule
+from mwaa_headroom.locustfiles.dispatcher import LET_OTHERS_RUN_EVERY, OpenLoop
+from mwaa_headroom.locustfiles.senders import SenderPool
 
 
 def stage(offsets_s, *, first=0, duration_s=0.1):

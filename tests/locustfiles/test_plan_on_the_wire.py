@@ -9,13 +9,13 @@ from load_parts import OK, TARGETS, blueprint_of, plan_by_hand, scenario_of
 from locust.rpc.protocol import Message
 from rows_by_hand import rows_by_hand
 
-from analysis.records.schema import REQUESTS_SCHEMA
-from harness.errors import HeadroomError, NotAllowedError
-from harness.traffic.targets import Targets
-from harness.traffic.traces import parse_trace
-from locustfiles import plan as plan_module
-from locustfiles.channel import rows_from_wire, rows_to_wire
-from locustfiles.plan import blueprint_from_wire
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
+from mwaa_headroom.harness.errors import HeadroomError, NotAllowedError
+from mwaa_headroom.harness.traffic.targets import Targets
+from mwaa_headroom.harness.traffic.traces import parse_trace
+from mwaa_headroom.locustfiles import plan as plan_module
+from mwaa_headroom.locustfiles.channel import rows_from_wire, rows_to_wire
+from mwaa_headroom.locustfiles.plan import blueprint_from_wire
 
 ARN = "arn:aws:airflow:eu-west-1:123456789012:environment/prod"
 ON_AWS = {"environment": {"kind": "aws", "name": "prod"}, "allow_environment": ARN}

@@ -4,7 +4,7 @@ import gevent
 import pytest
 from load_parts import job
 
-from locustfiles.pool import SenderPool
+from mwaa_headroom.locustfiles.senders import SenderPool
 
 
 def test_a_pool_takes_as_many_jobs_as_it_has_idle_senders(start_senders):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
-from locustfiles import timer as timer_module
-from locustfiles.timer import Timer
+from mwaa_headroom.locustfiles import dispatcher as timer_module
+from mwaa_headroom.locustfiles.dispatcher import Timer
 
 GENEROUS_S = 5.0  # so late may a busy machine wake anybody
 

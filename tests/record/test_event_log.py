@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HeadroomError, UsageError
-from harness.record.events import EventLog
+from mwaa_headroom.harness.errors import HeadroomError, UsageError
+from mwaa_headroom.harness.record.directory import EventLog
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.records.schema import (
+from mwaa_headroom.analysis.schema import (
     METRICS_SCHEMA,
     METRICS_STREAM,
     METRICS_TABLE,
@@ -20,11 +20,15 @@ from analysis.records.schema import (
     RUN_STATUSES,
     SCHEMA_VERSION,
 )
-from harness.errors import HeadroomError, UsageError
-from harness.record import directory as directory_module
-from harness.record.directory import create_run_directory, finish_tables, write_manifest
-from harness.record.manifest import build_manifest, describe_run_environment
-from harness.record.stream import StreamWriter
+from mwaa_headroom.harness.errors import HeadroomError, UsageError
+from mwaa_headroom.harness.record import directory as directory_module
+from mwaa_headroom.harness.record.directory import (
+    create_run_directory,
+    finish_tables,
+    write_manifest,
+)
+from mwaa_headroom.harness.record.manifest import build_manifest, describe_run_environment
+from mwaa_headroom.harness.record.stream import StreamWriter
 
 NOON = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
 

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.records.schema import (
+from mwaa_headroom.analysis.schema import (
     METRICS_STREAM,
     REQUESTS_SCHEMA,
     REQUESTS_STREAM,
     REQUESTS_TABLE,
 )
-from harness.errors import HeadroomError
-from harness.record.directory import finish_tables
-from harness.record.stream import StreamWriter
+from mwaa_headroom.harness.errors import HeadroomError
+from mwaa_headroom.harness.record.directory import finish_tables
+from mwaa_headroom.harness.record.stream import StreamWriter
 
 SMALL = pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("text", pa.string())])
 

@@ -12,7 +12,7 @@ import psutil
 import pyarrow.compute as pc
 import pytest
 
-from analysis.records.reader import read_run
+from mwaa_headroom.analysis.record import read_run
 
 ROOT = Path(__file__).parents[2]
 HEADROOM = str(Path(sys.executable).with_name("headroom"))

@@ -19,15 +19,15 @@ import pyarrow.parquet as pq
 import pytest
 from whole_runs import kill_one, pids_of, run, start, until, wait_for_load
 
-from analysis.records.reader import read_run
-from analysis.records.schema import WORKER_LOST
-from harness.aws.clients import make_clients
-from harness.aws.environment import describe_environment
-from harness.fleet import reserve_port
-from harness.local.handle import StandIn
-from harness.local.settings import SimulatedSettings
-from harness.scenario.load import load_scenario
-from harness.traffic.schedule import schedule_of
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.schema import WORKER_LOST
+from mwaa_headroom.harness.aws.clients import make_clients
+from mwaa_headroom.harness.aws.environment import describe_environment
+from mwaa_headroom.harness.local.handle import StandIn
+from mwaa_headroom.harness.local.settings import SimulatedSettings
+from mwaa_headroom.harness.run.load_processes import reserve_port
+from mwaa_headroom.harness.scenario.load import load_scenario
+from mwaa_headroom.harness.traffic.schedule import schedule_of
 
 SCENARIO = """
 slo = ["p95(latency) < 500ms", "rate(errors) < 1%"]

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from harness.errors import UsageError
-from harness.fleet import (
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.run.load_processes import (
     PARENT_VARIABLE,
     RUN_DIR_VARIABLE,
     Fleet,
@@ -18,8 +18,8 @@ from harness.fleet import (
     require_fitting,
     reserve_port,
 )
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); "
 
@@ -108,7 +108,7 @@ def test_load_processes_know_nothing_of_the_users_own_locust(tmp_path) -> None:
 
 
 def test_processes_that_will_not_end_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.fleet._ASK_AGAIN_S", 0.3)
+    monkeypatch.setattr("mwaa_headroom.harness.run.load_processes._ASK_AGAIN_S", 0.3)
     quick, stubborn = (
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         for code in ("pass", STUBBORN + "time.sleep(60)")

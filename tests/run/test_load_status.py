@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from harness.aws.collector import LatestMetrics
-from harness.cli.progress import load_line
-from harness.fleet import Fleet
-from harness.generator import Generator, GeneratorStatus
-from harness.run.load import load_status, longest_load_s
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
+from mwaa_headroom.harness.aws.collector import LatestMetrics
+from mwaa_headroom.harness.cli.progress import load_line
+from mwaa_headroom.harness.run.load import load_status, longest_load_s
+from mwaa_headroom.harness.run.load_processes import Fleet, Generator, GeneratorStatus
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 
 def scenario(traffic: dict[str, Any] | None = None, **changes: Any) -> Scenario:

@@ -3,9 +3,9 @@
 import pytest
 from rows_by_hand import rows_by_hand
 
-from analysis.slo import parse_slo
-from harness import overload as overload_module
-from harness.overload import Overload
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.traffic import overload as overload_module
+from mwaa_headroom.harness.traffic.overload import Overload
 
 HOLD_S = 3.0
 RECOVERY = -1

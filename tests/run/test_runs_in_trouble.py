@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from whole_runs import kill_one, run, start, wait_for_load
 
-from analysis.records.reader import read_run
+from mwaa_headroom.analysis.record import read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -41,7 +41,7 @@ def test_cloudwatch_refusing_costs_the_metrics_but_not_the_run(
     process = start("run", str(scenario), "--json", cwd=tmp_path, variables=variables)
     directory = wait_for_load(tmp_path / "runs")
 
-    kill_one(tmp_path / "cache", "harness.local.metrics_server")
+    kill_one(tmp_path / "cache", "mwaa_headroom.harness.local.metrics_server")
     output, _ = process.communicate(timeout=120)
 
     events = read_run(directory).events
@@ -55,7 +55,7 @@ def test_an_environment_that_dies_is_not_blamed_on_the_network(
     process = start("run", str(scenario), cwd=tmp_path, variables=variables)
     directory = wait_for_load(tmp_path / "runs")
 
-    kill_one(tmp_path / "cache", "harness.local.daemon")
+    kill_one(tmp_path / "cache", "mwaa_headroom.harness.local.daemon")
     output, _ = process.communicate(timeout=120)
 
     assert process.returncode == 5, output

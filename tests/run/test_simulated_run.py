@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from whole_runs import run, start, wait_for_load
 
-from analysis.records.reader import read_run
+from mwaa_headroom.analysis.record import read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

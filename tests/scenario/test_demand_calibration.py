@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.run_analysis import analyse_run
-from harness.local.settings import SIMULATED_DEMANDS_S
-from harness.scenario.load import check_scenario
-from harness.virtual.run import run_virtually
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.harness.local.settings import SIMULATED_DEMANDS_S
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.virtual.run import run_virtually
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "demand_calibration.toml"
 LIKE_AIRFLOW = 0.5  # of the defaults: what Airflow's calls cost on a machine the rates are made for

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ScenarioError
-from harness.scenario import load_scenario
-from harness.scenario.load import check_scenario
-from harness.scenario.model import AwsSettings
+from mwaa_headroom.harness.errors import ScenarioError
+from mwaa_headroom.harness.scenario import load_scenario
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import AwsSettings
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.validate import validate_command
-from harness.errors import ScenarioError
-from harness.scenario import Scenario, load_scenario
-from harness.scenario.load import check_scenario
+from mwaa_headroom.harness.cli.validate import validate_command
+from mwaa_headroom.harness.errors import ScenarioError
+from mwaa_headroom.harness.scenario import Scenario, load_scenario
+from mwaa_headroom.harness.scenario.load import check_scenario
 
 HEAD = """
 slo = ["p95(latency) < 1s"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.traffic.abort import FEWEST_CALLS, ErrorRateRule
+from mwaa_headroom.harness.traffic.overload import FEWEST_CALLS, ErrorRateRule
 
 FEW = FEWEST_CALLS - 1
 

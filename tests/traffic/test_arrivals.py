@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.traffic import arrivals
-from harness.traffic.arrivals import (
+from mwaa_headroom.harness.traffic import arrivals
+from mwaa_headroom.harness.traffic.arrivals import (
     BLOCK,
     PacedArrivals,
     Purpose,

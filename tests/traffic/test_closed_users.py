@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.scenario.load import check_scenario
-from harness.traffic.closed import user_cycles, users_of
-from harness.traffic.schedule import Share
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.traffic.schedule import Share, user_cycles, users_of
 
 
 def closed_scenario(*users, seed=1):

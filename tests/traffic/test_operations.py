@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.errors import PreflightError, RecordError
-from harness.traffic.operations import (
+from mwaa_headroom.harness.errors import PreflightError, RecordError
+from mwaa_headroom.harness.traffic.operations import (
     OPERATIONS,
     RestCall,
     build_call,
@@ -11,7 +11,7 @@ from harness.traffic.operations import (
     complete_parameters,
     triggered_run_id,
 )
-from harness.traffic.targets import TARGETS_FILE, Targets, load_targets, save_targets
+from mwaa_headroom.harness.traffic.targets import TARGETS_FILE, Targets, load_targets, save_targets
 
 RUNS = tuple(f"manual__{n}" for n in range(10))
 AIRFLOW_2 = Targets("2.11.2", "r1", {"headroom_example": RUNS})

@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.records.schema import RECOVERY_ARRIVALS_FROM
-from harness.scenario.load import check_scenario
-from harness.traffic import arrivals
-from harness.traffic.arrivals import BLOCK
-from harness.traffic.mix import MixDraws
-from harness.traffic.schedule import WHOLE, Share, recovery_schedule, schedule_of
-from harness.traffic.traces import parse_trace
+from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.traffic import arrivals
+from mwaa_headroom.harness.traffic.arrivals import BLOCK
+from mwaa_headroom.harness.traffic.schedule import (
+    WHOLE,
+    MixDraws,
+    Share,
+    recovery_schedule,
+    schedule_of,
+)
+from mwaa_headroom.harness.traffic.traces import parse_trace
 
 SCENARIO = {
     "name": "s",

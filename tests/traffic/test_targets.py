@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HeadroomError
-from harness.traffic.targets import TARGETS_FILE, Targets, load_targets, save_targets
+from mwaa_headroom.harness.errors import HeadroomError
+from mwaa_headroom.harness.traffic.targets import TARGETS_FILE, Targets, load_targets, save_targets
 
 TARGETS = Targets("3.0.6", "20261122T073000-x-ab12", {"etl": ("manual__1", "manual__2")})
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import RecordError, ScenarioError
-from harness.scenario import load_scenario
-from harness.traffic.traces import (
+from mwaa_headroom.harness.errors import RecordError, ScenarioError
+from mwaa_headroom.harness.scenario import load_scenario
+from mwaa_headroom.harness.traffic.traces import (
     load_traces,
     parse_trace,
     read_trace,

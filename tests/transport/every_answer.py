@@ -11,7 +11,7 @@ from typing import Any
 
 from raw_server import http
 
-from harness.transport.outcome import CallResult, Outcome
+from mwaa_headroom.harness.transport.outcome import CallResult, Outcome
 
 AT_ONCE_S = 0.1
 AT_THE_LIMIT_S = 10.0

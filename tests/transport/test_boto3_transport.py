@@ -5,11 +5,11 @@ import socket
 import pytest
 from canned_service import point_aws_at
 
-from analysis.records.schema import LAYER_OF_OUTCOME
-from harness.errors import EnvironmentAccessError
-from harness.traffic.operations import RestCall
-from harness.transport.boto3_transport import boto3_transport, invoke_client
-from harness.transport.outcome import UNSENT, CallResult
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.boto3_transport import boto3_transport, invoke_client
+from mwaa_headroom.harness.transport.outcome import UNSENT, CallResult
 
 CALL = RestCall("GET", "/dags", query={"limit": 5})
 

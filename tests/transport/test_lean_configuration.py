@@ -6,10 +6,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from canned_service import point_aws_at
 
-from harness.errors import EnvironmentAccessError
-from harness.traffic.operations import RestCall
-from harness.transport.boto3_transport import boto3_transport, invoke_client
-from harness.transport.lean.transport import invoke_url, lean_transport, request_body
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.boto3_transport import boto3_transport, invoke_client
+from mwaa_headroom.harness.transport.lean import invoke_url, lean_transport, request_body
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 SETTINGS = {"call_timeout_s": 5.0, "max_in_flight": 4}

@@ -10,12 +10,12 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from canned_service import point_aws_at
 
-from harness.traffic.operations import RestCall
-from harness.transport.boto3_transport import invoke_client
-from harness.transport.lean import credentials as module
-from harness.transport.lean.credentials import CurrentKeys, NoKeysError
-from harness.transport.lean.transport import lean_transport
-from harness.transport.outcome import CallResult
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport import signer as module
+from mwaa_headroom.harness.transport.boto3_transport import invoke_client
+from mwaa_headroom.harness.transport.lean import lean_transport
+from mwaa_headroom.harness.transport.outcome import CallResult
+from mwaa_headroom.harness.transport.signer import CurrentKeys, NoKeysError
 
 CALL = RestCall("GET", "/dags")
 

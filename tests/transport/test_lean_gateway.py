@@ -11,10 +11,10 @@ from local.gateway.gateway_stand import (
     Stand,
 )
 
-from harness.local.settings import GatewaySettings, StandInSettings
-from harness.traffic.operations import RestCall
-from harness.transport.lean.transport import lean_transport
-from harness.transport.outcome import CallResult, Transport
+from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.lean import lean_transport
+from mwaa_headroom.harness.transport.outcome import CallResult, Transport
 
 CALL = RestCall("GET", "/dags", query={"limit": 5})
 

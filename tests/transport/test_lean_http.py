@@ -15,10 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_server import RawServer, http, raw_server, reset, say
 
-from harness.errors import EnvironmentAccessError
-from harness.transport import http as http_module
-from harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError, host_header
-from harness.transport.http_parser import receive_answer
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.transport import http as http_module
+from mwaa_headroom.harness.transport.http import (
+    HttpAnswer,
+    HttpEndpoint,
+    NoAnswerError,
+    host_header,
+    receive_answer,
+)
 
 GOOD = http(200, b"{}")
 LINES = b"content-type: application/json\r\n"

@@ -10,13 +10,13 @@ import pytest
 from canned_service import point_aws_at
 from local.gateway.gateway_stand import KEY_ID, SECRET, Reply, Stand
 
-from harness.errors import EnvironmentAccessError, NotAllowedError
-from harness.local.settings import GatewaySettings, StandInSettings
-from harness.scenario.load import check_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.operations import RestCall
-from harness.transport.opening import OpenTransport, open_transport
-from harness.transport.web_token import WebTokenTransport
+from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
+from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.opening import OpenTransport, open_transport
+from mwaa_headroom.harness.transport.web_token import WebTokenTransport
 
 DAGS = RestCall("GET", "/dags", query={"limit": 5})
 TIMEOUT_S = 0.5  # of the stand's InvokeRestApi

@@ -11,11 +11,15 @@ import sys
 import pytest
 from canned_service import CannedServer
 
-from harness.errors import EnvironmentAccessError
-from harness.traffic.operations import RestCall
-from harness.transport.boto3_transport import boto3_transport, invoke_client
-from harness.transport.outcome import CallResult
-from harness.transport.retry_modes import longest_backoff_s, most_attempts
+from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.boto3_transport import (
+    boto3_transport,
+    invoke_client,
+    longest_backoff_s,
+    most_attempts,
+)
+from mwaa_headroom.harness.transport.outcome import CallResult
 
 READ = RestCall("GET", "/dags")
 TRIGGER = RestCall("POST", "/dags/d/dagRuns", body={"dag_run_id": "r", "logical_date": None})

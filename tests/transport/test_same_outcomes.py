@@ -10,11 +10,11 @@ from canned_service import point_aws_at
 from every_answer import AT_ONCE_S, EVERY_ANSWER, Answer
 from raw_server import http, raw_server, reset, say
 
-from analysis.records.schema import LAYER_OF_OUTCOME
-from harness.traffic.operations import RestCall
-from harness.transport.boto3_transport import boto3_transport, invoke_client
-from harness.transport.lean.transport import lean_transport
-from harness.transport.outcome import CallResult, Transport
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.boto3_transport import boto3_transport, invoke_client
+from mwaa_headroom.harness.transport.lean import lean_transport
+from mwaa_headroom.harness.transport.outcome import CallResult, Transport
 
 CALL = RestCall("GET", "/dags", query={"limit": 5})
 TRANSPORTS = ["lean", "boto3"]

@@ -11,8 +11,8 @@ from botocore.utils import percent_encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.transport.http import host_header
-from harness.transport.lean.signer import CONTENT_TYPE, Signer, signing_key
+from mwaa_headroom.harness.transport.http import host_header
+from mwaa_headroom.harness.transport.signer import CONTENT_TYPE, Signer, signing_key
 
 KEY = "AKIDEXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"

@@ -15,17 +15,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local.gateway.gateway_stand import ENVIRONMENT, POWERLESS_KEY_ID, Reply, Stand
 
-from analysis.records.schema import LAYER_OF_OUTCOME
-from harness.errors import EnvironmentAccessError, NotAllowedError
-from harness.local.gateway.invocation import read_invocation
-from harness.local.settings import GatewaySettings, StandInSettings
-from harness.traffic.operations import RestCall
-from harness.transport.http import HttpAnswer
-from harness.transport.outcome import CallResult
-from harness.transport.web_answers import result_of_answer, session_is_refused
-from harness.transport.web_login import WebToken, trusted_certificates, webserver_url
-from harness.transport.web_session import PAUSE_S, Session, SharedSession
-from harness.transport.web_token import WebTokenTransport, rest_target, web_token_transport
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
+from mwaa_headroom.harness.local.gateway.operations import read_invocation
+from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings
+from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.http import HttpAnswer
+from mwaa_headroom.harness.transport.outcome import CallResult
+from mwaa_headroom.harness.transport.web_token import (
+    PAUSE_S,
+    Session,
+    SharedSession,
+    WebToken,
+    WebTokenTransport,
+    rest_target,
+    result_of_answer,
+    session_is_refused,
+    trusted_certificates,
+    web_token_transport,
+    webserver_url,
+)
 
 DAGS = RestCall("GET", "/dags", query={"limit": 5})
 HOUR_S = 3600.0

@@ -9,10 +9,10 @@ import pytest
 from virtual_runs import column, cpu_seconds, events_of
 from whole_runs import run
 
-from analysis.latency import value_at_rank
-from analysis.records.reader import read_run
-from harness.scenario.load import check_scenario
-from harness.virtual.run import run_virtually
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.statistics import value_at_rank
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.virtual.run import run_virtually
 
 SCENARIO = """
 slo = ["p95(latency) < 5s", "rate(errors) < 1%"]

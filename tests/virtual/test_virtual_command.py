@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.main import app
-from harness.errors import UsageError
+from mwaa_headroom.harness.cli.main import app
+from mwaa_headroom.harness.errors import UsageError
 
 SCENARIO = """
 slo = ["p95(latency) < 500ms", "rate(errors) < 1%"]

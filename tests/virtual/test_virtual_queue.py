@@ -13,9 +13,9 @@ from virtual_runs import (
     simulated,
 )
 
-from analysis.records.schema import RECOVERY_ARRIVALS_FROM
-from harness.traffic.schedule import schedule_of
-from harness.virtual.run import run_virtually
+from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM
+from mwaa_headroom.harness.traffic.schedule import schedule_of
+from mwaa_headroom.harness.virtual.run import run_virtually
 
 
 @pytest.mark.parametrize(("rate_per_s", "demand_cv"), [(6, 0.0), (12, 0.0), (12, 1.0)])

@@ -10,16 +10,15 @@ import pyarrow as pa
 import pytest
 from virtual_runs import STARTED_AT_S, column, events_of, simulated
 
-from analysis.records.reader import RunRecord, read_run
-from analysis.records.schema import EVENT_KINDS, METRICS_SCHEMA, REQUESTS_SCHEMA
-from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
-from harness.errors import HeadroomError, PreflightError, UsageError
-from harness.scenario.load import load_scenario
-from harness.scenario.model import Scenario
-from harness.traffic.traces import traces_beside
-from harness.virtual import saving
-from harness.virtual.run import run_virtually
-from harness.virtual.saving import save_run
+from mwaa_headroom.analysis.record import RunRecord, read_run
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.schema import EVENT_KINDS, METRICS_SCHEMA, REQUESTS_SCHEMA
+from mwaa_headroom.harness.errors import HeadroomError, PreflightError, UsageError
+from mwaa_headroom.harness.scenario.load import load_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.traces import traces_beside
+from mwaa_headroom.harness.virtual import run
+from mwaa_headroom.harness.virtual.run import run_virtually, save_run
 
 MIX = {"health": 1.0, "get_dag_run": 1.0, "trigger_dag_run": 1.0, "set_variable": 1.0}
 
@@ -124,7 +123,7 @@ def test_an_interrupted_save_leaves_nothing(
     record = run_virtually(simulated(), seed=1, started_at_s=STARTED_AT_S)
     for step in ("finish_tables", "write_manifest"):
         with monkeypatch.context() as patch:
-            patch.setattr(saving, step, interrupt)
+            patch.setattr(run, step, interrupt)
             with pytest.raises(KeyboardInterrupt):
                 save_run(record, tmp_path)
         assert [path for path in tmp_path.iterdir() if not path.is_symlink()] == []

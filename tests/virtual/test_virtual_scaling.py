@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_runs import STARTED_AT_S, cpu_seconds, events_of, simulated
 
-from analysis.records.reader import RunRecord
-from analysis.windows import webserver_periods
-from harness.virtual.run import run_virtually
+from mwaa_headroom.analysis.metrics import webserver_periods
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.harness.virtual.run import run_virtually
 
 
 def busy(phase_s: float, **environment: object) -> RunRecord:

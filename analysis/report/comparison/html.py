@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from analysis.comparison.results import Comparison, History
-from analysis.report.as_json import as_json
-from analysis.report.comparison import story, tables
-from analysis.report.files import Picture
-from analysis.report.html import script_safe, template
+from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.comparison import story, tables
+from mwaa_headroom.analysis.report.files import Picture
+from mwaa_headroom.analysis.report.html import script_safe, template
 
 _COMPARISON: Final = "comparison/comparison.html.j2"
 _HISTORY: Final = "comparison/history.html.j2"

@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.comparison.results import Comparison, MetricComparison
-from analysis.report.comparison import tables
-from analysis.report.junit import without_controls
+from mwaa_headroom.analysis.comparison.results import Comparison, MetricComparison
+from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.report.junit import without_controls
 
 _ELEMENT: Final = {"regression": "failure", "inconclusive": "error", "refused": "error"}
 

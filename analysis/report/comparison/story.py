@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from analysis.comparison.results import (
+from mwaa_headroom.analysis.comparison.results import (
     ComparedRun,
     Comparison,
     Difference,
     History,
     MetricComparison,
 )
-from analysis.latency import values_for_interval
-from analysis.report.comparison import tables
-from analysis.report.tables import Table
+from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.report.tables import Table
+from mwaa_headroom.analysis.statistics import values_for_interval
 
 HEADLINES: Final = {
     "pass": "Pass",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from analysis.comparison.results import (
+from mwaa_headroom.analysis.comparison.results import (
     ComparedRun,
     Comparison,
     Difference,
@@ -13,9 +13,9 @@ from analysis.comparison.results import (
     MetricComparison,
     MetricHistory,
 )
-from analysis.report import words
-from analysis.report.tables import Column, Table
-from analysis.results import Estimate
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.statistics import Estimate
 
 _FINE_INTERVAL: Final = 0.02  # of a ratio: below, two decimals do not show it
 MOST_VALUES: Final = 3  # of a difference; seeds and hosts may be as many as runs

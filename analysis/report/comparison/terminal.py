@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from analysis.comparison.results import Comparison, History
-from analysis.report.blocks import headed_list, headed_table
-from analysis.report.comparison import story, tables
-from analysis.report.layout import laid_out
-from analysis.report.pen import Pen
+from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.report.blocks import headed_list, headed_table
+from mwaa_headroom.analysis.report.comparison import story, tables
+from mwaa_headroom.analysis.report.layout import laid_out
+from mwaa_headroom.analysis.report.pen import Pen
 
 _STYLES = {"pass": ("bold", "green"), "regression": ("bold", "red")}
 _UNSURE = ("bold", "yellow")

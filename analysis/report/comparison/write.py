@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
-from analysis.comparison.results import Comparison, History
-from analysis.report.comparison.html import render_comparison_html, render_history_html
-from analysis.report.comparison.junit import comparison_junit_xml
-from analysis.report.comparison.terminal import render_comparison, render_history
-from analysis.report.files import write_answer_files, write_picture
-from analysis.report.plots.drawing import style
-from analysis.report.plots.forest import draw_forest
-from analysis.report.plots.history import draw_history
-from analysis.report.write import SUMMARY_WIDTH, replace_file
+from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.report.comparison.html import (
+    render_comparison_html,
+    render_history_html,
+)
+from mwaa_headroom.analysis.report.comparison.junit import comparison_junit_xml
+from mwaa_headroom.analysis.report.comparison.terminal import render_comparison, render_history
+from mwaa_headroom.analysis.report.files import write_answer_files, write_picture
+from mwaa_headroom.analysis.report.plots.drawing import style
+from mwaa_headroom.analysis.report.plots.forest import draw_forest
+from mwaa_headroom.analysis.report.plots.history import draw_history
+from mwaa_headroom.analysis.report.write import SUMMARY_WIDTH, replace_file
 
 
 def write_comparison(comparison: Comparison, directory: Path) -> Path:

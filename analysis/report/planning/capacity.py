@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from analysis.capacity.highest_stage import STOPPED_BY
-from analysis.capacity.results import (
+from mwaa_headroom.analysis.capacity.by_webservers import (
     AmdahlFit,
     CapacityCurve,
     CountCapacity,
     CountTrial,
 )
-from analysis.report import words
-from analysis.report.planning.answer import Answer, Section
-from analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.answer import Answer, Section
+from mwaa_headroom.analysis.report.tables import Column, Table
 
-PICTURE: Final = "capacity_curve"
+CAPACITY_PICTURE: Final = "capacity_curve"
 _MARKS: Final = {"pass": "✓", "fail": "✗", "undecided": "?"}
 
 
@@ -50,7 +50,7 @@ def _sections(curve: CapacityCurve) -> Iterator[Section]:
     yield Section(
         "Capacity by webserver count",
         table=_count_table(curve.counts),
-        picture=PICTURE,
+        picture=CAPACITY_PICTURE,
     )
     if curve.amdahl is not None:
         yield Section("How it grows", (_contention(curve.amdahl),))

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from analysis.report.as_json import as_json
-from analysis.report.files import Picture
-from analysis.report.html import script_safe, template
-from analysis.report.planning.answer import Answer
-from analysis.report.planning.terminal import TITLES
+from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.files import Picture
+from mwaa_headroom.analysis.report.html import script_safe, template
+from mwaa_headroom.analysis.report.planning.answer import Answer
+from mwaa_headroom.analysis.report.planning.terminal import TITLES
 
 _ANSWER: Final = "planning/answer.html.j2"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from analysis.report import words
-from analysis.report.planning.answer import Answer, Section
-from analysis.report.tables import Column, Table
-from analysis.sizing.pricing import Money
-from analysis.sizing.results import (
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.answer import Answer, Section
+from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.sizing.classes import Money
+from mwaa_headroom.analysis.sizing.results import (
     BurstCost,
     ClassSize,
     SizedRun,
@@ -15,9 +15,9 @@ from analysis.sizing.results import (
     SizingAnswer,
     Span,
 )
-from analysis.sizing.sentences import chance_in_words
+from mwaa_headroom.analysis.sizing.sentences import chance_in_words
 
-PICTURE: Final = "webservers_needed"
+SIZE_PICTURE: Final = "webservers_needed"
 _SHORTEST_END: Final = 8  # characters of a run id
 
 
@@ -58,7 +58,7 @@ def _sections(answer: SizingAnswer) -> Iterator[Section]:
         "Webservers needed",
         sentences=(_probability_is_about(answer), *filter(None, [answer.deciding])),
         table=_class_table(answer),
-        picture=PICTURE,
+        picture=SIZE_PICTURE,
     )
     if answer.options:
         yield Section("Options", tuple(_about_options(answer)), _option_table(answer))

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.report.blocks import headed_list
-from analysis.report.layout import laid_out
-from analysis.report.pen import Pen
-from analysis.report.planning.answer import Answer, Section
+from mwaa_headroom.analysis.report.blocks import headed_list
+from mwaa_headroom.analysis.report.layout import laid_out
+from mwaa_headroom.analysis.report.pen import Pen
+from mwaa_headroom.analysis.report.planning.answer import Answer, Section
 
 TITLES: Final = {"capacity": "Capacity", "size": "Size", "what-if": "What if"}
 _STYLES: Final = {

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from analysis.policy.results import WhatIf
-from analysis.report.planning.answer import Answer, Section
-from analysis.report.planning.what_if_load import load_sections, load_sentence, titled
-from analysis.report.planning.what_if_rule import replay_section, rule_section
+from mwaa_headroom.analysis.policy.results import WhatIf
+from mwaa_headroom.analysis.report.planning.answer import Answer, Section
+from mwaa_headroom.analysis.report.planning.what_if_load import load_sections, load_sentence, titled
+from mwaa_headroom.analysis.report.planning.what_if_rule import replay_section, rule_section
 
 _FEW: Final = 0.01  # share of calls slow or failed that still is a good answer
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from analysis.policy.results import Figure, SimulatedLoad
-from analysis.report import words
-from analysis.report.planning.answer import Section
-from analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.policy.results import Figure, SimulatedLoad
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.answer import Section
+from mwaa_headroom.analysis.report.tables import Column, Table
 
 LOAD_PICTURE: Final = "what-if"
 _MOST_EVENTS: Final = 24

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from analysis.policy.results import ComparedEvent, FittedParameter, PolicyFit, Replay
-from analysis.report import words
-from analysis.report.planning.answer import Section
-from analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.policy.results import ComparedEvent, FittedParameter, PolicyFit, Replay
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.answer import Section
+from mwaa_headroom.analysis.report.tables import Column, Table
 
 REPLAY_PICTURE: Final = "replay"
 _REPLAYS: Final = (

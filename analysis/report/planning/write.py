@@ -5,11 +5,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.report.files import write_answer_files, write_picture
-from analysis.report.planning.answer import Answer
-from analysis.report.planning.html import render_answer_html
-from analysis.report.planning.terminal import render_answer
-from analysis.report.write import SUMMARY_WIDTH
+from mwaa_headroom.analysis.report.files import write_answer_files, write_picture
+from mwaa_headroom.analysis.report.planning.answer import Answer
+from mwaa_headroom.analysis.report.planning.html import render_answer_html
+from mwaa_headroom.analysis.report.planning.terminal import render_answer
+from mwaa_headroom.analysis.report.write import SUMMARY_WIDTH
 
 
 def write_answer(

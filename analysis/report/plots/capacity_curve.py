@@ -7,11 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.capacity.amdahl import amdahl_capacity
-from analysis.capacity.results import CapacityCurve, CountCapacity
-from analysis.report import words
-from analysis.report.planning.capacity import headline
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.capacity.by_webservers import (
+    CapacityCurve,
+    CountCapacity,
+    amdahl_capacity,
+)
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.capacity import headline
+from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
     GREEN,

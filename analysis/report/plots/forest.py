@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from analysis.calls import Floats
-from analysis.comparison.results import Comparison, MetricComparison
-from analysis.report import words
-from analysis.report.comparison import tables
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.comparison.results import Comparison, MetricComparison
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.report.plots.drawing import (
     FAINT,
     GREEN,
     INK,
@@ -26,6 +25,7 @@ from analysis.report.plots.drawing import (
     say,
     title,
 )
+from mwaa_headroom.analysis.statistics import Floats
 
 _COLOURS: Final = {"pass": GREEN, "regression": VERMILLION, "inconclusive": ORANGE}
 _MARKERS: Final = {"pass": "o", "regression": "X", "inconclusive": "D"}

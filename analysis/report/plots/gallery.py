@@ -8,12 +8,12 @@ from typing import Final
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from analysis.report.plots.drawing import PALETTE, style
-from analysis.report.plots.scale_out import draw_scale_out
-from analysis.report.plots.sizing import draw_demand, draw_sizing
-from analysis.report.plots.stages import draw_errors, draw_throughput_latency
-from analysis.report.plots.timeline import draw_timeline
-from analysis.results import RunAnalysis
+from mwaa_headroom.analysis.report.plots.drawing import PALETTE, style
+from mwaa_headroom.analysis.report.plots.scale_out import draw_scale_out
+from mwaa_headroom.analysis.report.plots.sizing import draw_demand, draw_sizing
+from mwaa_headroom.analysis.report.plots.stages import draw_errors, draw_throughput_latency
+from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
+from mwaa_headroom.analysis.results import RunAnalysis
 
 PICTURE_NAMES: Final = (
     "timeline",
@@ -31,7 +31,7 @@ def draw_pictures(requests: pa.Table, analysis: RunAnalysis) -> dict[str, Figure
     """Every picture this run has, by name and in the order of `PICTURE_NAMES`.
 
     Args:
-        requests: The record's requests table (`analysis.records.schema.REQUESTS_SCHEMA`).
+        requests: The record's requests table (`analysis.schema.REQUESTS_SCHEMA`).
         analysis: What was found in it. Without stages there is only the timeline.
     """
     with style():

@@ -10,9 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.comparison.results import ChangePoint, ComparedRun, History, MetricHistory
-from analysis.report.comparison import tables
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.comparison.results import (
+    ChangePoint,
+    ComparedRun,
+    History,
+    MetricHistory,
+)
+from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
     GREEN,

@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.calls import Floats
-from analysis.estimate import Estimate
-from analysis.report import words
-from analysis.report.plots.drawing import BLUE, INK, PAPER, SKY, Key
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.plots.drawing import BLUE, INK, PAPER, SKY, Key
+from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 _ROUNDING: Final = 1e-9  # a whole multiple of the rate of one needs no webserver more
 _FARTHEST: Final = 3.0  # times everything else: an interval beyond would make that flat

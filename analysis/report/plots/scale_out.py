@@ -9,30 +9,102 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from analysis.calls import Calls, calls_of, good_calls
-from analysis.errors import SloSyntaxError
-from analysis.report import words
-from analysis.report.plots import scales
-from analysis.report.plots.dots import draw_calls
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.calls import Calls, calls_of, good_calls
+from mwaa_headroom.analysis.errors import SloSyntaxError
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.plots import drawing
+from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
+    GREEN,
     INK,
     ORANGE,
+    PAPER,
+    PURPLE,
     SHADE,
     SKY,
     VERMILLION,
     Key,
+    Windows,
+    cut,
+    draw_calls,
     heading,
+    printable,
     stacked_panels,
+    text_width_px,
     title,
 )
-from analysis.report.plots.scale_out_steps import ROW_IN, draw_steps
-from analysis.report.plots.timeline_webservers import draw_cpu, draw_webservers, has_metrics
-from analysis.report.plots.windows import Windows, cut
-from analysis.results import RunAnalysis, ScalingEvent, TransientCost
-from analysis.scaling.steps import Step, steps_of
-from analysis.slo import Slo, parse_slo
+from mwaa_headroom.analysis.report.plots.timeline import draw_cpu, draw_webservers, has_metrics
+from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent, TransientCost
+from mwaa_headroom.analysis.scaling.events import Step, steps_of
+from mwaa_headroom.analysis.slo import Slo, parse_slo
+
+ROW_IN: Final = 0.23
+_LABEL_FONT: Final = 9.0
+_COLOUR_OF_STEP: Final = {
+    "load step": FAINT,
+    "threshold passed": VERMILLION,
+    "decision": PURPLE,
+    "count rises": BLUE,
+    "takes traffic": GREEN,
+    "SLO restored": INK,
+}
+
+
+def draw_steps(panels: dict[str, Axes], steps: Sequence[Step], started_at_s: float) -> None:
+    """A row for each step in the panel "steps", and its line through every other panel.
+
+    A row is a bar for the gap before the step, then its name, time and gap.
+    """
+    axes = panels["steps"]
+    axes.set_ylim(len(steps) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(bottom=False)
+    before: float | None = None
+    for row, step in enumerate(steps):
+        x, colour = step.at_s - started_at_s, _COLOUR_OF_STEP.get(step.name, INK)
+        if before is not None:
+            axes.plot([before, x], [row, row], color=colour, linewidth=5, alpha=0.35)
+        axes.plot([x], [row], marker="o", markersize=6, color=colour)
+        _name_step(axes, step, x, x if before is None else min(before, x), row)
+        for name, panel in panels.items():
+            top = 1.0 if name != "steps" else 1 - (row + 0.6) / len(steps)
+            panel.axvline(
+                x, ymax=top, color=colour, linewidth=1.1, linestyle=(0, (3, 2)), zorder=1.8
+            )
+        before = x
+    heading(axes, "Steps", Key("each bar: the gap since the step before", colour=FAINT))
+
+
+def _name_step(axes: Axes, step: Step, x: float, bar_from: float, row: int) -> None:
+    """Right of the point, or left of its bar where there is no room."""
+    text = _row_text(step, x)
+    room_px = axes.get_window_extent().x1 - axes.transData.transform((x, row))[0]
+    is_left = text_width_px(axes, text, fontsize=_LABEL_FONT) > room_px
+    axes.annotate(
+        printable(text),
+        (bar_from if is_left else x, row),
+        xytext=(-9 if is_left else 9, 0),
+        textcoords="offset points",
+        ha="right" if is_left else "left",
+        va="center",
+        fontsize=_LABEL_FONT,
+        color=INK,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
+        zorder=3,
+    )
+
+
+def _row_text(step: Step, since_start_s: float) -> str:
+    text = f"{step.name} {words.clock(since_start_s)}"
+    if step.gap_s is not None:
+        text += f", after {words.delay(step.gap_s)}"
+    if step.resolution_s:
+        text += f" (known to {words.delay(step.resolution_s)})"
+    return text
+
 
 _MOST_DOTS: Final = 8_000
 _LEAST_SHOWN_S: Final = 20.0
@@ -43,7 +115,7 @@ def draw_scale_out(requests: pa.Table, analysis: RunAnalysis) -> Figure | None:
     """The scale-out that cost callers most, from before its load step until the SLO held again.
 
     Args:
-        requests: The record's requests table (`analysis.records.schema.REQUESTS_SCHEMA`).
+        requests: The record's requests table (`analysis.schema.REQUESTS_SCHEMA`).
         analysis: What was found in it.
 
     Returns:
@@ -182,18 +254,18 @@ def _slos(analysis: RunAnalysis) -> list[Slo]:
 def _draw_latency(
     axes: Axes, calls: Calls, windows: Windows, analysis: RunAnalysis, offset_s: float
 ) -> None:
-    slo = scales.latency_slo(analysis)
+    slo = drawing.latency_slo(analysis)
     sent = np.flatnonzero(calls.sent)
     shown = calls.where(sent[:: max(1, len(sent) // _MOST_DOTS)])
     draw_calls(axes, shown, analysis.started_at_s, faintest=0.08)
     x = windows.centres_s + offset_s
     axes.plot(x, windows.p50_s, color=BLUE, linewidth=1.6, marker=".", zorder=2.5)
     axes.plot(x, windows.p95_s, color=ORANGE, linewidth=2.0, marker=".", zorder=2.5)
-    scales.draw_slo_line(axes, slo)
+    drawing.draw_slo_line(axes, slo)
     took_s = calls.times_s("latency", calls.sent)
     took_s = took_s[took_s > 0]
     ends_s = [float(took_s.min()), float(took_s.max())] if len(took_s) else []
-    scales.latency_axis(axes, [*ends_s, slo.threshold if slo else np.nan])
+    drawing.latency_axis(axes, [*ends_s, slo.threshold if slo else np.nan])
     axes.set_ylabel("latency")
     keys = [Key("p50", "━", BLUE), Key("p95", "━", ORANGE), Key("one call", "●", FAINT)]
     if not calls.ok[sent].all():

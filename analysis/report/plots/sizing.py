@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.report import words
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
     GREEN,
@@ -19,9 +19,10 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
-from analysis.report.plots.needed import draw_needed
-from analysis.report.tables import stage_verdict
-from analysis.results import DemandResult, Estimate, RunAnalysis, SizingResult
+from mwaa_headroom.analysis.report.plots.needed import draw_needed
+from mwaa_headroom.analysis.report.tables import stage_verdict
+from mwaa_headroom.analysis.results import DemandResult, RunAnalysis, SizingResult
+from mwaa_headroom.analysis.statistics import Estimate
 
 CURVE_POINTS: Final = 1000
 SERVICE_LIMIT_WEBSERVERS: Final = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.report import words
-from analysis.report.planning.size import chance
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.size import chance
+from mwaa_headroom.analysis.report.plots.drawing import (
     FAINT,
     GREEN,
     INK,
@@ -20,8 +20,8 @@ from analysis.report.plots.drawing import (
     new_figure,
     title,
 )
-from analysis.report.plots.needed import draw_needed
-from analysis.sizing.results import ClassSize, SizeOption, SizingAnswer
+from mwaa_headroom.analysis.report.plots.needed import draw_needed
+from mwaa_headroom.analysis.sizing.results import ClassSize, SizeOption, SizingAnswer
 
 _WIDTH_IN: Final = 9.4
 _HEIGHT_IN: Final = 4.6

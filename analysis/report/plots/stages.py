@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.records.schema import LAYERS
-from analysis.report import story, words
-from analysis.report.plots import scales
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.report import story, words
+from mwaa_headroom.analysis.report.plots import drawing
+from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     COLOUR_OF_LAYER,
     FAINT,
@@ -27,8 +26,15 @@ from analysis.report.plots.drawing import (
     single_axes,
     title,
 )
-from analysis.report.tables import stage_load, stage_name, stage_verdict, trial_verdict
-from analysis.results import Estimate, RunAnalysis, StageStats
+from mwaa_headroom.analysis.report.tables import (
+    stage_load,
+    stage_name,
+    stage_verdict,
+    trial_verdict,
+)
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats
+from mwaa_headroom.analysis.schema import LAYERS
+from mwaa_headroom.analysis.statistics import Estimate
 
 _LABEL_OFFSETS: Final = (
     *((0, 13), (8, 8), (-8, 8), (0, -13), (8, -8), (-8, -8), (10, 0), (-10, 0)),
@@ -55,13 +61,13 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure | None:
     figure, axes = single_axes(8.6, 5.0)
     title(figure, _capacity_title(analysis))
     axes.set_ylabel("latency, from the intended start")
-    slo = scales.latency_slo(analysis)
+    slo = drawing.latency_slo(analysis)
     capacity = _capacity(analysis)
     fastest = max([stage.achieved_per_s for stage in shown] + _ends(capacity))
     axes.set_xlim(0, fastest * 1.12)
     ends = [end for s in shown for n in ("p50", "p95") for end in _ends(s.latency_s.get(n))]
-    scales.latency_axis(axes, [*ends, slo.threshold] if slo else ends)
-    scales.draw_slo_line(axes, slo)
+    drawing.latency_axis(axes, [*ends, slo.threshold] if slo else ends)
+    drawing.draw_slo_line(axes, slo)
     if capacity and analysis.capacity:
         _draw_capacity(axes, capacity, analysis.capacity.rate_webservers)
     axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)

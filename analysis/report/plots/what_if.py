@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.policy.parameters import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
-from analysis.policy.results import Replay, SimulatedLoad, WhatIf
-from analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits, titled
-from analysis.report.planning.what_if_rule import REPLAY_PICTURE
-from analysis.report.plots import scales
-from analysis.report.plots.drawing import (
+from mwaa_headroom.analysis.policy.results import Replay, SimulatedLoad, WhatIf
+from mwaa_headroom.analysis.policy.rule import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
+from mwaa_headroom.analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits, titled
+from mwaa_headroom.analysis.report.planning.what_if_rule import REPLAY_PICTURE
+from mwaa_headroom.analysis.report.plots import drawing
+from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
     INK,
@@ -168,7 +168,7 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
 
 def _time_axes(panels: list[Axes], length_s: float, label: str) -> None:
     for axes in panels:
-        scales.time_axis(axes, length_s)
+        drawing.time_axis(axes, length_s)
         if length_s >= _HOURS_FROM_S:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _hours_minutes(x)))
         axes.tick_params(labelbottom=axes is panels[-1])

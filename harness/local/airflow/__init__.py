@@ -5,6 +5,6 @@ local stand-in uses this room; it knows nothing of the gateway in front of the w
 or of analysis. The only module that knows one Airflow version from another is `release`.
 """
 
-from harness.local.airflow.backend import AirflowBackend
+from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 
 __all__ = ["AirflowBackend"]

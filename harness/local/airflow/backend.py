@@ -9,19 +9,17 @@ from pathlib import Path
 
 import aiohttp
 
-from harness.errors import EnvironmentStartError
-from harness.local.airflow import release
-from harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
-from harness.local.airflow.database import Database
-from harness.local.airflow.install import Installation, install
-from harness.local.airflow.launch import start_airflow
-from harness.local.airflow.ports import free_port
-from harness.local.airflow.template import ensure_template
-from harness.local.airflow.users import Tokens, write_passwords
-from harness.local.airflow.webserver import AirflowWebserver, CpuLimit, wait_for
-from harness.local.backend import DatabaseUsage
-from harness.local.processes import Child, Children
-from harness.local.settings import LocalSettings
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow import release
+from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
+from mwaa_headroom.harness.local.airflow.database import Database
+from mwaa_headroom.harness.local.airflow.install import Installation, install
+from mwaa_headroom.harness.local.airflow.release import Tokens, free_port, write_passwords
+from mwaa_headroom.harness.local.airflow.template import ensure_template, start_airflow
+from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver, CpuLimit, wait_for
+from mwaa_headroom.harness.local.backend import DatabaseUsage
+from mwaa_headroom.harness.local.processes import Child, Children
+from mwaa_headroom.harness.local.settings import LocalSettings
 
 _OTHER_CONNECTIONS = 60  # scheduler, task server, running tasks
 _SERVICE_TIMEOUT_S = 120.0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.local.processes import remove_cgroup
+from mwaa_headroom.harness.local.processes import remove_cgroup
 
 # 100 ms, the kernel's default, would let a webserver with a quarter of a CPU run at full speed for
 # 25 ms and then stop dead for 75 ms; a short period is nearer to a CPU that is four times slower.

@@ -1,15 +1,27 @@
-"""All that depends on the version of Airflow: commands, settings, paths, how to log in.
+"""Free ports that stay free until a slowly starting server takes them.
+
+All that depends on the version of Airflow: commands, settings, paths, how to log in.
 
 Written for Airflow 3 (SimpleAuthManager, /api/v2). Another major version needs its own answer to
 every name in here, and nothing else in this room.
 """
 
+import asyncio
+import base64
+import json
 import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.local.airflow.database import Urls
-from harness.local.airflow.install import Installation
+import aiohttp
+
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow.database import Urls
+from mwaa_headroom.harness.local.airflow.install import Installation
 
 DAGS = Path(__file__).parent / "dags"
 DAG_IDS = frozenset(
@@ -150,3 +162,101 @@ def prepare_home(home: Path) -> None:
     """Make an AIRFLOW_HOME into which no starting process writes a default configuration."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "airflow.cfg").touch()
+
+
+# Airflow's tokens are good for a day; no call must start with one that ends during it.
+_RENEW_BEFORE_S = 600.0
+_TIMEOUT = aiohttp.ClientTimeout(total=60)
+_PRIVATE = 0o600
+
+
+def write_passwords(directory: Path) -> Path:
+    """Give each role's user a new password, in a file that only its owner can read."""
+    file = directory / "passwords.json"
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump({user: secrets.token_urlsafe(24) for user in ROLES}, stream)
+    return file
+
+
+class Tokens:
+    """Bearer tokens, fetched when first needed and again before they end.
+
+    Args:
+        passwords_file: written by `write_passwords`.
+        choose: the base URL of a webserver that answers, or None while there is none.
+        clock: seconds since the epoch, as in the tokens.
+    """
+
+    def __init__(
+        self,
+        passwords_file: Path,
+        choose: Callable[[], str | None],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._passwords_file = passwords_file
+        self._choose = choose
+        self._clock = clock
+        self._tokens: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    async def authorization(self, airflow_role: str) -> str | None:
+        """The Authorization header of a user with this role; None for the role Public.
+
+        Raises:
+            EnvironmentStartError: no webserver answers, or it refuses the login.
+        """
+        user = airflow_role.lower()
+        if user not in ROLES:
+            return None
+        async with self._lock:
+            token = self._tokens.get(user)
+            if token is None or expiry_s(token) - self._clock() < _RENEW_BEFORE_S:
+                token = self._tokens[user] = await self._log_in(user)
+        return f"Bearer {token}"
+
+    async def _log_in(self, user: str) -> str:
+        base_url = self._choose()
+        if base_url is None:
+            raise EnvironmentStartError("No webserver is ready to log in to: start one first.")
+        passwords = json.loads(self._passwords_file.read_text(encoding="utf-8"))
+        body = {"username": user, "password": passwords[user]}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session,
+                session.post(base_url + TOKEN, json=body) as answer,
+            ):
+                return str((await answer.json())["access_token"])
+        except (aiohttp.ClientError, TimeoutError, KeyError) as exc:
+            raise EnvironmentStartError(
+                f"Airflow at {base_url} refused to log in user '{user}' ({type(exc).__name__}):"
+                " look into the webserver's log."
+            ) from exc
+
+
+def expiry_s(token: str) -> float:
+    """When a JSON web token ends, in seconds since the epoch; its signature is not checked."""
+    payload = token.split(".")[1]
+    padded = payload + "=" * (-len(payload) % 4)
+    return float(json.loads(base64.urlsafe_b64decode(padded))["exp"])
+
+
+# Below the range from which Linux takes the near end of outgoing connections (32768 and up): under
+# load one of those could take the port in the seconds before the server listens.
+_FIRST, _LAST = 20_000, 32_000
+_ATTEMPTS = 200
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses, chosen at random."""
+    for _ in range(_ATTEMPTS):
+        port = _FIRST + secrets.randbelow(_LAST - _FIRST)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port between {_FIRST} and {_LAST}")

@@ -4,17 +4,49 @@ Migrating and parsing take some ten CPU-seconds; copying 40 MB takes a blink.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.errors import EnvironmentStartError
-from harness.local.airflow import release
-from harness.local.airflow.cache import build_once, cache_home
-from harness.local.airflow.database import Database
-from harness.local.airflow.install import Installation, python_tag, requirement_file
-from harness.local.airflow.launch import start_airflow
-from harness.local.airflow.logs import hint
-from harness.local.processes import Children
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow import release
+from mwaa_headroom.harness.local.airflow.database import Database
+from mwaa_headroom.harness.local.airflow.install import (
+    Installation,
+    build_once,
+    cache_home,
+    hint,
+    python_tag,
+    requirement_file,
+)
+from mwaa_headroom.harness.local.processes import Child, Children
+
+
+def start_airflow(
+    name: str,
+    command: tuple[str, ...],
+    *,
+    installation: Installation,
+    env: Mapping[str, str],
+    children: Children,
+    log_path: Path,
+    niceness: int = 0,
+) -> Child:
+    """Start `airflow <command>` and return at once.
+
+    Raises:
+        EnvironmentStartError: the installation cannot be run.
+    """
+    argv = [*release.launcher(installation), *command]
+    if niceness:
+        argv = ["nice", "-n", str(niceness), *argv]
+    try:
+        return children.start(name, argv, env=env, log_path=log_path)
+    except OSError as exc:
+        raise EnvironmentStartError(
+            f"'{installation.python}' cannot be run ({exc.strerror}): remove the folder"
+            f" '{installation.folder}' to have Airflow installed again."
+        ) from exc
+
 
 _COMMAND_TIMEOUT_S = 300.0
 _MOST_CONNECTIONS = 50

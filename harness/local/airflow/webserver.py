@@ -8,12 +8,12 @@ from pathlib import Path
 
 import aiohttp
 
-from harness.errors import EnvironmentStartError
-from harness.local.airflow import release
-from harness.local.airflow.cpu_limit import CpuLimiter
-from harness.local.airflow.logs import hint
-from harness.local.backend import Usage
-from harness.local.processes import Child, Children
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow import release
+from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter
+from mwaa_headroom.harness.local.airflow.install import hint
+from mwaa_headroom.harness.local.backend import Usage
+from mwaa_headroom.harness.local.processes import Child, Children
 
 _START_TIMEOUT_S = 240.0  # a loaded machine may have to start five at once
 _STOP_TIMEOUT_S = 3.0  # a drained webserver has no calls to lose, and it takes none with it

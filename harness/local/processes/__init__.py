@@ -5,7 +5,7 @@ reaper that reads it once the parent is gone. Nothing here knows what the proces
 way of finding them is Linux's (/proc).
 """
 
-from harness.local.processes.children import Child, Children
-from harness.local.processes.reaper import MARKER, reclaim, remove_cgroup
+from mwaa_headroom.harness.local.processes.children import Child, Children
+from mwaa_headroom.harness.local.processes.reaper import MARKER, reclaim, remove_cgroup
 
 __all__ = ["MARKER", "Child", "Children", "reclaim", "remove_cgroup"]

@@ -14,8 +14,8 @@ from types import TracebackType
 
 import psutil
 
-from harness.errors import EnvironmentStartError
-from harness.local.processes import reaper
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.processes import reaper
 
 _REAPER_END_S = 5.0
 

@@ -6,12 +6,12 @@ from calls_by_hand import setting_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.capacity.highest_stage import find_capacity, inversions
-from analysis.capacity.trials import judge_trial
-from analysis.outcomes import share
-from analysis.results import DemandResult, Estimate, SloResult, StageStats, SteadyState
-from analysis.setting import Setting
-from analysis.sizing.one_run import contradictions, size
+from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
+from mwaa_headroom.analysis.results import DemandResult, SloResult, StageStats, SteadyState
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.sizing.one_run import contradictions, size
+from mwaa_headroom.analysis.stages import judge_trial, share
+from mwaa_headroom.analysis.statistics import Estimate
 
 SETTING = setting_of(
     {}, facts={"webserver_cpu": 0.5}, ask="capacity", target_rate_per_s=30.0, utilisation_target=0.7

@@ -9,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trials_by_hand import changing, trials
 
-from analysis.capacity.amdahl import amdahl_capacity, fit_amdahl, gain
-from analysis.capacity.by_webservers import capacity_curve
-from analysis.capacity.results import CapacityCurve, CountCapacity
-from analysis.capacity.trial_runs import TrialRun
-from analysis.estimate import Estimate
+from mwaa_headroom.analysis.capacity.by_webservers import (
+    CapacityCurve,
+    CountCapacity,
+    TrialRun,
+    amdahl_capacity,
+    capacity_curve,
+    fit_amdahl,
+    gain,
+)
+from mwaa_headroom.analysis.statistics import Estimate
 
 ONE = trials("one", 1, {10.0: 0.01, 12.0: 0.03, 14.0: 0.09})
 TWO = trials("two", 2, {20.0: 0.01, 24.0: 0.03, 28.0: 0.09})

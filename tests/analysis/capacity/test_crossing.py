@@ -13,13 +13,21 @@ from calls_by_hand import calls_by_hand, periods_by_hand, setting_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.calls import Floats, good_calls
-from analysis.capacity.crossing import capacity_estimate, capacity_of
-from analysis.capacity.evidence import BLOCKS, Ratio, StageEvidence, line_of, stage_evidence
-from analysis.judge import Window
-from analysis.setting import Setting
-from analysis.slo import parse_slo
-from analysis.stages import StageTimes, stage_stats
+from mwaa_headroom.analysis.calls import good_calls
+from mwaa_headroom.analysis.capacity.crossing import (
+    BLOCKS,
+    Ratio,
+    StageEvidence,
+    capacity_estimate,
+    capacity_of,
+    line_of,
+    stage_evidence,
+)
+from mwaa_headroom.analysis.judge import Window
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.stages import StageTimes, stage_stats
+from mwaa_headroom.analysis.statistics import Floats
 
 P95 = parse_slo("p95(latency) < 1s")
 CPU = parse_slo("mean(webserver.cpu) < 70%")

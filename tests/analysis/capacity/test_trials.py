@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from analysis.capacity.trials import judge_trial
-from analysis.results import Estimate, SteadyState
+from mwaa_headroom.analysis.results import SteadyState
+from mwaa_headroom.analysis.stages import judge_trial
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def settled(verdict: str, reason: str = "") -> SteadyState:

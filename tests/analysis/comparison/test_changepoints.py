@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.comparison.changepoints import FEWEST_VALUES, change_points
+from mwaa_headroom.analysis.comparison.history import FEWEST_VALUES, change_points
 
 # apache/otava@1ceb153, tests: the series in which a change begins at index 10.
 OTAVA = [

@@ -5,12 +5,17 @@ from dataclasses import replace
 import pytest
 from compared_runs import imagined_manifest, imagined_run, imagined_runs
 
-from analysis.comparison.compare import compare_runs
-from analysis.comparison.history import trace_history
-from analysis.comparison.likeness import IdentifiedRun
-from analysis.comparison.results import Comparison
-from analysis.comparison.run_metrics import ERROR_RATE, MIX_DEMAND, gate_stages, run_metrics
-from analysis.results import StageStats
+from mwaa_headroom.analysis.comparison.compare import compare_runs
+from mwaa_headroom.analysis.comparison.history import trace_history
+from mwaa_headroom.analysis.comparison.regression import (
+    ERROR_RATE,
+    MIX_DEMAND,
+    gate_stages,
+    run_metrics,
+)
+from mwaa_headroom.analysis.comparison.results import Comparison
+from mwaa_headroom.analysis.identity import IdentifiedRun
+from mwaa_headroom.analysis.results import StageStats
 
 
 def against(contender: list[IdentifiedRun], margin: float = 0.1) -> Comparison:

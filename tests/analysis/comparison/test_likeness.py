@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from compared_runs import imagined_manifest, imagined_run
 
-from analysis.comparison.likeness import allowed, forbidding, objection, unlike_within
-from analysis.comparison.results import Difference
-from analysis.results import GeneratorHealth
+from mwaa_headroom.analysis.comparison.results import Difference
+from mwaa_headroom.analysis.identity import allowed, forbidding, objection, unlike_within
+from mwaa_headroom.analysis.results import GeneratorHealth
 
 BUSY = GeneratorHealth(
     ok=False,

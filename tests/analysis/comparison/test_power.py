@@ -5,8 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from analysis.comparison.power import MOST_RUNS, detectable_shift, runs_needed, spread
-from analysis.comparison.rank_tests import shift
+from mwaa_headroom.analysis.comparison.rank_tests import (
+    MOST_RUNS,
+    detectable_shift,
+    runs_needed,
+    shift,
+    spread,
+)
 
 TAIL = 0.025
 MARGIN = math.log(1.05)

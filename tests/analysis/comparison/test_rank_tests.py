@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.comparison.rank_tests import (
+from mwaa_headroom.analysis.comparison.rank_tests import (
     fewest_per_side,
     interval_rank,
     p_above,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.comparison.regression import (
+from mwaa_headroom.analysis.comparison.regression import (
     TAIL,
     MetricSamples,
     compare_gate,
@@ -15,9 +15,8 @@ from analysis.comparison.regression import (
     holm,
     too_few_runs,
 )
-from analysis.comparison.results import Metric
-from analysis.latency import LOWER_BOUND
-from analysis.results import Estimate
+from mwaa_headroom.analysis.comparison.results import Metric
+from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
 
 LATENCY = Metric("p95 latency", "s")
 GOODPUT = Metric("goodput", "1/s", higher_is_better=True)

@@ -9,23 +9,29 @@ import pytest
 from calls_by_hand import calls_by_hand, setting_of
 from synthetic_records import write_synthetic_run
 
-from analysis.calls import Calls, good_calls
-from analysis.generator.health import (
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.generator.health import (
     NOT_COUNTED,
     generator_health,
     rows_miscounted,
     worker_warnings,
 )
-from analysis.generator.limits import GeneratorFigures, generator_reason
-from analysis.generator.load import GeneratorUse, LoadReport, load_reports, use_within
-from analysis.judge import Window, judge
-from analysis.records import schema
-from analysis.records.reader import read_run
-from analysis.report import sending
-from analysis.report.terminal import render_summary
-from analysis.results import RunAnalysis
-from analysis.run_analysis import analyse_run
-from analysis.slo import parse_slo
+from mwaa_headroom.analysis.generator.limits import (
+    GeneratorFigures,
+    GeneratorUse,
+    LoadReport,
+    generator_reason,
+    load_reports,
+    use_within,
+)
+from mwaa_headroom.analysis.judge import Window, judge
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report import sending
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.slo import parse_slo
 
 HELD = calls_by_hand(outcomes=["ok"] * 1000, starts_s=np.linspace(0, 99, 1000).tolist())
 SLOW = calls_by_hand(outcomes=["ok"] * 1000, service_times_s=1.25)

@@ -8,15 +8,15 @@ import pytest
 from calls_by_hand import setting_of
 from synthetic_records import write_synthetic_run
 
-from analysis.generator.retries import retries_of
-from analysis.records import schema
-from analysis.records.reader import read_run
-from analysis.report.as_json import analysis_as_json
-from analysis.report.html import render_html
-from analysis.report.terminal import render_summary
-from analysis.results import RetryResult, RunAnalysis
-from analysis.run_analysis import analyse_run
-from analysis.setting import Setting, read_setting
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.generator.health import retries_of
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import RetryResult, RunAnalysis
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.setting import Setting, read_setting
 
 CALM: dict[str, Any] = {"rates_per_s": (4.0, 8.0), "stage_s": 40.0, "question": "check"}
 

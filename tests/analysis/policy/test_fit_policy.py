@@ -5,14 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.policy.fit import fit_policy
-from analysis.policy.matching import Change
-from analysis.policy.parameters import PolicyParameters
-from analysis.policy.recorded import RecordedScaling, SeenPeriod
-from analysis.policy.replay import replay_rule, rule_decisions
-from analysis.policy.results import FittedParameter, PolicyFit
-from analysis.policy.simulate import Floats, simulate
-from analysis.policy.workload import Workload
+from mwaa_headroom.analysis.policy.fit import fit_policy
+from mwaa_headroom.analysis.policy.replay import (
+    Change,
+    RecordedScaling,
+    SeenPeriod,
+    replay_rule,
+    rule_decisions,
+)
+from mwaa_headroom.analysis.policy.results import FittedParameter, PolicyFit
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.simulate import Workload, simulate
+from mwaa_headroom.analysis.statistics import Floats
 
 PERIOD_S = 60
 CALLS = Workload(demand_s=0.02, background_cpu=0.02, webserver_cpu=0.5, latency_s=0.01)

@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
-from analysis.policy.load_answer import LoadToSimulate, simulate_load
-from analysis.policy.lost import LEAST_FACTOR, MOST_FACTOR, factors, widened
-from analysis.policy.parameters import PolicyParameters
-from analysis.policy.results import FittedRule, LostCalls, Replay
-from analysis.policy.workload import Workload
-from analysis.report.planning.what_if_load import load_sections
+from mwaa_headroom.analysis.policy.results import FittedRule, LostCalls, Replay
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.simulate import Workload
+from mwaa_headroom.analysis.policy.what_if import (
+    LEAST_FACTOR,
+    MOST_FACTOR,
+    LoadToSimulate,
+    factors,
+    simulate_load,
+    widened,
+)
+from mwaa_headroom.analysis.report.planning.what_if_load import load_sections
 
 
 def replay(recorded: float, simulated: float) -> Replay:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.policy.matching import LOST, Change, align, compared
+from mwaa_headroom.analysis.policy.replay import LOST, Change, align, compared
 
 PERIOD_S = 60.0
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.policy.parameters import PolicyParameters
-from analysis.policy.rule import Decision, Observation, ScalingRule
+from mwaa_headroom.analysis.policy.rule import Decision, Observation, PolicyParameters, ScalingRule
 
 PERIOD_S = 5.0
 

@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.policy.parameters import PolicyParameters
-from analysis.policy.rule import Observation, ScalingRule
-from analysis.policy.simulate import Simulated, simulate
-from analysis.policy.workload import Workload
+from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
+from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
 
 CALLS = Workload(
     demand_s=0.02, background_cpu=0.05, webserver_cpu=0.5, latency_s=0.01, slow_after_s=0.8

@@ -5,13 +5,13 @@ import tomllib
 import numpy as np
 import pytest
 
-from analysis.comparison.likeness import IdentifiedRun, identity_of
-from analysis.policy.results import Replay, WhatIf
-from analysis.policy.what_if import AskedLoad, answer_what_if
-from analysis.records.reader import RunRecord
-from analysis.run_analysis import analyse_run
-from harness.scenario.load import check_scenario
-from harness.virtual.run import run_virtually
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.policy.results import Replay, WhatIf
+from mwaa_headroom.analysis.policy.what_if import AskedLoad, answer_what_if
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.virtual.run import run_virtually
 
 SCENARIO = """
 name = "steps"

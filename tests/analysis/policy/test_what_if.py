@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from analysis.comparison.likeness import IdentifiedRun, identity_of
-from analysis.policy.costs import workload_of
-from analysis.policy.load_answer import LoadToSimulate, simulate_load
-from analysis.policy.overloads import overloads_of
-from analysis.policy.parameters import PolicyParameters
-from analysis.policy.recorded import RecordedScaling, recorded_scaling
-from analysis.policy.replay import recorded_rates
-from analysis.policy.results import FittedRule
-from analysis.policy.simulate import simulate
-from analysis.policy.what_if import AskedLoad, answer_what_if
-from analysis.policy.workload import Workload
-from analysis.records.reader import read_run
-from analysis.run_analysis import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.policy.replay import RecordedScaling, recorded_rates, recorded_scaling
+from mwaa_headroom.analysis.policy.results import FittedRule
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.simulate import Workload, simulate
+from mwaa_headroom.analysis.policy.what_if import (
+    AskedLoad,
+    LoadToSimulate,
+    answer_what_if,
+    overloads_of,
+    simulate_load,
+    workload_of,
+)
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
 
 TRUTH = SyntheticRun(rates_per_s=(4.0, 8.0, 18.0, 24.0, 28.0), max_webservers=4)
 

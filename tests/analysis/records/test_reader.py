@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
-from analysis.errors import RecordFormatError
-from analysis.records import schema
-from analysis.records.reader import read_run
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.errors import RecordFormatError
+from mwaa_headroom.analysis.record import read_run
 
 SHORT = {"rates_per_s": (10.0,), "stage_s": 60.0}
 

@@ -1,9 +1,8 @@
 """A small analysis with round numbers, and the pieces to vary it."""
 
-from analysis.results import (
+from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
-    Estimate,
     Expectation,
     GeneratorHealth,
     OperationStats,
@@ -16,6 +15,7 @@ from analysis.results import (
     Verdict,
     WorkerHealth,
 )
+from mwaa_headroom.analysis.statistics import Estimate
 
 START_S = 1_790_000_000.0
 HEALTHY = GeneratorHealth(

@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-from analysis.results import (
+from mwaa_headroom.analysis.results import (
     CountRow,
     Elasticity,
-    Estimate,
     RunAnalysis,
     ScalingEvent,
     SteadyState,
     TransientCost,
     TruthCheck,
 )
+from mwaa_headroom.analysis.statistics import Estimate
 
 SETTLED = SteadyState("steady", 12.0, Estimate(0.01, -0.02, 0.04, 40))
 RISING = SteadyState(

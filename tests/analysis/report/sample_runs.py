@@ -9,12 +9,10 @@ import numpy as np
 import pyarrow as pa
 from hand_built import HEALTHY
 
-from analysis.records.reader import RunRecord
-from analysis.records.schema import LAYER_OF_OUTCOME, METRICS_SCHEMA, REQUESTS_SCHEMA
-from analysis.results import (
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
-    Estimate,
     Expectation,
     OperationStats,
     PeriodPoint,
@@ -26,6 +24,8 @@ from analysis.results import (
     StageStats,
     Verdict,
 )
+from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, METRICS_SCHEMA, REQUESTS_SCHEMA
+from mwaa_headroom.analysis.statistics import Estimate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -7,14 +7,13 @@ from dataclasses import fields, is_dataclass
 import pytest
 from trials_by_hand import trials
 
-from analysis.capacity.by_webservers import capacity_curve
-from analysis.capacity.results import CapacityCurve
-from analysis.report.as_json import as_json
-from analysis.report.planning.capacity import capacity_sections
-from analysis.report.planning.terminal import render_answer
-from analysis.report.plots.capacity_curve import draw_capacity_curve
-from analysis.report.plots.drawing import style
-from analysis.report.plots.gallery import as_inline_svg
+from mwaa_headroom.analysis.capacity.by_webservers import CapacityCurve, capacity_curve
+from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.planning.capacity import capacity_sections
+from mwaa_headroom.analysis.report.planning.terminal import render_answer
+from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
+from mwaa_headroom.analysis.report.plots.drawing import style
+from mwaa_headroom.analysis.report.plots.gallery import as_inline_svg
 
 CURVE = capacity_curve(
     [

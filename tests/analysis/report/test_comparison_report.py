@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from compared_runs import imagined_manifest, imagined_run, imagined_runs
 
-from analysis.comparison.compare import compare_runs
-from analysis.comparison.history import trace_history
-from analysis.comparison.results import Comparison, History, Metric
-from analysis.report.comparison import tables
-from analysis.report.comparison.junit import comparison_junit_xml
-from analysis.report.comparison.terminal import render_comparison, render_history
-from analysis.report.comparison.write import write_comparison, write_history
-from analysis.report.plots.history import draw_history
-from analysis.results import Estimate
+from mwaa_headroom.analysis.comparison.compare import compare_runs
+from mwaa_headroom.analysis.comparison.history import trace_history
+from mwaa_headroom.analysis.comparison.results import Comparison, History, Metric
+from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.report.comparison.junit import comparison_junit_xml
+from mwaa_headroom.analysis.report.comparison.terminal import render_comparison, render_history
+from mwaa_headroom.analysis.report.comparison.write import write_comparison, write_history
+from mwaa_headroom.analysis.report.plots.history import draw_history
+from mwaa_headroom.analysis.statistics import Estimate
 
 RATIO, SHARE = Metric("latency", "s"), Metric("errors", "fraction")
 

@@ -15,14 +15,14 @@ from hand_built import HEALTHY, hand_built
 from rich_run import rich
 from sample_runs import Plan, made_up_run
 
-from analysis.records.schema import REQUESTS_SCHEMA
-from analysis.report.as_json import analysis_as_json
-from analysis.report.html import render_html
-from analysis.report.junit import junit_xml
-from analysis.report.plots.gallery import as_inline_svg, as_png, draw_pictures
-from analysis.report.plots.timeline import draw_timeline
-from analysis.report.write import write_reports
-from analysis.results import RecoveryResult, SloResult, Verdict
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.junit import junit_xml
+from mwaa_headroom.analysis.report.plots.gallery import as_inline_svg, as_png, draw_pictures
+from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
+from mwaa_headroom.analysis.report.write import write_reports
+from mwaa_headroom.analysis.results import RecoveryResult, SloResult, Verdict
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect", "image", "circle"}
 UGLY = {

@@ -9,11 +9,11 @@ from hand_built import START_S, hand_built
 from rich_run import ELASTICITY, NEED, rich
 from sample_runs import Plan, made_up_run
 
-from analysis.report import story_scaling, tables_webservers, words
-from analysis.report.html import render_html
-from analysis.report.plots.timeline import draw_timeline
-from analysis.report.terminal import render_summary
-from analysis.results import ScalingEvent, TransientCost
+from mwaa_headroom.analysis.report import story_scaling, tables_webservers, words
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import ScalingEvent, TransientCost
 
 SCALE_OUT = hand_built().scaling[0]
 ON_AWS = replace(

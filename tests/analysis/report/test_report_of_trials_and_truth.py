@@ -12,15 +12,16 @@ from rich_run import RISING, rich
 from sample_runs import Plan, made_up_run
 from synthetic_records import write_synthetic_run
 
-from analysis.records.reader import read_run
-from analysis.report import notes, story, tables, tables_truth
-from analysis.report.as_json import analysis_as_json
-from analysis.report.html import render_html
-from analysis.report.plots.stages import draw_throughput_latency
-from analysis.report.plots.timeline import draw_timeline
-from analysis.report.terminal import render_summary
-from analysis.results import Estimate, RunAnalysis, SteadyState
-from analysis.run_analysis import analyse_run
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report import notes, story, tables, tables_truth
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.plots.stages import draw_throughput_latency
+from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import RunAnalysis, SteadyState
+from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def with_stage(analysis: RunAnalysis, **changes: Any) -> RunAnalysis:

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from rich_run import ELASTICITY, count_row, rich
 from sample_runs import Plan, made_up_run
 
-from analysis.report import notes
-from analysis.report.as_json import analysis_as_json
-from analysis.report.html import render_html
-from analysis.report.junit import junit_xml
-from analysis.report.terminal import render_summary
-from analysis.results import (
-    Estimate,
+from mwaa_headroom.analysis.report import notes
+from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.junit import junit_xml
+from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.results import (
     GeneratorHealth,
     RecoveryResult,
     RunAnalysis,
@@ -25,6 +24,7 @@ from analysis.results import (
     Verdict,
     WorkerHealth,
 )
+from mwaa_headroom.analysis.statistics import Estimate
 
 GOLDEN = """\
 golden

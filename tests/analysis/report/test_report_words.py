@@ -2,8 +2,8 @@
 
 import pytest
 
-from analysis.report import words
-from analysis.results import Estimate
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_records import write_synthetic_run
 
-from analysis.records.reader import read_run
-from analysis.report.plots.drawing import style
-from analysis.report.plots.scale_out import draw_scale_out
-from analysis.results import RunAnalysis, TransientCost
-from analysis.run_analysis import analyse_run
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.plots.drawing import style
+from mwaa_headroom.analysis.report.plots.scale_out import draw_scale_out
+from mwaa_headroom.analysis.results import RunAnalysis, TransientCost
+from mwaa_headroom.analysis.run import analyse_run
 
 
 @pytest.fixture(scope="module")

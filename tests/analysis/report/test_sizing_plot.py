@@ -7,11 +7,12 @@ import pytest
 from hand_built import hand_built
 from sample_runs import Plan, made_up_run
 
-from analysis.report.plots.drawing import single_axes
-from analysis.report.plots.needed import draw_needed
-from analysis.report.plots.sizing import draw_demand, draw_sizing
-from analysis.report.plots.stages import draw_errors, draw_throughput_latency
-from analysis.results import Estimate, RunAnalysis
+from mwaa_headroom.analysis.report.plots.drawing import single_axes
+from mwaa_headroom.analysis.report.plots.needed import draw_needed
+from mwaa_headroom.analysis.report.plots.sizing import draw_demand, draw_sizing
+from mwaa_headroom.analysis.report.plots.stages import draw_errors, draw_throughput_latency
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def drawn(analysis: RunAnalysis) -> tuple[set[str], list[list[float]], str]:

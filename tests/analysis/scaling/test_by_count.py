@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
 
-from analysis.calls import Calls, good_calls
-from analysis.results import CountRow
-from analysis.scaling import by_count
-from analysis.scaling.by_count import by_webservers
-from analysis.slo import parse_slo
-from analysis.stages import stage_times
+from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.results import CountRow
+from mwaa_headroom.analysis.scaling import cost
+from mwaa_headroom.analysis.scaling.cost import by_webservers
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.stages import stage_times
 
 LIMIT = (parse_slo("p95(latency) < 1s"),)
 
@@ -68,7 +68,7 @@ def test_warm_up_unsent_calls_and_periods_without_a_count_are_left_out() -> None
 def test_calls_are_counted_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = calls_at(10)
     at_once = rows_of(calls, [2] * 10 + [3] * 10)
-    monkeypatch.setattr(by_count, "_BLOCK", 7)
+    monkeypatch.setattr(cost, "_BLOCK", 7)
     assert rows_of(calls, [2] * 10 + [3] * 10) == at_once
 
 

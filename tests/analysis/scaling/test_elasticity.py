@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.results import DemandResult, Estimate, PeriodPoint
-from analysis.scaling.elasticity import elasticity, provisioning
+from mwaa_headroom.analysis.results import DemandResult, PeriodPoint
+from mwaa_headroom.analysis.scaling.cost import elasticity, provisioning
+from mwaa_headroom.analysis.statistics import Estimate
 
 counts = st.integers(1, 5)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.results import Estimate, ScalingEvent
-from analysis.scaling.censored_mean import mean_within
-from analysis.scaling.delay import ScaleOutDelays, scale_out_delays
+from mwaa_headroom.analysis.results import ScalingEvent
+from mwaa_headroom.analysis.scaling.delay import ScaleOutDelays, scale_out_delays
+from mwaa_headroom.analysis.statistics import Estimate, mean_within
 
 PERIOD_S = 60.0
 

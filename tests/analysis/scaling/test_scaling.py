@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
 
-from analysis.calls import Calls
-from analysis.results import ScalingEvent
-from analysis.scaling.events import scaling_events
-from analysis.stages import stage_times
+from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.results import ScalingEvent
+from mwaa_headroom.analysis.scaling.events import scaling_events
+from mwaa_headroom.analysis.stages import stage_times
 
 TWO_STAGES = [began(0, 0.0), ended(0, 20.0), began(1, 20.0), ended(1, 80.0)]
 

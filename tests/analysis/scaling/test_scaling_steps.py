@@ -1,5 +1,5 @@
-from analysis.results import ScalingEvent
-from analysis.scaling.steps import Step, steps_of
+from mwaa_headroom.analysis.results import ScalingEvent
+from mwaa_headroom.analysis.scaling.events import Step, steps_of
 
 
 def test_every_step_with_its_gap_and_how_well_it_is_known() -> None:

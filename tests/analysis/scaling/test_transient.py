@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from calls_by_hand import began, calls_by_hand, ended, setting_of
 
-from analysis.calls import Calls, good_calls
-from analysis.results import ScalingEvent, TransientCost
-from analysis.scaling.transient import with_costs
-from analysis.slo import parse_slo
-from analysis.stages import StageTimes, stage_times
+from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.results import ScalingEvent, TransientCost
+from mwaa_headroom.analysis.scaling.cost import with_costs
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.stages import StageTimes, stage_times
 
 LIMIT = (parse_slo("p95(latency) < 1s"),)
 FROM_S, TO_S = 100.0, 150.0

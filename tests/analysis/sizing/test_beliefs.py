@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.estimate import Estimate
-from analysis.sizing.beliefs import Belief, belief_of
+from mwaa_headroom.analysis.sizing.probability import Belief, belief_of
+from mwaa_headroom.analysis.statistics import Estimate
 
 values = st.floats(0.1, 100)
 widths = st.floats(1.001, 3)

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sizing_by_hand import estimate, figures
 
-from analysis.estimate import Estimate
-from analysis.sizing.class_sizes import class_size, evidence_for, most_needed
-from analysis.sizing.classes import CLASSES, EnvironmentClass
-from analysis.sizing.loads import LoadWanted, load_between
-from analysis.sizing.results import ClassSize, SizedRun
-from analysis.sizing.runs import rate_of_one
+from mwaa_headroom.analysis.sizing.classes import CLASSES, EnvironmentClass
+from mwaa_headroom.analysis.sizing.loads import LoadWanted, load_between
+from mwaa_headroom.analysis.sizing.options import class_size, evidence_for, most_needed
+from mwaa_headroom.analysis.sizing.results import ClassSize, SizedRun
+from mwaa_headroom.analysis.sizing.runs import rate_of_one
+from mwaa_headroom.analysis.statistics import Estimate
 
 SMALL, LARGE = CLASSES[1], CLASSES[3]
 

@@ -5,9 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sizing_by_hand import estimate
 
-from analysis.estimate import Estimate
-from analysis.sizing.deciding import deciding_measurement, is_open, missing_stage, open_question
-from analysis.sizing.one_run import webservers_for
+from mwaa_headroom.analysis.sizing.one_run import webservers_for
+from mwaa_headroom.analysis.sizing.probability import (
+    deciding_measurement,
+    is_open,
+    missing_stage,
+    open_question,
+)
+from mwaa_headroom.analysis.statistics import Estimate
 
 CPU = "stay below 70 % CPU"
 

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.sizing.loads import DAY_S, busiest_day, load_between, load_of_arrivals, load_of_rates
+from mwaa_headroom.analysis.sizing.loads import (
+    DAY_S,
+    busiest_day,
+    load_between,
+    load_of_arrivals,
+    load_of_rates,
+)
 
 
 def test_one_rate_is_certain() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sizing_by_hand import estimate
 
-from analysis.estimate import Estimate
-from analysis.sizing.pooling import pool
+from mwaa_headroom.analysis.sizing.probability import pool
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def test_one_run_speaks_for_itself() -> None:

@@ -15,18 +15,18 @@ from sizing_by_hand import (
 )
 from synthetic_records import write_synthetic_run
 
-from analysis.comparison.likeness import IdentifiedRun
-from analysis.estimate import Estimate
-from analysis.records.reader import read_run
-from analysis.report.as_json import as_json
-from analysis.report.planning.size import chance, size_sections
-from analysis.setting import Setting, StagePlan, read_setting
-from analysis.sizing.answer import answer_size
-from analysis.sizing.loads import load_between, load_of_rates
-from analysis.sizing.one_run import size
-from analysis.sizing.pricing import ClassPrice, Money
-from analysis.sizing.results import SizeOption, SizingAnswer
-from analysis.sizing.sentences import chance_in_words
+from mwaa_headroom.analysis.identity import IdentifiedRun
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.planning.size import chance, size_sections
+from mwaa_headroom.analysis.setting import Setting, StagePlan, read_setting
+from mwaa_headroom.analysis.sizing.answer import answer_size
+from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money
+from mwaa_headroom.analysis.sizing.loads import load_between, load_of_rates
+from mwaa_headroom.analysis.sizing.one_run import size
+from mwaa_headroom.analysis.sizing.results import SizeOption, SizingAnswer
+from mwaa_headroom.analysis.sizing.sentences import chance_in_words
+from mwaa_headroom.analysis.statistics import Estimate
 
 
 def answer(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import EnvironmentStartError
-from harness.local.airflow.cache import build_once
-from harness.local.processes import Children
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow.install import build_once
+from mwaa_headroom.harness.local.processes import Children
 
 
 @pytest.fixture

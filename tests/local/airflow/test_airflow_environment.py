@@ -19,11 +19,11 @@ import aiohttp
 import psutil
 import pytest
 
-from harness.local.airflow import AirflowBackend
-from harness.local.airflow.release import DAG_IDS
-from harness.local.airflow.webserver import AirflowWebserver
-from harness.local.processes import MARKER, Children, reclaim
-from harness.local.settings import LocalSettings
+from mwaa_headroom.harness.local.airflow import AirflowBackend
+from mwaa_headroom.harness.local.airflow.release import DAG_IDS
+from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
+from mwaa_headroom.harness.local.processes import MARKER, Children, reclaim
+from mwaa_headroom.harness.local.settings import LocalSettings
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 

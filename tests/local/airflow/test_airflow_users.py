@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from harness.errors import EnvironmentStartError
-from harness.local.airflow.users import Tokens, expiry_s, write_passwords
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow.release import Tokens, expiry_s, write_passwords
 
 LIFETIME_S = 3600
 

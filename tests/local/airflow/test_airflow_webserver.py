@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import EnvironmentStartError
-from harness.local.airflow.logs import last_telling_line
-from harness.local.airflow.ports import free_port
-from harness.local.airflow.webserver import AirflowWebserver
-from harness.local.processes import Children
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.airflow.install import last_telling_line
+from mwaa_headroom.harness.local.airflow.release import free_port
+from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
+from mwaa_headroom.harness.local.processes import Children
 
 
 @pytest.mark.slow

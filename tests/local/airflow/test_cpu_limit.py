@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
+from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
 
 BUSY = "while True: pass"
 BUSY_TREE = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BUSY!r}]).wait()"

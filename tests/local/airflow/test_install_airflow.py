@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import InstallError
-from harness.local.airflow.cache import COMPLETE
-from harness.local.airflow.install import install, requirement_file
-from harness.local.airflow_versions import known_versions
-from harness.local.processes import Children
+from mwaa_headroom.harness.errors import InstallError
+from mwaa_headroom.harness.local.airflow.install import COMPLETE, install, requirement_file
+from mwaa_headroom.harness.local.processes import Children
+from mwaa_headroom.harness.local.settings import known_versions
 
 
 @pytest.mark.parametrize("version", known_versions())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from gateway_stand import Stand
 
-from harness.local.settings import GatewaySettings, StandInSettings
+from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings
 
 
 @pytest.fixture

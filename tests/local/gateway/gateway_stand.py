@@ -16,10 +16,15 @@ import boto3
 from aiohttp import web
 from botocore.config import Config
 
-from harness.local.gateway.balancer import Balancer
-from harness.local.gateway.identities import ALL_ACTIONS, Credential, Identities, Permission
-from harness.local.gateway.server import Gateway
-from harness.local.settings import StandInSettings
+from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.gateway.signature import (
+    ALL_ACTIONS,
+    Credential,
+    Identities,
+    Permission,
+)
+from mwaa_headroom.harness.local.settings import StandInSettings
 
 T = TypeVar("T")
 SESSION = boto3.Session()  # reads the service model once for all tests

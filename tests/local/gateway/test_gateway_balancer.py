@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.local.gateway.answers import ApiError
-from harness.local.gateway.balancer import Balancer, NoWebserverError
-from harness.local.gateway.throttle import Throttle
-from harness.local.settings import ThrottleSettings
+from mwaa_headroom.harness.local.gateway.answers import ApiError
+from mwaa_headroom.harness.local.gateway.load_balancer import Balancer, NoWebserverError
+from mwaa_headroom.harness.local.gateway.operations import Throttle
+from mwaa_headroom.harness.local.settings import ThrottleSettings
 
 
 class Clock:

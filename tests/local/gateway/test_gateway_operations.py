@@ -20,10 +20,10 @@ from gateway_stand import (
     identities,
 )
 
-from harness.errors import EnvironmentStartError
-from harness.local.gateway.balancer import Balancer
-from harness.local.gateway.server import Gateway
-from harness.local.settings import StandInSettings, ThrottleSettings
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.settings import StandInSettings, ThrottleSettings
 
 StartStand = Callable[..., Stand]
 

@@ -25,8 +25,8 @@ from gateway_stand import (
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.local.gateway.answers import ApiError
-from harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
+from mwaa_headroom.harness.local.gateway.answers import ApiError
+from mwaa_headroom.harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
 
 MISMATCH = (
     "The request signature we calculated does not match the signature you provided. "

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from gateway_stand import ENVIRONMENT, KEY_ID, POWERLESS_KEY_ID, SECRET, Reply, Stand, identities
 
-from harness.local.gateway.trail import DataEvent, Trail
+from mwaa_headroom.harness.local.gateway.server import DataEvent, Trail
 
 
 def test_a_call_leaves_the_documented_record(stand: Stand) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.errors import EnvironmentStartError
-from harness.local.processes import MARKER, Children, reclaim
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.processes import MARKER, Children, reclaim
 
 pytestmark = pytest.mark.slow
 

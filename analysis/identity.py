@@ -1,0 +1,302 @@
+"""What a run was a run of, and what makes two runs alike.
+
+Whether runs are alike in everything but what is meant to be compared.
+
+must agree   over all runs: where and how they were made
+settings     over all runs that recorded them: an older headroom may not have known one
+under test   within each side: the Airflow version, or the simulated webservers in its place
+may differ   named in reports: the environment's name, versions of packages, the machine that sent
+             the load, seeds
+
+boto3 and botocore must agree when they send the calls; otherwise they only describe the tool. The
+CPUs of the machine must agree when the environment is on it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mwaa_headroom.analysis.comparison.results import Difference
+from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.results import RunAnalysis
+
+# Of simulated webservers.
+_UNDER_TEST = ("demand_s", "demand_cv", "contention", "latency_s", "background_cpu")
+_MAY_DIFFER = ("name", "profile", "account", "gateway_port", "seed")
+# Told once, by the environment's own answer or the facts.
+_TOLD_ELSEWHERE = (
+    "kind",
+    "region",
+    "airflow_version",
+    "min_webservers",
+    "max_webservers",
+    "webserver_cpu",
+    "cores",
+)
+_OWN_TOOLS = ("boto3", "botocore")
+_LIMITS_OF_CALLS = ("max_in_flight", "call_timeout_s")
+_MOST_NAMED = 3  # runs that share a value; sides are two
+_NOT_RECORDED = "not recorded"
+_NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a run was, by name; values as people read them."""
+
+    must_agree: dict[str, str]
+    settings: dict[str, str]
+    under_test: dict[str, str]
+    may_differ: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifiedRun:
+    """An analysed run with what it was."""
+
+    identity: Identity
+    analysis: RunAnalysis
+
+
+def identity_of(record: RunRecord) -> Identity:
+    """What a run was, by its manifest."""
+    manifest = record.manifest
+    scenario = _table(manifest, "scenario")
+    traffic, configured = _table(scenario, "traffic"), _table(scenario, "environment")
+    environment, versions = _table(manifest, "environment"), _table(manifest, "versions")
+    before, facts = _table(environment, "before"), _table(environment, "facts")
+    kind, host = environment.get("kind"), _table(manifest, "host")
+    transport = traffic.get("transport", "boto3")  # of records before there was a choice
+    sends_itself = transport != "boto3"
+    must_agree: dict[str, Any] = {
+        "environment kind": kind,
+        "region": _region(environment, configured),
+        "environment class": before.get("EnvironmentClass") if kind == "aws" else None,
+        "min webservers": before.get("MinWebservers"),
+        "max webservers": before.get("MaxWebservers"),
+        "CPUs per webserver": facts.get("webserver_cpu"),
+        "CPU of webservers limited": facts.get("cpu_limited"),
+        "virtual time": facts.get("virtual_time"),
+        "question": _table(scenario, "question").get("ask"),
+        "SLO": scenario.get("slo"),
+        "arrivals": traffic.get("arrivals", "poisson"),
+        "think time": traffic.get("think_time_s"),
+        "transport": transport,
+        "retries": traffic.get("retries", "off"),
+        "load processes": _table(manifest, "generator").get("workers", 1),
+        "load from other machines": _table(manifest, "generator").get("remote", False),
+        "host CPUs": host.get("cpus") if kind != "aws" else None,
+    }
+    must_agree |= _mix(traffic) | _stages(scenario)
+    set_apart = (*_UNDER_TEST, *_MAY_DIFFER, *_TOLD_ELSEWHERE)
+    limits, recovery = _table(scenario, "limits"), _table(scenario, "recovery")
+    settings = {
+        "environment": {k: value for k, value in configured.items() if k not in set_apart},
+        "limits": {k: limits[k] for k in _LIMITS_OF_CALLS if k in limits},
+        "recovery": recovery,
+    }
+    under_test = {"Airflow": versions.get("airflow") or before.get("AirflowVersion")}
+    webservers = {key: configured[key] for key in _UNDER_TEST if configured.get(key) is not None}
+    under_test |= dict(_leaves("environment", webservers))
+    may_differ: dict[str, Any] = {
+        "environment name": environment.get("name"),
+        "seed": traffic.get("seed"),
+        "scenario": scenario.get("name"),
+        "record version": manifest.get("schema_version"),
+        "database version": facts.get("database_version"),
+        "host": host.get("platform"),
+        "CPUs of the host": host.get("cpus") if kind == "aws" else None,
+    }
+    for package, version in versions.items():
+        if package != "airflow":
+            strict = package in _OWN_TOOLS and not sends_itself
+            (must_agree if strict else may_differ)[f"{package} version"] = version
+    return Identity(
+        _words(must_agree), dict(_leaves("", settings)), _words(under_test), _words(may_differ)
+    )
+
+
+def objection(analysis: RunAnalysis) -> str:
+    """Why a run may not be compared with any other, one sentence that names it; "": it may."""
+    name = f"Run {analysis.run_id}"
+    changed = analysis.environment.get("changed")
+    if analysis.status != "finished":
+        how = "was cut off" if analysis.status == "running" else f"is {analysis.status}"
+        return f"{name} {how}: only finished runs can be compared."
+    if not analysis.complete:
+        why = analysis.warnings[0] if analysis.warnings else "A part of it is missing."
+        return f"{name} has an incomplete record: {_lowered(why)}"
+    if changed:
+        names = ", ".join(map(str, changed)) if isinstance(changed, list) else str(changed)
+        return f"{name} is not of one environment: {names} changed while it ran."
+    if not analysis.generator.ok:
+        why = analysis.generator.reasons[0] if analysis.generator.reasons else "It was too busy."
+        return f"In run {analysis.run_id} the load generator was past its limits: {_lowered(why)}"
+    return ""
+
+
+def forbidding(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, ...]:
+    """Everything that must agree and does not, over all runs of all sides."""
+    runs = [(side, run.identity) for side, runs in sides.items() for run in runs]
+    return (
+        *_differences([(side, identity.must_agree) for side, identity in runs], absent=_NONE),
+        *(
+            found
+            for found in _differences([(side, identity.settings) for side, identity in runs])
+            if len(_recorded(found)) > 1
+        ),
+    )
+
+
+def unlike_within(side: str, runs: Sequence[IdentifiedRun]) -> tuple[Difference, ...]:
+    """What is under test but differs within one side."""
+    members = [(run.analysis.run_id, run.identity.under_test) for run in runs]
+    return tuple(
+        Difference(f"{found.what} within the {side}", found.values)
+        for found in _differences(members)
+    )
+
+
+def allowed(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, ...]:
+    """What differs and may: first what is under test, then the rest."""
+    members = [
+        (side, run.identity.under_test | run.identity.may_differ)
+        for side, runs in sides.items()
+        for run in runs
+    ]
+    settings = [(side, run.identity.settings) for side, runs in sides.items() for run in runs]
+    return (
+        *_differences(members),
+        *(found for found in _differences(settings) if len(_recorded(found)) == 1),
+    )
+
+
+def in_words(difference: Difference) -> str:
+    """A difference that forbids comparing, as a sentence."""
+    values = "; ".join(f"{value} ({who})" for value, who in difference.values)
+    return f"The runs differ in {difference.what}: {values}."
+
+
+def _recorded(difference: Difference) -> list[str]:
+    return [value for value, _ in difference.values if value != _NOT_RECORDED]
+
+
+def _differences(
+    members: Iterable[tuple[str, Mapping[str, str]]], *, absent: str = _NOT_RECORDED
+) -> tuple[Difference, ...]:
+    members = list(members)
+    names = dict.fromkeys(name for _, values in members for name in values)
+    found = []
+    for name in names:
+        who: dict[str, list[str]] = {}
+        for member, values in members:
+            who.setdefault(values.get(name, absent), []).append(member)
+        if len(who) > 1:
+            by_value = ((value, _names(dict.fromkeys(having))) for value, having in who.items())
+            found.append(Difference(name, tuple(by_value)))
+    return tuple(found)
+
+
+def _names(members: Iterable[str]) -> str:
+    named = list(members)
+    if len(named) <= _MOST_NAMED:
+        return ", ".join(named)
+    return f"{', '.join(named[: _MOST_NAMED - 1])} and {len(named) - _MOST_NAMED + 1} others"
+
+
+def _mix(traffic: Mapping[str, Any]) -> dict[str, Any]:
+    """Every operation with its share of the calls and its parameters."""
+    mix = _table(traffic, "mix")
+    total = sum(float(choice["weight"]) for choice in mix.values()) or 1.0
+    return {
+        f"mix: {label}": [
+            choice.get("operation", label),
+            f"{float(choice['weight']) / total:.4g} of the calls",
+            *[f"{key}={_word(value)}" for key, value in _table(choice, "parameters").items()],
+        ]
+        for label, choice in mix.items()
+    }
+
+
+def _stages(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Every stage by everything but its name; what has its default is left out."""
+    return {
+        f"stage {number}": [
+            f"{key}={_word(value)}"
+            for key, value in sorted(stage.items())
+            if key != "name" and value not in (None, 0, 0.0)
+        ]
+        for number, stage in enumerate(scenario.get("stages") or (), start=1)
+    }
+
+
+def _region(environment: Mapping[str, Any], configured: Mapping[str, Any]) -> Any:
+    parts = str(environment.get("arn") or "").split(":")
+    return parts[3] if len(parts) > 3 else configured.get("region")
+
+
+def _table(of: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = of.get(key)
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every setting inside tables of tables, by its dotted name."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), inner)
+    else:
+        yield name, _NONE if value is None else _word(value)
+
+
+def _words(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _word(value) for name, value in values.items() if value is not None}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_word, value))
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+# Limits, stages and SLO may differ: runs that differ in them tell more of one and the same rule.
+_MUST_AGREE = (
+    "environment kind",
+    "environment class",
+    "CPUs per webserver",
+    "CPU of webservers limited",
+    "host CPUs",
+    "transport",
+    "retries",
+)
+_OF_THE_RULE = ("environment.autoscaler.", "environment.metrics.", "environment.start_")
+
+
+def unlike(runs: Sequence[IdentifiedRun]) -> tuple[str, ...]:
+    """In what the runs differ but must not, one sentence each."""
+    sides: dict[str, list[IdentifiedRun]] = {}
+    for run in runs:  # two may have the same name
+        sides.setdefault(run.analysis.run_id, []).append(_with_what_matters(run))
+    return tuple(in_words(found) for found in forbidding(sides))
+
+
+def _with_what_matters(run: IdentifiedRun) -> IdentifiedRun:
+    was = run.identity
+    agreed = {
+        name: value
+        for name, value in was.must_agree.items()
+        if name in _MUST_AGREE or name.startswith("mix: ")
+    }
+    settings = {
+        name: value for name, value in was.settings.items() if name.startswith(_OF_THE_RULE)
+    }
+    return replace(run, identity=Identity(agreed | was.under_test, settings, {}, {}))

@@ -1,0 +1,310 @@
+"""Every rule of a grid, and what its decisions cost beside the recorded ones.
+
+See `analysis.policy.fit`. Rules that decide alike are replayed once: those that see the same in
+every period, and those with a cooldown that no decision came within.
+
+What a rule sees in each recorded period by itself: rules that see the same decide the same.
+
+Most values of a grid see nothing different in the runs at hand, so that only few have to be
+replayed. The rule itself is asked, one period at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise, product
+from typing import Final, Literal
+
+from mwaa_headroom.analysis.policy.replay import (
+    LOST,
+    Change,
+    RecordedScaling,
+    SeenPeriod,
+    align,
+    rule_decisions,
+)
+from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
+
+DATAPOINTS: Final = tuple((m, n) for n in range(1, 6) for m in range(1, n + 1))  # M of N periods
+STATISTICS: Final[tuple[Literal["Average", "Maximum"], ...]] = ("Average", "Maximum")
+SCOPES: Final[tuple[Literal["per_webserver", "total"], ...]] = ("per_webserver", "total")
+STEPS: Final = (1, 2, 3)
+QUIET_PERIODS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
+CPU_BELOW_PERCENT: Final = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
+CONNECTIONS_BELOW: Final = (1.0, 2.0, 5.0, 10.0, 15.0)
+_COOLDOWNS_IN_PERIODS: Final = range(1, 13)
+_LONG_COOLDOWNS_S: Final = (90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 900.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Ascending values, each standing for all above the one before it, the last for all beyond."""
+
+    values: tuple[float, ...]
+
+    def holding(self, value: float) -> float:
+        """The one that stands for a value."""
+        return next((each for each in self.values if value <= each), self.values[-1])
+
+    def described(self, fitting: Iterable[float]) -> tuple[str, ...]:
+        """Neighbours joined: "at most 10 s", "over 5 s, up to 15 s", "over 600 s"."""
+        places = sorted(self.values.index(value) for value in set(fitting))
+        return tuple(self._range(first, last) for first, last in _joined(places))
+
+    def _range(self, first: int, last: int) -> str:
+        over = f"over {self.values[first - 1]:g} s" if first else ""
+        up_to = f"{self.values[last]:g} s" if last < len(self.values) - 1 else ""
+        if over and up_to:
+            return f"{over}, up to {up_to}"
+        return over or (f"at most {up_to}" if up_to else "any")
+
+
+def cooldown_ladder(period_s: float) -> Ladder:
+    """Cooldowns that can act differently: whole periods first, then coarser."""
+    short = [periods * period_s for periods in _COOLDOWNS_IN_PERIODS]
+    return Ladder((*short, *(long for long in _LONG_COOLDOWNS_S if long > short[-1])))
+
+
+def scale_out_rules(base: PolicyParameters) -> Iterator[PolicyParameters]:
+    """Every way to scale out, with the cooldown of `base`; none of them scales in."""
+    for (m, n), statistic, scope, step in product(DATAPOINTS, STATISTICS, SCOPES, STEPS):
+        yield replace(
+            base,
+            datapoints_to_alarm=m,
+            evaluation_periods=n,
+            statistic=statistic,
+            connections_scope=scope,
+            scale_out_step=step,
+            scale_in_cpu_below_percent=0.0,
+        )
+
+
+def scale_in_rules(base: PolicyParameters) -> Iterator[PolicyParameters]:
+    """Every way to scale in, with the cooldown of `base`, which says how it scales out."""
+    for periods, cpu, connections, step in product(
+        QUIET_PERIODS, CPU_BELOW_PERCENT, CONNECTIONS_BELOW, STEPS
+    ):
+        yield replace(
+            base,
+            scale_in_periods=periods,
+            scale_in_cpu_below_percent=cpu,
+            scale_in_connections_below=connections,
+            scale_in_step=step,
+        )
+
+
+def described_points(
+    tried: tuple[float, ...], fitting: Iterable[float], unit: str
+) -> tuple[str, ...]:
+    """Values that were tried themselves, neighbours joined: "20 to 40 %"."""
+    places = sorted(tried.index(value) for value in set(fitting))
+    return tuple(
+        f"{tried[first]:g}{unit}" if first == last else f"{tried[first]:g} to {tried[last]:g}{unit}"
+        for first, last in _joined(places)
+    )
+
+
+def _joined(places: list[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for place in places:
+        if runs and place == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], place)
+        else:
+            runs.append((place, place))
+    return runs
+
+
+Signature = tuple[bool, ...]
+_PLENTY = 1_000_000
+
+
+def sees_high(runs: Sequence[RecordedScaling], policy: PolicyParameters) -> Signature:
+    """In which periods CPU, and in which connections, call for more webservers."""
+    at_once = replace(policy, datapoints_to_alarm=1, evaluation_periods=1)
+    return tuple(
+        _decides(at_once, period.end_s, cpu, connections, sign=1)
+        for run in runs
+        for period in run.periods
+        for cpu, connections in ((period.cpu_percent, ()), ((), period.connections))
+    )
+
+
+def sees_quiet(runs: Sequence[RecordedScaling], policy: PolicyParameters) -> Signature:
+    """Which periods call for fewer."""
+    at_once = replace(policy, scale_in_periods=1)
+    return tuple(_is_quiet(at_once, period) for run in runs for period in run.periods)
+
+
+def _is_quiet(policy: PolicyParameters, period: SeenPeriod) -> bool:
+    return _decides(policy, period.end_s, period.cpu_percent, period.connections, sign=-1)
+
+
+def _decides(
+    policy: PolicyParameters,
+    time_s: float,
+    cpu: tuple[float, ...],
+    connections: tuple[float, ...],
+    *,
+    sign: int,
+) -> bool:
+    rule = ScalingRule(policy, min_webservers=1, max_webservers=_PLENTY)
+    decision = rule.observe(Observation(time_s, cpu, connections, _PLENTY // 2, 0))
+    return decision is not None and (decision.to_count - decision.from_count) * sign > 0
+
+
+LONGEST_START_S = 1800.0
+_Compared = tuple[tuple[Change, ...], tuple[Change, ...], float]  # recorded, decided, period_s
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A rule, what it costs, and the times from decision to count that cost no more."""
+
+    policy: PolicyParameters
+    cost: float
+    delay_s: tuple[float, float] | None  # None: decisions are recorded, so it is not asked
+    gap_s: float  # the shortest time between a decision and the one it had to wait for
+
+    @property
+    def middle_s(self) -> float | None:
+        """The middle of these times."""
+        return sum(self.delay_s) / 2 if self.delay_s else None
+
+
+def candidates(
+    runs: Sequence[RecordedScaling],
+    rules: Iterable[PolicyParameters],
+    ladder: Ladder,
+    *,
+    sign: int,
+) -> Iterator[Candidate]:
+    """Every rule with every cooldown, of scaling out (sign 1) or in (sign -1)."""
+    steps = _steps_shown(runs, sign)
+    seen: dict[tuple[object, ...], Signature] = {}
+    judged: dict[tuple[object, ...], list[Candidate]] = {}
+    for rule in rules:
+        step = rule.scale_out_step if sign > 0 else rule.scale_in_step
+        if steps and step not in steps:
+            continue
+        looks_at = _looks_at(rule, sign)
+        if looks_at not in seen:
+            seen[looks_at] = (sees_high if sign > 0 else sees_quiet)(runs, rule)
+        alike = (seen[looks_at], _how_long(rule, sign), step)
+        if alike not in judged:
+            judged[alike] = list(_with_cooldowns(runs, rule, ladder, sign))
+        for each, cooldown_s in zip(judged[alike], ladder.values, strict=True):
+            yield replace(each, policy=_with_cooldown(rule, cooldown_s, sign))
+
+
+def _steps_shown(runs: Sequence[RecordedScaling], sign: int) -> set[int]:
+    """Steps that explain the size of every recorded decision; empty: they do not tell.
+
+    A count that changed by two may have been two decisions, so only decisions tell.
+    """
+    fitting = set(STEPS)
+    for run in runs:
+        limit = run.max_webservers if sign > 0 else run.min_webservers
+        for change in run.changes:
+            if run.decisions_known and change.added * sign > 0:
+                size = abs(change.added)
+                fitting &= {
+                    step
+                    for step in STEPS
+                    if step == size or (change.to_count == limit and step > size)
+                }
+    return fitting
+
+
+def _looks_at(rule: PolicyParameters, sign: int) -> tuple[object, ...]:
+    if sign > 0:
+        return rule.statistic, rule.connections_scope
+    return rule.scale_in_cpu_below_percent, rule.scale_in_connections_below
+
+
+def _how_long(rule: PolicyParameters, sign: int) -> tuple[int, ...]:
+    if sign > 0:
+        return rule.datapoints_to_alarm, rule.evaluation_periods
+    return (rule.scale_in_periods,)
+
+
+def _with_cooldowns(
+    runs: Sequence[RecordedScaling], rule: PolicyParameters, ladder: Ladder, sign: int
+) -> Iterator[Candidate]:
+    judged: Candidate | None = None
+    for cooldown_s in ladder.values:
+        # A cooldown that no decision came within decides as a shorter one did.
+        if judged is None or cooldown_s > judged.gap_s:
+            judged = judge(runs, _with_cooldown(rule, cooldown_s, sign), sign=sign)
+        yield judged
+
+
+def _with_cooldown(rule: PolicyParameters, cooldown_s: float, sign: int) -> PolicyParameters:
+    if sign > 0:
+        return replace(rule, scale_out_cooldown_s=cooldown_s)
+    return replace(rule, scale_in_cooldown_s=cooldown_s)
+
+
+def judge(runs: Sequence[RecordedScaling], policy: PolicyParameters, *, sign: int) -> Candidate:
+    """The cost of the decisions to scale out (sign 1) or in (sign -1)."""
+    cost, gap_s = 0.0, float("inf")
+    blind: list[_Compared] = []
+    for run in runs:
+        decisions = rule_decisions(run, policy)
+        gap_s = min(gap_s, _shortest_gap_s(decisions, sign))
+        recorded = tuple(change for change in run.changes if change.added * sign > 0)
+        decided = tuple(change for change in decisions if change.added * sign > 0)
+        if run.decisions_known:
+            cost += align(recorded, decided, run.period_s)[0]
+        else:
+            blind.append((recorded, decided, run.period_s))
+    if not any(recorded for recorded, _, _ in blind):
+        lost = sum(LOST * len(decided) for _, decided, _ in blind)
+        return Candidate(policy, cost + lost, None, gap_s)
+    blind_cost, delay_s = _best_delay(tuple(blind))
+    return Candidate(policy, cost + blind_cost, delay_s, gap_s)
+
+
+def _shortest_gap_s(decisions: Sequence[Change], sign: int) -> float:
+    """Scaling out waits for the last scaling out, scaling in for whatever came last."""
+    gap_s, before_s = float("inf"), float("-inf")
+    for decision in decisions:
+        is_asked = decision.added * sign > 0
+        if is_asked:
+            gap_s = min(gap_s, decision.to_s - before_s)
+        if is_asked or sign < 0:
+            before_s = decision.to_s
+    return gap_s
+
+
+@lru_cache(maxsize=1024)  # most rules of a grid decide alike
+def _best_delay(blind: tuple[_Compared, ...]) -> tuple[float, tuple[float, float]]:
+    """The constant delay from decision to count with the least cost, as a range."""
+    borders = {0.0, LONGEST_START_S}
+    for recorded, decided, _ in blind:
+        borders |= {
+            min(max(border_s - decision.to_s, 0.0), LONGEST_START_S)
+            for change in recorded
+            for decision in decided
+            for border_s in (change.from_s, change.to_s)
+        }
+    costs = {
+        (low, high): sum(
+            align(recorded, [each.later((low + high) / 2) for each in decided], period_s)[0]
+            for recorded, decided, period_s in blind
+        )
+        for low, high in pairwise(sorted(borders))
+    }
+    least = min(costs.values())
+    fitting = [ends for ends, cost in costs.items() if cost == least]
+    return least, (fitting[0][0], fitting[-1][1])
+
+
+def least(found: Iterable[Candidate]) -> list[Candidate]:
+    """Those with the least cost."""
+    best: list[Candidate] = []
+    for candidate in found:
+        if not best or candidate.cost < best[0].cost:
+            best = [candidate]
+        elif candidate.cost == best[0].cost:
+            best.append(candidate)
+    return best

@@ -1,0 +1,243 @@
+"""Reads a run directory: its manifest, requests, metrics and events, whole or cut off.
+
+Reads a run directory, whole or cut off at any byte by a kill.
+
+A finished run has Parquet tables. A run that was killed has Arrow IPC streams, of which every whole
+batch before the cut is recovered, and an events file whose last line may be half written.
+"""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.errors import RecordFormatError
+
+_CODES = (pa.int8(), pa.int16(), pa.int32())
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; copied only where it is not one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of strings as one array with one dictionary and the smallest codes that hold it."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    words = whole(column.unify_dictionaries())
+    most = max(len(words.dictionary) - 1, 0)
+    codes = next(kind for kind in _CODES if most < 2 ** (kind.bit_width - 1))
+    return words.cast(pa.dictionary(codes, pa.string()))
+
+
+_BATCHES_TOGETHER = 128  # a stream has one every second, too small to be kept as they are
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The files of one run, read.
+
+    `requests` has exactly the columns that were asked for, `metrics` those of the schema; columns
+    of later versions of the writer are left out. Each column is one piece of memory, strings are
+    dictionary-encoded. `complete` is False when something is cut or missing, or the status is still
+    "running".
+    """
+
+    directory: Path
+    manifest: dict[str, Any]
+    requests: pa.Table
+    metrics: pa.Table
+    events: tuple[dict[str, Any], ...]
+    complete: bool
+    warnings: tuple[str, ...]
+
+
+def read_run(
+    directory: Path, columns: Collection[str] = tuple(schema.REQUESTS_SCHEMA.names)
+) -> RunRecord:
+    """Read a run directory.
+
+    Args:
+        directory: of the run.
+        columns: of the requests; a long run has millions of them, and who needs few columns needs
+            little memory.
+
+    Raises:
+        RecordFormatError: it is missing, has no readable manifest, was written by a newer
+            version, or a finished table is damaged.
+    """
+    manifest = _read_manifest(directory)
+    warnings: list[str] = []
+    wanted = pa.schema([field for field in schema.REQUESTS_SCHEMA if field.name in columns])
+    requests = _read_table(
+        directory, schema.REQUESTS_TABLE, schema.REQUESTS_STREAM, wanted, warnings
+    )
+    metrics = _read_table(
+        directory, schema.METRICS_TABLE, schema.METRICS_STREAM, schema.METRICS_SCHEMA, warnings
+    )
+    events = _read_events(directory / schema.EVENTS_FILE, warnings)
+    if manifest.get("status", "running") == "running":
+        warnings.append("The run never ended in order: its record stops where it was cut off.")
+    return RunRecord(
+        directory=directory,
+        manifest=manifest,
+        requests=requests,
+        metrics=metrics,
+        events=events,
+        complete=not warnings,
+        warnings=tuple(warnings),
+    )
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    if not directory.is_dir():
+        raise RecordFormatError(f"There is no run directory '{directory}'.")
+    path = directory / schema.MANIFEST_FILE
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise RecordFormatError(
+            f"'{directory}' is not a run directory: it has no {schema.MANIFEST_FILE}."
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise RecordFormatError(f"The manifest '{path}' cannot be read: {exc}.") from exc
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int):
+        raise RecordFormatError(f"The manifest '{path}' does not say its schema_version.")
+    if version > schema.SCHEMA_VERSION:
+        raise RecordFormatError(
+            f"'{directory}' was written with record version {version}, but this headroom reads up "
+            f"to version {schema.SCHEMA_VERSION}: use a newer headroom."
+        )
+    return dict(manifest)
+
+
+def _read_table(
+    directory: Path, table_file: str, stream_file: str, wanted: pa.Schema, warnings: list[str]
+) -> pa.Table:
+    table_path, stream_path = directory / table_file, directory / stream_file
+    if table_path.exists():
+        try:
+            return _read_parquet(table_path, wanted)
+        except (pa.ArrowException, OSError) as exc:
+            # A kill while finishing leaves half a Parquet file beside the whole stream.
+            if not stream_path.exists():
+                raise RecordFormatError(f"'{table_path}' is damaged: {_first_line(exc)}.") from exc
+    if not stream_path.exists():
+        warnings.append(f"The record has neither {table_file} nor {stream_file}.")
+        return _compact(_conformed(wanted.empty_table(), wanted, stream_path))
+    table, cut = _read_stream(stream_path, wanted)
+    extent = "its last rows are lost" if cut else "nothing of it is known to be lost"
+    warnings.append(f"The run was not finished: {stream_file} was read instead, {extent}.")
+    return table
+
+
+def _read_parquet(path: Path, wanted: pa.Schema) -> pa.Table:
+    written = pq.read_schema(path)
+    words = [
+        field.name
+        for field in wanted
+        if pa.types.is_string(field.type)
+        and field.name in written.names
+        and pa.types.is_string(written.field(field.name).type)
+    ]
+    with pq.ParquetFile(path, read_dictionary=words) as file:
+        # One at a time: the memory that decoding a column takes serves the next one again.
+        columns = [
+            _compact(_conformed(file.read(columns=[field.name]), pa.schema([field]), path))
+            for field in wanted
+        ]
+    return pa.Table.from_arrays([column.column(0) for column in columns], names=wanted.names)
+
+
+def _read_stream(path: Path, wanted: pa.Schema) -> tuple[pa.Table, bool]:
+    """Every whole batch of an Arrow IPC stream, and whether more had begun."""
+    parts = [_conformed(wanted.empty_table(), wanted, path)]
+    torn: list[Exception] = []
+    with pa.OSFile(str(path)) as source:
+        batches = _whole_batches(source, torn)
+        while together := list(islice(batches, _BATCHES_TOGETHER)):
+            part = _conformed(pa.Table.from_batches(together), wanted, path)
+            parts.append(part.unify_dictionaries().combine_chunks())
+    return _compact(pa.concat_tables(parts)), bool(torn)
+
+
+def _whole_batches(source: pa.NativeFile, torn: list[Exception]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from pa.ipc.open_stream(source)
+    except (pa.ArrowException, OSError) as exc:
+        torn.append(exc)
+
+
+def _conformed(table: pa.Table, wanted: pa.Schema, path: Path) -> pa.Table:
+    """The wanted columns, strings dictionary-encoded."""
+    columns = []
+    for field in wanted:
+        if field.name in table.column_names:
+            columns.append(_cast(table.column(field.name), field, path))
+        elif field.nullable:
+            columns.append(_cast(pa.chunked_array([pa.nulls(table.num_rows)]), field, path))
+        else:
+            raise RecordFormatError(f"'{path}' has no column '{field.name}'.")
+    return pa.Table.from_arrays(columns, names=wanted.names)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArray:
+    if column.null_count and not field.nullable:
+        raise RecordFormatError(f"'{path}' has empty values in its column '{field.name}'.")
+    try:
+        if not pa.types.is_string(field.type):
+            return column.cast(field.type)
+        is_encoded = pa.types.is_dictionary(column.type)
+        return column if is_encoded else column.cast(field.type).dictionary_encode()
+    except pa.ArrowException as exc:
+        raise RecordFormatError(
+            f"'{path}' has {column.type} in its column '{field.name}' instead of {field.type}."
+        ) from exc
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """The same with each column in one piece and codes no wider than they must be."""
+    columns = [
+        encoded(column) if pa.types.is_dictionary(column.type) else whole(column)
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _read_events(path: Path, warnings: list[str]) -> tuple[dict[str, Any], ...]:
+    if not path.exists():
+        warnings.append(f"The record has no {schema.EVENTS_FILE}.")
+        return ()
+    events, unreadable = [], 0
+    for line in path.read_bytes().splitlines():
+        event = _event(line)
+        if event is not None:
+            events.append(event)
+        elif line.strip():
+            unreadable += 1
+    if unreadable:
+        warnings.append(f"{unreadable} lines of {schema.EVENTS_FILE} were cut and are left out.")
+    return tuple(sorted(events, key=lambda event: float(event["time_s"])))
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """One event, or None for a line that is not one."""
+    try:
+        event = json.loads(line)
+        float(event["time_s"])
+        str(event["kind"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return dict(event)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

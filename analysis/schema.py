@@ -1,0 +1,151 @@
+"""The schema of a record: columns of requests and metrics, outcomes and layers.
+
+Names, columns and words of a record, version 2.
+
+A run directory holds:
+
+    manifest.json      what ran, on what, and how it ended (keys below)
+    requests.arrows    Arrow IPC stream, appended while running; replaced by
+    requests.parquet   once the run is finished: one row per arrival, unsent ones included
+    metrics.arrows     the same two forms for
+    metrics.parquet    every CloudWatch sample, with the moment it was read
+    events.jsonl       stages, scaling, aborts, faults, expectations: one JSON object a line
+    trace-<k>.csv      the trace of stage k, where the scenario replays one
+
+The manifest's keys:
+
+    schema_version  of this module
+    run_id          name of the run directory
+    status          one of RUN_STATUSES; "running" in a directory nobody writes to: cut off
+    started_at_s    and finished_at_s (null while running)
+    scenario        as it was run, defaults filled in; scenario_file: the name of its file
+    environment     name, kind (aws, local, simulated), arn, before and after (the reduced
+                    GetEnvironment answers; after is null while running), facts (what the stand-in
+                    or the environment class tells beyond them: webserver_cpu, cpu_limited, ...)
+    versions        of headroom, Python, the libraries that matter, and Airflow
+    host            cpus, platform and memory_bytes of the machine that sent the load
+    clock_offset_s  the environment's clock minus this host's; null: not known
+    generator       workers: how many processes were to send the load (1: no master), remote: on
+                    other machines
+    rows            rows by table; empty while running
+    phases_s        seconds each phase of the run took
+
+All times are seconds since the Unix epoch (UTC) as float64, all durations seconds.
+
+Outcome -> layer is the one place where blame is assigned: see `LAYER_OF_OUTCOME`.
+
+Rows of a recovery phase, the light load after a stage that broke the SLO, have stage -1 - k for
+stage k, and arrivals numbered from `RECOVERY_ARRIVALS_FROM * (k + 1)` on.
+
+An arrival that is `unsent` because the worker it was given to is gone has the error code
+`WORKER_LOST`; whether the call left that worker in its last second cannot be known.
+
+History: 1 (2026-11) first version. 2 (2026-11) recovery phases, several workers, traces.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 2
+
+RECOVERY_ARRIVALS_FROM: Final = 1_000_000_000
+WORKER_LOST: Final = "WorkerLost"
+
+MANIFEST_FILE: Final = "manifest.json"
+EVENTS_FILE: Final = "events.jsonl"
+REQUESTS_STREAM: Final = "requests.arrows"
+REQUESTS_TABLE: Final = "requests.parquet"
+METRICS_STREAM: Final = "metrics.arrows"
+METRICS_TABLE: Final = "metrics.parquet"
+
+# One row per arrival. latency = lag_s + service_time_s, counted from the intended start.
+REQUESTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("arrival", pa.int64(), nullable=False),  # index in the whole run's schedule
+        pa.field("stage", pa.int32(), nullable=False),  # index in the scenario; below 0: recovery
+        pa.field("operation", pa.string(), nullable=False),  # label in the mix
+        pa.field("intended_start_s", pa.float64(), nullable=False),
+        pa.field("lag_s", pa.float64()),  # actual start - intended start; null: unsent
+        pa.field("service_time_s", pa.float64()),  # end - actual start; null: unsent
+        pa.field("outcome", pa.string(), nullable=False),  # a key of LAYER_OF_OUTCOME
+        pa.field("http_status", pa.int32()),  # of the outer answer; null: none came
+        pa.field("airflow_status", pa.int32()),  # RestApiStatusCode; null: Airflow did not answer
+        pa.field("error_code", pa.string()),  # AWS error code or exception class; never a payload
+        pa.field("response_bytes", pa.int64()),
+        pa.field("attempts", pa.int32(), nullable=False),  # 0: unsent
+        pa.field("worker", pa.int32(), nullable=False),  # which load process sent it
+    ]
+)
+
+# One row per sample and reading. A sample read again with another value is another row: the
+# latest `read_at_s` counts.
+METRICS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("metric", pa.string(), nullable=False),  # CPUUtilization, ...
+        pa.field("cluster", pa.string(), nullable=False),  # WebServer, AdditionalWebservers, or ""
+        pa.field("dimensions", pa.string(), nullable=False),  # JSON object of all dimensions
+        pa.field("statistic", pa.string(), nullable=False),  # Average, Maximum, SampleCount, ...
+        pa.field("unit", pa.string()),
+        pa.field("period_s", pa.float64(), nullable=False),
+        pa.field("period_start_s", pa.float64(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("read_at_s", pa.float64(), nullable=False),
+    ]
+)
+
+LAYER_OF_OUTCOME: Final[dict[str, str | None]] = {
+    "ok": None,
+    "throttled": "service",
+    "denied": "caller",
+    "invalid": "caller",
+    "not_found": "caller",
+    "service_timeout": "service",
+    "service_error": "service",
+    "response_too_large": "service",
+    "airflow_client_error": "airflow",
+    "airflow_server_error": "airflow",
+    "client_timeout": "network",
+    "connection_error": "network",
+    "unsent": "generator",
+}
+LAYERS: Final = ("caller", "service", "airflow", "network", "generator")
+
+# Outcomes of calls that never reached a webserver and so cost it nothing.
+OUTCOMES_BEFORE_WEBSERVER: Final = frozenset(
+    {"throttled", "denied", "invalid", "not_found", "unsent"}
+)
+
+RUN_STATUSES: Final = ("running", "finished", "interrupted", "aborted", "failed")
+
+# Events: {"time_s": float, "kind": str, "source": str, ...}. Kinds and their further keys:
+EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "stage_started": ("stage", "name"),
+    "stage_ended": ("stage", "name"),
+    "drained": ("stage", "in_flight_left", "took_s"),
+    "expectation": ("name", "met", "detail"),  # a post-deployment check and its result
+    "metrics_gap": ("from_s", "to_s", "reason"),
+    "scaling_decision": ("from_count", "to_count", "reason"),
+    "webserver_starting": ("webserver",),
+    "webserver_ready": ("webserver",),
+    "webserver_draining": ("webserver",),
+    "webserver_stopped": ("webserver",),
+    "webserver_died": ("webserver", "detail"),
+    "webserver_restarted": ("webserver",),
+    # Over the last seconds of one load process. stalled_s: time its event loop stood still, in
+    # stalls of at least 50 ms; longest_stall_s: the longest of them.
+    "generator_load": ("worker", "cpu_fraction", "in_flight", "stalled_s", "longest_stall_s"),
+    "worker_joined": ("worker", "cpus"),
+    "clock_offset": ("worker", "offset_s", "uncertainty_s"),  # worker's clock minus the master's
+    "worker_lost": ("worker", "reason"),
+    "recovery_started": ("stage", "rate_per_s"),
+    "recovery_ended": ("stage", "recovered"),  # as seen live; the analysis decides from the rows
+    # arrivals: by the schedule for phases that ran to their end, as the load processes counted them
+    # for one that was cut short or is closed; rows: written.
+    "rows_checked": ("arrivals", "rows"),
+    "note": ("message",),
+    "aborted": ("reason",),
+    "interrupted": (),
+    "cleaned_up": ("what", "count", "failed"),
+}
+EVENT_SOURCES: Final = ("harness", "generator", "collector", "environment")

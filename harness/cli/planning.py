@@ -1,0 +1,256 @@
+"""The commands that plan from runs: capacity, size and what-if."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
+from mwaa_headroom.analysis.sizing.classes import CLASS_NAMES
+from mwaa_headroom.harness.cli.options import as_json, terminal_settings
+from mwaa_headroom.harness.errors import UsageError
+
+
+@click.command("capacity")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@as_json
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the answer (HTML, JSON, text, picture) into DIR.",
+)
+def capacity_command(runs: tuple[Path, ...], json_output: bool, output: Path | None) -> int:
+    """Tell the capacity of every webserver count from finished runs.
+
+    RUN is a run directory, or a directory that holds some. Stages in which the webserver count
+    stayed the same are pooled by that count, of whichever run they are; pin it with min_webservers
+    = max_webservers. Unlike runs are refused.
+
+    Exit codes: 0 the capacity of a count is known, 5 of none.
+    """
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.planning.capacity import capacity_sections
+    from mwaa_headroom.analysis.report.planning.terminal import render_answer
+    from mwaa_headroom.harness.run.answers import capacity_of_directories, write_capacity
+
+    curve = capacity_of_directories(runs)
+    if json_output:
+        click.echo(json.dumps(plain(curve), indent=2))
+    else:
+        click.echo(render_answer(capacity_sections(curve), **terminal_settings()))
+    if output is not None:
+        page = write_capacity(curve, output)
+        if not json_output:
+            click.echo(f"\nReport: {page}")
+    return curve.exit_code
+
+
+@click.command("size")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--load",
+    metavar="LOAD",
+    required=True,
+    help="What is to be served, in calls per second: 25, a range such as 20-30, or a trace file.",
+)
+@click.option(
+    "--burst-from",
+    metavar="RATE",
+    type=click.FloatRange(min=0),
+    help="Rate before a burst to the highest rate (default: the lowest rate of LOAD, or none).",
+)
+@click.option("--region", metavar="REGION", help="Whose prices (default: that of runs on AWS).")
+@click.option(
+    "--prices",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Your own table of prices, in the form of harness/aws/prices.toml.",
+)
+@click.option(
+    "--environment-class",
+    metavar="CLASS",
+    type=click.Choice(CLASS_NAMES),
+    help=f"The smallest class to consider, {CLASS_NAMES[0]} to {CLASS_NAMES[-1]} "
+    "(default: that of runs on AWS, or mw1.small).",
+)
+@as_json
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the answer (HTML, JSON, text, picture) into DIR.",
+)
+def size_command(
+    runs: tuple[Path, ...],
+    load: str,
+    burst_from: float | None,
+    region: str | None,
+    prices: Path | None,
+    environment_class: str | None,
+    json_output: bool,
+    output: Path | None,
+) -> int:
+    """Size an environment from finished runs.
+
+    RUN is a run directory, or a directory that holds some. Several runs of the same mix make the
+    answer surer; unlike runs are refused.
+
+    Exit codes: 0 answered, 5 no setting can be recommended.
+    """
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.planning.size import size_sections
+    from mwaa_headroom.analysis.report.planning.terminal import render_answer
+    from mwaa_headroom.harness.run.answers import read_load, size_directories, write_size
+
+    answer = size_directories(
+        runs,
+        read_load(load),
+        burst_from_per_s=burst_from,
+        region=region,
+        prices_file=prices,
+        environment_class=environment_class,
+    )
+    if json_output:
+        click.echo(json.dumps(plain(answer), indent=2))
+    else:
+        click.echo(render_answer(size_sections(answer), **terminal_settings()))
+    if output is not None:
+        page = write_size(answer, output)
+        if not json_output:
+            click.echo(f"\nReport: {page}")
+    return answer.exit_code
+
+
+USUAL_BURST_AT_S = 300.0
+USUAL_BURST_FOR_S = 900.0
+
+
+class _FromTo(click.ParamType[tuple[float, float]]):
+    """Two rates such as `10-60`, the second above the first."""
+
+    name = "low-high"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Both rates, in calls per second."""
+        if isinstance(value, tuple):
+            return value
+        low_text, _, high_text = str(value).partition("-")
+        try:
+            low, high = float(low_text), float(high_text)
+        except ValueError:
+            self.fail(f"'{value}' is no pair of rates such as 10-60 (calls/s).", param, ctx)
+        if not 0 <= low < high < float("inf"):
+            self.fail(f"'{value}' does not go up: give the lower rate first.", param, ctx)
+        return low, high
+
+
+@click.command("what-if")
+@click.argument(
+    "directories", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--trace",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Ask about a trace: a CSV file with time_s, or with time_s,rate_per_s.",
+)
+@click.option(
+    "--burst",
+    metavar="LOW-HIGH",
+    type=_FromTo(),
+    help="Ask about a jump from LOW to HIGH calls/s and back.",
+)
+@click.option(
+    "--burst-at",
+    "burst_at_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help=f"When the burst begins (default: {USUAL_BURST_AT_S:g}).",
+)
+@click.option(
+    "--burst-for",
+    "burst_for_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    help=f"How long it lasts (default: {USUAL_BURST_FOR_S:g}).",
+)
+@click.option(
+    "--scale",
+    metavar="FACTOR",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Multiply the load; alone: that of the first RUN.",
+)
+@click.option(
+    "--min",
+    "min_webservers",
+    metavar="N",
+    type=click.IntRange(1, MOST_SIMULATED),
+    help="MinWebservers to simulate (default: of the first RUN that scales).",
+)
+@click.option(
+    "--max",
+    "max_webservers",
+    metavar="N",
+    type=click.IntRange(1, MOST_SIMULATED),
+    help="MaxWebservers to simulate (default: of the first RUN that scales).",
+)
+@as_json
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the report (HTML, JSON, text, plots) into DIR.",
+)
+def what_if_command(
+    directories: tuple[Path, ...],
+    trace: Path | None,
+    burst: tuple[float, float] | None,
+    burst_at_s: float | None,
+    burst_for_s: float | None,
+    scale: float | None,
+    min_webservers: int | None,
+    max_webservers: int | None,
+    json_output: bool,
+    output: Path | None,
+) -> int:
+    """Learn the scaling rule from recorded runs, check it by replaying them, and ask "what if?".
+
+    Each RUN is a run directory or holds some, in which the webserver count changed; all must be
+    alike. With one of --trace, --burst, --scale, --min and --max that load is simulated, with a
+    range for everything the runs do not tell.
+
+    Exit codes: 0 answered, 5 the runs do not tell enough.
+    """
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.planning.terminal import render_answer
+    from mwaa_headroom.analysis.report.planning.what_if import what_if_answer
+    from mwaa_headroom.harness.run.answers import Burst, asked_load, what_if, write_what_if
+
+    if burst is None and (burst_at_s is not None or burst_for_s is not None):
+        raise UsageError("--burst-at and --burst-for go only with --burst LOW-HIGH.")
+    asked = asked_load(
+        trace=trace,
+        burst=burst
+        and Burst(
+            *burst,
+            at_s=USUAL_BURST_AT_S if burst_at_s is None else burst_at_s,
+            for_s=USUAL_BURST_FOR_S if burst_for_s is None else burst_for_s,
+        ),
+        scale=scale,
+        min_webservers=min_webservers,
+        max_webservers=max_webservers,
+    )
+    result = what_if(directories, asked)
+    if json_output:
+        click.echo(json.dumps(plain(result), indent=2))
+    else:
+        click.echo(render_answer(what_if_answer(result), **terminal_settings()))
+    if output is not None:
+        page = write_what_if(result, output)
+        if not json_output:
+            click.echo(f"\nReport: {page}")
+    return result.exit_code

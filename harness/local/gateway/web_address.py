@@ -1,0 +1,106 @@
+"""The webserver address: log in with a web login token, then call Airflow's REST API directly.
+
+Calls pass with Airflow's own status codes, without the 10 s limit, the size limit and the throttle
+of InvokeRestApi. Failures of the balancer answer as an Application Load Balancer does:
+502, 503, 504.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from mwaa_headroom.harness.local.gateway.load_balancer import (
+    NoWebserverError,
+    Upstream,
+    UpstreamError,
+)
+from mwaa_headroom.harness.local.gateway.operations import (
+    SESSION_LIFE_S,
+    WebLogins,
+    api_prefix,
+    leaves_its_folder,
+)
+
+IDLE_TIMEOUT_S = 60.0  # an Application Load Balancer's default
+
+
+class WebserverAddress:
+    """Serves the second listener."""
+
+    def __init__(
+        self,
+        *,
+        airflow_version: str,
+        upstream: Upstream,
+        logins: WebLogins,
+        authorization: Callable[[str], Awaitable[str | None]],
+    ) -> None:
+        self._prefix = api_prefix(airflow_version)
+        self._upstream = upstream
+        self._logins = logins
+        self._authorization = authorization
+        if self._prefix == "/api/v1":
+            self._login_path, self._cookie = "/aws_mwaa/login", "session"
+        else:
+            self._login_path, self._cookie = "/pluginsv2/aws_mwaa/login", "_token"
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        path = request.raw_path.partition("?")[0]
+        if path == self._login_path and request.method == "POST":
+            return await self._log_in(request)
+        if path.startswith(f"{self._prefix}/") and not leaves_its_folder(path):
+            return await self._pass_through(request)
+        return web.Response(status=404, text="Not Found")
+
+    async def _log_in(self, request: web.BaseRequest) -> web.Response:
+        form = parse_qs((await request.read()).decode("utf-8", "replace"))
+        session = self._logins.exchange(form.get("token", [""])[0])
+        if session is None:
+            return web.Response(status=401, text="Invalid or expired web login token")
+        # No Secure flag: the stand-in speaks plain HTTP on loopback.
+        response = web.Response(status=200)
+        response.set_cookie(
+            self._cookie, session, max_age=int(SESSION_LIFE_S), httponly=True, samesite="Lax"
+        )
+        return response
+
+    async def _pass_through(self, request: web.BaseRequest) -> web.Response:
+        airflow_role = self._logins.airflow_role(self._session_of(request))
+        if airflow_role is None:
+            return web.json_response({"detail": "Not authenticated"}, status=401)
+        body = await request.read()
+        headers = {
+            name: request.headers[name]
+            for name in ("Accept", "Content-Type")
+            if name in request.headers
+        }
+        authorization = await self._authorization(airflow_role)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        try:
+            async with asyncio.timeout(IDLE_TIMEOUT_S):
+                answer = await self._upstream.call(
+                    request.method,
+                    request.raw_path,
+                    headers=headers,
+                    body=body or None,
+                    max_bytes=None,
+                )
+        except NoWebserverError:
+            return web.Response(status=503, text="Service Temporarily Unavailable")
+        except UpstreamError:
+            return web.Response(status=502, text="Bad Gateway")
+        except TimeoutError:
+            return web.Response(status=504, text="Gateway Time-out")
+        passed = {"Content-Type": answer.content_type} if answer.content_type else None
+        return web.Response(status=answer.status, body=answer.body, headers=passed)
+
+    def _session_of(self, request: web.BaseRequest) -> str:
+        """The session as documented clients send it: a cookie, or on Airflow 3 a bearer token."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if self._cookie == "_token" and scheme.lower() == "bearer":
+            return token
+        return request.cookies.get(self._cookie, "")

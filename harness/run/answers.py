@@ -1,0 +1,439 @@
+"""Answers drawn from run directories: reports, comparisons, capacity, size and what-if."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mwaa_headroom.analysis.errors import RecordFormatError
+from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.schema import MANIFEST_FILE
+from mwaa_headroom.harness.errors import RecordError
+
+if TYPE_CHECKING:
+    from mwaa_headroom.analysis.report.write import ReportPaths
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+
+from mwaa_headroom.analysis.capacity.by_webservers import (
+    CapacityCurve,
+    TrialRun,
+    capacity_curve,
+    trial_run,
+)
+from mwaa_headroom.analysis.comparison.compare import compare_runs
+from mwaa_headroom.analysis.comparison.history import trace_history
+from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.policy.results import WhatIf
+from mwaa_headroom.analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad, answer_what_if
+from mwaa_headroom.analysis.report.planning.capacity import CAPACITY_PICTURE, capacity_sections
+from mwaa_headroom.analysis.report.planning.size import SIZE_PICTURE, size_sections
+from mwaa_headroom.analysis.report.planning.write import write_answer
+from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
+from mwaa_headroom.analysis.report.plots.drawing import style
+from mwaa_headroom.analysis.report.plots.sizing_answer import draw_sizing_answer
+from mwaa_headroom.analysis.sizing.answer import answer_size
+from mwaa_headroom.analysis.sizing.loads import (
+    DAY_S,
+    LoadWanted,
+    calls_per_s,
+    load_between,
+    load_of_arrivals,
+    load_of_rates,
+)
+from mwaa_headroom.analysis.sizing.results import SizingAnswer
+from mwaa_headroom.analysis.statistics import Floats
+from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.scenario.model import HIGHEST_RATE_PER_S
+from mwaa_headroom.harness.traffic.traces import Trace, read_trace
+
+
+def analysed_runs(directories: Sequence[Path]) -> list[IdentifiedRun]:
+    """Analyse every run in `directories`: run directories, or directories of run directories.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return [_analysed(path) for path in run_directories(directories)]
+
+
+def run_directories(given: Sequence[Path]) -> list[Path]:
+    """Every run once, also when a link such as `runs/latest` names it a second time.
+
+    Raises:
+        RecordError: one of the given is neither a run directory nor holds any.
+    """
+    found = dict.fromkeys(path.resolve() for each in given for path in _runs_in(each))
+    return list(found)
+
+
+def _runs_in(directory: Path) -> Iterator[Path]:
+    if (directory / MANIFEST_FILE).exists():
+        yield directory
+        return
+    if not directory.is_dir():
+        raise RecordError(f"There is no run directory '{directory}'.")
+    inside = sorted(path.parent for path in directory.glob(f"*/{MANIFEST_FILE}"))
+    if not inside:
+        raise RecordError(
+            f"'{directory}' is neither a run directory nor one that holds any: none has a "
+            f"{MANIFEST_FILE}."
+        )
+    yield from inside
+
+
+def _analysed(directory: Path) -> IdentifiedRun:
+    try:
+        record = read_run(directory, ANALYSED_COLUMNS)
+        return IdentifiedRun(identity_of(record), analyse_run(record))
+    except RecordFormatError as exc:
+        raise RecordError(str(exc)) from exc
+
+
+@contextmanager
+def writing_into(directory: Path) -> Iterator[None]:
+    """Tell in one sentence that a report's directory cannot be written.
+
+    Raises:
+        RecordError: instead of an OSError inside the `with` block.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise RecordError(
+            f"Cannot write into {directory}: {exc.strerror}; give another directory."
+        ) from exc
+
+
+def report_run(directory: Path) -> "tuple[RunAnalysis, ReportPaths]":
+    """Analyse the record in `directory`, or the only one in a folder in it, and write its report.
+
+    Raises:
+        RecordError: there is no record there, several, or not one this version can read or write
+            beside.
+    """
+    from mwaa_headroom.analysis.report.write import (
+        write_reports,  # matplotlib: not for those who only look
+    )
+
+    try:
+        record = read_run(_only_run(directory), ANALYSED_COLUMNS)
+    except RecordFormatError as exc:
+        raise RecordError(str(exc)) from exc
+    analysis = analyse_run(record)
+    try:
+        return analysis, write_reports(record, analysis, record.directory)
+    except OSError as exc:
+        raise RecordError(
+            f"Cannot write the report into {record.directory}: {exc.strerror}; free some "
+            "space or copy the run directory to a place you may write to."
+        ) from exc
+
+
+def _only_run(given: Path) -> Path:
+    found = run_directories([given])
+    if len(found) > 1:
+        raise RecordError(
+            f"'{given}' holds {len(found)} runs: name the one to report, such as "
+            f"'{given / found[-1].name}'."
+        )
+    return found[0]
+
+
+Result = TypeVar("Result", Comparison, History)
+
+
+def compare_directories(
+    baseline: Sequence[Path], contender: Sequence[Path], *, margin: float
+) -> Comparison:
+    """Analyse the runs of both sides and hold them against each other.
+
+    Args:
+        baseline: run directories, or directories of run directories.
+        contender: the same.
+        margin: fraction by which a gate metric may get worse.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return compare_runs(analysed_runs(baseline), analysed_runs(contender), margin=margin)
+
+
+def trace_directories(directories: Sequence[Path]) -> History:
+    """Analyse the runs in `directories` and find where they changed.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return trace_history(analysed_runs(directories))
+
+
+def write_files(write: Callable[[Result, Path], Path], result: Result, directory: Path) -> Path:
+    """Write the files of a result with one of the functions of `analysis.report.comparison.write`.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    with writing_into(directory):
+        return write(result, directory)
+
+
+def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
+    """Pool the stages of runs by their webserver count.
+
+    Args:
+        directories: of runs, or directories of these.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return capacity_curve([_trials_of(path) for path in run_directories(directories)])
+
+
+def write_capacity(curve: CapacityCurve, directory: Path) -> Path:
+    """Write the page, its JSON, the summary and the picture; returns the page.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    with style():
+        figure = draw_capacity_curve(curve)
+    figures = {} if figure is None else {CAPACITY_PICTURE: figure}
+    with writing_into(directory):
+        return write_answer(capacity_sections(curve), curve, figures, directory)
+
+
+def _trials_of(directory: Path) -> TrialRun:
+    try:
+        return trial_run(read_run(directory, ANALYSED_COLUMNS))
+    except RecordFormatError as exc:
+        raise RecordError(str(exc)) from exc
+
+
+_RATE: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RATES: Final = re.compile(rf"({_RATE})(?:\s*-\s*({_RATE}))?")
+
+
+def read_load(text: str) -> LoadWanted:
+    """A load as it is typed: `25`, `20-30`, or a trace file.
+
+    Raises:
+        UsageError: one sentence; it is no rate above 0, or the file is no trace.
+    """
+    rates = _RATES.fullmatch(text.strip())
+    try:
+        if rates is not None:
+            return _load_of_numbers(float(rates[1]), float(rates[2] or rates[1]))
+        path = Path(text)
+        if not text.strip() or not path.is_file():
+            raise UsageError(
+                f"--load '{text}' is neither a rate such as 25, nor a range such as 20-30, nor a "
+                "trace file that is there."
+            )
+        trace = read_trace(path)
+        if trace.rate_per_s is None:
+            return load_of_arrivals(trace.time_s, path.name)
+        return load_of_rates(trace.time_s, trace.rate_per_s, path.name)
+    except ValueError as exc:
+        raise UsageError(f"--load '{text}': {exc}") from exc
+
+
+def size_directories(
+    directories: Sequence[Path],
+    load: LoadWanted,
+    *,
+    burst_from_per_s: float | None,
+    region: str | None,
+    prices_file: Path | None,
+    environment_class: str | None,
+) -> SizingAnswer:
+    """Analyse the runs and size an environment for the load.
+
+    Args:
+        directories: of runs, or directories of these.
+        load: what is wanted.
+        burst_from_per_s: the rate before a burst; None: the load's lowest.
+        region: whose prices; None: that of runs on AWS, or the first table's.
+        prices_file: None: the table that ships.
+        environment_class: where to begin; None: the runs' own.
+
+    Raises:
+        HeadroomError: a run or the prices cannot be read, or the burst is none.
+    """
+    if burst_from_per_s is not None and burst_from_per_s >= load.high_per_s:
+        raise UsageError(
+            f"--burst-from {burst_from_per_s:g} is not below {calls_per_s(load.high_per_s)}, the "
+            "highest rate of --load: give a lower rate, or leave it out."
+        )
+    tables = load_prices(prices_file or SHIPPED_FILE)
+    for directory in directories:
+        if not directory.is_dir():
+            raise RecordError(f"There is no run directory '{directory}': give one that is there.")
+    runs = analysed_runs(directories)
+    own = next((_region_on_aws(run.identity.must_agree) for run in runs), None)
+    prices, price_refusal = prices_of(tables, region or own)
+    answer = answer_size(
+        runs,
+        load,
+        prices,
+        price_refusal=price_refusal,
+        burst_from_per_s=burst_from_per_s,
+        environment_class=environment_class,
+    )
+    if answer.prices is None or region or own:
+        return answer
+    return replace(answer, prices=replace(answer.prices, region_given=False))
+
+
+def write_size(answer: SizingAnswer, directory: Path) -> Path:
+    """Write the page, its JSON, the summary and the picture; returns the page.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    with style():
+        figure = draw_sizing_answer(answer)
+    figures = {} if figure is None else {SIZE_PICTURE: figure}
+    with writing_into(directory):
+        return write_answer(size_sections(answer), answer, figures, directory)
+
+
+def _load_of_numbers(low_per_s: float, high_per_s: float) -> LoadWanted:
+    if not (0 < low_per_s <= HIGHEST_RATE_PER_S and 0 < high_per_s <= HIGHEST_RATE_PER_S):
+        raise ValueError(f"a rate must be above 0 and at most {HIGHEST_RATE_PER_S:g} calls/s.")
+    return load_between(low_per_s, high_per_s)
+
+
+def _region_on_aws(identity: dict[str, str]) -> str | None:
+    return identity.get("region") if identity.get("environment kind") == "aws" else None
+
+
+LONGEST_LOAD_S = 7 * DAY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """A load that jumps up and, later, down again; calls per second, and seconds."""
+
+    low_per_s: float
+    high_per_s: float
+    at_s: float
+    for_s: float
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return (
+            f"a burst from {self.low_per_s:g} to {self.high_per_s:g} calls/s at {self.at_s:g} s "
+            f"for {self.for_s:g} s"
+        )
+
+    def rates(self) -> Floats:
+        """Calls per second of each second; as long after the burst as before it and in it."""
+        before, during = round(self.at_s), round(self.for_s)
+        rates = np.full(2 * (before + during), self.low_per_s, dtype=np.float64)
+        rates[before : before + during] = self.high_per_s
+        return rates
+
+
+def asked_load(
+    *,
+    trace: Path | None,
+    burst: Burst | None,
+    scale: float | None,
+    min_webservers: int | None,
+    max_webservers: int | None,
+) -> AskedLoad | None:
+    """The load that the options ask about; None: about none.
+
+    Raises:
+        UsageError: they contradict each other, or the load is too long or too much.
+        ScenarioError: the trace cannot be read.
+    """
+    if trace is not None and burst is not None:
+        raise UsageError("--trace and --burst are two loads: give one of them.")
+    if min_webservers and max_webservers and min_webservers > max_webservers:
+        raise UsageError(f"--min {min_webservers} is above --max {max_webservers}.")
+    if scale is not None and not 0 < scale <= MOST_CALLS_PER_S:
+        raise UsageError(f"--scale {scale:g} is no factor from above 0 to {MOST_CALLS_PER_S:g}.")
+    if (trace, burst, scale, min_webservers, max_webservers) == (None,) * 5:
+        return None
+    rates, name = None, "the recorded load"
+    if trace is not None:
+        rates, name = trace_rates_per_second(read_trace(trace), trace.name), trace.name
+    elif burst is not None:
+        _check_length(2 * (burst.at_s + burst.for_s))
+        rates, name = burst.rates(), burst.name
+    if rates is not None:
+        _check_peak(float(rates.max()) * (scale or 1.0))
+    return AskedLoad(
+        name=name if scale is None else f"{name} x {scale:g}",
+        rate_per_s=rates,
+        scale=1.0 if scale is None else scale,
+        min_webservers=min_webservers,
+        max_webservers=max_webservers,
+    )
+
+
+def trace_rates_per_second(trace: Trace, name: str) -> Floats:
+    """Calls per second of each second of a trace.
+
+    Raises:
+        UsageError: it is too long, or without calls.
+    """
+    _check_length(float(trace.time_s[-1]))
+    try:
+        if trace.rate_per_s is None:
+            load = load_of_arrivals(trace.time_s, name)
+        else:
+            load = load_of_rates(trace.time_s, trace.rate_per_s, name)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+    return np.asarray(load.trace_per_s, dtype=np.float64)
+
+
+def _check_length(length_s: float) -> None:
+    if not length_s <= LONGEST_LOAD_S:
+        raise UsageError(
+            f"The load is {length_s / DAY_S:.3g} days long, at most a week can be simulated: cut "
+            "it."
+        )
+
+
+def _check_peak(rate_per_s: float) -> None:
+    if not rate_per_s <= MOST_CALLS_PER_S:
+        raise UsageError(
+            f"The load is {rate_per_s:g} calls/s at its peak, at most {MOST_CALLS_PER_S:g} can be "
+            "simulated: give a lower one."
+        )
+
+
+def what_if(directories: Sequence[Path], asked: AskedLoad | None) -> WhatIf:
+    """Analyse runs and answer.
+
+    Raises:
+        RecordError: there is no run, or one that cannot be read.
+    """
+    return answer_what_if(analysed_runs(directories), asked)
+
+
+def write_what_if(result: WhatIf, directory: Path) -> Path:
+    """Write page, JSON, summary and pictures; returns the page.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    from mwaa_headroom.analysis.report.planning.what_if import what_if_answer
+    from mwaa_headroom.analysis.report.planning.write import write_answer
+    from mwaa_headroom.analysis.report.plots.what_if import what_if_figures
+
+    with writing_into(directory):
+        return write_answer(what_if_answer(result), result, what_if_figures(result), directory)

@@ -1,0 +1,1 @@
+"""Load tests and capacity planning for Amazon MWAA, called through InvokeRestApi."""
