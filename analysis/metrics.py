@@ -34,13 +34,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.mwaa import (
+    CONNECTIONS,
+    CPU,
+    DATABASE_CONNECTIONS,
+    DATABASE_ROLE,
+    DATABASE_WRITER,
+    MEMORY,
+)
 from mwaa_headroom.analysis.results import PeriodPoint
 from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
-
-CPU = "CPUUtilization"
-DATABASE_CONNECTIONS = "DatabaseConnections"
-ROLE = "DatabaseRole"
-WRITER = "WRITER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def database_periods(metrics: pa.Table) -> tuple[DatabasePeriod, ...]:
     samples = metrics.filter(
         pc.and_(
             pc.equal(_text(metrics, "statistic"), "Average"),
-            pc.match_substring(_text(metrics, "dimensions"), f'"{ROLE}"'),
+            pc.match_substring(_text(metrics, "dimensions"), f'"{DATABASE_ROLE}"'),
         )
     )
     periods: dict[tuple[float, float], dict[str, float]] = {}
@@ -101,13 +104,11 @@ def _text(metrics: pa.Table, column: str) -> pa.ChunkedArray:
 
 def _is_writer(dimensions: str) -> bool:
     try:
-        return str(json.loads(dimensions).get(ROLE, "")).upper() == WRITER
+        return str(json.loads(dimensions).get(DATABASE_ROLE, "")).upper() == DATABASE_WRITER
     except (ValueError, AttributeError):
         return False
 
 
-MEMORY = "MemoryUtilization"
-CONNECTIONS = "ActiveConnectionCount"
 _BLOCK = 1 << 20  # calls looked at together: bounds the memory beside them
 
 _Group = tuple[str, str]  # cluster in lower case, dimensions

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mwaa_headroom.analysis.errors import RecordFormatError, SloSyntaxError
+from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.slo import Slo, parse_slo
-
-CPU_ABOVE_PERCENT = 70.0  # the documented scale-out rule of Amazon MWAA
-CONNECTIONS_ABOVE = 15.0
 
 # A change of one of these during the run makes its parts incomparable.
 _MATTERING = ("AirflowVersion", "EnvironmentClass", "MinWebservers", "MaxWebservers", "Schedulers")

@@ -29,6 +29,7 @@ from math import ceil
 
 import numpy as np
 
+from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.policy.results import (
     ComparedEvent,
     FittedRule,
@@ -38,8 +39,6 @@ from mwaa_headroom.analysis.policy.results import (
     Verdict,
 )
 from mwaa_headroom.analysis.policy.rule import (
-    CONNECTIONS_ABOVE,
-    CPU_ABOVE_PERCENT,
     Observation,
     PolicyParameters,
     ScalingRule,

@@ -17,17 +17,27 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-CPU_ABOVE_PERCENT = 70.0  # documented by AWS, as the next one
-CONNECTIONS_ABOVE = 15.0
+from mwaa_headroom.analysis.mwaa import CONNECTIONS, CONNECTIONS_ABOVE, CPU, CPU_ABOVE_PERCENT
+
 USUAL_START_S = 120.0  # AWS says "a few minutes" of a change of configuration, nothing of scaling
 MOST_SIMULATED = 500  # webservers
+
+_AT_LEAST = {
+    **dict.fromkeys(("datapoints_to_alarm", "evaluation_periods", "scale_in_periods"), 1),
+    **dict.fromkeys(("scale_out_step", "scale_in_step"), 1),
+    **dict.fromkeys(("scale_out_cooldown_s", "scale_in_cooldown_s"), 0),
+    **dict.fromkeys(("scale_in_cpu_below_percent", "scale_in_connections_below"), 0),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyParameters:
     """The documented rule; everything but the two thresholds is unverified.
 
-    The same names and defaults as the stand-in's settings (`harness.local.settings`).
+    Also the keys of `autoscaler` in a scenario (`harness.local.settings`).
+
+    Raises:
+        ValueError: a number is out of range; names it.
     """
 
     enabled: bool = True
@@ -44,6 +54,16 @@ class PolicyParameters:
     scale_in_cpu_below_percent: float = 30.0
     scale_in_connections_below: float = 5.0
     scale_in_periods: int = 6
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_above_percent", "connections_above"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0")
+        for name, least in _AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}")
+        if self.datapoints_to_alarm > self.evaluation_periods:
+            raise ValueError("datapoints_to_alarm must not exceed evaluation_periods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +148,7 @@ class ScalingRule:
         return Decision(
             count,
             target,
-            f"CPUUtilization < {policy.scale_in_cpu_below_percent:g} and ActiveConnectionCount"
+            f"{CPU} < {policy.scale_in_cpu_below_percent:g} and {CONNECTIONS}"
             f" < {policy.scale_in_connections_below:g} for {policy.scale_in_periods} periods",
         )
 
@@ -136,12 +156,8 @@ class ScalingRule:
         policy = self._policy
         window = list(self._readings)[-policy.evaluation_periods :]
         for name, threshold, values in (
-            ("CPUUtilization", policy.cpu_above_percent, [r.cpu_percent for r in window]),
-            (
-                "ActiveConnectionCount",
-                policy.connections_above,
-                [r.connections for r in window],
-            ),
+            (CPU, policy.cpu_above_percent, [r.cpu_percent for r in window]),
+            (CONNECTIONS, policy.connections_above, [r.connections for r in window]),
         ):
             high = [value for value in values if value is not None and value > threshold]
             if len(high) >= policy.datapoints_to_alarm:

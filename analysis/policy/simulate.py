@@ -43,6 +43,7 @@ from math import ceil, exp, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -62,7 +63,7 @@ class Workload:
     webserver_cpu: float  # CPUs of a webserver
     latency_s: float  # time in a call that costs no CPU
     slow_after_s: float | None = None  # latency limit of the SLO; None: no call is slow
-    timeout_s: float = 10.0  # the service gives up a call after that
+    timeout_s: float = INVOKE_TIMEOUT_S
     connections_per_call: float = 1.0  # what a call in flight counts in ActiveConnectionCount
 
     def __post_init__(self) -> None:

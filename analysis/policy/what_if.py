@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.identity import IdentifiedRun, unlike
+from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.policy.fit import fit_policy, unfitted
 from mwaa_headroom.analysis.policy.replay import (
     RecordedScaling,
@@ -449,7 +450,6 @@ def _shares(calls: Floats, offered: Floats, starts: NDArray[np.int64]) -> Floats
     return np.asarray(np.minimum(1.0, shares))
 
 
-SERVICE_LIMIT = 5  # webservers that Amazon MWAA allows
 MOST_CALLS_PER_S = 5000.0
 
 
@@ -616,9 +616,9 @@ def _notes(
         f"The ranges of lost calls are widened by a factor of {failed:.1f} (failed) and {slow:.1f} "
         f"(slow): as far as replays were off, but at least {LEAST_FACTOR:g}.",
     ]
-    if load.max_webservers > SERVICE_LIMIT:
+    if load.max_webservers > MOST_WEBSERVERS:
         notes.append(
-            f"Amazon MWAA allows {SERVICE_LIMIT} webservers; up to {load.max_webservers} were "
+            f"Amazon MWAA allows {MOST_WEBSERVERS} webservers; up to {load.max_webservers} were "
             "simulated."
         )
     if asked.scale != 1.0 or asked.rate_per_s is not None:

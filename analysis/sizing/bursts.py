@@ -17,11 +17,8 @@ from typing import Final
 import numpy as np
 
 from mwaa_headroom.analysis.calls import is_latency_limit
-from mwaa_headroom.analysis.policy.rule import (
-    CONNECTIONS_ABOVE,
-    CPU_ABOVE_PERCENT,
-    PolicyParameters,
-)
+from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
 from mwaa_headroom.analysis.policy.what_if import workload_of as recorded_workload
 from mwaa_headroom.analysis.results import RunAnalysis

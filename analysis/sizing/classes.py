@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-FEWEST_WEBSERVERS: Final = 2
-MOST_WEBSERVERS: Final = 5
+from mwaa_headroom.analysis.mwaa import FEWEST_WEBSERVERS, MOST_WEBSERVERS
 
 
 @dataclass(frozen=True, slots=True)

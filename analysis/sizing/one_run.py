@@ -17,6 +17,7 @@ measured stages.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from mwaa_headroom.analysis.mwaa import FEWEST_WEBSERVERS, MOST_WEBSERVERS
 from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
@@ -25,7 +26,6 @@ from mwaa_headroom.analysis.results import (
     StageStats,
 )
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.sizing.classes import FEWEST_WEBSERVERS, MOST_WEBSERVERS
 from mwaa_headroom.analysis.sizing.probability import (
     MORE_PERIODS,
     belief_of,

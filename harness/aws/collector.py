@@ -18,6 +18,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mwaa_headroom.analysis.mwaa import (
+    CLUSTER,
+    CONNECTIONS,
+    CPU,
+    DATABASE_CONNECTIONS,
+    DATABASE_ROLE,
+    DATABASE_WRITER,
+    MEMORY,
+    NAMESPACE,
+    PRIMARY_CLUSTER,
+)
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 
@@ -29,11 +40,6 @@ from typing import Protocol
 
 from mwaa_headroom.harness.errors import HeadroomError
 
-NAMESPACE = "AWS/MWAA"
-CPU = "CPUUtilization"
-MEMORY = "MemoryUtilization"
-CONNECTIONS = "ActiveConnectionCount"
-DATABASE_CONNECTIONS = "DatabaseConnections"
 STATISTICS: Mapping[str, tuple[str, ...]] = {  # of the webservers
     CPU: ("Average", "Maximum", "Minimum", "SampleCount"),  # SampleCount counts the webservers
     MEMORY: ("Average", "Maximum"),
@@ -64,12 +70,12 @@ class Metric:
     @property
     def cluster(self) -> str:
         """WebServer, AdditionalWebservers, or "" where there is no such dimension."""
-        return dict(self.dimensions).get("Cluster", "")
+        return dict(self.dimensions).get(CLUSTER, "")
 
     @property
     def is_of_database(self) -> bool:
         """Whether it is of the metadata database's writer, on which every webserver depends."""
-        return dict(self.dimensions).get("DatabaseRole", "").upper() == "WRITER"
+        return dict(self.dimensions).get(DATABASE_ROLE, "").upper() == DATABASE_WRITER
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -203,7 +209,7 @@ class MetricsReader:
 
 def is_primary(cluster: str) -> bool:
     """Whether a Cluster dimension means the webservers that are always there."""
-    return cluster.lower() == "webserver"
+    return cluster.lower() == PRIMARY_CLUSTER.lower()
 
 
 def is_webserver(cluster: str) -> bool:

@@ -217,7 +217,7 @@ def _new_control(
         ),
         publisher=publisher,
         rule=ScalingRule(
-            settings.autoscaler.as_policy(),
+            settings.autoscaler,
             min_webservers=settings.min_webservers,
             max_webservers=settings.max_webservers,
         ),

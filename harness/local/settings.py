@@ -1,20 +1,27 @@
-"""Settings of the local stand-in: what is behind the gateway, and how the gateway behaves.
+"""Settings of the local environments: what is behind the gateway, and how the gateway behaves.
 
 Behaviour of AWS that nobody could verify is a named setting here, with a comment, never a silent
 choice in code. Defaults are the most plausible reading of the public documentation.
 
-Which Airflow versions can run on this machine.
-
-Outside the room `airflow`, so that settings can be checked without importing what runs Airflow.
+Imports nothing that only a running environment needs, so that scenarios can be checked without it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
 
+from mwaa_headroom.analysis.mwaa import INVOKE_RESPONSE_BYTES, INVOKE_TIMEOUT_S, MOST_WEBSERVERS
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
 
 REQUIREMENTS = Path(__file__).parent / "airflow" / "requirements"
@@ -59,55 +66,33 @@ class GatewaySettings(Settings):
     """How the gateway answers where AWS's behaviour is documented only in part."""
 
     throttle: ThrottleSettings = ThrottleSettings()
-    timeout_s: Positive = 10.0  # documented
+    timeout_s: Positive = INVOKE_TIMEOUT_S
     timeout_exception: Literal["InternalServerException", "RestApiServerException"] = (
         "InternalServerException"  # unverified: documented is only that an error is raised
     )
     max_request_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * 1024
     # ^ unverified for MWAA: Amazon API Gateway's own limit
-    max_response_bytes: Annotated[int, Field(ge=1)] = 6 * 1024 * 1024  # documented
+    max_response_bytes: Annotated[int, Field(ge=1)] = INVOKE_RESPONSE_BYTES
     too_large_exception: Literal["ValidationException", "InternalServerException"] = (
         "ValidationException"  # unverified: documented is only that the call fails
     )
-    enforce_path_limit: bool = (
-        False  # unverified: the model says 64 characters, botocore sends more
-    )
+    enforce_path_limit: bool = False
+    # ^ unverified: the model says 64 characters, botocore sends more
     unwrap_string_body: bool = True  # unverified: Body=json.dumps(...) shown working in a talk
     drop_nulls: bool = False  # third party: nulls are dropped from RestApiResponse
     max_clock_skew_s: Positive = 300.0  # AWS's general SigV4 rule
 
 
-class AutoscalerSettings(Settings):
-    """The documented rule and its undocumented rest.
+class _FromTable:
+    """Lets a table become a dataclass, which strict settings refuse; its values stay strict."""
 
-    Documented: CPUUtilization > 70 or ActiveConnectionCount > 15 adds webservers up to the maximum,
-    and less traffic removes them down to the minimum. Everything else is unverified.
-    """
-
-    enabled: bool = True
-    cpu_above_percent: Positive = 70.0  # documented
-    connections_above: Positive = 15.0  # documented
-    connections_scope: Literal["per_webserver", "total"] = "per_webserver"  # unverified
-    statistic: Literal["Average", "Maximum"] = "Average"  # unverified, over the webservers
-    datapoints_to_alarm: Annotated[int, Field(ge=1)] = 2  # unverified: M ...
-    evaluation_periods: Annotated[int, Field(ge=1)] = 2  # unverified: ... of N
-    scale_out_step: Annotated[int, Field(ge=1)] = 1  # unverified
-    scale_in_step: Annotated[int, Field(ge=1)] = 1  # unverified
-    scale_out_cooldown_s: Annotated[float, Field(ge=0)] = 10.0  # unverified
-    scale_in_cooldown_s: Annotated[float, Field(ge=0)] = 60.0  # unverified
-    scale_in_cpu_below_percent: Annotated[float, Field(ge=0)] = 30.0  # unverified
-    scale_in_connections_below: Annotated[float, Field(ge=0)] = 5.0  # unverified
-    scale_in_periods: Annotated[int, Field(ge=1)] = 6  # unverified
-
-    @model_validator(mode="after")
-    def _datapoints_fit(self) -> "AutoscalerSettings":
-        if self.datapoints_to_alarm > self.evaluation_periods:
-            raise ValueError("datapoints_to_alarm must not exceed evaluation_periods")
-        return self
-
-    def as_policy(self) -> PolicyParameters:
-        """The same for `analysis.policy`."""
-        return PolicyParameters(**self.model_dump())
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        schema = handler(source)
+        cast(dict[str, Any], handler.resolve_ref_schema(schema))["strict"] = False
+        return schema
 
 
 class MetricsSettings(Settings):
@@ -128,17 +113,17 @@ class MetricsSettings(Settings):
 
 
 class StandInSettings(Settings):
-    """What both stand-ins have in common."""
+    """What both kinds of local environment have in common."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z][0-9a-zA-Z\-_]{0,79}$")] = "headroom-local"
     region: str = "us-east-1"
     account: Annotated[str, Field(pattern=r"^\d{12}$")] = "123456789012"
     airflow_role: Literal["Admin", "Op", "User", "Viewer", "Public"] = "Admin"
-    min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
-    max_webservers: Annotated[int, Field(ge=1, le=5)] = 4
+    min_webservers: Annotated[int, Field(ge=1, le=MOST_WEBSERVERS)] = 2
+    max_webservers: Annotated[int, Field(ge=1, le=MOST_WEBSERVERS)] = 4
     gateway_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
     gateway: GatewaySettings = GatewaySettings()
-    autoscaler: AutoscalerSettings = AutoscalerSettings()
+    autoscaler: Annotated[PolicyParameters, _FromTable] = PolicyParameters()
     metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
@@ -154,9 +139,7 @@ class LocalSettings(StandInSettings):
     kind: Literal["local"] = "local"
     airflow_version: AirflowVersion = "3.3.1"
     webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25  # CPUs per webserver
-    webserver_memory_mib: Annotated[int, Field(ge=256)] = (
-        2048  # what MemoryUtilization is relative to
-    )
+    webserver_memory_mib: Annotated[int, Field(ge=256)] = 2048  # 100 % of MemoryUtilization
     database_pool_size: Annotated[int, Field(ge=1)] = 64
     # ^ with Airflow's own default (5, overflow 10) a webserver with more calls in flight hangs for
     #   tens of seconds after the load has stopped (apache/airflow issue 66493): set 5 to see it.

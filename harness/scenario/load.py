@@ -155,7 +155,7 @@ def _key_path(location: tuple[int | str, ...]) -> str:
 
 def _in_words(problem: Any) -> str:
     kind, message = problem["type"], problem["msg"]
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return "is not a known key"
     if kind == "missing":
         return "is missing"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
+from mwaa_headroom.analysis.mwaa import INVOKE_RATE_PER_S
 from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.local.settings import (
@@ -313,7 +314,7 @@ class Expectations(Settings):
 class Limits(Settings):
     """What keeps a run from doing harm."""
 
-    max_rate_per_s: Positive = 10.0  # the documented ceiling of InvokeRestApi
+    max_rate_per_s: Positive = INVOKE_RATE_PER_S
     max_in_flight: Annotated[int, Field(ge=1, le=5000)] = 256
     call_timeout_s: Positive = 15.0  # above the service's own 10 s, to tell the two apart
     abort_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.9  # over the last abort_window_s

@@ -29,12 +29,12 @@ import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
 
+from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import client_of, isolated_session, stand_in_client
 from mwaa_headroom.harness.aws.translate import aws_call
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.outcome import (
-    SERVICE_TIMEOUT_S,
     CallResult,
     Outcome,
     Transport,
@@ -146,7 +146,7 @@ def boto3_transport(
     client: Any,
     environment_name: str,
     *,
-    service_timeout_s: float = SERVICE_TIMEOUT_S,
+    service_timeout_s: float = INVOKE_TIMEOUT_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Transport:
     """Calls of one environment through `client`.

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit, urlunsplit
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies, percent_encode
 
+from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError
 from mwaa_headroom.harness.transport.outcome import (
-    SERVICE_TIMEOUT_S,
     CallResult,
     Transport,
     outcome_of_answer,
@@ -124,7 +124,7 @@ def lean_transport(
     *,
     call_timeout_s: float,
     max_in_flight: int,
-    service_timeout_s: float = SERVICE_TIMEOUT_S,
+    service_timeout_s: float = INVOKE_TIMEOUT_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Transport:
     """Calls of one environment as `client` is configured, but not through it.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import is_loopback
 from mwaa_headroom.harness.aws.environment import require_allowed
 from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
@@ -13,7 +14,7 @@ from mwaa_headroom.harness.transport.boto3_transport import (
     longest_backoff_s,
     most_attempts,
 )
-from mwaa_headroom.harness.transport.outcome import SERVICE_TIMEOUT_S, Transport
+from mwaa_headroom.harness.transport.outcome import Transport
 
 WEB_TOKEN_STEPS = 4  # a call, a token, a login with it, and the call again
 BEYOND_TIMEOUT_S = 0.5  # a socket timeout counts each wait alone, not the whole call
@@ -125,5 +126,5 @@ def _web_token(
 def _service_timeout_s(scenario: Scenario) -> float:
     environment = scenario.environment
     if isinstance(environment, AwsSettings):
-        return SERVICE_TIMEOUT_S
+        return INVOKE_TIMEOUT_S
     return environment.gateway.timeout_s

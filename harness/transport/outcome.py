@@ -16,6 +16,7 @@ A success without `RestApiStatusCode` is not MWAA's (a proxy's page, say) and ne
 import re
 from typing import Literal, NamedTuple, Protocol
 
+from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.traffic.operations import RestCall
 
 Outcome = Literal[
@@ -65,7 +66,6 @@ class Transport(Protocol):
         """Send `call` once."""
 
 
-SERVICE_TIMEOUT_S = 10.0  # documented limit of one InvokeRestApi call
 NEAR_TIMEOUT = 0.95  # of the limit: timers on both sides differ a little
 
 _THROTTLES = frozenset(
@@ -117,7 +117,7 @@ def outcome_of_answer(
     message: str,
     airflow_status: int | None,
     elapsed_s: float,
-    service_timeout_s: float = SERVICE_TIMEOUT_S,
+    service_timeout_s: float = INVOKE_TIMEOUT_S,
 ) -> Outcome:
     """The outcome of a call that the service answered.
 

@@ -41,6 +41,7 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 from gevent.lock import BoundedSemaphore
 
+from mwaa_headroom.analysis.mwaa import WEB_SESSION_LIFE_S
 from mwaa_headroom.harness.aws.clients import is_loopback
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
@@ -225,7 +226,6 @@ def session_headers(
     return dialect.shown_as.format(session[1]).encode()
 
 
-SESSION_LIFE_S = 12 * 3600.0
 RENEW_BEFORE_S = 900.0
 PAUSE_S = 10.0  # between logins that did not help: they must not become a load of their own
 
@@ -299,7 +299,7 @@ class SharedSession:
             self._not_before_s = self._clock() + PAUSE_S
 
     def _is_old(self, session: Session) -> bool:
-        return self._clock() - session.began_s > SESSION_LIFE_S - RENEW_BEFORE_S
+        return self._clock() - session.began_s > WEB_SESSION_LIFE_S - RENEW_BEFORE_S
 
     def _replace(self) -> None:
         if self._clock() < self._not_before_s:

@@ -69,7 +69,7 @@ class VirtualEnvironment:
             clock=self._clock,
         )
         self._rule = ScalingRule(
-            settings.autoscaler.as_policy(),
+            settings.autoscaler,
             min_webservers=settings.min_webservers,
             max_webservers=settings.max_webservers,
         )

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mwaa_headroom.analysis.mwaa import CPU
 from mwaa_headroom.analysis.schema import EVENTS_FILE, METRICS_SCHEMA, METRICS_STREAM
 from mwaa_headroom.harness.aws.cleanup import DAG_RUNS, clean_up
 from mwaa_headroom.harness.aws.clients import AwsClients, RestApi, make_clients
-from mwaa_headroom.harness.aws.collector import CPU, Collector, MetricsReader
+from mwaa_headroom.harness.aws.collector import Collector, MetricsReader
 from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
 from mwaa_headroom.harness.aws.preflight import preflight
 from mwaa_headroom.harness.local.handle import StandIn

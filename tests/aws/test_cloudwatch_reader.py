@@ -9,13 +9,10 @@ import pytest
 from canned_mwaa import NAME, stand_in_variables
 from moto.server import ThreadedMotoServer
 
+from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU, DATABASE_CONNECTIONS, MEMORY
 from mwaa_headroom.harness.aws import collector as cloudwatch_module
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 from mwaa_headroom.harness.aws.collector import (
-    CONNECTIONS,
-    CPU,
-    DATABASE_CONNECTIONS,
-    MEMORY,
     Metric,
     MetricsReader,
     is_webserver,

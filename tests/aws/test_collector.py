@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 from canned_mwaa import NAME, serving, stand_in_variables
 
+from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU, MEMORY
 from mwaa_headroom.analysis.schema import METRICS_SCHEMA, METRICS_STREAM
 from mwaa_headroom.harness.aws.clients import make_clients
 from mwaa_headroom.harness.aws.collector import (
-    CONNECTIONS,
-    CPU,
     FINAL_ATTEMPTS,
-    MEMORY,
     Collector,
     LatestMetrics,
     Metric,

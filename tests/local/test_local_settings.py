@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.harness.local.settings import (
     LocalSettings,
     SimulatedSettings,
@@ -38,6 +39,28 @@ def test_real_airflow_must_be_a_version_with_pinned_packages() -> None:
     ):
         LocalSettings(airflow_version="9.9.9")
     assert SimulatedSettings(airflow_version="9.9.9").airflow_version == "9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"scale_out_steps": 1}, "scale_out_steps"),
+        ({"cpu_above_percent": "70"}, "valid number"),
+        ({"cpu_above_percent": float("inf")}, "finite number"),
+        ({"cpu_above_percent": 0}, "cpu_above_percent must be above 0"),
+        ({"scale_out_cooldown_s": -1}, "scale_out_cooldown_s must be at least 0"),
+        ({"scale_in_periods": 0}, "scale_in_periods must be at least 1"),
+        ({"datapoints_to_alarm": 3}, "must not exceed evaluation_periods"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(table: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        StandInSettings.model_validate({"autoscaler": table})
+
+
+def test_whole_numbers_do_in_the_rule() -> None:
+    settings = StandInSettings.model_validate({"autoscaler": {"cpu_above_percent": 50}})
+    assert settings.autoscaler == PolicyParameters(cpu_above_percent=50.0)
 
 
 @pytest.mark.parametrize("settings", [LocalSettings(), SimulatedSettings(), StandInSettings()])

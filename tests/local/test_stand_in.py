@@ -17,10 +17,10 @@ import psutil
 import pytest
 from botocore.config import Config
 
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.settings import (
-    AutoscalerSettings,
     GatewaySettings,
     MetricsSettings,
     SimulatedSettings,
@@ -38,7 +38,7 @@ EAGER = SimulatedSettings(
     max_webservers=3,
     demand_s={"list_dags": 0.05},
     metrics=MetricsSettings(period_s=1),
-    autoscaler=AutoscalerSettings(scale_out_cooldown_s=1.0, scale_in_cooldown_s=600.0),
+    autoscaler=PolicyParameters(scale_out_cooldown_s=1.0, scale_in_cooldown_s=600.0),
 )
 
 
@@ -180,7 +180,7 @@ def test_a_burst_scales_out_and_events_status_and_metrics_agree(eager: StandIn) 
 
 
 def test_scaling_in_after_scaling_out_leaves_a_working_environment(tmp_path: Path) -> None:
-    rule = AutoscalerSettings(
+    rule = PolicyParameters(
         datapoints_to_alarm=1,
         evaluation_periods=1,
         scale_out_cooldown_s=1.0,
@@ -260,8 +260,8 @@ def test_killing_the_daemon_leaves_nothing_and_the_next_start_works(tmp_path: Pa
 def test_the_daemon_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from harness.local.handle import StandIn\n"
-        "from harness.local.settings import SimulatedSettings\n"
+        "from mwaa_headroom.harness.local.handle import StandIn\n"
+        "from mwaa_headroom.harness.local.settings import SimulatedSettings\n"
         "StandIn.start(SimulatedSettings(start_s=0.1), Path(sys.argv[1]), lambda _: None)\n"
         "print('up', flush=True); time.sleep(60)\n"
     )

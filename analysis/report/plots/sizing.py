@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
@@ -25,7 +26,6 @@ from mwaa_headroom.analysis.results import DemandResult, RunAnalysis, SizingResu
 from mwaa_headroom.analysis.statistics import Estimate
 
 CURVE_POINTS: Final = 1000
-SERVICE_LIMIT_WEBSERVERS: Final = 5  # documented: MWAA allows 2 to 5 (mw1.micro: 1)
 
 
 def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
@@ -43,14 +43,14 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
     rates = np.linspace(0.0, highest * 1.03, CURVE_POINTS)[1:]
     counts = [row.webservers for row in rows]
     counts += [stage.webservers_max for stage in analysis.stages]
-    also = [SERVICE_LIMIT_WEBSERVERS, *(count for count in counts if words.is_known(count))]
+    also = [MOST_WEBSERVERS, *(count for count in counts if words.is_known(count))]
     keys = draw_needed(axes, rates, demand.rate_per_webserver_per_s, also=also)
-    axes.axhline(SERVICE_LIMIT_WEBSERVERS, color=INK, linewidth=1, linestyle=(0, (5, 3)))
+    axes.axhline(MOST_WEBSERVERS, color=INK, linewidth=1, linestyle=(0, (5, 3)))
     axes.set_xlim(0, rates[-1])
     axes.set_xlabel("rate of this mix (calls/s)")
     axes.set_ylabel("webservers")
     _mark_target(axes, sizing)
-    keys.append(Key(f"service limit ({SERVICE_LIMIT_WEBSERVERS})", "╌╌", INK))
+    keys.append(Key(f"service limit ({MOST_WEBSERVERS})", "╌╌", INK))
     heading(axes, "Webservers", *keys, *_draw_measured(axes, analysis))
     return figure
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mwaa_headroom.analysis.calls import Calls, calls_of
+from mwaa_headroom.analysis.mwaa import CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.report import story_scaling, words
 from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
@@ -44,7 +45,6 @@ from mwaa_headroom.analysis.report.tables import (
     trial_verdict,
 )
 from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent, StageStats
-from mwaa_headroom.analysis.setting import CPU_ABOVE_PERCENT
 
 _LABEL_FONT = 8.5
 _ABOVE_HEADING_POINTS = 22

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.policy.results import Replay, SimulatedLoad, WhatIf
-from mwaa_headroom.analysis.policy.rule import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits, titled
 from mwaa_headroom.analysis.report.planning.what_if_rule import REPLAY_PICTURE
 from mwaa_headroom.analysis.report.plots import drawing

@@ -271,9 +271,9 @@ def test_a_killed_webserver_is_not_alive_and_another_takes_its_place(in_environm
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from harness.local.airflow import AirflowBackend
-from harness.local.processes import Children
-from harness.local.settings import LocalSettings
+from mwaa_headroom.harness.local.airflow import AirflowBackend
+from mwaa_headroom.harness.local.processes import Children
+from mwaa_headroom.harness.local.settings import LocalSettings
 
 async def main():
     directory = Path(sys.argv[1])

@@ -34,8 +34,8 @@ SLEEP = "import time; time.sleep(300)"
 # A parent that starts STUBBORN and then does nothing.
 PARENT = """
 import sys, time, pathlib
-from harness.errors import EnvironmentStartError
-from harness.local.processes import Children
+from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local.processes import Children
 state = pathlib.Path(sys.argv[1])
 children = Children(state)
 children.own_directory(state / "scratch")
