@@ -14,12 +14,11 @@ CPUs of the machine must agree when the environment is on it.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from mwaa_headroom.analysis.comparison.results import Difference
 from mwaa_headroom.analysis.record import RunRecord
-from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.results import Difference, Identity, RunAnalysis
 
 # Of simulated webservers.
 _UNDER_TEST = ("demand_s", "demand_cv", "contention", "latency_s", "background_cpu")
@@ -39,24 +38,6 @@ _LIMITS_OF_CALLS = ("max_in_flight", "call_timeout_s")
 _MOST_NAMED = 3  # runs that share a value; sides are two
 _NOT_RECORDED = "not recorded"
 _NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a run was, by name; values as people read them."""
-
-    must_agree: dict[str, str]
-    settings: dict[str, str]
-    under_test: dict[str, str]
-    may_differ: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class IdentifiedRun:
-    """An analysed run with what it was."""
-
-    identity: Identity
-    analysis: RunAnalysis
 
 
 def identity_of(record: RunRecord) -> Identity:
@@ -136,7 +117,7 @@ def objection(analysis: RunAnalysis) -> str:
     return ""
 
 
-def forbidding(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, ...]:
+def forbidding(sides: Mapping[str, Sequence[RunAnalysis]]) -> tuple[Difference, ...]:
     """Everything that must agree and does not, over all runs of all sides."""
     runs = [(side, run.identity) for side, runs in sides.items() for run in runs]
     return (
@@ -149,16 +130,16 @@ def forbidding(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference
     )
 
 
-def unlike_within(side: str, runs: Sequence[IdentifiedRun]) -> tuple[Difference, ...]:
+def unlike_within(side: str, runs: Sequence[RunAnalysis]) -> tuple[Difference, ...]:
     """What is under test but differs within one side."""
-    members = [(run.analysis.run_id, run.identity.under_test) for run in runs]
+    members = [(run.run_id, run.identity.under_test) for run in runs]
     return tuple(
         Difference(f"{found.what} within the {side}", found.values)
         for found in _differences(members)
     )
 
 
-def allowed(sides: Mapping[str, Sequence[IdentifiedRun]]) -> tuple[Difference, ...]:
+def allowed(sides: Mapping[str, Sequence[RunAnalysis]]) -> tuple[Difference, ...]:
     """What differs and may: first what is under test, then the rest."""
     members = [
         (side, run.identity.under_test | run.identity.may_differ)
@@ -281,15 +262,15 @@ _MUST_AGREE = (
 _OF_THE_RULE = ("environment.autoscaler.", "environment.metrics.", "environment.start_")
 
 
-def unlike(runs: Sequence[IdentifiedRun]) -> tuple[str, ...]:
+def unlike(runs: Sequence[RunAnalysis]) -> tuple[str, ...]:
     """In what the runs differ but must not, one sentence each."""
-    sides: dict[str, list[IdentifiedRun]] = {}
+    sides: dict[str, list[RunAnalysis]] = {}
     for run in runs:  # two may have the same name
-        sides.setdefault(run.analysis.run_id, []).append(_with_what_matters(run))
+        sides.setdefault(run.run_id, []).append(_with_what_matters(run))
     return tuple(in_words(found) for found in forbidding(sides))
 
 
-def _with_what_matters(run: IdentifiedRun) -> IdentifiedRun:
+def _with_what_matters(run: RunAnalysis) -> RunAnalysis:
     was = run.identity
     agreed = {
         name: value

@@ -330,6 +330,24 @@ class TruthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What a run was, by name; values as people read them."""
+
+    must_agree: dict[str, str]
+    settings: dict[str, str]
+    under_test: dict[str, str]
+    may_differ: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something in which runs differ, and who has which value."""
+
+    what: str
+    values: tuple[tuple[str, str], ...]  # (value, which runs: "baseline", "contender", run ids)
+
+
+@dataclass(frozen=True, slots=True)
 class RunAnalysis:
     """Everything that is known about one run."""
 
@@ -341,6 +359,7 @@ class RunAnalysis:
     complete: bool
     started_at_s: float
     ended_at_s: float
+    identity: Identity
     environment: dict[str, object]  # name, kind, airflow_version, class, min/max webservers, facts
     versions: dict[str, str]
     mix: dict[str, float]  # label -> fraction

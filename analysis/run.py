@@ -1,14 +1,24 @@
-"""From a record to everything that is known about the run."""
+"""The spine: everything that is known about one run, computed when it is first asked for.
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+    record -> setting, calls, metric periods -> stages and their windows -> demand, capacity, sizing
+           -> verdict -> `RunAnalysis`, the plain values that reports and answers over runs take
 
-from mwaa_headroom.analysis.calls import Calls, calls_of, good_calls
+Whatever needs a part of a run takes it from here, so that nothing is computed twice.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
 from mwaa_headroom.analysis.demand import estimate_demand, steady_periods
 from mwaa_headroom.analysis.generator.health import (
+    LostArrivals,
     generator_health,
     lost_arrivals,
     lost_with_users,
@@ -17,111 +27,49 @@ from mwaa_headroom.analysis.generator.health import (
     rows_miscounted,
     worker_warnings,
 )
-from mwaa_headroom.analysis.generator.limits import load_reports, use_within
-from mwaa_headroom.analysis.judge import judge
-from mwaa_headroom.analysis.metrics import database_periods, period_points, webserver_periods
-from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.generator.limits import LoadReport, load_reports, use_within
+from mwaa_headroom.analysis.identity import identity_of
+from mwaa_headroom.analysis.judge import Window, judge
+from mwaa_headroom.analysis.metrics import (
+    DatabasePeriod,
+    WebserverPeriod,
+    database_periods,
+    period_points,
+    webserver_periods,
+)
+from mwaa_headroom.analysis.record import RunRecord, read_run
 from mwaa_headroom.analysis.recovery import recoveries
 from mwaa_headroom.analysis.results import (
     CapacityResult,
+    DemandResult,
+    Elasticity,
     Expectation,
+    GeneratorHealth,
+    Identity,
+    PeriodPoint,
     RunAnalysis,
+    SizingResult,
     SloResult,
     StageStats,
+    Verdict,
 )
+from mwaa_headroom.analysis.run_findings import run_notes, run_warnings
 from mwaa_headroom.analysis.scaling.cost import by_webservers, elasticity, with_costs
 from mwaa_headroom.analysis.scaling.events import scaling_events
 from mwaa_headroom.analysis.setting import Setting, read_setting
 from mwaa_headroom.analysis.sizing.one_run import contradictions, size
-from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times, whole_window
+from mwaa_headroom.analysis.stages import (
+    StageTimes,
+    measured_window,
+    stage_stats,
+    stage_times,
+    whole_window,
+)
 from mwaa_headroom.analysis.steady_state import steady_state
 from mwaa_headroom.analysis.truth import truth_checks
 from mwaa_headroom.analysis.verdict import interrupted, judge_capacity, judge_check
 
-CLOCK_TOLERANCE_S = 2.0
-CLOSED_HIDES_WAITING = (
-    "The workload is closed: a user waits for its answer before it calls again, so slow answers "
-    "thin out the calls, and latencies hide the waiting that callers who do not wait for each "
-    "other would feel."
-)
-UNLIMITED_ERRORS = 0.01  # share of failed calls that deserves a line of the SLO
-
-
-def run_warnings(
-    record: RunRecord, setting: Setting, stages: Sequence[StageStats], *, has_metrics: bool
-) -> list[str]:
-    """Whatever makes the numbers of a run say less than they seem to."""
-    found = []
-    if setting.is_closed:
-        found.append(CLOSED_HIDES_WAITING)
-    if not record.requests.num_rows:
-        found.append("The record has no calls.")
-    if not has_metrics:
-        found.append(
-            "The record has no webserver metrics, so neither webserver CPU nor a webserver count "
-            "can be told."
-        )
-    offset_s = record.manifest.get("clock_offset_s")
-    if offset_s is not None and abs(offset_s) > CLOCK_TOLERANCE_S:
-        found.append(
-            f"The environment's clock differs from this host's by {offset_s:.1f} s, so metric "
-            "periods and calls do not lie beside each other exactly; synchronise this host's clock."
-        )
-    found += [
-        f"{member} of the environment changed during the run."
-        for member in setting.environment.get("changed", ())
-    ]
-    found += _warnings_of_events(record.events)
-    found += _warnings_of_slo(setting, stages)
-    return found
-
-
-def _warnings_of_events(events: Sequence[dict[str, Any]]) -> list[str]:
-    found = []
-    for event in events:
-        match event["kind"]:
-            case "aborted":
-                found.append(f"The run was aborted: {_sentence(event.get('reason'))}")
-            case "metrics_gap":
-                reason = _sentence(event.get("reason"))
-                found.append(f"Metrics could not be read for a while: {reason}")
-            case "webserver_died":
-                name, detail = event.get("webserver", "?"), event.get("detail")
-                found.append(f"The webserver {name} died: {_sentence(detail)}")
-    return list(dict.fromkeys(found))
-
-
-def _warnings_of_slo(setting: Setting, stages: Sequence[StageStats]) -> list[str]:
-    found = [
-        f"The SLO '{slo.text}' names the operation '{slo.selector_value}', which is not in the mix."
-        for slo in setting.slos
-        if slo.selector_key == "operation" and slo.selector_value not in setting.mix
-    ]
-    if setting.slos and not any(slo.metric in ("errors", "goodput") for slo in setting.slos):
-        worst = max((stage.error_rate.value or 0.0 for stage in stages), default=0.0)
-        if worst > UNLIMITED_ERRORS:
-            found.append(
-                f"Up to {100 * worst:.1f} % of the calls of a stage failed and no line of the SLO "
-                "limits errors; add one such as 'rate(errors) < 1%'."
-            )
-    return found
-
-
-def run_notes(setting: Setting, events: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """What was told during the run, and where the environment is not what one may think."""
-    found = [str(event.get("message", "")) for event in events if event["kind"] == "note"]
-    facts = setting.environment.get("facts", {})
-    if facts.get("cpu_limited") is False:
-        reason = _sentence(facts.get("cpu_limit_reason"))
-        found.append(f"The webservers shared the host, their CPU was not limited: {reason}")
-    return tuple(dict.fromkeys(text for text in found if text))
-
-
-def _sentence(text: object) -> str:
-    return f"{str(text or 'no reason was recorded').rstrip('.')}."
-
-
-# Of the requests; `read_run` need not read any other for `analyse_run` and `write_reports`.
+# Of the requests: what a `Run` and its report need.
 ANALYSED_COLUMNS = (
     "stage",
     "operation",
@@ -136,141 +84,285 @@ ANALYSED_COLUMNS = (
 )
 
 
-def analyse_run(record: RunRecord) -> RunAnalysis:
-    """Analyse a record; what it lacks becomes a warning, never an exception.
+@dataclass(frozen=True)
+class Run:
+    """One run, from its record. Times are epoch seconds.
 
-    Raises:
-        RecordFormatError: the manifest has no usable scenario.
+    Every property may raise RecordFormatError when the manifest has no usable scenario; whatever
+    else a record lacks becomes a finding, never an exception.
     """
-    setting = read_setting(record.manifest)
-    calls = calls_of(record.requests)
-    good = good_calls(calls, setting.slos)
-    periods = webserver_periods(record.metrics)
-    database = database_periods(record.metrics)
-    times = stage_times(setting, record.events, calls)
-    reports = load_reports(record.events)
-    lost = lost_arrivals(record.requests)
-    windows = [measured_window(one, calls, good, periods, database) for one in times]
-    stages = tuple(
-        stage_stats(
-            one,
-            window,
-            setting.slos,
-            use=use_within(reports, one.measured_from_s, one.ended_at_s),
-            lost=lost.of(one.plan.index, one.measured_from_s),
-            lost_with_users=lost_with_users(one, record.events),
-            steady=steady_state(one, calls.where(calls.stage == one.plan.index)),
+
+    record: RunRecord
+
+    @classmethod
+    def read(cls, directory: Path, columns: Collection[str] = ANALYSED_COLUMNS) -> "Run":
+        """The run in a directory, with these columns of its requests.
+
+        Raises:
+            RecordFormatError: there is none, or none that this version can read.
+        """
+        return cls(read_run(directory, columns))
+
+    @cached_property
+    def run_id(self) -> str:
+        """Its name."""
+        return str(self.record.manifest.get("run_id", self.record.directory.name))
+
+    @property
+    def requests(self) -> pa.Table:
+        """One row per arrival, columns as in `schema.REQUESTS_SCHEMA`."""
+        return self.record.requests
+
+    @property
+    def metrics(self) -> pa.Table:
+        """Every metric sample, columns as in `schema.METRICS_SCHEMA`."""
+        return self.record.metrics
+
+    @cached_property
+    def setting(self) -> Setting:
+        """What was asked, and of what."""
+        return read_setting(self.record.manifest)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What the run was a run of."""
+        return identity_of(self.record)
+
+    @cached_property
+    def status(self) -> str:
+        """How it ended: finished, interrupted, aborted, failed; running: it was killed."""
+        return str(self.record.manifest.get("status", "running"))
+
+    @cached_property
+    def calls(self) -> Calls:
+        """The requests as columns of numbers."""
+        return calls_of(self.record.requests)
+
+    @cached_property
+    def good(self) -> Mask:
+        """Which calls ended ok and within the SLO's latency limits."""
+        return good_calls(self.calls, self.setting.slos)
+
+    @cached_property
+    def periods(self) -> Sequence[WebserverPeriod]:
+        """Metric periods of all webservers."""
+        return webserver_periods(self.record.metrics)
+
+    @cached_property
+    def database_periods(self) -> Sequence[DatabasePeriod]:
+        """Metric periods of the metadata database."""
+        return database_periods(self.record.metrics)
+
+    @cached_property
+    def points(self) -> tuple[PeriodPoint, ...]:
+        """Metric periods beside the calls of the same seconds."""
+        return period_points(self.periods, self.calls, self.good, self.database_periods)
+
+    @cached_property
+    def load_reports(self) -> Sequence[LoadReport]:
+        """What the load processes told of themselves."""
+        return load_reports(self.record.events)
+
+    @cached_property
+    def lost(self) -> LostArrivals:
+        """Arrivals that lost workers owed."""
+        return lost_arrivals(self.record.requests)
+
+    @cached_property
+    def stage_times(self) -> Sequence[StageTimes]:
+        """When each stage was measured."""
+        return stage_times(self.setting, self.record.events, self.calls)
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """What each stage is judged by."""
+        return tuple(
+            measured_window(one, self.calls, self.good, self.periods, self.database_periods)
+            for one in self.stage_times
         )
-        for one, window in zip(times, windows, strict=True)
-    )
-    measured = whole_window(times, calls, good, periods, database)
-    inside = {period.start_s for period in measured.periods}
-    steady = [period for period in steady_periods(periods) if period.start_s in inside]
-    demand = estimate_demand(
-        calls, steady, setting.webserver_cpu, setting.utilisation_target, setting.mix
-    )
-    generator = generator_health(
-        record.requests,
-        record.events,
-        reports,
-        stages,
-        complete=record.complete,
-        version=int(record.manifest["schema_version"]),
-    )
-    status = str(record.manifest.get("status", "running"))
-    miscounted = rows_miscounted(generator, status)
-    asks_capacity = setting.question == "capacity"
-    capacity = find_capacity(setting, stages, miscounted=miscounted) if asks_capacity else None
-    if capacity is not None and not miscounted:
-        estimate, count = capacity_estimate(setting, stages, windows)
-        capacity = replace(capacity, rate_per_s=estimate, rate_webservers=count)
-    sizing = size(setting, demand)
-    expectations = _expectations(record.events)
-    whole_run = tuple(judge(slo, measured) for slo in setting.slos)
-    verdict = (
-        judge_capacity(capacity, sizing, setting.environment, status=status)
-        if capacity
-        else judge_check(whole_run, stages, expectations, status=status, miscounted=miscounted)
-    )
-    retries = retries_of(setting, record.requests)
-    points = period_points(periods, calls, good, database)
-    scaling = scaling_events(setting, times, record.events, periods, calls)
-    started_at_s, ended_at_s = _extent(record, calls)
-    return RunAnalysis(
-        run_id=str(record.manifest.get("run_id", record.directory.name)),
-        directory=str(record.directory),
-        scenario_name=setting.scenario_name,
-        question=setting.question,
-        status=status,
-        complete=record.complete,
-        started_at_s=started_at_s,
-        ended_at_s=ended_at_s,
-        environment=setting.environment,
-        versions={str(k): str(v) for k, v in (record.manifest.get("versions") or {}).items()},
-        mix=setting.mix,
-        slo=_decisive_lines(capacity, stages) if capacity else whole_run,
-        stages=stages,
-        periods=points,
-        scaling=with_costs(scaling, times, calls, good),
-        demand=demand,
-        capacity=capacity,
-        sizing=sizing,
-        expectations=expectations,
-        verdict=interrupted(verdict) if status == "interrupted" else verdict,
-        workload=setting.workload,
-        transport=setting.transport,
-        generator=generator,
-        recoveries=recoveries(setting, stages, record.events, calls, good, reports, lost),
-        retries=retries,
-        # One operation a stage is no load that anybody would size for.
-        elasticity=None
-        if any(stage.operation for stage in setting.stages)
-        else elasticity(
-            points,
-            demand,
-            min_webservers=setting.environment.get("min_webservers"),
-            max_webservers=setting.environment.get("max_webservers"),
-        ),
-        by_webservers=by_webservers(times, periods, calls, good),
-        truth=truth_checks(setting, demand, sizing),
-        warnings=(
-            *record.warnings,
-            *run_warnings(record, setting, stages, has_metrics=bool(periods)),
-            *worker_warnings(record.events),
-            *retry_warnings(retries),
-            *(inversions(stages, capacity) if capacity else ()),
-            *contradictions(setting, demand, capacity, stages),
-        ),
-        notes=run_notes(setting, record.events),
-        events=record.events,
-    )
+
+    @cached_property
+    def window(self) -> Window:
+        """What the whole run is judged by: its stages without their warm-ups."""
+        return whole_window(
+            self.stage_times, self.calls, self.good, self.periods, self.database_periods
+        )
+
+    @cached_property
+    def stages(self) -> tuple[StageStats, ...]:
+        """What each stage saw, and its trial."""
+        return tuple(map(self._stage, self.stage_times, self.windows))
+
+    def _stage(self, times: StageTimes, window: Window) -> StageStats:
+        index, calls = times.plan.index, self.calls
+        return stage_stats(
+            times,
+            window,
+            self.setting.slos,
+            use=use_within(self.load_reports, times.measured_from_s, times.ended_at_s),
+            lost=self.lost.of(index, times.measured_from_s),
+            lost_with_users=lost_with_users(times, self.record.events),
+            steady=steady_state(times, calls.where(calls.stage == index)),
+        )
+
+    @cached_property
+    def generator(self) -> GeneratorHealth:
+        """Whether the load generator can have bent the numbers."""
+        return generator_health(
+            self.record.requests,
+            self.record.events,
+            self.load_reports,
+            self.stages,
+            complete=self.record.complete,
+            version=int(self.record.manifest["schema_version"]),
+        )
+
+    @cached_property
+    def demand(self) -> DemandResult | None:
+        """CPU-seconds a call costs the webservers."""
+        setting = self.setting
+        inside = {period.start_s for period in self.window.periods}
+        steady = [period for period in steady_periods(self.periods) if period.start_s in inside]
+        return estimate_demand(
+            self.calls, steady, setting.webserver_cpu, setting.utilisation_target, setting.mix
+        )
+
+    @cached_property
+    def capacity(self) -> CapacityResult | None:
+        """How much the environment takes; None: the run does not ask for it."""
+        if self.setting.question != "capacity":
+            return None
+        miscounted = rows_miscounted(self.generator, self.status)
+        found = find_capacity(self.setting, self.stages, miscounted=miscounted)
+        if miscounted:
+            return found
+        estimate, count = capacity_estimate(self.setting, self.stages, self.windows)
+        return replace(found, rate_per_s=estimate, rate_webservers=count)
+
+    @cached_property
+    def sizing(self) -> SizingResult:
+        """Webservers needed, by the utilisation law."""
+        return size(self.setting, self.demand)
+
+    @cached_property
+    def slo(self) -> tuple[SloResult, ...]:
+        """The SLO over the whole run."""
+        return tuple(judge(slo, self.window) for slo in self.setting.slos)
+
+    @cached_property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """The checks after a deployment."""
+        return tuple(
+            Expectation(
+                name=str(event.get("name", "")),
+                met=event.get("met") is True,
+                detail=str(event.get("detail", "")),
+            )
+            for event in self.record.events
+            if event["kind"] == "expectation"
+        )
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The answer to the scenario's question."""
+        if self.capacity:
+            verdict = judge_capacity(
+                self.capacity, self.sizing, self.setting.environment, status=self.status
+            )
+        else:
+            verdict = judge_check(
+                self.slo,
+                self.stages,
+                self.expectations,
+                status=self.status,
+                miscounted=rows_miscounted(self.generator, self.status),
+            )
+        return interrupted(verdict) if self.status == "interrupted" else verdict
+
+    @cached_property
+    def analysis(self) -> RunAnalysis:
+        """All of it as plain values, without the calls."""
+        record, setting, capacity = self.record, self.setting, self.capacity
+        retries = retries_of(setting, record.requests)
+        scaling = scaling_events(setting, self.stage_times, record.events, self.periods, self.calls)
+        started_at_s, ended_at_s = self._extent()
+        versions = record.manifest.get("versions") or {}
+        return RunAnalysis(
+            run_id=self.run_id,
+            directory=str(record.directory),
+            scenario_name=setting.scenario_name,
+            question=setting.question,
+            status=self.status,
+            complete=record.complete,
+            started_at_s=started_at_s,
+            ended_at_s=ended_at_s,
+            identity=self.identity,
+            environment=setting.environment,
+            versions={str(name): str(version) for name, version in versions.items()},
+            mix=setting.mix,
+            slo=_decisive_lines(capacity, self.stages) if capacity else self.slo,
+            stages=self.stages,
+            periods=self.points,
+            scaling=with_costs(scaling, self.stage_times, self.calls, self.good),
+            demand=self.demand,
+            capacity=capacity,
+            sizing=self.sizing,
+            expectations=self.expectations,
+            verdict=self.verdict,
+            workload=setting.workload,
+            transport=setting.transport,
+            generator=self.generator,
+            recoveries=recoveries(
+                setting,
+                self.stages,
+                record.events,
+                self.calls,
+                self.good,
+                self.load_reports,
+                self.lost,
+            ),
+            retries=retries,
+            elasticity=self._elasticity(),
+            by_webservers=by_webservers(self.stage_times, self.periods, self.calls, self.good),
+            truth=truth_checks(setting, self.demand, self.sizing),
+            warnings=(
+                *record.warnings,
+                *run_warnings(record, setting, self.stages, has_metrics=bool(self.periods)),
+                *worker_warnings(record.events),
+                *retry_warnings(retries),
+                *(inversions(self.stages, capacity) if capacity else ()),
+                *contradictions(setting, self.demand, capacity, self.stages),
+            ),
+            notes=run_notes(setting, record.events),
+            events=record.events,
+        )
+
+    def _elasticity(self) -> Elasticity | None:
+        if any(stage.operation for stage in self.setting.stages):
+            return None  # one operation a stage is no load that anybody would size for
+        environment = self.setting.environment
+        return elasticity(
+            self.points,
+            self.demand,
+            min_webservers=environment.get("min_webservers"),
+            max_webservers=environment.get("max_webservers"),
+        )
+
+    def _extent(self) -> tuple[float, float]:
+        """Start and end of the run; of a run that was killed, the last that is known of it."""
+        known = [float(event["time_s"]) for event in self.record.events]
+        if len(self.calls):
+            starts_s = self.calls.intended_start_s
+            known += [float(starts_s.min()), float(starts_s.max())]
+        started, finished = (
+            self.record.manifest.get(key) for key in ("started_at_s", "finished_at_s")
+        )
+        started_at_s = float(started) if started else min(known, default=0.0)
+        ended_at_s = float(finished) if finished else max(known, default=started_at_s)
+        return started_at_s, max(ended_at_s, started_at_s)
 
 
 def _decisive_lines(
     capacity: CapacityResult, stages: Sequence[StageStats]
 ) -> tuple[SloResult, ...]:
     return next((stage.slo for stage in stages if stage.index == capacity.highest_stage), ())
-
-
-def _expectations(events: Sequence[dict[str, Any]]) -> tuple[Expectation, ...]:
-    return tuple(
-        Expectation(
-            name=str(event.get("name", "")),
-            met=event.get("met") is True,
-            detail=str(event.get("detail", "")),
-        )
-        for event in events
-        if event["kind"] == "expectation"
-    )
-
-
-def _extent(record: RunRecord, calls: Calls) -> tuple[float, float]:
-    """Start and end of the run; of a run that was killed, the last that is known of it."""
-    known = [float(event["time_s"]) for event in record.events]
-    if len(calls):
-        known += [float(calls.intended_start_s.min()), float(calls.intended_start_s.max())]
-    started = record.manifest.get("started_at_s")
-    finished = record.manifest.get("finished_at_s")
-    started_at_s = float(started) if started else min(known, default=0.0)
-    ended_at_s = float(finished) if finished else max(known, default=started_at_s)
-    return started_at_s, max(ended_at_s, started_at_s)

@@ -10,10 +10,9 @@ from typing import Final
 import known_environments as known
 
 from mwaa_headroom.analysis.comparison.compare import compare_runs
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import DemandResult, RunAnalysis, ScalingEvent
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.scaling.delay import scale_out_delays
 from mwaa_headroom.analysis.statistics import Estimate
 from mwaa_headroom.harness.local.settings import SIMULATED_DEMANDS_S
@@ -63,7 +62,7 @@ class Interval:
 
 def demand(seed: int) -> dict[str, Interval]:
     """Five stages of a mix, metrics every 5 s; with the webserver counts that follow."""
-    found = _demand(analyse_run(known.steps(seed)))
+    found = _demand(Run(known.steps(seed)).analysis)
     rate = found.rate_per_webserver_per_s
     return {
         "service demand of the mix, 5 s periods": _held(found.mix_s, known.MIX_DEMAND_S),
@@ -77,7 +76,7 @@ def demand(seed: int) -> dict[str, Interval]:
 
 def minutes(seed: int) -> dict[str, Interval]:
     """As on AWS: four stages of eight minutes, metrics every minute."""
-    found = _demand(analyse_run(known.minutes(seed)))
+    found = _demand(Run(known.minutes(seed)).analysis)
     return {
         "service demand of the mix, 60 s periods": _held(found.mix_s, known.MIX_DEMAND_S),
         "rate of one webserver, 60 s periods": _held(
@@ -88,7 +87,7 @@ def minutes(seed: int) -> dict[str, Interval]:
 
 def calibration(seed: int) -> dict[str, Interval]:
     """One operation a stage."""
-    found = _demand(analyse_run(known.calibration(seed)))
+    found = _demand(Run(known.calibration(seed)).analysis)
     nothing = Estimate(value=None)
     each = {
         f"service demand of {name}": _held(
@@ -101,7 +100,7 @@ def calibration(seed: int) -> dict[str, Interval]:
 
 def capacity(seed: int) -> dict[str, Interval]:
     """Where p95 latency breaks the SLO with two webservers."""
-    result = analyse_run(known.towards_the_limit(seed)).capacity
+    result = Run(known.towards_the_limit(seed)).analysis.capacity
     assert result is not None
     return {"capacity of two webservers": _held(result.rate_per_s, true_capacity_per_s())}
 
@@ -112,8 +111,8 @@ def delay(seed: int) -> dict[str, Interval]:
     seen: list[ScalingEvent] = []
     for own in _seeds(seed, RUNS_OF_A_MEAN):
         record = known.burst(own)
-        told += analyse_run(record).scaling
-        seen += analyse_run(_as_on_aws(record)).scaling
+        told += Run(record).analysis.scaling
+        seen += Run(_as_on_aws(record)).analysis.scaling
     truth = [
         event.ready_s - event.load_step_s
         for event in told
@@ -154,7 +153,7 @@ def true_capacity_per_s() -> float:
     loads = (0.78, 0.81, 0.84, 0.87)
     points = []
     for seed in (1, 2, 3, 4):
-        analysis = analyse_run(known.towards_the_limit(-seed % 10**6, loads, 3600.0))
+        analysis = Run(known.towards_the_limit(-seed % 10**6, loads, 3600.0)).analysis
         points += [
             (stage.achieved_per_s, stage.latency_s["p95"].value or math.nan)
             for stage in analysis.stages
@@ -221,9 +220,9 @@ def _as_on_aws(record: RunRecord) -> RunRecord:
     return replace(record, events=tuple(events))
 
 
-def _gate_run(seed: int, slowdown: float) -> IdentifiedRun:
+def _gate_run(seed: int, slowdown: float) -> RunAnalysis:
     record = known.gate(seed, slowdown=slowdown)
-    return IdentifiedRun(identity_of(record), analyse_run(record))
+    return Run(record).analysis
 
 
 def _seeds(seed: int, count: int) -> Iterator[int]:

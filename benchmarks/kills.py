@@ -50,7 +50,7 @@ from loopback import offsets_of
 from rig import median
 
 from mwaa_headroom.analysis.record import RunRecord, read_run
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA, WORKER_LOST
 
 
@@ -90,7 +90,7 @@ def examine(case: Case, ended: Ended) -> Trial:
     problem, record = "", None
     try:
         record = read_run(ended.directory)
-        analyse_run(record)
+        _ = Run(record).analysis
     except Exception as exc:  # whatever it is, it is what was looked for
         problem = f"{type(exc).__name__}: {exc}"
     requests = REQUESTS_SCHEMA.empty_table() if record is None else record.requests

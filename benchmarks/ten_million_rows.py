@@ -34,7 +34,7 @@ from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.as_json import analysis_as_json
 from mwaa_headroom.analysis.report.write import write_reports
-from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 from mwaa_headroom.harness.record.directory import finish_tables
 from mwaa_headroom.harness.record.stream import StreamWriter
 
@@ -88,14 +88,14 @@ def analyse(run: Path, _rows: int) -> Figures:
     began_s = time.perf_counter()
     record = read_run(run, ANALYSED_COLUMNS)
     read_s = time.perf_counter() - began_s
-    json.dumps(analysis_as_json(analyse_run(record)))
+    json.dumps(analysis_as_json(Run(record).analysis))
     return {"rows": record.requests.num_rows, "read s": read_s}
 
 
 def report(run: Path, _rows: int) -> Figures:
     """Read, analyse, and write every file of the report."""
     record = read_run(run, ANALYSED_COLUMNS)
-    analysis = analyse_run(record)
+    analysis = Run(record).analysis
     began_s = time.perf_counter()
     paths = write_reports(record, analysis, run)
     return {

@@ -22,8 +22,8 @@ import known_environments as known
 import numpy as np
 
 from mwaa_headroom.analysis.comparison.compare import compare_runs
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import Run
 
 SLOWDOWNS = (0.0, 0.05, 0.1, 0.2)
 SETTINGS = ((5, 0.05), (8, 0.05), (5, 0.1), (8, 0.1))  # runs a side, margin
@@ -69,20 +69,17 @@ def main() -> None:
             print(f"| {setting} | {shares} |", flush=True)
 
 
-def one_run(slowdown: float, seed: int) -> IdentifiedRun:
+def one_run(slowdown: float, seed: int) -> RunAnalysis:
     """A run whose calls cost `slowdown` more, analysed."""
     record = known.gate(seed, slowdown=slowdown, stage_s=STAGE_S)
-    return IdentifiedRun(identity_of(record), analyse_run(record))
+    return Run(record).analysis
 
 
-def growth(before: list[IdentifiedRun], after: list[IdentifiedRun]) -> str:
+def growth(before: list[RunAnalysis], after: list[RunAnalysis]) -> str:
     """How much slower the p95 latency of each stage is, by the medians of all runs."""
     medians = [
         np.median(
-            [
-                [stage.latency_s["p95"].value or 0.0 for stage in run.analysis.stages]
-                for run in runs
-            ],
+            [[stage.latency_s["p95"].value or 0.0 for stage in run.stages] for run in runs],
             axis=0,
         )
         for runs in (before, after)
@@ -91,9 +88,7 @@ def growth(before: list[IdentifiedRun], after: list[IdentifiedRun]) -> str:
     return "p95 latency " + ", ".join(f"{100 * ratio:+.0f} %" for ratio in ratios)
 
 
-def drawn(
-    runs: list[IdentifiedRun], count: int, random: np.random.Generator
-) -> list[IdentifiedRun]:
+def drawn(runs: list[RunAnalysis], count: int, random: np.random.Generator) -> list[RunAnalysis]:
     """Some of the runs, none twice."""
     return [runs[index] for index in random.choice(len(runs), count, replace=False)]
 

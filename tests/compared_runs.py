@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from synthetic_records import write_synthetic_run
 
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
+from mwaa_headroom.analysis.identity import identity_of
 from mwaa_headroom.analysis.record import RunRecord, read_run
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.statistics import Estimate
 
 SPREAD = 0.02  # of the runs' own factors, on the logarithm
@@ -36,7 +36,7 @@ def _original() -> tuple[RunRecord, RunAnalysis]:
             cpu_noise_percent=1.0,
         )
         record = read_run(Path(directory) / "original")
-    return record, analyse_run(record)
+    return record, Run(record).analysis
 
 
 def imagined_manifest(**changes: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def imagined_run(
     airflow: str = "3.2.1",
     manifest: dict[str, Any] | None = None,
     **changes: Any,
-) -> IdentifiedRun:
+) -> RunAnalysis:
     """A copy of the original; `changes` are fields of `RunAnalysis`."""
     record, analysis = _original()
     given = imagined_manifest() if manifest is None else manifest
@@ -87,12 +87,12 @@ def imagined_run(
         stages=stages,
         demand=demand,
     )
-    return IdentifiedRun(identity_of(replace(record, manifest=given)), replace(run, **changes))
+    return replace(run, identity=identity_of(replace(record, manifest=given)), **changes)
 
 
 def imagined_runs(
     name: str, count: int, *, factor: float = 1.0, airflow: str = "3.2.1", first_day: float = 0.0
-) -> list[IdentifiedRun]:
+) -> list[RunAnalysis]:
     """So many copies, each a little different; the same name gives the same ones."""
     random = np.random.default_rng(sum(map(ord, name)))
     return [

@@ -9,10 +9,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.results import CapacityResult
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.results import CapacityResult, RunAnalysis
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money, PriceTable
 from mwaa_headroom.analysis.sizing.results import SizedRun
 from mwaa_headroom.analysis.statistics import Estimate
@@ -63,23 +62,23 @@ def figures(
 
 
 @cache
-def recorded(seed: int = 1, **changes: object) -> IdentifiedRun:
+def recorded(seed: int = 1, **changes: object) -> RunAnalysis:
     """An analysed record of the imagined environment."""
     with TemporaryDirectory() as directory:
         place = Path(directory) / f"run-{seed}"
         write_synthetic_run(place, HALF_CPU, seed=seed, **changes)
         record = read_run(place)
-    return IdentifiedRun(identity_of(record), analyse_run(record))
+    return Run(record).analysis
 
 
-def recorded_runs(count: int) -> list[IdentifiedRun]:
+def recorded_runs(count: int) -> list[RunAnalysis]:
     """So many of them, with seeds from 1 on."""
     return [recorded(seed) for seed in range(1, count + 1)]
 
 
 def with_capacity(
-    runs: Sequence[IdentifiedRun], rate_per_s: float, *, webservers: int, bottleneck: str
-) -> list[IdentifiedRun]:
+    runs: Sequence[RunAnalysis], rate_per_s: float, *, webservers: int, bottleneck: str
+) -> list[RunAnalysis]:
     """The same runs, having found where the SLO breaks."""
     found = CapacityResult(
         highest_stage=0,
@@ -91,4 +90,4 @@ def with_capacity(
         rate_per_s=estimate(rate_per_s, 0.01),
         rate_webservers=webservers,
     )
-    return [replace(run, analysis=replace(run.analysis, capacity=found)) for run in runs]
+    return [replace(run, capacity=found) for run in runs]

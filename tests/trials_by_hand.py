@@ -53,7 +53,7 @@ def trials(
         run=run,
         setting=read_setting(made),
         trials=tuple(
-            _trial(run.analysis.stages[0], name, index, webservers, rate, share, duration_s, calls)
+            _trial(run.stages[0], name, index, webservers, rate, share, duration_s, calls)
             for index, (rate, share) in enumerate(shares.items())
         ),
     )

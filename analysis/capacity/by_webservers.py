@@ -33,7 +33,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from mwaa_headroom.analysis.calls import calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import (
     StageEvidence,
     capacity_of,
@@ -55,22 +54,12 @@ from mwaa_headroom.analysis.capacity.next_trial import (
     conditional_throughput,
     next_step,
 )
-from mwaa_headroom.analysis.comparison.results import Difference
 from mwaa_headroom.analysis.generator.health import rows_miscounted
-from mwaa_headroom.analysis.identity import (
-    IdentifiedRun,
-    Identity,
-    allowed,
-    forbidding,
-    identity_of,
-    in_words,
-)
-from mwaa_headroom.analysis.metrics import database_periods, webserver_periods
-from mwaa_headroom.analysis.record import RunRecord
-from mwaa_headroom.analysis.results import StageStats
-from mwaa_headroom.analysis.run import analyse_run
-from mwaa_headroom.analysis.setting import Setting, read_setting
-from mwaa_headroom.analysis.stages import measured_window, stage_label, stage_times
+from mwaa_headroom.analysis.identity import allowed, forbidding, in_words
+from mwaa_headroom.analysis.results import Difference, Identity, RunAnalysis, StageStats
+from mwaa_headroom.analysis.run import Run
+from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.stages import stage_label
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 
@@ -243,32 +232,22 @@ class StageTrial:
 class TrialRun:
     """A run with its stages as trials."""
 
-    run: IdentifiedRun
+    run: RunAnalysis
     setting: Setting
     trials: tuple[StageTrial, ...]
 
 
-def trial_run(record: RunRecord) -> TrialRun:
-    """The stages of a record as trials.
+def trial_run(run: Run) -> TrialRun:
+    """The stages of a run as trials.
 
     Raises:
         RecordFormatError: the manifest has no usable scenario.
     """
-    run = IdentifiedRun(identity_of(record), analyse_run(record))
-    setting = read_setting(record.manifest)
-    return TrialRun(run, setting, tuple(_trials(record, run, setting)))
-
-
-def _trials(record: RunRecord, run: IdentifiedRun, setting: Setting) -> Sequence[StageTrial]:
-    calls = calls_of(record.requests)
-    good, periods = good_calls(calls, setting.slos), webserver_periods(record.metrics)
-    times = stage_times(setting, record.events, calls)
-    database = database_periods(record.metrics)
-    windows = [measured_window(one, calls, good, periods, database) for one in times]
-    return [
-        StageTrial(run.analysis.run_id, stage, stage_evidence(setting, stage, window))
-        for stage, window in zip(run.analysis.stages, windows, strict=True)
-    ]
+    trials = (
+        StageTrial(run.run_id, stage, stage_evidence(run.setting, stage, window))
+        for stage, window in zip(run.stages, run.windows, strict=True)
+    )
+    return TrialRun(run.analysis, run.setting, tuple(trials))
 
 
 SEARCH_WIDTH = 0.05
@@ -289,9 +268,9 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
 
     A run that cannot be used is left out and named; unlike runs are refused.
     """
-    left_out = {run.run.analysis.run_id: why for run in given if (why := _objection(run))}
-    runs = [run for run in given if run.run.analysis.run_id not in left_out]
-    sides = {run.run.analysis.run_id: [_to_be_pooled(run.run)] for run in runs}
+    left_out = {run.run.run_id: why for run in given if (why := _objection(run))}
+    runs = [run for run in given if run.run.run_id not in left_out]
+    sides = {run.run.run_id: [_to_be_pooled(run.run)] for run in runs}
     refusals = [] if runs else list(left_out.values())
     refusals += [in_words(difference) for difference in forbidding(sides)]
     if not given:
@@ -313,7 +292,7 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
     known = [each for each in counts if each.capacity_per_s.value is not None]
     return CapacityCurve(
         slo=tuple(slo.text for slo in runs[0].setting.slos),
-        runs=tuple(run.run.analysis.run_id for run in runs),
+        runs=tuple(run.run.run_id for run in runs),
         counts=tuple(counts),
         amdahl=amdahl,
         sentence=_sentence(known, counts),
@@ -325,7 +304,7 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
 
 def _objection(run: TrialRun) -> str:
     """Why a run says nothing about a capacity; "": it does."""
-    analysis, name = run.run.analysis, f"Run {run.run.analysis.run_id}"
+    analysis, name = run.run, f"Run {run.run.run_id}"
     if run.setting.is_closed:
         return f"{name}: {CLOSED_HAS_NO_CAPACITY}"
     if not analysis.complete or analysis.status not in ("finished", "interrupted"):
@@ -336,7 +315,7 @@ def _objection(run: TrialRun) -> str:
     return f"{name}: {miscounted}" if miscounted else ""
 
 
-def _to_be_pooled(run: IdentifiedRun) -> IdentifiedRun:
+def _to_be_pooled(run: RunAnalysis) -> RunAnalysis:
     """The run with an identity in which only what forbids pooling must agree."""
     was = run.identity
     free = {
@@ -456,7 +435,7 @@ def _refused(
 ) -> CapacityCurve:
     return CapacityCurve(
         slo=(),
-        runs=tuple(run.run.analysis.run_id for run in runs),
+        runs=tuple(run.run.run_id for run in runs),
         counts=(),
         amdahl=None,
         sentence=f"No capacity: {refusals[0][:1].lower()}{refusals[0][1:]}",

@@ -23,21 +23,15 @@ from mwaa_headroom.analysis.comparison.regression import (
     too_few_runs,
 )
 from mwaa_headroom.analysis.comparison.results import ComparedRun, Comparison, ComparisonVerdict
-from mwaa_headroom.analysis.identity import (
-    IdentifiedRun,
-    allowed,
-    forbidding,
-    in_words,
-    objection,
-    unlike_within,
-)
+from mwaa_headroom.analysis.identity import allowed, forbidding, in_words, objection, unlike_within
+from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.statistics import Estimate
 
 _UNMEASURED = Estimate(value=None, warnings=("It was not measured.",))
 
 
 def compare_runs(
-    baseline: Sequence[IdentifiedRun], contender: Sequence[IdentifiedRun], *, margin: float
+    baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis], *, margin: float
 ) -> Comparison:
     """Hold two sets of runs against each other; at least one run each.
 
@@ -77,22 +71,22 @@ def compare_runs(
     )
 
 
-def compared_run(run: IdentifiedRun) -> ComparedRun:
+def compared_run(run: RunAnalysis) -> ComparedRun:
     """A run as comparisons name it."""
     return ComparedRun(
-        run_id=run.analysis.run_id,
-        directory=run.analysis.directory,
-        started_at_s=run.analysis.started_at_s,
-        airflow_version=str(run.analysis.environment.get("airflow_version", "")),
+        run_id=run.run_id,
+        directory=run.directory,
+        started_at_s=run.started_at_s,
+        airflow_version=str(run.environment.get("airflow_version", "")),
     )
 
 
 def _samples(
-    baseline: Sequence[IdentifiedRun], contender: Sequence[IdentifiedRun]
+    baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]
 ) -> tuple[list[MetricSamples], list[MetricSamples]]:
     """The metrics that any run has, those of the gate and the others."""
-    gated = gate_stages([run.analysis for run in baseline])
-    sides = [[run_metrics(run.analysis, gated) for run in runs] for runs in (baseline, contender)]
+    gated = gate_stages(list(baseline))
+    sides = [[run_metrics(run, gated) for run in runs] for runs in (baseline, contender)]
     both = [*sides[0], *sides[1]]
     gate = dict.fromkeys(metric for run in both for metric in run.gate)
     informational = dict.fromkeys(
@@ -115,8 +109,8 @@ def _samples(
 
 
 def _unanswerable(
-    baseline: Sequence[IdentifiedRun],
-    contender: Sequence[IdentifiedRun],
+    baseline: Sequence[RunAnalysis],
+    contender: Sequence[RunAnalysis],
     gate: Sequence[MetricSamples],
 ) -> tuple[str, ...]:
     """Why like runs cannot be judged all the same."""
@@ -129,31 +123,31 @@ def _unanswerable(
     return (few,) if few else ()
 
 
-def _objections(sides: Iterable[Sequence[IdentifiedRun]]) -> list[str]:
-    found = (objection(run.analysis) for runs in sides for run in runs)
+def _objections(sides: Iterable[Sequence[RunAnalysis]]) -> list[str]:
+    found = (objection(run) for runs in sides for run in runs)
     return [sentence for sentence in found if sentence]
 
 
-def _shared(baseline: Sequence[IdentifiedRun], contender: Sequence[IdentifiedRun]) -> list[str]:
+def _shared(baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]) -> list[str]:
     """Runs given on both sides; told by when they began, for directories may be copies."""
-    known = {(run.analysis.run_id, run.analysis.started_at_s) for run in baseline}
+    known = {(run.run_id, run.started_at_s) for run in baseline}
     return [
-        f"Run {run.analysis.run_id} is given on both sides: a run cannot be compared with itself."
+        f"Run {run.run_id} is given on both sides: a run cannot be compared with itself."
         for run in contender
-        if (run.analysis.run_id, run.analysis.started_at_s) in known
+        if (run.run_id, run.started_at_s) in known
     ]
 
 
-def _notes(baseline: Sequence[IdentifiedRun], contender: Sequence[IdentifiedRun]) -> Iterator[str]:
+def _notes(baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]) -> Iterator[str]:
     """What a careful reader must know of how the runs were made."""
-    starts = [[run.analysis.started_at_s for run in side] for side in (baseline, contender)]
+    starts = [[run.started_at_s for run in side] for side in (baseline, contender)]
     if max(starts[0]) < min(starts[1]) or max(starts[1]) < min(starts[0]):
         yield (
             "All runs of one side came before all of the other, so whatever else changed meanwhile "
             "looks like a change too: let the sides take turns."
         )
     versions = [
-        {str(run.analysis.environment.get("airflow_version", "")) for run in side}
+        {str(run.environment.get("airflow_version", "")) for run in side}
         for side in (baseline, contender)
     ]
     if versions[0] == versions[1]:

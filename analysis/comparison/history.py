@@ -42,7 +42,8 @@ from mwaa_headroom.analysis.comparison.results import (
     Metric,
     MetricHistory,
 )
-from mwaa_headroom.analysis.identity import IdentifiedRun, allowed, forbidding, in_words, objection
+from mwaa_headroom.analysis.identity import allowed, forbidding, in_words, objection
+from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.statistics import Floats
 
 FEWEST_VALUES = 15
@@ -146,15 +147,15 @@ HELD_SHARE = 0.5
 _EXIT_OK, _EXIT_INCONCLUSIVE = 0, 5
 
 
-def trace_history(runs: Sequence[IdentifiedRun]) -> History:
+def trace_history(runs: Sequence[RunAnalysis]) -> History:
     """The change points of at least one run's metrics; runs in any order."""
-    objections = {run.analysis.run_id: objection(run.analysis) for run in runs}
+    objections = {run.run_id: objection(run) for run in runs}
     valid = sorted(
-        (run for run in runs if not objections[run.analysis.run_id]),
-        key=lambda run: run.analysis.started_at_s,
+        (run for run in runs if not objections[run.run_id]),
+        key=lambda run: run.started_at_s,
     )
     notes = tuple(f"Left out: {why}" for why in objections.values() if why)
-    by_name = {run.analysis.run_id: [run] for run in valid}
+    by_name = {run.run_id: [run] for run in valid}
     differences = forbidding(by_name)
     refusals = [in_words(difference) for difference in differences]
     if len(valid) < FEWEST_VALUES:
@@ -181,11 +182,11 @@ def trace_history(runs: Sequence[IdentifiedRun]) -> History:
     )
 
 
-def _histories(runs: Sequence[IdentifiedRun]) -> tuple[MetricHistory, ...]:
-    gated = gate_stages([run.analysis for run in runs], share=HELD_SHARE)
+def _histories(runs: Sequence[RunAnalysis]) -> tuple[MetricHistory, ...]:
+    gated = gate_stages(list(runs), share=HELD_SHARE)
     series: dict[Metric, list[tuple[ComparedRun, float]]] = {}
     for run in runs:
-        for metric, estimate in run_metrics(run.analysis, gated).gate.items():
+        for metric, estimate in run_metrics(run, gated).gate.items():
             own = series.setdefault(metric, [])
             if estimate.value is not None and (metric.is_share or estimate.value > 0):
                 own.append((compared_run(run), estimate.value))

@@ -7,6 +7,7 @@ it. Values are in base units: seconds, fraction, calls per second.
 from dataclasses import dataclass
 from typing import Literal
 
+from mwaa_headroom.analysis.results import Difference
 from mwaa_headroom.analysis.statistics import Estimate
 
 Unit = Literal["s", "fraction", "1/s"]
@@ -36,14 +37,6 @@ class ComparedRun:
     directory: str
     started_at_s: float
     airflow_version: str  # "": not known
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something in which runs differ, and who has which value."""
-
-    what: str
-    values: tuple[tuple[str, str], ...]  # (value, which runs: "baseline", "contender", run ids)
 
 
 @dataclass(frozen=True, slots=True)

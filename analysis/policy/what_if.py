@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
-from mwaa_headroom.analysis.identity import IdentifiedRun, unlike
+from mwaa_headroom.analysis.identity import unlike
 from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.policy.fit import fit_policy, unfitted
 from mwaa_headroom.analysis.policy.replay import (
@@ -477,22 +477,20 @@ class _Run:
     scaling: RecordedScaling
 
 
-def answer_what_if(runs: Sequence[IdentifiedRun], asked: AskedLoad | None) -> WhatIf:
+def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> WhatIf:
     """Fit and replay recorded runs; simulate a load if one is asked about.
 
     Args:
         runs: alike; else the answer is refused with their differences.
         asked: the load; None: only fit and replay.
     """
-    names = tuple(run.analysis.run_id for run in runs)
-    prepared = [(run, recorded_scaling(run.analysis)) for run in runs]
+    names = tuple(run.run_id for run in runs)
+    prepared = [(run, recorded_scaling(run)) for run in runs]
     differences = unlike([run for run, found in prepared if isinstance(found, RecordedScaling)])
     if differences:
         refusal = "Runs that are not alike do not tell of one scaling rule: give those that are."
         return WhatIf(names, unfitted(refusal), (), None, refusals=(refusal, *differences))
-    usable = [
-        _Run(run.analysis, found) for run, found in prepared if isinstance(found, RecordedScaling)
-    ]
+    usable = [_Run(run, found) for run, found in prepared if isinstance(found, RecordedScaling)]
     fit = fit_policy(
         [run.scaling for run in usable], [found for _, found in prepared if isinstance(found, str)]
     )
@@ -541,14 +539,13 @@ def _closed(run: RunAnalysis) -> str:
     return ""
 
 
-def _recorded_load(run: IdentifiedRun, scaling: RecordedScaling | str) -> _RecordedLoad | str:
+def _recorded_load(run: RunAnalysis, scaling: RecordedScaling | str) -> _RecordedLoad | str:
     """Of the first run, even if it has none: that of another would answer what nobody asked."""
     if isinstance(scaling, str):
         return f"The load to simulate is that of the first run, but {scaling} Name another first."
-    analysis = run.analysis
-    rates = recorded_rates(scaling, analysis, scaling.started_s)
+    rates = recorded_rates(scaling, run, scaling.started_s)
     phase_s = -scaling.started_s % scaling.period_s
-    return _closed(analysis) or _RecordedLoad(analysis.run_id, rates, phase_s)
+    return _closed(run) or _RecordedLoad(run.run_id, rates, phase_s)
 
 
 def _simulated(
@@ -559,7 +556,7 @@ def _simulated(
     rule: FittedRule,
 ) -> tuple[SimulatedLoad | None, str]:
     known = [
-        (run, workload)
+        (run.analysis, workload)
         for run in runs
         if isinstance(workload := workload_of(run.analysis), Workload)
     ]
@@ -576,7 +573,7 @@ def _simulated(
     least = asked.min_webservers or min(
         limits.min_webservers, asked.max_webservers or MOST_SIMULATED
     )
-    sizing = run.analysis.sizing
+    sizing = run.sizing
     load = LoadToSimulate(
         name=asked.name,
         rate_per_s=rates,
@@ -585,7 +582,7 @@ def _simulated(
         period_s=limits.period_s,
         utilisation_target=sizing.utilisation_target if sizing else 0.7,
         load_of=recorded.run_id if recorded else "",
-        calls_of=run.analysis.run_id,
+        calls_of=run.run_id,
         phase_s=recorded.phase_s if recorded else 0.0,
     )
     demand = _demand(run)
@@ -593,8 +590,8 @@ def _simulated(
     return simulate_load(load, workload, ends_s, rule, fit.others), ""
 
 
-def _demand(run: _Run) -> Estimate:
-    demand = run.analysis.demand
+def _demand(run: RunAnalysis) -> Estimate:
+    demand = run.demand
     return demand.mix_s if demand else Estimate(None)
 
 

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
+from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.slo import Slo
 
 SCHEMA_VERSION: Final = 1
 RENAMED: Final = {
@@ -47,6 +50,15 @@ def _plain(value: object) -> Any:
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, Slo):
+        return value.text
+    if isinstance(value, Finding):
+        return {
+            "code": value.code,
+            "severity": value.severity,
+            "values": _plain(value.values),
+            "sentence": told(value),
+        }
     if is_dataclass(value):
         return {
             RENAMED.get(field.name, field.name): _plain(getattr(value, field.name))

@@ -9,7 +9,6 @@ CPU as a smaller one left out, until the fewest webservers of one are enough.
 
 from collections.abc import Iterator, Sequence
 
-from mwaa_headroom.analysis.identity import IdentifiedRun
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.sizing.bursts import (
     Autoscaling,
@@ -58,7 +57,7 @@ ANSWERED, NOT_ANSWERED = 0, 5
 
 
 def answer_size(
-    runs: Sequence[IdentifiedRun],
+    runs: Sequence[RunAnalysis],
     load: LoadWanted,
     prices: PriceTable | None,
     *,
@@ -82,7 +81,7 @@ def answer_size(
     Returns:
         The answer, or the refusals: what is missing is never an exception.
     """
-    analyses = [run.analysis for run in runs]
+    analyses = list(runs)
     behaviour = autoscaling or (autoscaling_of(analyses) if runs else None)
     refusals = refusals_of(runs)
     if refusals or behaviour is None:

@@ -20,8 +20,8 @@ from dataclasses import replace
 
 from scipy import stats
 
-from mwaa_headroom.analysis.identity import IdentifiedRun, Identity, forbidding, in_words
-from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.identity import forbidding, in_words
+from mwaa_headroom.analysis.results import Identity, RunAnalysis
 from mwaa_headroom.analysis.sizing.probability import Pooled, estimate_times, pool
 from mwaa_headroom.analysis.sizing.results import SizedRun
 from mwaa_headroom.analysis.statistics import Estimate
@@ -43,11 +43,11 @@ NOT_MOVED = ("throttle", "database", *PERHAPS_MOVED)  # or not known to be
 _Z = float(stats.norm.ppf(0.975))
 
 
-def refusals_of(runs: Sequence[IdentifiedRun]) -> tuple[str, ...]:
+def refusals_of(runs: Sequence[RunAnalysis]) -> tuple[str, ...]:
     """Why these runs cannot say together how many webservers are needed; empty: they can."""
     if not runs:
         return ("There is no run to size from: give the directory of one.",)
-    names = [run.analysis.run_id for run in runs]
+    names = [run.run_id for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         return (f"Run {twice[0]} was given twice: the same evidence counts only once.",)
@@ -107,8 +107,8 @@ def fixed_capacity(runs: Sequence[SizedRun]) -> Pooled:
     )
 
 
-def _unusable(runs: Sequence[IdentifiedRun]) -> Iterator[str]:
-    for run in (each.analysis for each in runs):
+def _unusable(runs: Sequence[RunAnalysis]) -> Iterator[str]:
+    for run in (each for each in runs):
         name = f"Run {run.run_id}"
         if run.status != "finished" or not run.complete:
             yield f"{name} is not whole: only finished runs with a complete record are used."
@@ -132,16 +132,16 @@ def _unusable(runs: Sequence[IdentifiedRun]) -> Iterator[str]:
             )
 
 
-def _unlike(runs: Sequence[IdentifiedRun]) -> Iterator[str]:
-    sides = {run.analysis.run_id: [_with_what_matters(run)] for run in runs}
+def _unlike(runs: Sequence[RunAnalysis]) -> Iterator[str]:
+    sides = {run.run_id: [_with_what_matters(run)] for run in runs}
     yield from (in_words(found) for found in forbidding(sides))
-    targets = {run.analysis.sizing.utilisation_target for run in runs if run.analysis.sizing}
+    targets = {run.sizing.utilisation_target for run in runs if run.sizing}
     if len(targets) > 1:
         shown = ", ".join(f"{100 * target:g} %" for target in sorted(targets))
         yield f"The runs differ in question.utilisation_target: {shown}."
 
 
-def _with_what_matters(run: IdentifiedRun) -> IdentifiedRun:
+def _with_what_matters(run: RunAnalysis) -> RunAnalysis:
     """The run with an identity that has only what must agree here."""
     was = run.identity
     agreed = {

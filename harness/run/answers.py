@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mwaa_headroom.analysis.errors import RecordFormatError
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
-from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import MANIFEST_FILE
 from mwaa_headroom.harness.errors import RecordError
 
@@ -56,7 +54,7 @@ from mwaa_headroom.harness.scenario.model import HIGHEST_RATE_PER_S
 from mwaa_headroom.harness.traffic.traces import Trace, read_trace
 
 
-def analysed_runs(directories: Sequence[Path]) -> list[IdentifiedRun]:
+def analysed_runs(directories: Sequence[Path]) -> list[RunAnalysis]:
     """Analyse every run in `directories`: run directories, or directories of run directories.
 
     Raises:
@@ -90,10 +88,9 @@ def _runs_in(directory: Path) -> Iterator[Path]:
     yield from inside
 
 
-def _analysed(directory: Path) -> IdentifiedRun:
+def _analysed(directory: Path) -> RunAnalysis:
     try:
-        record = read_run(directory, ANALYSED_COLUMNS)
-        return IdentifiedRun(identity_of(record), analyse_run(record))
+        return Run.read(directory).analysis
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
 
@@ -125,10 +122,10 @@ def report_run(directory: Path) -> "tuple[RunAnalysis, ReportPaths]":
     )
 
     try:
-        record = read_run(_only_run(directory), ANALYSED_COLUMNS)
+        run = Run.read(_only_run(directory))
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
-    analysis = analyse_run(record)
+    record, analysis = run.record, run.analysis
     try:
         return analysis, write_reports(record, analysis, record.directory)
     except OSError as exc:
@@ -213,7 +210,7 @@ def write_capacity(curve: CapacityCurve, directory: Path) -> Path:
 
 def _trials_of(directory: Path) -> TrialRun:
     try:
-        return trial_run(read_run(directory, ANALYSED_COLUMNS))
+        return trial_run(Run.read(directory))
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
 

@@ -8,7 +8,7 @@ from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.write import write_reports
-from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 from mwaa_headroom.analysis.schema import MANIFEST_FILE, REQUESTS_SCHEMA
 
 
@@ -29,12 +29,12 @@ def run(tmp_path: Path) -> Path:
 def test_an_analysis_of_the_needed_columns_is_that_of_all(run: Path) -> None:
     lean = read_run(run, ANALYSED_COLUMNS)
     assert len(ANALYSED_COLUMNS) == lean.requests.num_columns < len(REQUESTS_SCHEMA)
-    analysis = analyse_run(lean)
+    analysis = Run(lean).analysis
     assert analysis.retries is not None
-    assert analysis == analyse_run(read_run(run))
+    assert analysis == Run(read_run(run)).analysis
 
 
 @pytest.mark.slow
 def test_a_report_of_the_needed_columns_can_be_written(run: Path) -> None:
     lean = read_run(run, ANALYSED_COLUMNS)
-    assert write_reports(lean, analyse_run(lean), run).html.exists()
+    assert write_reports(lean, Run(lean).analysis, run).html.exists()

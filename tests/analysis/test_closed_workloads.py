@@ -15,7 +15,8 @@ from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import junit_xml
 from mwaa_headroom.analysis.report.terminal import render_summary
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.run import CLOSED_HIDES_WAITING, analyse_run
+from mwaa_headroom.analysis.run import Run
+from mwaa_headroom.analysis.run_findings import CLOSED_HIDES_WAITING
 from mwaa_headroom.analysis.setting import read_setting
 from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
@@ -24,7 +25,7 @@ USERS: dict[str, Any] = {"users": (2, 20), "think_time_s": 1.0, "stage_s": 40.0}
 
 def analysed(directory: Path, **changes: Any) -> RunAnalysis:
     write_synthetic_run(directory, **(USERS | changes))
-    return analyse_run(read_run(directory))
+    return Run(read_run(directory)).analysis
 
 
 def test_a_closed_stage_has_users_and_the_rate_it_achieved() -> None:

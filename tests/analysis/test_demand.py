@@ -10,7 +10,7 @@ from synthetic_records import write_synthetic_run
 from mwaa_headroom.analysis.demand import calls_in_periods, estimate_demand, steady_periods
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import DemandResult
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.statistics import Estimate
 
 LIST_DAGS = {"list_dags": 1.0}
@@ -23,7 +23,7 @@ def holds(estimate: Estimate, truth: float) -> bool:
 
 
 def demand_of(directory: Path) -> DemandResult:
-    demand = analyse_run(read_run(directory)).demand
+    demand = Run(read_run(directory)).analysis.demand
     assert demand is not None
     return demand
 

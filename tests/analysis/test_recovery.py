@@ -19,7 +19,7 @@ from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.recovery import call_lines, held_from_s, recoveries
 from mwaa_headroom.analysis.results import RecoveryResult, RunAnalysis
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.slo import Slo, parse_slo
 from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
@@ -292,7 +292,7 @@ def test_lines_that_a_recovery_is_judged_by() -> None:
 
 def analysed(directory: Path, **changes: Any) -> RunAnalysis:
     write_synthetic_run(directory, **changes)
-    return analyse_run(read_run(directory))
+    return Run(read_run(directory)).analysis
 
 
 OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 8.0, 20.0), "stage_s": 30.0, "max_webservers": 2}

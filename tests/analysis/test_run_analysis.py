@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,19 @@ from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.scenario.load import check_scenario
 
 
 def analysed(directory: Path, **changes: Any) -> RunAnalysis:
     write_synthetic_run(directory, **changes)
-    return analyse_run(read_run(directory))
+    return Run(read_run(directory)).analysis
 
 
 def with_manifest(directory: Path, **changes: Any) -> RunAnalysis:
     path = directory / schema.MANIFEST_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    return analyse_run(read_run(directory))
+    return Run(read_run(directory)).analysis
 
 
 def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_nothing_but_a_manifest_is_analysed(tmp_path: Path) -> None:
     for path in (tmp_path / "run").iterdir():
         if path.name != schema.MANIFEST_FILE:
             path.unlink()
-    analysis = analyse_run(read_run(tmp_path / "run"))
+    analysis = Run(read_run(tmp_path / "run")).analysis
     assert analysis.stages == ()
     assert analysis.verdict.exit_code == 5
     assert not analysis.complete
@@ -188,7 +189,7 @@ def test_a_killed_run_is_analysed_with_what_is_there(tmp_path: Path) -> None:
     stream = tmp_path / "run" / schema.REQUESTS_STREAM
     stream.write_bytes(stream.read_bytes()[:-2000])
     with_manifest(tmp_path / "run", finished_at_s=None)
-    analysis = analyse_run(read_run(tmp_path / "run"))
+    analysis = Run(read_run(tmp_path / "run")).analysis
     assert not analysis.complete
     assert analysis.stages[0].met_slo is True
     assert any("its last rows are lost" in warning for warning in analysis.warnings)
@@ -202,7 +203,7 @@ def test_missing_metric_periods_are_survived(tmp_path: Path) -> None:
     since_start_s = pc.subtract(table["period_start_s"], STARTED_AT_S)
     gap = pc.and_(pc.greater(since_start_s, 100.0), pc.less(since_start_s, 150.0))
     pq.write_table(table.filter(pc.invert(gap)), path)
-    analysis = analyse_run(read_run(tmp_path / "run"))
+    analysis = Run(read_run(tmp_path / "run")).analysis
     assert len(analysis.scaling) == 1
     assert analysis.demand is not None
     assert analysis.demand.mix_s.value == pytest.approx(0.022, rel=0.1)
@@ -260,11 +261,11 @@ def test_the_imagined_manifest_holds_a_scenario_of_the_harness(tmp_path: Path) -
     write_synthetic_run(tmp_path / "run", **CALM)
     manifest = read_run(tmp_path / "run").manifest
     saved = check_scenario(manifest["scenario"], origin="manifest").model_dump(mode="json")
-    assert analyse_run(read_run(tmp_path / "run")) == with_manifest(
-        tmp_path / "run", scenario=saved
-    )
+    found = with_manifest(tmp_path / "run", scenario=saved)
+    first = Run(read_run(tmp_path / "run")).analysis
+    assert replace(found, identity=first.identity) == first
 
 
 def test_the_same_record_gives_the_same_analysis(tmp_path: Path) -> None:
     first = analysed(tmp_path / "run", **CALM)
-    assert analyse_run(read_run(tmp_path / "run")) == first
+    assert Run(read_run(tmp_path / "run")).analysis == first

@@ -15,7 +15,7 @@ from synthetic_records import write_synthetic_run
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import SteadyState
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import StagePlan
 from mwaa_headroom.analysis.stages import StageTimes
 from mwaa_headroom.analysis.statistics import Floats
@@ -130,7 +130,7 @@ def test_a_whole_run_of_calls_cut_after_their_stage_is_analysed(tmp_path: Path) 
         kind = requests.schema.field(place)
         column = pa.array([value] * len(requests)).cast(kind.type)
         requests = requests.set_column(place, kind, column)
-    (stage,) = analyse_run(replace(record, requests=requests)).stages
+    (stage,) = Run(replace(record, requests=requests)).analysis.stages
 
     assert stage.steady is not None
     assert stage.steady.verdict == "unsteady"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.local.settings import SIMULATED_DEMANDS_S
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.virtual.run import run_virtually
@@ -30,7 +30,7 @@ def test_each_demand_is_told_within_a_tenth_in_less_than_ten_minutes(seed: int) 
     assert sum(stage["duration_s"] for stage in tree["stages"]) < 500  # bringing up comes on top
 
     scenario = check_scenario(tree, origin=SCENARIO.name)
-    demand = analyse_run(run_virtually(scenario, seed=seed, started_at_s=1.79e9 + seed)).demand
+    demand = Run(run_virtually(scenario, seed=seed, started_at_s=1.79e9 + seed)).analysis.demand
 
     assert demand is not None
     assert set(demand.per_operation_s) == set(truth_s)

@@ -11,7 +11,7 @@ import pytest
 from virtual_runs import STARTED_AT_S, column, events_of, simulated
 
 from mwaa_headroom.analysis.record import RunRecord, read_run
-from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 from mwaa_headroom.analysis.schema import EVENT_KINDS, METRICS_SCHEMA, REQUESTS_SCHEMA
 from mwaa_headroom.harness.errors import HeadroomError, PreflightError, UsageError
 from mwaa_headroom.harness.scenario.load import load_scenario
@@ -76,8 +76,8 @@ def test_a_saved_run_reads_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_analysis_cannot_tell_memory_from_disk(tmp_path: Path) -> None:
     record = run_virtually(busy(), seed=4, started_at_s=STARTED_AT_S)
-    in_memory = analyse_run(record)
-    found = analyse_run(read_run(save_run(record, tmp_path), ANALYSED_COLUMNS))
+    in_memory = Run(record).analysis
+    found = Run(read_run(save_run(record, tmp_path), ANALYSED_COLUMNS)).analysis
     assert replace(found, run_id="", directory="") == replace(in_memory, run_id="", directory="")
     assert found.generator.ok, found.generator.reasons
     assert [stage.complete for stage in found.stages] == [True, True]

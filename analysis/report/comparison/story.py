@@ -6,12 +6,12 @@ from typing import Final
 from mwaa_headroom.analysis.comparison.results import (
     ComparedRun,
     Comparison,
-    Difference,
     History,
     MetricComparison,
 )
 from mwaa_headroom.analysis.report.comparison import tables
 from mwaa_headroom.analysis.report.tables import Table
+from mwaa_headroom.analysis.results import Difference
 from mwaa_headroom.analysis.statistics import values_for_interval
 
 HEADLINES: Final = {

@@ -7,7 +7,6 @@ from typing import Final
 from mwaa_headroom.analysis.comparison.results import (
     ComparedRun,
     Comparison,
-    Difference,
     History,
     Metric,
     MetricComparison,
@@ -15,6 +14,7 @@ from mwaa_headroom.analysis.comparison.results import (
 )
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.results import Difference
 from mwaa_headroom.analysis.statistics import Estimate
 
 _FINE_INTERVAL: Final = 0.02  # of a ratio: below, two decimals do not show it

@@ -14,11 +14,10 @@ from mwaa_headroom.analysis.comparison.regression import (
     run_metrics,
 )
 from mwaa_headroom.analysis.comparison.results import Comparison
-from mwaa_headroom.analysis.identity import IdentifiedRun
-from mwaa_headroom.analysis.results import StageStats
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats
 
 
-def against(contender: list[IdentifiedRun], margin: float = 0.1) -> Comparison:
+def against(contender: list[RunAnalysis], margin: float = 0.1) -> Comparison:
     return compare_runs(imagined_runs("old", 6), contender, margin=margin)
 
 
@@ -56,11 +55,9 @@ def test_the_gate_is_small_and_the_rest_informs() -> None:
 
 def test_stages_that_broke_the_slo_in_the_baseline_are_not_in_the_gate() -> None:
     baseline = imagined_runs("old", 6)
-    first, second = baseline[3].analysis.stages
+    first, second = baseline[3].stages
     broken: StageStats = replace(second, met_slo=False)
-    baseline[3] = replace(
-        baseline[3], analysis=replace(baseline[3].analysis, stages=(first, broken))
-    )
+    baseline[3] = replace(baseline[3], stages=(first, broken))
 
     found = compare_runs(baseline, imagined_runs("new", 6, first_day=1), margin=0.1)
 
@@ -69,7 +66,7 @@ def test_stages_that_broke_the_slo_in_the_baseline_are_not_in_the_gate() -> None
 
 
 def test_gate_stages_by_share() -> None:
-    runs = [run.analysis for run in imagined_runs("old", 4)]
+    runs = list(imagined_runs("old", 4))
     for index in (0, 1):
         first, second = runs[index].stages
         runs[index] = replace(runs[index], stages=(first, replace(second, met_slo=False)))
@@ -80,7 +77,7 @@ def test_gate_stages_by_share() -> None:
 
 
 def test_the_error_rate_is_over_the_gate_stages() -> None:
-    run = imagined_run("x").analysis
+    run = imagined_run("x")
     first, second = run.stages
     failing = replace(second, outcomes={**second.outcomes, "ok": second.outcomes["ok"] - 10})
     run = replace(run, stages=(first, failing))

@@ -30,7 +30,7 @@ from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report import sending
 from mwaa_headroom.analysis.report.terminal import render_summary
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.slo import parse_slo
 
 HELD = calls_by_hand(outcomes=["ok"] * 1000, starts_s=np.linspace(0, 99, 1000).tolist())
@@ -295,7 +295,7 @@ def test_a_clock_that_moved_is_warned_of(measured: list[tuple[float, float]], wa
 
 def analysed(directory: Path, **changes: Any) -> RunAnalysis:
     write_synthetic_run(directory, **changes)
-    return analyse_run(read_run(directory))
+    return Run(read_run(directory)).analysis
 
 
 CALM: dict[str, Any] = {"rates_per_s": (4.0, 8.0), "stage_s": 40.0}

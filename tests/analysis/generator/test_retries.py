@@ -15,7 +15,7 @@ from mwaa_headroom.analysis.report.as_json import analysis_as_json
 from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.terminal import render_summary
 from mwaa_headroom.analysis.results import RetryResult, RunAnalysis
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting, read_setting
 
 CALM: dict[str, Any] = {"rates_per_s": (4.0, 8.0), "stage_s": 40.0, "question": "check"}
@@ -76,7 +76,7 @@ def test_without_retries_there_is_nothing_to_tell() -> None:
 
 def analysed(directory: Path, **changes: Any) -> RunAnalysis:
     write_synthetic_run(directory, **(CALM | changes))
-    return analyse_run(read_run(directory))
+    return Run(read_run(directory)).analysis
 
 
 @pytest.mark.parametrize(("mode", "warned"), [("legacy", False), ("adaptive", True)])

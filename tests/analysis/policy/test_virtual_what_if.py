@@ -5,11 +5,10 @@ import tomllib
 import numpy as np
 import pytest
 
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
 from mwaa_headroom.analysis.policy.results import Replay, WhatIf
 from mwaa_headroom.analysis.policy.what_if import AskedLoad, answer_what_if
 from mwaa_headroom.analysis.record import RunRecord
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.virtual.run import run_virtually
 
@@ -47,7 +46,7 @@ duration_s = 250
 
 
 def answered(record: RunRecord) -> WhatIf:
-    run = IdentifiedRun(identity_of(record), analyse_run(record))
+    run = Run(record).analysis
     return answer_what_if([run], AskedLoad("as recorded", None))
 
 

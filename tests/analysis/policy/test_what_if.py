@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from mwaa_headroom.analysis.identity import IdentifiedRun, identity_of
 from mwaa_headroom.analysis.policy.replay import RecordedScaling, recorded_rates, recorded_scaling
 from mwaa_headroom.analysis.policy.results import FittedRule
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
@@ -22,33 +21,34 @@ from mwaa_headroom.analysis.policy.what_if import (
     workload_of,
 )
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, analyse_run
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 
 TRUTH = SyntheticRun(rates_per_s=(4.0, 8.0, 18.0, 24.0, 28.0), max_webservers=4)
 
 
-def identified(directory: Path) -> IdentifiedRun:
+def identified(directory: Path) -> RunAnalysis:
     record = read_run(directory, ANALYSED_COLUMNS)
-    return IdentifiedRun(identity_of(record), analyse_run(record))
+    return Run(record).analysis
 
 
-def changed(run: IdentifiedRun, **changes: Any) -> IdentifiedRun:
-    return replace(run, analysis=replace(run.analysis, **changes))
+def changed(run: RunAnalysis, **changes: Any) -> RunAnalysis:
+    return replace(run, **changes)
 
 
-def recorded_calls(run: IdentifiedRun) -> float:
-    return sum(point.offered_per_s * point.period_s for point in run.analysis.periods)
+def recorded_calls(run: RunAnalysis) -> float:
+    return sum(point.offered_per_s * point.period_s for point in run.periods)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> IdentifiedRun:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunAnalysis:
     """2 -> 3 -> 4 webservers by CPU above 70 % in two periods on end, started in 4 s."""
     directory = tmp_path_factory.mktemp("what-if") / "run"
     write_synthetic_run(directory, TRUTH)
     return identified(directory)
 
 
-def test_the_recorded_rule_is_found_and_replayed(run: IdentifiedRun) -> None:
+def test_the_recorded_rule_is_found_and_replayed(run: RunAnalysis) -> None:
     answer = answer_what_if([run], None)
     assert answer.exit_code == 0
     assert answer.fit.mismatch_periods == 0
@@ -66,8 +66,8 @@ def test_the_recorded_rule_is_found_and_replayed(run: IdentifiedRun) -> None:
     assert by_load.cpu_off_percent < 5.0
 
 
-def test_the_cost_of_a_call_is_that_of_the_run(run: IdentifiedRun) -> None:
-    workload = workload_of(run.analysis)
+def test_the_cost_of_a_call_is_that_of_the_run(run: RunAnalysis) -> None:
+    workload = workload_of(run)
     assert isinstance(workload, Workload)
     assert workload.demand_s == pytest.approx(TRUTH.mix_demand_s, rel=0.1)
     assert workload.webserver_cpu == TRUTH.webserver_cpu
@@ -76,20 +76,18 @@ def test_the_cost_of_a_call_is_that_of_the_run(run: IdentifiedRun) -> None:
     assert workload.connections_per_call == pytest.approx(1.0, abs=0.15)
 
 
-def test_ten_times_the_load_on_many_webservers(run: IdentifiedRun) -> None:
+def test_ten_times_the_load_on_many_webservers(run: RunAnalysis) -> None:
     asked = AskedLoad("ten times", None, scale=10.0, min_webservers=40, max_webservers=500)
     load = answer_what_if([run], asked).load
     assert load is not None
     assert load.min_webservers == 40
-    assert load.calls == pytest.approx(
-        10 * sum(p.offered_per_s * p.period_s for p in run.analysis.periods)
-    )
+    assert load.calls == pytest.approx(10 * sum(p.offered_per_s * p.period_s for p in run.periods))
     assert load.most_webservers.value == 40  # 280 calls/s need 26 at 100 % and 37 at 70 %
     assert load.failed_calls.value == pytest.approx(0, abs=1)
     assert load.overloads == ()
 
 
-def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: IdentifiedRun) -> None:
+def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: RunAnalysis) -> None:
     rate = np.repeat([6.0, 38.0, 6.0], 300)
     load = answer_what_if([run], AskedLoad("burst", rate)).load
     assert load is not None
@@ -110,7 +108,7 @@ def test_a_burst_is_caught_up_with_and_ranges_hold_the_value(run: IdentifiedRun)
     )
 
 
-def test_a_load_that_is_too_much_is_never_caught_up_with(run: IdentifiedRun) -> None:
+def test_a_load_that_is_too_much_is_never_caught_up_with(run: RunAnalysis) -> None:
     load = answer_what_if([run], AskedLoad("flood", np.full(600, 200.0))).load
     assert load is not None
     assert load.caught_up_after_s.value is None
@@ -118,7 +116,7 @@ def test_a_load_that_is_too_much_is_never_caught_up_with(run: IdentifiedRun) -> 
     assert load.under_provisioned_time.value == pytest.approx(1.0)
 
 
-def test_what_cannot_be_told_is_refused_in_a_sentence(run: IdentifiedRun, tmp_path: Path) -> None:
+def test_what_cannot_be_told_is_refused_in_a_sentence(run: RunAnalysis, tmp_path: Path) -> None:
     pinned = answer_what_if([changed(run, scaling=(), environment={"max_webservers": 2})], None)
     assert pinned.exit_code == 5
     assert "cannot be fitted" in pinned.refusals[0]
@@ -131,8 +129,8 @@ def test_what_cannot_be_told_is_refused_in_a_sentence(run: IdentifiedRun, tmp_pa
     assert bare.fit.left_out == ("bare has no webserver metrics.",)
 
 
-def test_a_closed_workload_is_no_load_to_repeat(run: IdentifiedRun) -> None:
-    stages = tuple(replace(stage, users=5) for stage in run.analysis.stages)
+def test_a_closed_workload_is_no_load_to_repeat(run: RunAnalysis) -> None:
+    stages = tuple(replace(stage, users=5) for stage in run.stages)
     closed = changed(run, stages=stages)
     answer = answer_what_if([closed], AskedLoad("again", None, scale=2.0))
     assert "users who wait for answers" in answer.refusals[0]
@@ -140,7 +138,7 @@ def test_a_closed_workload_is_no_load_to_repeat(run: IdentifiedRun) -> None:
 
 
 def test_runs_that_are_not_alike_are_refused_by_their_differences(
-    run: IdentifiedRun, tmp_path: Path
+    run: RunAnalysis, tmp_path: Path
 ) -> None:
     write_synthetic_run(
         tmp_path / "other", TRUTH, webserver_cpu=1.0, mix={"trigger_dag_run": 1.0}, slo=()
@@ -160,7 +158,7 @@ def test_runs_that_are_not_alike_are_refused_by_their_differences(
 
 
 def test_the_recorded_load_is_that_of_the_first_run_or_of_none(
-    run: IdentifiedRun, tmp_path: Path
+    run: RunAnalysis, tmp_path: Path
 ) -> None:
     write_synthetic_run(tmp_path / "bare", TRUTH, with_metrics=False)
     bare = identified(tmp_path / "bare")
@@ -171,7 +169,7 @@ def test_the_recorded_load_is_that_of_the_first_run_or_of_none(
 
 
 def test_the_runs_of_load_and_calls_are_named_and_the_limits_are_those_that_scaled(
-    run: IdentifiedRun, tmp_path: Path
+    run: RunAnalysis, tmp_path: Path
 ) -> None:
     write_synthetic_run(tmp_path / "pinned", TRUTH, max_webservers=2, seed=2)
     pinned = identified(tmp_path / "pinned")
@@ -185,7 +183,7 @@ def test_the_runs_of_load_and_calls_are_named_and_the_limits_are_those_that_scal
     assert given.load_of == ""
 
 
-def test_a_way_back_that_nobody_saw_is_in_the_range_of_webserver_hours(run: IdentifiedRun) -> None:
+def test_a_way_back_that_nobody_saw_is_in_the_range_of_webserver_hours(run: RunAnalysis) -> None:
     rate = np.repeat([6.0, 38.0, 6.0], [300, 300, 2400])
     load = answer_what_if([run], AskedLoad("burst", rate)).load
     assert load is not None
@@ -198,37 +196,35 @@ def test_a_way_back_that_nobody_saw_is_in_the_range_of_webserver_hours(run: Iden
     assert hours.high > (300 * 2 + 2600 * 4) / 3600
 
 
-def test_a_run_that_ends_before_its_webserver_comes_is_answered(run: IdentifiedRun) -> None:
-    asked_for = replace(run.analysis.scaling[0], ready_s=None, count_changed_s=None)
+def test_a_run_that_ends_before_its_webserver_comes_is_answered(run: RunAnalysis) -> None:
+    asked_for = replace(run.scaling[0], ready_s=None, count_changed_s=None)
     cut = changed(run, scaling=(asked_for,))
     answer = answer_what_if([cut], AskedLoad("x", np.full(120, 5.0)))
     assert answer.exit_code == 0
-    last = cut.analysis.periods[-1]
+    last = cut.periods[-1]
     assert asked_for.decision_s is not None
     waited_s = last.start_s + last.period_s - asked_for.decision_s
     assert (answer.fit.start_s.value, answer.fit.start_s.low) == (None, waited_s)
     undone = replace(asked_for, from_count=3, to_count=2)
-    scaling = recorded_scaling(replace(cut.analysis, scaling=(asked_for, undone)))
+    scaling = recorded_scaling(replace(cut, scaling=(asked_for, undone)))
     assert isinstance(scaling, RecordedScaling)
     assert scaling.waited_s == ()
 
 
-def test_recorded_rates_put_every_call_into_its_second(run: IdentifiedRun) -> None:
-    scaling = recorded_scaling(run.analysis)
+def test_recorded_rates_put_every_call_into_its_second(run: RunAnalysis) -> None:
+    scaling = recorded_scaling(run)
     assert isinstance(scaling, RecordedScaling)
-    rates = recorded_rates(scaling, run.analysis)
-    assert len(rates) == len(run.analysis.periods) * scaling.period_s
-    assert rates.sum() == pytest.approx(
-        sum(p.offered_per_s * p.period_s for p in run.analysis.periods)
-    )
+    rates = recorded_rates(scaling, run)
+    assert len(rates) == len(run.periods) * scaling.period_s
+    assert rates.sum() == pytest.approx(sum(p.offered_per_s * p.period_s for p in run.periods))
 
 
-def test_times_count_from_the_start_of_the_run(run: IdentifiedRun) -> None:
-    began_s = run.analysis.periods[0].start_s
+def test_times_count_from_the_start_of_the_run(run: RunAnalysis) -> None:
+    began_s = run.periods[0].start_s
     later = changed(run, started_at_s=began_s + 3.0)
     answer = answer_what_if([later], AskedLoad("again", None))
     by_rule, by_load = answer.replays
-    decided_s = [event.decision_s for event in run.analysis.scaling]
+    decided_s = [event.decision_s for event in run.scaling]
     assert [event.recorded_s for event in by_rule.changes] == [
         each - began_s - 3.0 for each in decided_s if each is not None
     ]
@@ -239,7 +235,7 @@ def test_times_count_from_the_start_of_the_run(run: IdentifiedRun) -> None:
     assert answer.load.calls == pytest.approx(recorded_calls(run))
 
 
-def test_too_much_is_refused_where_only_the_run_tells_the_rate(run: IdentifiedRun) -> None:
+def test_too_much_is_refused_where_only_the_run_tells_the_rate(run: RunAnalysis) -> None:
     answer = answer_what_if([run], AskedLoad("flood", None, scale=1000.0))
     assert answer.load is None
     assert "at most 5000 can be simulated" in answer.refusals[0]

@@ -5,6 +5,7 @@ from mwaa_headroom.analysis.results import (
     DemandResult,
     Expectation,
     GeneratorHealth,
+    Identity,
     OperationStats,
     RunAnalysis,
     ScalingEvent,
@@ -76,6 +77,7 @@ def hand_built() -> RunAnalysis:
     stages = (stage(0, p95_s=0.612, met=True), stage(1, p95_s=1.25, met=False, errors=5))
     rows = (SizingRow(10.0, 1, 1, 2, True), SizingRow(25.0, 3, 3, 4, True))
     return RunAnalysis(
+        identity=Identity({}, {}, {}, {}),
         run_id="0001_golden",
         directory="runs/0001_golden",
         scenario_name="golden",

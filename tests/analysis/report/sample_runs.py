@@ -14,6 +14,7 @@ from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
     Expectation,
+    Identity,
     OperationStats,
     PeriodPoint,
     RunAnalysis,
@@ -68,6 +69,7 @@ def made_up_run(plan: Plan) -> tuple[RunRecord, RunAnalysis]:
     stages = tuple(_stage(plan, calls, i) for i in range(len(plan.rates)))
     ended_at_s = START_S + len(plan.rates) * plan.duration_s - (8.0 if plan.interrupted else 0)
     analysis = RunAnalysis(
+        identity=Identity({}, {}, {}, {}),
         run_id="0007_weekday-peak",
         directory="runs/0007_weekday-peak",
         scenario_name="weekday peak",

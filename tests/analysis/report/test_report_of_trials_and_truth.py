@@ -20,7 +20,7 @@ from mwaa_headroom.analysis.report.plots.stages import draw_throughput_latency
 from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
 from mwaa_headroom.analysis.report.terminal import render_summary
 from mwaa_headroom.analysis.results import RunAnalysis, SteadyState
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.statistics import Estimate
 
 
@@ -93,7 +93,7 @@ def test_the_mean_of_a_ramp_is_marked_from_the_record_on(tmp_path: Path) -> None
     first, second = scenario["stages"]
     stages = [{**first, "ramp_to_rate_per_s": 8.0}, second]
     manifest = {**record.manifest, "scenario": {**scenario, "stages": stages}}
-    analysis = analyse_run(replace(record, manifest=manifest))
+    analysis = Run(replace(record, manifest=manifest)).analysis
     assert [stage.rate_is_mean for stage in analysis.stages] == [True, False]
     assert tables.stage_load(analysis.stages[0]) == "~6 calls/s"
     assert tables.MEAN_RATE in summary(analysis)

@@ -10,7 +10,7 @@ from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.plots.drawing import style
 from mwaa_headroom.analysis.report.plots.scale_out import draw_scale_out
 from mwaa_headroom.analysis.results import RunAnalysis, TransientCost
-from mwaa_headroom.analysis.run import analyse_run
+from mwaa_headroom.analysis.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def scaled_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[pa.Table, RunA
     directory: Path = tmp_path_factory.mktemp("runs") / "scaled-out"
     write_synthetic_run(directory, rates_per_s=(8.0, 24.0), webserver_start_s=12.0)
     record = read_run(directory)
-    return record.requests, analyse_run(record)
+    return record.requests, Run(record).analysis
 
 
 def draw(requests: pa.Table, analysis: RunAnalysis) -> Figure | None:

@@ -15,10 +15,10 @@ from sizing_by_hand import (
 )
 from synthetic_records import write_synthetic_run
 
-from mwaa_headroom.analysis.identity import IdentifiedRun
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.planning.size import chance, size_sections
+from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.setting import Setting, StagePlan, read_setting
 from mwaa_headroom.analysis.sizing.answer import answer_size
 from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money
@@ -30,7 +30,7 @@ from mwaa_headroom.analysis.statistics import Estimate
 
 
 def answer(
-    runs: list[IdentifiedRun], low_per_s: float, high_per_s: float | None = None, **more: object
+    runs: list[RunAnalysis], low_per_s: float, high_per_s: float | None = None, **more: object
 ) -> SizingAnswer:
     load = load_between(low_per_s, high_per_s or low_per_s)
     return answer_size(runs, load, PRICES, **more)  # type: ignore[arg-type]
@@ -171,10 +171,10 @@ def test_bursts_that_outrun_every_setting_name_what_to_measure() -> None:
     time_s = np.sort(np.concatenate([np.arange(20) * 40.0, np.arange(20) * 40.0 + 25.0]))
     load = load_of_rates(time_s, np.tile([2.0, 70.0], 20), "short.csv")
     runs = recorded_runs(1)
-    strict = tuple(replace(line, slo="p99.99(latency) < 1ms") for line in runs[0].analysis.slo[:1])
-    analysis = replace(runs[0].analysis, slo=strict)
+    strict = tuple(replace(line, slo="p99.99(latency) < 1ms") for line in runs[0].slo[:1])
+    analysis = replace(runs[0], slo=strict)
 
-    found = answer_size([replace(runs[0], analysis=analysis)], load, PRICES)
+    found = answer_size([analysis], load, PRICES)
 
     assert found.exit_code == 5
     assert "to start: to decide, measure it in a run with MinWebservers 2" in found.deciding
@@ -212,8 +212,8 @@ def test_a_size_far_from_the_runs_says_under_which_condition_it_holds() -> None:
 
 def test_a_size_like_the_runs_is_no_extrapolation() -> None:
     run = recorded(1, webserver_cpu=1.0)
-    analysis = replace(run.analysis, environment={**run.analysis.environment, "kind": "aws"})
-    like = [replace(run, analysis=analysis)]
+    analysis = replace(run, environment={**run.environment, "kind": "aws"})
+    like = [analysis]
 
     assert answer(like, 16).sentence.startswith("mw1.small with")
     assert "This holds if" not in answer(like, 16).sentence
@@ -260,14 +260,14 @@ def whole_sentences(texts: tuple[str, ...]) -> bool:
     return all(text[0].isupper() and text.endswith(".") and "  " not in text for text in texts)
 
 
-def with_rate(runs: list[IdentifiedRun], **changes: object) -> list[IdentifiedRun]:
+def with_rate(runs: list[RunAnalysis], **changes: object) -> list[RunAnalysis]:
     """The same runs, having found another capacity."""
     found = []
     for run in with_capacity(runs, 20.0, webservers=2, bottleneck="webserver_cpu"):
-        capacity = run.analysis.capacity
+        capacity = run.capacity
         assert capacity is not None
         changed = replace(capacity, **changes)  # type: ignore[arg-type]
-        found.append(replace(run, analysis=replace(run.analysis, capacity=changed)))
+        found.append(replace(run, capacity=changed))
     return found
 
 
@@ -324,7 +324,7 @@ def test_runs_of_other_machines_are_named_and_refused() -> None:
 )
 def test_a_run_that_says_nothing_is_refused(changes: dict[str, object], says: str) -> None:
     run = recorded(1)
-    found = answer([replace(run, analysis=replace(run.analysis, **changes))], 20)  # type: ignore[arg-type]
+    found = answer([replace(run, **changes)], 20)  # type: ignore[arg-type]
 
     assert says in found.refusals[0]
     assert found.exit_code == 5
@@ -381,13 +381,13 @@ def test_tables_and_sentence_round_alike() -> None:
 
 def test_stages_of_one_operation_are_no_rates_of_the_mix() -> None:
     setting = setting_of(StagePlan(0, "calibration", 3.0, 30.0, 5.0, operation="health"))
-    demand = recorded(1).analysis.demand
+    demand = recorded(1).demand
 
     assert [row.rate_per_s for row in size(setting, demand).rows] == [30.0]
 
 
 def test_few_webservers_come_with_the_fewest_that_the_service_runs() -> None:
-    demand = recorded(1).analysis.demand
+    demand = recorded(1).demand
     found = size(setting_of(StagePlan(0, "low", 2.0, 30.0, 5.0)), demand)
 
     assert (found.rows[0].webservers, (found.target or found.rows[0]).webservers) == (1, 4)
@@ -395,7 +395,7 @@ def test_few_webservers_come_with_the_fewest_that_the_service_runs() -> None:
 
 
 def test_a_demand_without_refusal_tells_its_warning() -> None:
-    demand = recorded(1).analysis.demand
+    demand = recorded(1).demand
     assert demand is not None
     unknown = replace(demand, refusal="", mix_s=Estimate(None, warnings=("Too few periods.",)))
 
@@ -412,7 +412,7 @@ def setting_of(*stages: StagePlan) -> Setting:
 
 
 def test_one_runs_own_sizing_says_how_sure_it_is() -> None:
-    sizing = recorded(1).analysis.sizing
+    sizing = recorded(1).sizing
     assert sizing is not None
     assert sizing.target is not None
     assert sizing.target.webservers is not None

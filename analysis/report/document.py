@@ -1,0 +1,111 @@
+"""A report before it has a form: sections of tables, figures and sentences.
+
+Everything that answers a person (a run, a comparison, a history, a capacity, a size, a what-if) is
+made into one `Document` and rendered by the modules beside this one: terminal, HTML, Markdown,
+JSON, JUnit. A new section is one function that returns a `Section`, named in the list of its
+document.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from matplotlib.figure import Figure as Drawing
+
+Status = Literal["good", "bad", "unclear", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. With `dropped` > 0 a narrow terminal may leave it out, highest first."""
+
+    heading: str
+    unit: str = ""
+    right: bool = True
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns and rows of the same length; every cell is ready to be read.
+
+    A cell that is a mark (`MARKS`) or a verdict ("pass", "fail", ...) is coloured by what it says.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    status: Status = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """What was judged: a mark (True ✓, False ✗, None ?), what, and what was seen."""
+
+    items: tuple[tuple[bool | None, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture; drawn only for renderers that show pictures, written as plots/{name}.png."""
+
+    name: str
+    alt: str
+    draw: Callable[[], Drawing]
+
+
+Block = Table | Text | Bullets | Ticks | Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with what stands below it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    brief: bool = False  # also in the terminal's brief form; else only with --verbose and on pages
+    brief_blocks: tuple[Block, ...] = ()  # instead of `blocks` there; (): the same
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A test case for a CI server."""
+
+    scope: str
+    name: str
+    result: Literal["passed", "failure", "error", "skipped"]
+    message: str
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An answer: what it is about, the answer itself, and what it rests on."""
+
+    kind: str  # stem of its files: report | comparison | history | capacity | size | what-if
+    title: str
+    headline: str  # the answer in a few words
+    about: str  # which run of what, one line
+    sentence: str  # the answer, one sentence
+    status: Status
+    sections: tuple[Section, ...]
+    result: object  # the dataclass that JSON shows
+    cases: tuple[Case, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)  # of the JUnit suite
+    started_at_s: float | None = None
+    length_s: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)  # shown last, folded, on the page
