@@ -19,13 +19,14 @@ from mwaa_headroom.analysis.schema import EVENTS_FILE, METRICS_SCHEMA, METRICS_S
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.local.instance import RUN_PREFIX, Instance
 from mwaa_headroom.harness.record.stream import StreamWriter
-from mwaa_headroom.harness.run.load import Watch, carry_load
+from mwaa_headroom.harness.run.environments import RunEnvironment
+from mwaa_headroom.harness.run.load import carry_load
 from mwaa_headroom.harness.run.load_processes import Fleet, Generator
 from mwaa_headroom.harness.run.progress import LoadStatus
 from mwaa_headroom.harness.run.recording import Phases, start_recording
 from mwaa_headroom.harness.scenario.load import load_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.targets import Targets, save_targets
+from mwaa_headroom.harness.traffic.operations import Targets, save_targets
 
 RATE_PER_S = 80.0
 DURATION_S = 6.0
@@ -85,16 +86,16 @@ class Ended:
 
 
 class Silence:
-    """A narrator that tells nobody."""
+    """Progress that is told to nobody."""
 
     def step(self, text: str) -> None:
-        """See `Narrator`."""
+        """See `Progress`."""
 
     def note(self, text: str) -> None:
-        """See `Narrator`."""
+        """See `Progress`."""
 
     def load(self, status: LoadStatus) -> None:
-        """See `Narrator`."""
+        """See `Progress`."""
 
 
 def processes_of(folder: Path, *words: str) -> list[psutil.Process]:
@@ -184,9 +185,26 @@ def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Pat
     )
     save_targets(recording.directory, Targets("3.3.1", "kills", {}))
     StreamWriter(recording.directory / METRICS_STREAM, METRICS_SCHEMA).close()
-    watch = Watch(lambda: None, list, lambda: True, "", scenario.limits.call_timeout_s)
-    generator = Generator(recording.directory, surroundings, fleet)
-    recording.finish(carry_load(generator, watch, recording, Silence()))
+    environment = RunEnvironment(
+        clients=None,  # nothing here asks AWS
+        generator_variables=surroundings,
+        facts={},
+        metric_period_s=METRIC_PERIOD_S,
+        metrics_settle_s=0.0,
+        new_events=list,
+        is_alive=lambda: True,
+        logs="",
+        is_ours=True,
+    )
+    ending = carry_load(
+        Generator(recording.directory, surroundings, fleet),
+        environment,
+        recording,
+        Silence(),
+        latest_metrics=lambda: None,
+        longest_call_s=scenario.limits.call_timeout_s,
+    )
+    recording.finish(ending)
     return recording.directory
 
 

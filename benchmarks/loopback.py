@@ -17,8 +17,8 @@ from mwaa_headroom.analysis.schema import EVENTS_FILE, REQUESTS_STREAM
 from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.operations import Targets, save_targets
 from mwaa_headroom.harness.traffic.schedule import schedule_of
-from mwaa_headroom.harness.traffic.targets import Targets, save_targets
 
 
 @contextmanager

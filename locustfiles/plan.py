@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,13 @@ from mwaa_headroom.harness.errors import NotAllowedError, RecordError, UsageErro
 from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE
 from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
 from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
-from mwaa_headroom.harness.traffic.operations import build_call
-from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
-from mwaa_headroom.harness.traffic.targets import (
+from mwaa_headroom.harness.traffic.operations import (
     Targets,
+    build_call,
     load_targets,
     targets_from_tree,
-    tree_of_targets,
 )
+from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
 from mwaa_headroom.harness.traffic.traces import Trace, load_traces, traces_beside
 from mwaa_headroom.harness.transport.opening import open_transport
 from mwaa_headroom.harness.transport.outcome import Transport
@@ -80,7 +79,7 @@ class Blueprint:
         return {
             "scenario": self.scenario.model_dump(mode="json"),
             "environment_name": self.environment_name,
-            "targets": tree_of_targets(self.targets),
+            "targets": asdict(self.targets),
             "traces": {str(stage): _trace_to_wire(trace) for stage, trace in self.traces.items()},
         }
 

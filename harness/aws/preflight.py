@@ -23,7 +23,7 @@ from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.aws.translate import is_unanswered
 from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
 from mwaa_headroom.harness.scenario.model import Expectations, Scenario
-from mwaa_headroom.harness.traffic.targets import Targets
+from mwaa_headroom.harness.traffic.operations import Targets
 
 
 def health_path(airflow_version: str) -> str:

@@ -4,7 +4,6 @@
 same form. Nothing is fetched.
 """
 
-import tomllib
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mwaa_headroom.analysis.sizing.classes import CLASS_NAMES, ClassPrice, Money, PriceTable
 from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.files import read_toml
 
 SHIPPED_FILE: Final = Path(__file__).with_name("prices.toml")
 PRICE_LIST: Final = (
@@ -27,6 +27,10 @@ def _as_range(amount: object) -> object:
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Price = Annotated[tuple[_Amount, _Amount], BeforeValidator(_as_range)]
+
+
+def _money(amounts: tuple[float, float] | None) -> Money | None:
+    return None if amounts is None else Money(min(amounts), max(amounts))
 
 
 class _Model(BaseModel):
@@ -55,6 +59,20 @@ class _Table(_Model):
                 )
         return self
 
+    def as_prices(self) -> PriceTable:
+        return PriceTable(
+            region=self.region,
+            as_of=self.as_of.isoformat(),
+            source=self.source,
+            currency=self.currency,
+            classes={
+                name: ClassPrice(
+                    _money(row.environment), _money(row.webserver), row.included_webservers
+                )
+                for name, row in self.classes.items()
+            },
+        )
+
 
 class _File(_Model):
     tables: Annotated[tuple[_Table, ...], Field(min_length=1)]
@@ -75,18 +93,10 @@ def load_prices(path: Path = SHIPPED_FILE) -> tuple[PriceTable, ...]:
         UsageError: one sentence with the file and the key.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        raise UsageError(f"There is no file of prices '{path}'.") from exc
-    except OSError as exc:
-        raise UsageError(f"Cannot read '{path}': {exc.strerror}.") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} is not valid TOML: {exc}.") from exc
-    try:
-        checked = _File.model_validate(tree)
+        checked = _File.model_validate(read_toml(path, "file of prices", UsageError))
     except ValidationError as exc:
         raise UsageError(f"{path}: {_first_problem(exc)}") from exc
-    return tuple(_as_table(table) for table in checked.tables)
+    return tuple(table.as_prices() for table in checked.tables)
 
 
 def prices_of(tables: Sequence[PriceTable], region: str | None) -> tuple[PriceTable | None, str]:
@@ -96,35 +106,14 @@ def prices_of(tables: Sequence[PriceTable], region: str | None) -> tuple[PriceTa
         tables: of `load_prices`.
         region: None: the first table's.
     """
-    if region is None:
-        return tables[0], ""
-    found = next((table for table in tables if table.region == region), None)
-    if found is not None:
-        return found, ""
+    for table in tables:
+        if region in (None, table.region):
+            return table, ""
     return None, (
         f"There are no prices of {region}: write a table of it into a file like "
         f"harness/aws/prices.toml, from {PRICE_LIST.format(region=region)}, and give it with "
         "--prices FILE."
     )
-
-
-def _as_table(table: _Table) -> PriceTable:
-    return PriceTable(
-        region=table.region,
-        as_of=table.as_of.isoformat(),
-        source=table.source,
-        currency=table.currency,
-        classes={
-            name: ClassPrice(
-                _money(row.environment), _money(row.webserver), row.included_webservers
-            )
-            for name, row in table.classes.items()
-        },
-    )
-
-
-def _money(amounts: tuple[float, float] | None) -> Money | None:
-    return None if amounts is None else Money(min(amounts), max(amounts))
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -49,7 +49,7 @@ def local_group() -> None:
 @as_json
 def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
     """Start an environment; it stays up until `headroom local down`."""
-    from mwaa_headroom.harness.cli.progress import make_narrator
+    from mwaa_headroom.harness.cli.progress import console_progress
     from mwaa_headroom.harness.local.handle import start_daemon
     from mwaa_headroom.harness.local.instance import Endpoints, read_json, shell_lines
 
@@ -57,8 +57,8 @@ def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
     was_up = instance.is_running()
     if not was_up:
         settings = _settings(name, kind, options)
-        with make_narrator(quiet=json_output) as narrator:
-            start_daemon(settings, instance, narrator.step, ends_with_us=False)
+        with console_progress(quiet=json_output) as progress:
+            start_daemon(settings, instance, progress.step, ends_with_us=False)
     ready = read_json(instance.ready_path)
     if ready is None:
         raise EnvironmentStartError(

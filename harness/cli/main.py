@@ -1,4 +1,8 @@
-"""The entry point: the command group, and the one place where errors become exit codes."""
+"""The entry point: the command group, and the one place where errors become exit codes.
+
+The modules of the commands import what they work with inside their functions, so that `--help`
+answers at once.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -26,16 +30,19 @@ def app(debug: bool) -> None:
     """
 
 
-app.add_command(run_command)
-app.add_command(report_command)
-app.add_command(compare_command)
-app.add_command(history_command)
-app.add_command(capacity_command)
-app.add_command(size_command)
-app.add_command(what_if_command)
-app.add_command(validate_command)
-app.add_command(worker_command)
-app.add_command(local_group)
+for command in (
+    run_command,
+    report_command,
+    compare_command,
+    history_command,
+    capacity_command,
+    size_command,
+    what_if_command,
+    validate_command,
+    worker_command,
+    local_group,
+):
+    app.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -55,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _show(exc, str(exc), debug="--debug" in given)
         sys.exit(exc.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader (head, less) has gone: nothing to say, nobody to hear it
+        sys.stderr.close()  # the reader (head, less) has gone
         sys.exit(ExitCode.OK)
     except Exception as exc:
-        sentence = f"internal error: {type(exc).__name__}: {exc} (see it whole with --debug)."
+        sentence = f"internal error: {type(exc).__name__}: {exc} (--debug shows the traceback)."
         _show(exc, sentence, debug="--debug" in given)
         sys.exit(ExitCode.INTERNAL)
     sys.exit(code if isinstance(code, int) else ExitCode.OK)

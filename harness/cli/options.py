@@ -1,22 +1,12 @@
 """Options that several commands share, so that they read and behave alike everywhere."""
 
-import ipaddress
 import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from typing import Any, TypedDict
 
 import click
-
-from mwaa_headroom.harness.errors import UsageError
-from mwaa_headroom.harness.run.load_processes import (
-    DEFAULT_MASTER_PORT,
-    MOST_PROCESSES,
-    WAIT_FOR_WORKERS_S,
-    Fleet,
-)
 
 WIDEST_COLUMNS = 100  # wider tables are harder to read, not easier
 
@@ -67,87 +57,3 @@ class Percentage(click.ParamType[float]):
         if not 0 < fraction < 1:
             self.fail(f"'{value}' is no share such as 5% or 0.05.", param, ctx)
         return fraction
-
-
-_FLEET_OPTIONS = (
-    click.option(
-        "--processes",
-        type=click.IntRange(1, MOST_PROCESSES),
-        metavar="N",
-        help="Share the load among N processes on this machine (default: 1).",
-    ),
-    click.option(
-        "--expect-workers",
-        "remote_workers",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Share the load among N `headroom worker`, started by you on this or other machines.",
-    ),
-    click.option(
-        "--bind",
-        "bind_host",
-        metavar="ADDRESS",
-        help="IPv4 address at which workers find this run (default: 127.0.0.1, this machine only). "
-        "Locust's channel to its workers is neither authenticated nor encrypted: whoever reaches "
-        "the address can join the run and read its scenario, so give one in a private network. "
-        "Credentials never travel there.",
-    ),
-    click.option(
-        "--port",
-        type=click.IntRange(1, 65535),
-        metavar="PORT",
-        help=f"Port at that address (default: {DEFAULT_MASTER_PORT}).",
-    ),
-    click.option(
-        "--wait-for-workers",
-        "wait_s",
-        type=click.FloatRange(min=1),
-        metavar="SECONDS",
-        help=f"How long to wait for all workers (default: {WAIT_FOR_WORKERS_S:g}).",
-    ),
-)
-
-
-def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which processes send the load; `fleet_of` understands them."""
-    for option in reversed(_FLEET_OPTIONS):
-        command = option(command)
-    return command
-
-
-def fleet_of(
-    *,
-    processes: int | None,
-    remote_workers: int | None,
-    bind_host: str | None,
-    port: int | None,
-    wait_s: float | None,
-) -> Fleet:
-    """The fleet that the options ask for; None: not given.
-
-    Raises:
-        UsageError: they contradict each other.
-    """
-    if processes is not None and remote_workers is not None:
-        raise UsageError(
-            "--processes starts workers and --expect-workers waits for yours: give only one."
-        )
-    if remote_workers is None:
-        given = {"--bind": bind_host, "--port": port, "--wait-for-workers": wait_s}
-        for name, value in given.items():
-            if value is not None:
-                raise UsageError(f"{name} goes only with --expect-workers.")
-        return Fleet(processes=processes or 1)
-    host = bind_host or "127.0.0.1"
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError as exc:
-        raise UsageError(
-            f"--bind must be an IPv4 address of this machine, such as 10.0.0.5, not '{host}'."
-        ) from exc
-    return Fleet(
-        remote_workers=remote_workers,
-        bind_host=host,
-        port=port,
-        wait_s=WAIT_FOR_WORKERS_S if wait_s is None else wait_s,
-    )

@@ -1,27 +1,27 @@
-"""`headroom run`: carry out a scenario, then analyse and report it."""
+"""`headroom run` and `headroom report`: carry out a scenario, analyse its record and report it."""
 
+import ipaddress
 import json
+import os
+import signal
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, terminal_settings
+from mwaa_headroom.harness.cli.options import as_json, overrides, terminal_settings
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.run.load_processes import (
+    DEFAULT_MASTER_PORT,
+    MOST_PROCESSES,
+    WAIT_FOR_WORKERS_S,
+    Fleet,
+)
 
 if TYPE_CHECKING:
     from mwaa_headroom.analysis.report.write import ReportPaths
     from mwaa_headroom.analysis.results import RunAnalysis
-import os
-import signal
-import time
-from typing import TYPE_CHECKING, Any
-
-from mwaa_headroom.harness.cli.options import fleet_of, fleet_options, overrides
-from mwaa_headroom.harness.errors import UsageError
-
-if TYPE_CHECKING:
-    from mwaa_headroom.harness.run.progress import Narrator
-    from mwaa_headroom.harness.scenario.model import Scenario
 
 
 @click.command("report")
@@ -65,7 +65,41 @@ def show_report(analysis: "RunAnalysis", paths: "ReportPaths", *, json_output: b
     type=click.Path(path_type=Path),
     help="Where run directories are made.",
 )
-@fleet_options
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MOST_PROCESSES),
+    metavar="N",
+    help="Share the load among N processes on this machine (default: 1).",
+)
+@click.option(
+    "--expect-workers",
+    "remote_workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Share the load among N `headroom worker`, started by you on this or other machines.",
+)
+@click.option(
+    "--bind",
+    "bind_host",
+    metavar="ADDRESS",
+    help="IPv4 address at which workers find this run (default: 127.0.0.1, this machine only). "
+    "Locust's channel to its workers is neither authenticated nor encrypted: whoever reaches the "
+    "address can join the run and read its scenario, so give one in a private network. "
+    "Credentials never travel there.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help=f"Port at that address (default: {DEFAULT_MASTER_PORT}).",
+)
+@click.option(
+    "--wait-for-workers",
+    "wait_s",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help=f"How long to wait for all workers (default: {WAIT_FOR_WORKERS_S:g}).",
+)
 @click.option(
     "--virtual-time",
     is_flag=True,
@@ -94,10 +128,11 @@ def run_command(
     With --virtual-time nothing is sent: simulated webservers are computed, hours in seconds.
     Ctrl-C then keeps nothing.
     """
-    from mwaa_headroom.harness.cli.progress import make_narrator
+    from mwaa_headroom.harness.cli.progress import console_progress
     from mwaa_headroom.harness.run.answers import report_run
     from mwaa_headroom.harness.run.session import run_scenario
-    from mwaa_headroom.harness.scenario import load_scenario
+    from mwaa_headroom.harness.scenario.load import load_scenario
+    from mwaa_headroom.harness.virtual.run import run_in_virtual_time
 
     # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -108,31 +143,52 @@ def run_command(
             "leave one or the other out."
         )
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
-    with make_narrator(quiet=no_progress) as narrator:
+    where = {"scenario_file": scenario_file, "runs_directory": runs_directory}
+    with console_progress(quiet=no_progress) as progress:
         if virtual_time:
-            directory = _run_in_virtual_time(scenario, scenario_file, runs_directory, narrator)
-        else:
-            directory = run_scenario(
-                scenario,
-                scenario_file=scenario_file,
-                runs_directory=runs_directory,
-                narrator=narrator,
-                fleet=load_processes,
+            directory = run_in_virtual_time(
+                scenario, **where, started_at_s=time.time(), progress=progress
             )
-        narrator.step("Analysing the record")
+        else:
+            directory = run_scenario(scenario, **where, progress=progress, fleet=load_processes)
+        progress.step("Analysing the record")
         analysis, paths = report_run(directory)
     return show_report(analysis, paths, json_output=json_output)
 
 
-def _run_in_virtual_time(
-    scenario: "Scenario", scenario_file: Path, runs_directory: Path, narrator: "Narrator"
-) -> Path:
-    from mwaa_headroom.harness.virtual.run import run_in_virtual_time
+def fleet_of(
+    *,
+    processes: int | None,
+    remote_workers: int | None,
+    bind_host: str | None,
+    port: int | None,
+    wait_s: float | None,
+) -> Fleet:
+    """The load processes that the options ask for; None: not given.
 
-    return run_in_virtual_time(
-        scenario,
-        scenario_file=scenario_file,
-        runs_directory=runs_directory,
-        started_at_s=time.time(),
-        narrator=narrator,
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if processes is not None and remote_workers is not None:
+        raise UsageError(
+            "--processes starts workers and --expect-workers waits for yours: give only one."
+        )
+    if remote_workers is None:
+        given = {"--bind": bind_host, "--port": port, "--wait-for-workers": wait_s}
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"{name} goes only with --expect-workers.")
+        return Fleet(processes=processes or 1)
+    host = bind_host or "127.0.0.1"
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError as exc:
+        raise UsageError(
+            f"--bind must be an IPv4 address of this machine, such as 10.0.0.5, not '{host}'."
+        ) from exc
+    return Fleet(
+        remote_workers=remote_workers,
+        bind_host=host,
+        port=port,
+        wait_s=WAIT_FOR_WORKERS_S if wait_s is None else wait_s,
     )

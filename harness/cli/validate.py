@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 @as_json
 def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output: bool) -> None:
     """Check a SCENARIO file and print what it would do, without touching any environment."""
-    from mwaa_headroom.harness.scenario import load_scenario
+    from mwaa_headroom.harness.scenario.load import load_scenario
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     warnings = list(_warnings(scenario))
@@ -36,52 +36,45 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         }
         click.echo(json.dumps(answer, indent=2))
         return
-    seconds = sum(stage.duration_s for stage in scenario.stages)
-    highest = max(scenario.highest_rate_per_s(stage) for stage in scenario.stages)
+    load_s = sum(stage.duration_s for stage in scenario.stages)
+    highest_per_s = max(scenario.highest_rate_per_s(stage) for stage in scenario.stages)
     click.echo(
         f"{scenario_file} is valid: a {scenario.question.ask} question to "
         f"'{scenario.environment.name}' ({scenario.environment.kind}), {len(scenario.stages)} "
-        f"stage(s), {seconds:g} s of load, up to {highest:.4g} calls/s."
+        f"stage(s), {load_s:g} s of load, up to {highest_per_s:.4g} calls/s."
     )
     for stage in scenario.stages:
-        detail = "; ".join(filter(None, (_only(stage), _detail(scenario, stage))))
-        if detail:
-            click.echo(f"  {stage.name}: {detail}")
+        if details := list(_details(scenario, stage)):
+            click.echo(f"  {stage.name}: {'; '.join(details)}")
     if scenario.recovery_rate_per_s is not None:
         longest_s = scenario.recovery.longest_s
         click.echo(
             f"  After each stage that breaks the SLO: up to {longest_s:g} s more of light load, "
             f"{scenario.recovery_rate_per_s:.4g} calls/s; at most "
-            f"{seconds + len(scenario.stages) * longest_s:g} s of load in all."
+            f"{load_s + len(scenario.stages) * longest_s:g} s of load in all."
         )
     for warning in warnings:
         click.echo(f"Warning: {warning}")
 
 
-def _only(stage: "Stage") -> str:
-    if stage.operation is None:
-        return ""
-    rate = (
-        f" at {stage.rate_per_s:g} calls/s" if stage.trace_file is None and stage.rate_per_s else ""
-    )
-    return f"sends only {stage.operation}{rate}"
-
-
-def _detail(scenario: "Scenario", stage: "Stage") -> str:
+def _details(scenario: "Scenario", stage: "Stage") -> Iterator[str]:
     """What a reader of the file cannot see at once: what a trace holds, what users will do."""
+    if stage.operation is not None:
+        is_plain = stage.trace_file is None and stage.rate_per_s
+        rate = f" at {stage.rate_per_s:g} calls/s" if is_plain else ""
+        yield f"sends only {stage.operation}{rate}"
     if stage.users is not None:
-        return (
+        yield (
             f"{stage.users} users who think {scenario.traffic.think_time_s:g} s on average before "
             f"each call (closed): at most {scenario.highest_rate_per_s(stage):.4g} calls/s, fewer "
             "the slower the answers"
         )
     if stage.trace_file is not None and stage.rate_per_s is not None:
-        return (
+        yield (
             f"replays {stage.duration_s:g} s of {stage.trace_file}: about "
             f"{stage.rate_per_s * stage.duration_s:.0f} calls, {stage.rate_per_s:.4g} calls/s on "
             f"average, up to {stage.peak_rate_per_s:.4g} in one second"
         )
-    return ""
 
 
 def _warnings(scenario: "Scenario") -> Iterator[str]:
@@ -107,10 +100,5 @@ def _warnings(scenario: "Scenario") -> Iterator[str]:
                 f"and {rate_per_s:.4g} calls/s make about {calls:.3g}, so after an overload it "
                 "will not be known when the SLO held again; raise recovery.hold_s to "
                 f"{math.ceil(needed / (share * rate_per_s))} or recovery.rate_per_s to "
-                f"{_up(needed / (share * hold_s)):g}."
+                f"{math.ceil(10 * needed / (share * hold_s)) / 10:g}."
             )
-
-
-def _up(rate_per_s: float) -> float:
-    """To a tenth of a call per second."""
-    return math.ceil(10 * rate_per_s) / 10

@@ -1,11 +1,11 @@
-"""A run directory: created, its manifest replaced atomically, its streams turned into tables."""
+"""A run directory: its events, its manifest, replaced atomically, and its streams made tables."""
 
 import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,11 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_TABLE,
 )
 from mwaa_headroom.harness.errors import UsageError
-from mwaa_headroom.harness.record.stream import writing
+from mwaa_headroom.harness.files import writing
+
+LATEST_LINK = "latest"
+ROWS_PER_GROUP = 65_536  # bounds the memory of finishing a table
+_ATTEMPTS_AT_A_FREE_NAME = 10
 
 _LOOKS_SECRET = re.compile(
     r"secret|passw(or)?d|token|credential|authorization|cookie|signature|(access|private|api|fernet)_?key",
@@ -33,16 +37,8 @@ _LOOKS_SECRET = re.compile(
 )
 
 
-def refuse_secrets(value: object, *, where: str) -> None:
-    """Search mappings and sequences for keys that look like secrets.
-
-    Args:
-        value: what is about to be written.
-        where: what to call it in the error, such as "the manifest".
-
-    Raises:
-        UsageError: a key looks like a secret; its value is not shown.
-    """
+def _refuse_secrets(value: object, *, where: str) -> None:
+    """Refuse mappings and sequences with a key that looks like a secret; its value is not shown."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if _LOOKS_SECRET.search(str(key)):
@@ -50,10 +46,10 @@ def refuse_secrets(value: object, *, where: str) -> None:
                     f"The key '{key}' looks like a secret and does not go into {where}; "
                     "rename or remove it."
                 )
-            refuse_secrets(inner, where=where)
+            _refuse_secrets(inner, where=where)
     elif isinstance(value, list | tuple):
         for inner in value:
-            refuse_secrets(inner, where=where)
+            _refuse_secrets(inner, where=where)
 
 
 class EventLog:
@@ -89,7 +85,7 @@ class EventLog:
         missing = [key for key in EVENT_KINDS[kind] if key not in fields]
         if missing:
             raise ValueError(f"event '{kind}' needs {', '.join(missing)}")
-        refuse_secrets(fields, where="the events")
+        _refuse_secrets(fields, where="the events")
         event = {"time_s": time_s, "kind": kind, "source": source, **fields}
         line = json.dumps(event, allow_nan=False) + "\n"
         with writing(self._path):
@@ -101,10 +97,6 @@ class EventLog:
         if descriptor >= 0:
             os.close(descriptor)
 
-
-LATEST_LINK = "latest"
-ROWS_PER_GROUP = 65_536  # bounds the memory of finishing a table
-_ATTEMPTS_AT_A_FREE_NAME = 10
 
 # Values that hardly ever repeat fill a dictionary in vain, which would cost two thirds of the time.
 _ENCODINGS = {pa.float64(): "BYTE_STREAM_SPLIT", pa.int64(): "DELTA_BINARY_PACKED"}
@@ -142,9 +134,10 @@ def write_manifest(directory: Path, manifest: Mapping[str, object]) -> None:
         UsageError: a key looks like a secret.
         HeadroomError: the disk is full or read-only.
     """
-    refuse_secrets(manifest, where="the manifest")
+    _refuse_secrets(manifest, where="the manifest")
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-    _replace(directory / MANIFEST_FILE, lambda part: _write_text(part, text))
+    with _replacing(directory / MANIFEST_FILE) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def finish_tables(directory: Path) -> dict[str, int]:
@@ -186,20 +179,17 @@ def _point_latest_at(directory: Path) -> None:
 
 
 def _stream_to_table(stream: Path, table: Path, schema: pa.Schema) -> None:
-    def write_table(part: Path) -> None:
-        with pq.ParquetWriter(part, schema, compression="zstd", **_encodings(schema)) as writer:
-            for group in _in_groups(_whole_batches(stream)):
-                writer.write_table(pa.Table.from_batches(group, schema))
-
-    _replace(table, write_table)
-    with writing(stream):
-        stream.unlink()
-
-
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
     own = {field.name: _ENCODINGS[field.type] for field in schema if field.type in _ENCODINGS}
     others = [name for name in schema.names if name not in own]
-    return {"column_encoding": own, "use_dictionary": others}
+    encodings: dict[str, Any] = {"column_encoding": own, "use_dictionary": others}
+    with (
+        _replacing(table) as part,
+        pq.ParquetWriter(part, schema, compression="zstd", **encodings) as writer,
+    ):
+        for group in _in_groups(_whole_batches(stream)):
+            writer.write_table(pa.Table.from_batches(group, schema))
+    with writing(stream):
+        stream.unlink()
 
 
 def _whole_batches(stream: Path) -> Iterator[pa.RecordBatch]:
@@ -224,16 +214,13 @@ def _in_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
         yield group
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside `path`, make it durable, then rename: `path` is never half written."""
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path`, made durable and renamed in the end: `path` is never half written."""
     part = path.with_name(f".{path.name}.part")
     with writing(path):
         try:
-            write(part)
+            yield part
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(path)

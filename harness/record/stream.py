@@ -5,33 +5,12 @@ and an end mark. Every message is handed to the operating system in one piece, s
 process leaves at most one torn message at the very end, which `finish_tables` leaves out.
 """
 
-import errno
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
-from mwaa_headroom.harness.errors import HeadroomError
-
-_ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space or choose another directory",
-    errno.EDQUOT: "the disk quota is used up; free some space or choose another directory",
-    errno.EROFS: "the file system is read-only; choose another directory",
-    errno.EACCES: "permission is denied; choose a directory that you may write to",
-}
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn every `OSError` of the block into a `HeadroomError` that names `path`."""
-    try:
-        yield
-    except OSError as exc:
-        advice = _ADVICE.get(exc.errno or 0, exc.strerror or str(exc))
-        raise HeadroomError(f"Cannot write '{path}': {advice}.") from exc
-
+from mwaa_headroom.harness.files import writing
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.instance import instance_root
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
-from mwaa_headroom.harness.run.progress import Narrator
+from mwaa_headroom.harness.run.progress import Progress
 from mwaa_headroom.harness.run.recording import Phases
 from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
 
@@ -26,7 +27,7 @@ class RunEnvironment:
     facts: Mapping[str, object]  # what only a stand-in can tell, or the scenario says
     metric_period_s: int
     metrics_settle_s: float  # how late metrics may arrive
-    new_events: Callable[[], list[dict[str, object]]]  # the environment's own, since last asked
+    new_events: Callable[[], list[dict[str, Any]]]  # the environment's own, since last asked
     is_alive: Callable[[], bool]  # a stand-in can die under us; of AWS we do not know
     logs: str  # the folder of a stand-in's logs
     is_ours: bool  # thrown away after the run: nothing needs cleaning up
@@ -34,7 +35,7 @@ class RunEnvironment:
 
 @contextmanager
 def open_environment(
-    scenario: Scenario, narrator: Narrator, phases: Phases
+    scenario: Scenario, progress: Progress, phases: Phases
 ) -> Iterator[RunEnvironment]:
     """Bring up the scenario's environment, or connect to it; take down what was brought up.
 
@@ -48,11 +49,11 @@ def open_environment(
         return
     directory = instance_root() / f"run-{settings.name}"
     with phases.timed("environment_up"):
-        stand_in = StandIn.start(settings, directory, narrator.step)
+        stand_in = StandIn.start(settings, directory, progress.step)
     try:
         yield _stand_in(settings, stand_in, directory)
     finally:
-        narrator.step("Stopping the environment")
+        progress.step("Stopping the environment")
         with phases.timed("environment_down"):
             stand_in.stop()
 

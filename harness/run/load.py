@@ -2,11 +2,11 @@
 
 import signal
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Literal
 
 from mwaa_headroom.harness.aws.collector import LatestMetrics
+from mwaa_headroom.harness.run.environments import RunEnvironment
 from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
     EXIT_FINISHED,
@@ -15,7 +15,7 @@ from mwaa_headroom.harness.run.load_processes import (
     Generator,
     GeneratorStatus,
 )
-from mwaa_headroom.harness.run.progress import LoadStatus, Narrator
+from mwaa_headroom.harness.run.progress import LoadStatus, Progress
 from mwaa_headroom.harness.run.recording import Recording
 from mwaa_headroom.harness.scenario.model import Scenario
 
@@ -24,56 +24,74 @@ Ending = Literal["finished", "interrupted", "aborted", "failed"]
 LOOK_INTERVAL_S = 0.5
 DRAIN_MARGIN_S = 10.0  # beyond the longest call: writing the last rows, leaving Locust
 
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What the loop looks at while the generator works."""
-
-    latest_metrics: Callable[[], LatestMetrics | None]
-    new_environment_events: Callable[[], list[dict[str, object]]]
-    environment_is_alive: Callable[[], bool]
-    environment_logs: str  # where the environment keeps them
-    longest_call_s: float  # attempts and waits between them included
+_ENDINGS: dict[int, Ending] = {
+    EXIT_FINISHED: "finished",
+    EXIT_ABORTED: "aborted",
+    EXIT_INTERRUPTED: "interrupted",
+    -signal.SIGTERM: "interrupted",  # it came before Locust listened to signals
+}
 
 
 def carry_load(
-    generator: Generator, watch: Watch, recording: Recording, narrator: Narrator
+    generator: Generator,
+    environment: RunEnvironment,
+    recording: Recording,
+    progress: Progress,
+    *,
+    latest_metrics: Callable[[], LatestMetrics | None],
+    longest_call_s: float,
 ) -> Ending:
     """Run the generator to its end, copying the environment's events into the record meanwhile.
 
     KeyboardInterrupt asks the generator to drain and stop; a second one kills it. A generator that
     overstays its schedule is stopped too: a run ends on its own, whatever happens.
+
+    Args:
+        generator: not started yet.
+        environment: watched, so that its end ends the load.
+        recording: gets events and notes.
+        progress: is told the load and what goes wrong.
+        latest_metrics: of the collector.
+        longest_call_s: attempts and waits between them included.
     """
-    drain_s = watch.longest_call_s + DRAIN_MARGIN_S
+    drain_s = longest_call_s + DRAIN_MARGIN_S
     longest_s = generator.longest_start_s + longest_load_s(recording.scenario, drain_s)
     give_up_at_s = time.monotonic() + longest_s
     ending: Ending | None = None
     lost = 0
+
+    def tell(text: str) -> None:
+        progress.note(text)
+        recording.note(text)
+
     generator.start()
     try:
         while generator.is_running():
             status = generator.latest()
-            _look(status, watch, recording, narrator)
+            recording.copy_events(environment.new_events())
+            if status is not None and status.stage is not None:
+                metrics, scenario = latest_metrics(), recording.scenario
+                progress.load(load_status(status, status.stage, metrics, scenario))
             if status is not None and status.workers_lost > lost:
                 lost = status.workers_lost
-                narrator.note(_loss_of_workers(lost))
-            reason = generator.trouble() or _reason_to_stop(watch, give_up_at_s)
+                progress.note(_loss_of_workers(lost))
+            reason = generator.trouble() or _reason_to_stop(environment, give_up_at_s)
             if reason:
-                _tell(reason, recording, narrator)
+                tell(reason)
                 ending = "failed"
                 break
             time.sleep(LOOK_INTERVAL_S)
     except KeyboardInterrupt:
-        narrator.step("Interrupted: finishing the calls in flight (Ctrl-C again to kill them)")
+        progress.step("Interrupted: finishing the calls in flight (Ctrl-C again to kill them)")
         ending = "interrupted"
     except BaseException:
         generator.kill()  # load must not go on when nobody watches it
         raise
     code = _stop(generator, drain_s)
-    record_environment_events(watch.new_environment_events(), recording)
+    recording.copy_events(environment.new_events())
     if ending is None and code not in _ENDINGS:
         why = generator.last_words() or f"{GENERATOR_LOG} says why."
-        _tell(f"The load generator ended with code {code}: {why}", recording, narrator)
+        tell(f"The load generator ended with code {code}: {why}")
     return ending or _ENDINGS.get(code, "failed")
 
 
@@ -85,14 +103,9 @@ def longest_load_s(scenario: Scenario, drain_s: float) -> float:
     return sum(stage.duration_s + after_each_s for stage in scenario.stages)
 
 
-def _tell(text: str, recording: Recording, narrator: Narrator) -> None:
-    narrator.note(text)
-    recording.note(text)
-
-
-def _reason_to_stop(watch: Watch, give_up_at_s: float) -> str:
-    if not watch.environment_is_alive():
-        logs = watch.environment_logs
+def _reason_to_stop(environment: RunEnvironment, give_up_at_s: float) -> str:
+    if not environment.is_alive():
+        logs = environment.logs
         return f"The local environment ended during the load; its logs in {logs} say why."
     if time.monotonic() > give_up_at_s:
         return "The load generator was stopped: it ran on long after its schedule."
@@ -103,29 +116,6 @@ def _loss_of_workers(lost: int) -> str:
     share = "Its share of this stage is" if lost == 1 else "Their shares of their stages are"
     processes = "A load process is" if lost == 1 else f"{lost} load processes are"
     return f"{processes} lost. {share} recorded as unsent; later stages go to those that are left."
-
-
-def record_environment_events(events: Sequence[dict[str, object]], recording: Recording) -> None:
-    """Copy the stand-in's own events into the record."""
-    for event in events:
-        fields = {key: value for key, value in event.items() if key not in _EVENT_KEYS}
-        recording.events.write(
-            str(event["kind"]),
-            source="environment",
-            time_s=float(str(event["time_s"])),
-            **fields,
-        )
-
-
-_EVENT_KEYS = ("kind", "source", "time_s")
-
-
-def _look(
-    status: GeneratorStatus | None, watch: Watch, recording: Recording, narrator: Narrator
-) -> None:
-    record_environment_events(watch.new_environment_events(), recording)
-    if status is not None and status.stage is not None:
-        narrator.load(load_status(status, status.stage, watch.latest_metrics(), recording.scenario))
 
 
 def load_status(
@@ -155,7 +145,7 @@ def load_status(
 
 
 def _stop(generator: Generator, drain_s: float) -> int:
-    """Make sure that the generator is gone, gently first."""
+    """Make sure that the generator is gone, gently first; returns its exit code."""
     if generator.is_running():
         generator.request_stop()
     try:
@@ -163,11 +153,3 @@ def _stop(generator: Generator, drain_s: float) -> int:
     except (TimeoutError, KeyboardInterrupt):
         generator.kill()
         return generator.wait()
-
-
-_ENDINGS: dict[int, Ending] = {
-    EXIT_FINISHED: "finished",
-    EXIT_ABORTED: "aborted",
-    EXIT_INTERRUPTED: "interrupted",
-    -signal.SIGTERM: "interrupted",  # it came before Locust listened to signals
-}

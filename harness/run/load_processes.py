@@ -36,7 +36,7 @@ import threading
 from collections.abc import Callable
 from typing import IO
 
-from mwaa_headroom.harness.record.stream import writing
+from mwaa_headroom.harness.files import writing
 
 RUN_DIR_VARIABLE = "HEADROOM_RUN_DIR"
 PARENT_VARIABLE = "HEADROOM_PARENT"  # the process that a load process must not outlive

@@ -23,7 +23,7 @@ class LoadStatus:
     cpu_percent: float | None
 
 
-class Narrator(Protocol):
+class Progress(Protocol):
     """Where a run's progress goes; the command line shows it, tests may keep it."""
 
     def step(self, text: str) -> None:

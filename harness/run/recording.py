@@ -1,26 +1,42 @@
-"""The record of the run that is going on: its directory, its events and its manifest."""
+"""The record of the run that is going on: its directory, its events and its manifest.
+
+A manifest says what ran, on what, with which versions, and whether the run is complete.
+"""
 
 import json
+import os
+import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from mwaa_headroom.analysis.schema import EVENTS_FILE
+import psutil
+
+from mwaa_headroom.analysis.schema import EVENTS_FILE, RUN_STATUSES, SCHEMA_VERSION
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
+from mwaa_headroom.harness.files import writing
 from mwaa_headroom.harness.record.directory import (
     EventLog,
     create_run_directory,
     finish_tables,
     write_manifest,
 )
-from mwaa_headroom.harness.record.manifest import build_manifest, describe_run_environment
-from mwaa_headroom.harness.record.stream import writing
-from mwaa_headroom.harness.run.load_processes import Fleet
+from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE, Fleet
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.traces import save_traces
+
+_DISTRIBUTIONS = {
+    "headroom": "mwaa-headroom",
+    **{
+        name: name
+        for name in ("boto3", "botocore", "locust", "gevent", "geventhttpclient", "numpy")
+    },
+}
 
 
 class Phases:
@@ -40,18 +56,9 @@ class Phases:
             self.durations_s[phase] = round(self._clock() - began_s, 3)
 
 
-SCENARIO_FILE = "scenario.json"  # what the load process reads
-
-
 @dataclass(slots=True)
 class Recording:
-    """A record that is being written.
-
-    Attributes:
-        directory: of the run; its name is the run's id.
-        events: what happens goes here.
-        notes: what the user was told, in order.
-    """
+    """A record that is being written; the name of its directory is the run's id."""
 
     directory: Path
     events: EventLog
@@ -62,16 +69,25 @@ class Recording:
     stand_in_facts: Mapping[str, object]
     phases: Phases
     started_at_s: float
-    facts_after: EnvironmentFacts | None = field(default=None)
+    facts_after: EnvironmentFacts | None = None
 
     @property
     def run_id(self) -> str:
         """The name of the run directory."""
         return self.directory.name
 
+    def event(self, kind: str, **fields: object) -> None:
+        """Record what the harness has just done or found."""
+        self.events.write(kind, source="harness", time_s=time.time(), **fields)
+
     def note(self, message: str) -> None:
-        """Keep something the reader of the report should know."""
-        self.events.write("note", source="harness", time_s=time.time(), message=message)
+        """Record something the reader of the report should know."""
+        self.event("note", message=message)
+
+    def copy_events(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Record the stand-in's own events."""
+        for event in events:
+            self.events.write(**{**event, "source": "environment"})
 
     def finish(self, status: str) -> None:
         """Turn the streams into tables and write the last manifest.
@@ -88,30 +104,23 @@ class Recording:
         self, status: str, *, finished_at_s: float | None = None, rows: Mapping[str, int]
     ) -> None:
         """Write the manifest as things stand."""
-        before, after = self.facts_before, self.facts_after
-        vcpu = before.webserver_vcpu
+        vcpu = self.facts_before.webserver_vcpu
         facts = {} if vcpu is None else {"webserver_cpu": vcpu}
         manifest = build_manifest(
             run_id=self.run_id,
             status=status,
             started_at_s=self.started_at_s,
             finished_at_s=finished_at_s,
-            scenario=self.scenario.model_dump(mode="json"),
+            scenario=self.scenario,
             scenario_file=self.scenario_file.name,
-            environment=describe_run_environment(
-                name=before.name,
-                kind=self.scenario.environment.kind,
-                arn=before.arn,
-                before=before.recorded,
-                after=None if after is None else after.recorded,
-                facts={**facts, **self.stand_in_facts},
-            ),
-            airflow_version=before.airflow_version,
-            clock_offset_s=before.clock_offset_s,
+            before=self.facts_before,
+            after=self.facts_after,
+            facts={**facts, **self.stand_in_facts},
             generator={"workers": self.fleet.workers, "remote": self.fleet.is_remote},
             rows=rows,
+            phases_s=self.phases.durations_s,
         )
-        write_manifest(self.directory, {**manifest, "phases_s": self.phases.durations_s})
+        write_manifest(self.directory, manifest)
 
 
 def start_recording(
@@ -143,8 +152,90 @@ def start_recording(
         started_at_s=now.timestamp(),
     )
     recording.save_manifest("running", rows={})
-    effective = json.dumps(scenario.model_dump(mode="json"), indent=2)
-    with writing(directory):
-        (directory / SCENARIO_FILE).write_text(effective + "\n", encoding="utf-8")
+    save_scenario(scenario.model_dump(mode="json"), directory)
     save_traces(scenario, scenario_file, directory)
     return recording
+
+
+def save_scenario(scenario: Mapping[str, object], directory: Path) -> None:
+    """Write the effective scenario, as JSON values, into a run directory."""
+    with writing(directory):
+        text = json.dumps(scenario, indent=2) + "\n"
+        (directory / SCENARIO_FILE).write_text(text, encoding="utf-8")
+
+
+def build_manifest(
+    *,
+    run_id: str,
+    status: str,
+    started_at_s: float,
+    finished_at_s: float | None,
+    scenario: Scenario,
+    scenario_file: str,
+    before: EnvironmentFacts,
+    after: EnvironmentFacts | None,
+    facts: Mapping[str, object],
+    generator: Mapping[str, object],
+    rows: Mapping[str, int],
+    phases_s: Mapping[str, float],
+) -> dict[str, object]:
+    """Put together the manifest of one run.
+
+    Args:
+        run_id: the name of the run directory.
+        status: one of `RUN_STATUSES`.
+        started_at_s: seconds since the epoch.
+        finished_at_s: seconds since the epoch; None while running.
+        scenario: the effective one.
+        scenario_file: the name it was read from.
+        before: the environment before the run.
+        after: the environment after it; None: the run has not ended.
+        facts: what the stand-in, or the environment class, tells beyond that.
+        generator: workers (how many were to send) and remote (on other machines).
+        rows: rows by table, as `finish_tables` counts them; empty while running.
+        phases_s: durations of the parts of the run.
+
+    Raises:
+        ValueError: an unknown status.
+    """
+    if status not in RUN_STATUSES:
+        raise ValueError(f"unknown run status '{status}'")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "status": status,
+        "started_at_s": started_at_s,
+        "finished_at_s": finished_at_s,
+        "scenario": scenario.model_dump(mode="json"),
+        "scenario_file": scenario_file,
+        "environment": {
+            "name": before.name,
+            "kind": scenario.environment.kind,
+            "arn": before.arn,
+            "before": before.recorded,
+            "after": None if after is None else after.recorded,
+            "facts": dict(facts),
+        },
+        "versions": {**_versions(), "airflow": before.airflow_version},
+        # Without the host's name, which says nothing about the result.
+        "host": {
+            "cpus": os.cpu_count(),
+            "platform": platform.platform(),
+            "memory_bytes": psutil.virtual_memory().total,
+        },
+        "clock_offset_s": before.clock_offset_s,
+        "generator": dict(generator),
+        "rows": dict(rows),
+        "phases_s": dict(phases_s),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of everything that can change a result; a part that is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for name, distribution in _DISTRIBUTIONS.items():
+        try:
+            versions[name] = version(distribution)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -9,11 +9,12 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic import ValidationError
 
 from mwaa_headroom.harness.errors import ScenarioError
+from mwaa_headroom.harness.files import read_toml
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.traces import read_trace, trace_rates
 
@@ -34,7 +35,7 @@ def load_scenario(
     Raises:
         ScenarioError: one sentence with the file and the key, or the trace file and the line.
     """
-    tree = _read_toml(path)
+    tree = read_toml(path, "scenario file", ScenarioError)
     tree.setdefault("name", path.stem)
     for key_path, value in _from_variables(variables or {}):
         _put(tree, key_path, value, origin=path)
@@ -63,17 +64,6 @@ def check_scenario(tree: Mapping[str, Any], *, origin: str) -> Scenario:
         raise ScenarioError(f"{origin}: {_first_problem(exc)}") from exc
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        raise ScenarioError(f"There is no scenario file '{path}'.") from exc
-    except OSError as exc:
-        raise ScenarioError(f"Cannot read '{path}': {exc.strerror}.") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ScenarioError(f"{path} is not valid TOML: {exc}.") from exc
-
-
 def _fill_in_trace_rates(tree: dict[str, Any], path: Path) -> None:
     """What is not as it should be is left as it is: the model finds better words for it."""
     traffic, stages = tree.get("traffic"), tree.get("stages")
@@ -88,7 +78,9 @@ def _fill_in_trace_rates(tree: dict[str, Any], path: Path) -> None:
                     f"{path}: stages[{index}].{key} comes from the trace; leave it out."
                 )
         name, duration_s = stage.get("trace_file"), stage.get("duration_s")
-        if isinstance(name, str) and name and _is_positive(duration_s):
+        if not (isinstance(duration_s, int | float) and 0 < duration_s < math.inf):
+            continue
+        if isinstance(name, str) and name:
             stage.update(_rates_of(path.parent / name, float(duration_s)))
 
 
@@ -97,10 +89,6 @@ def _rates_of(trace_file: Path, duration_s: float) -> dict[str, float]:
     if mean_per_s == 0:
         raise ScenarioError(f"{trace_file} has no calls within the first {duration_s:g} s.")
     return {"rate_per_s": mean_per_s, "peak_rate_per_s": peak_per_s}
-
-
-def _is_positive(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 def _from_variables(variables: Mapping[str, str]) -> list[tuple[list[str], str]]:
@@ -136,11 +124,9 @@ def _toml_value(text: str) -> Any:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = _key_path(first["loc"])
-    rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}{_in_words(first)}{rest}."
+    first, *others = error.errors(include_url=False)
+    rest = f" (and {len(others)} more)" if others else ""
+    return f"{_key_path(first['loc'])}{_in_words(first)}{rest}."
 
 
 def _key_path(location: tuple[int | str, ...]) -> str:

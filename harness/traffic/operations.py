@@ -5,13 +5,74 @@ of its model wherever ids allow. Airflow 2 and 3 differ in two places: the healt
 trigger body, in which Airflow 3 requires `logical_date` (null lets many runs start at once).
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mwaa_headroom.harness.errors import PreflightError
-from mwaa_headroom.harness.traffic.targets import Targets
+from mwaa_headroom.harness.errors import PreflightError, RecordError
+from mwaa_headroom.harness.files import writing
+
+TARGETS_FILE = "targets.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Facts about the environment that building a call needs, found once before the run.
+
+    Attributes:
+        airflow_version: of the environment, such as "3.3.1"; decides paths and bodies.
+        run_id: of this headroom run; part of the id of every DAG run it triggers.
+        dag_run_ids: per DAG, existing DAG runs that reading operations may ask for.
+    """
+
+    airflow_version: str
+    run_id: str
+    dag_run_ids: dict[str, tuple[str, ...]]
+
+    @property
+    def airflow_major(self) -> int:
+        """2 or 3."""
+        return int(self.airflow_version.split(".")[0])
+
+
+def save_targets(run_dir: Path, targets: Targets) -> None:
+    """Write `targets.json` into a run directory.
+
+    Raises:
+        HeadroomError: the disk is full or may not be written.
+    """
+    path = run_dir / TARGETS_FILE
+    with writing(path):
+        path.write_text(json.dumps(asdict(targets), indent=2) + "\n", encoding="utf-8")
+
+
+def load_targets(run_dir: Path) -> Targets:
+    """Read `targets.json` of a run directory.
+
+    Raises:
+        RecordError: it is missing or damaged.
+    """
+    path = run_dir / TARGETS_FILE
+    try:
+        return targets_from_tree(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise RecordError(f"'{path}' is missing or damaged; prepare the run again.") from exc
+
+
+def targets_from_tree(tree: Mapping[str, Any]) -> Targets:
+    """The targets from what `dataclasses.asdict` makes of them.
+
+    Raises:
+        KeyError, TypeError, AttributeError: `tree` is something else.
+    """
+    return Targets(
+        airflow_version=tree["airflow_version"],
+        run_id=tree["run_id"],
+        dag_run_ids={dag: tuple(runs) for dag, runs in tree["dag_run_ids"].items()},
+    )
 
 
 class Parameter(Protocol):

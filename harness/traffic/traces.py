@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import numpy as np
 
 from mwaa_headroom.harness.errors import RecordError, ScenarioError
-from mwaa_headroom.harness.record.stream import writing
+from mwaa_headroom.harness.files import read_text, writing
 from mwaa_headroom.harness.traffic.arrivals import Floats, Steps, TimedArrivals
 
 if TYPE_CHECKING:  # a scenario file is loaded together with its traces, so it needs this module
@@ -55,7 +55,7 @@ def trace_name(stage: int) -> str:
 
 
 def parse_trace(text: str, origin: str) -> Trace:
-    """Understand the text of a trace; `origin` names it in errors.
+    """Understand the text of a trace.
 
     Raises:
         ScenarioError: one sentence with the origin and the line.
@@ -89,15 +89,7 @@ def read_trace(path: Path) -> Trace:
     Raises:
         ScenarioError: one sentence with the file and the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as exc:
-        raise ScenarioError(f"There is no trace file '{path}'.") from exc
-    except OSError as exc:
-        raise ScenarioError(f"Cannot read '{path}': {exc.strerror}.") from exc
-    except UnicodeDecodeError as exc:
-        raise ScenarioError(f"{path} is not a text file in UTF-8.") from exc
-    return parse_trace(text, str(path))
+    return parse_trace(read_text(path, "trace file", ScenarioError), str(path))
 
 
 def trace_rates(trace: Trace, duration_s: float) -> tuple[float, float]:
@@ -116,8 +108,12 @@ def trace_rates(trace: Trace, duration_s: float) -> tuple[float, float]:
         steps = Steps.held(trace.time_s, trace.rate_per_s, duration_s)
         # The most within a window is found where the window begins or ends with a change.
         begins_s = np.concatenate([steps.time_s, steps.time_s - PEAK_WINDOW_S])
+        calls_before, calls_until = (
+            np.interp(time_s, steps.time_s, steps.expected_before)
+            for time_s in (begins_s, begins_s + PEAK_WINDOW_S)
+        )
         mean_per_s = steps.expected / duration_s
-        most = float(np.max(_before(steps, begins_s + PEAK_WINDOW_S) - _before(steps, begins_s)))
+        most = float(np.max(calls_until - calls_before))
     return mean_per_s, max(mean_per_s, most / PEAK_WINDOW_S)  # a stage may be shorter than a window
 
 
@@ -158,7 +154,7 @@ def load_traces(scenario: "Scenario", directory: Path) -> dict[int, Trace]:
     try:
         return {
             stage: _checked(read_trace(directory / trace_name(stage)), scenario, stage, directory)
-            for stage in _replaying(scenario)
+            for stage in _paths(scenario, directory)
         }
     except ScenarioError as exc:
         raise RecordError(f"{exc} Prepare the run again.") from exc
@@ -182,15 +178,6 @@ def _append(
         wrong(f"{TIME_COLUMN} goes back from {times[-2]:.15g} to {times[-1]:.15g}")
     if len(times) > 1 and len(columns) > 1 and times[-1] == times[-2]:
         wrong(f"there is a rate for {TIME_COLUMN} {times[-1]:.15g} already")
-
-
-def _before(steps: Steps, time_s: Floats) -> Floats:
-    """Expected arrivals before a time, which may lie outside the stage."""
-    return np.interp(time_s, steps.time_s, steps.expected_before)
-
-
-def _replaying(scenario: "Scenario") -> list[int]:
-    return [index for index, stage in enumerate(scenario.stages) if stage.trace_file is not None]
 
 
 def _paths(scenario: "Scenario", scenario_file: Path) -> dict[int, Path]:

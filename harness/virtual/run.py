@@ -1,6 +1,5 @@
 """What `headroom run --virtual-time` does between its scenario and its report."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -8,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-
-import pyarrow as pa
 
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.schema import (
@@ -20,6 +17,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_STREAM,
 )
 from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.files import writing
 from mwaa_headroom.harness.local.settings import SimulatedSettings
 from mwaa_headroom.harness.local.simulated import simulated_facts
 from mwaa_headroom.harness.record.directory import (
@@ -28,10 +26,9 @@ from mwaa_headroom.harness.record.directory import (
     finish_tables,
     write_manifest,
 )
-from mwaa_headroom.harness.record.manifest import build_manifest, describe_run_environment
-from mwaa_headroom.harness.record.stream import StreamWriter, writing
-from mwaa_headroom.harness.run.progress import Narrator
-from mwaa_headroom.harness.run.recording import SCENARIO_FILE
+from mwaa_headroom.harness.record.stream import StreamWriter
+from mwaa_headroom.harness.run.progress import Progress
+from mwaa_headroom.harness.run.recording import build_manifest, save_scenario
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.traces import Trace, save_traces, traces_beside
@@ -40,6 +37,7 @@ from mwaa_headroom.harness.virtual.load import Prepared, VirtualLoad, prepare
 from mwaa_headroom.harness.virtual.webserver import requests_table
 
 METRICS_SETTLE_S: Final = 2.0  # beyond one period: a real run waits so long for its last metrics
+ROWS_AT_ONCE: Final = 65_536
 NO_TRACES: Final[Mapping[int, Trace]] = MappingProxyType({})
 
 
@@ -85,19 +83,24 @@ def run_virtually(
         status=status,
         started_at_s=started_at_s,
         finished_at_s=started_at_s + environment.now_s,
-        scenario=scenario.model_dump(mode="json"),
+        scenario=scenario,
         scenario_file="",
-        environment=_described(settings, prepared),
-        airflow_version=settings.airflow_version,
-        clock_offset_s=prepared.facts.clock_offset_s,
+        before=prepared.facts,
+        after=prepared.facts,
+        facts={
+            **simulated_facts(settings),
+            "scale_out_cpu_percent": settings.autoscaler.cpu_above_percent,
+            "scale_out_connections": settings.autoscaler.connections_above,
+            "virtual_time": True,
+        },
         generator={"workers": 1, "remote": False},
         rows={"requests": requests.num_rows, "metrics": collected.num_rows},
+        phases_s={"load": load_s, "late_metrics": environment.now_s - load_s},
     )
-    phases_s = {"load": load_s, "late_metrics": environment.now_s - load_s}
     events = [*_preflight_events(prepared, started_at_s), *environment.events, *load.events]
     return RunRecord(
         directory=Path(run_id),
-        manifest={**manifest, "phases_s": phases_s},
+        manifest=manifest,
         requests=requests,
         metrics=collected,
         events=tuple(sorted(events, key=lambda event: float(str(event["time_s"])))),
@@ -137,32 +140,12 @@ def require_simulated(scenario: Scenario) -> SimulatedSettings:
     return settings
 
 
-def _described(settings: SimulatedSettings, prepared: Prepared) -> dict[str, object]:
-    facts, rule = prepared.facts, settings.autoscaler
-    return describe_run_environment(
-        name=facts.name,
-        kind=settings.kind,
-        arn=facts.arn,
-        before=facts.recorded,
-        after=facts.recorded,
-        facts={
-            **simulated_facts(settings),
-            "scale_out_cpu_percent": rule.cpu_above_percent,
-            "scale_out_connections": rule.connections_above,
-            "virtual_time": True,
-        },
-    )
-
-
 def _preflight_events(prepared: Prepared, time_s: float) -> Iterator[Event]:
     for one in prepared.found.expectations:
         told = {"name": one.name, "met": one.met, "detail": one.detail}
         yield {"time_s": time_s, "kind": "expectation", "source": "harness", **told}
     for message in prepared.found.notes:
         yield {"time_s": time_s, "kind": "note", "source": "harness", "message": message}
-
-
-ROWS_AT_ONCE = 65_536
 
 
 def save_run(record: RunRecord, runs_directory: Path, *, scenario_file: Path | None = None) -> Path:
@@ -204,29 +187,22 @@ def save_run(record: RunRecord, runs_directory: Path, *, scenario_file: Path | N
 
 def _write_record(record: RunRecord, directory: Path, scenario_file: Path | None) -> dict[str, int]:
     scenario = record.manifest["scenario"]
-    with writing(directory):
-        text = json.dumps(scenario, indent=2) + "\n"
-        (directory / SCENARIO_FILE).write_text(text, encoding="utf-8")
+    save_scenario(scenario, directory)
     if scenario_file is not None:
         save_traces(check_scenario(scenario, origin="the run"), scenario_file, directory)
     events = EventLog(directory / EVENTS_FILE)
     for event in record.events:
-        keys = {key: value for key, value in event.items() if key not in _EVENT_KEYS}
-        events.write(event["kind"], source=event["source"], time_s=event["time_s"], **keys)
+        events.write(**event)
     events.close()
-    _write_stream(record.requests, directory / REQUESTS_STREAM, REQUESTS_SCHEMA)
-    _write_stream(record.metrics, directory / METRICS_STREAM, METRICS_SCHEMA)
+    for table, name, schema in (
+        (record.requests, REQUESTS_STREAM, REQUESTS_SCHEMA),
+        (record.metrics, METRICS_STREAM, METRICS_SCHEMA),
+    ):
+        stream = StreamWriter(directory / name, schema)
+        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+            stream.write(batch.cast(schema))
+        stream.close()
     return finish_tables(directory)
-
-
-_EVENT_KEYS = ("kind", "source", "time_s")
-
-
-def _write_stream(table: pa.Table, path: Path, schema: pa.Schema) -> None:
-    stream = StreamWriter(path, schema)
-    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        stream.write(batch.cast(schema))
-    stream.close()
 
 
 def run_in_virtual_time(
@@ -235,7 +211,7 @@ def run_in_virtual_time(
     scenario_file: Path,
     runs_directory: Path,
     started_at_s: float,
-    narrator: Narrator,
+    progress: Progress,
 ) -> Path:
     """Carry out a scenario in virtual time, with its seed of the traffic, and save its run.
 
@@ -246,12 +222,12 @@ def run_in_virtual_time(
     """
     require_simulated(scenario)
     stages_s = sum(stage.duration_s for stage in scenario.stages)
-    narrator.step(f"Simulating {stages_s:g} s in virtual time")
+    progress.step(f"Simulating {stages_s:g} s in virtual time")
     record = run_virtually(
         scenario,
         seed=scenario.traffic.seed,
         started_at_s=started_at_s,
         traces=traces_beside(scenario, scenario_file),
     )
-    narrator.step(f"Writing the record of {record.requests.num_rows} calls")
+    progress.step(f"Writing the record of {record.requests.num_rows} calls")
     return save_run(record, runs_directory, scenario_file=scenario_file)

@@ -34,6 +34,22 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
     assert "Usage: headroom" in answer.stdout
 
 
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from mwaa_headroom.harness.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit:\n"
+        "    heavy = {'numpy', 'scipy', 'pyarrow', 'boto3', 'botocore', 'pydantic', 'matplotlib'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "Usage: headroom" in answer.stdout
+    assert answer.stderr.strip() == "[]"
+
+
 def test_the_version_is_told() -> None:
     assert "0.1.0" in headroom("--version").stdout
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mwaa_headroom.harness.cli.options import fleet_of
+from mwaa_headroom.harness.cli.run import fleet_of
 from mwaa_headroom.harness.cli.worker import _address
 from mwaa_headroom.harness.errors import HeadroomError, UsageError
 from mwaa_headroom.harness.run.load_processes import Fleet

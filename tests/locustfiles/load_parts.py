@@ -9,7 +9,7 @@ from mwaa_headroom.analysis.schema import EVENT_KINDS
 from mwaa_headroom.harness.run.load_processes import GeneratorStatus
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.targets import Targets
+from mwaa_headroom.harness.traffic.operations import Targets
 from mwaa_headroom.harness.traffic.traces import Trace
 from mwaa_headroom.harness.transport.outcome import CallResult, Transport
 from mwaa_headroom.locustfiles.plan import Blueprint, Plan

@@ -11,7 +11,7 @@ from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.harness.errors import HeadroomError, NotAllowedError
-from mwaa_headroom.harness.traffic.targets import Targets
+from mwaa_headroom.harness.traffic.operations import Targets
 from mwaa_headroom.harness.traffic.traces import parse_trace
 from mwaa_headroom.locustfiles import plan as plan_module
 from mwaa_headroom.locustfiles.channel import rows_from_wire, rows_to_wire

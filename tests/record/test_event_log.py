@@ -88,7 +88,7 @@ def test_a_directory_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from harness.record.events import EventLog
+from mwaa_headroom.harness.record.directory import EventLog
 
 log = EventLog(Path(sys.argv[1]))
 for n in range(300):

@@ -17,8 +17,6 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_SCHEMA,
     REQUESTS_STREAM,
     REQUESTS_TABLE,
-    RUN_STATUSES,
-    SCHEMA_VERSION,
 )
 from mwaa_headroom.harness.errors import HeadroomError, UsageError
 from mwaa_headroom.harness.record import directory as directory_module
@@ -27,7 +25,6 @@ from mwaa_headroom.harness.record.directory import (
     finish_tables,
     write_manifest,
 )
-from mwaa_headroom.harness.record.manifest import build_manifest, describe_run_environment
 from mwaa_headroom.harness.record.stream import StreamWriter
 
 NOON = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
@@ -103,70 +100,6 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) ->
         write_manifest(tmp_path, {"status": object()})
     assert json.loads((tmp_path / "manifest.json").read_text()) == {"status": "running"}
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
-
-
-def test_a_manifest_holds_what_the_schema_promises() -> None:
-    manifest = build_manifest(
-        run_id="20261122T073000-x-ab12",
-        status="finished",
-        started_at_s=1.0,
-        finished_at_s=2.0,
-        scenario={"name": "x"},
-        scenario_file="x.toml",
-        environment=describe_run_environment(
-            name="e",
-            kind="local",
-            arn="arn:x",
-            before={"Status": "AVAILABLE"},
-            after=None,
-            facts={},
-        ),
-        airflow_version="3.3.1",
-        clock_offset_s=None,
-        generator={"workers": 2, "remote": 1},
-        rows={"requests": 3, "metrics": 4},
-    )
-    assert manifest["schema_version"] == SCHEMA_VERSION
-    assert manifest["status"] in RUN_STATUSES
-    assert set(manifest["versions"]) == {
-        "airflow",
-        "boto3",
-        "botocore",
-        "gevent",
-        "geventhttpclient",
-        "headroom",
-        "locust",
-        "numpy",
-        "python",
-    }
-    assert manifest["host"]["memory_bytes"] > 1e8
-    assert manifest["generator"] == {"workers": 2, "remote": 1}
-    assert set(manifest["environment"]) == {
-        "name",
-        "kind",
-        "arn",
-        "before",
-        "after",
-        "facts",
-    }
-    json.dumps(manifest)
-
-
-def test_an_unknown_status_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown run status 'great'"):
-        build_manifest(
-            run_id="r",
-            status="great",
-            started_at_s=1.0,
-            finished_at_s=None,
-            scenario={},
-            scenario_file="x.toml",
-            environment={},
-            airflow_version=None,
-            clock_offset_s=None,
-            generator={},
-            rows={},
-        )
 
 
 def test_small_batches_become_few_row_groups(

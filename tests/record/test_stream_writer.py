@@ -147,8 +147,8 @@ def test_however_a_stream_is_cut_the_whole_batches_before_the_cut_are_kept(
 KILLED_WRITER = """
 import sys, time
 from pathlib import Path
-from analysis.records.schema import REQUESTS_SCHEMA
-from harness.record.stream import StreamWriter
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
+from mwaa_headroom.harness.record.stream import StreamWriter
 
 writer = StreamWriter(Path(sys.argv[1]), REQUESTS_SCHEMA)
 for arrival in range(10_000_000):

@@ -126,7 +126,7 @@ def test_what_is_wrong_is_told_with_file_and_key(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"a = ", "is not valid TOML"), (b"\xff", "is not valid TOML")]
+    ("content", "told"), [(b"a = ", "is not valid TOML"), (b"\xff", "is not a text file")]
 )
 def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "scenario.toml"

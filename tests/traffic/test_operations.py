@@ -2,16 +2,19 @@
 
 import pytest
 
-from mwaa_headroom.harness.errors import PreflightError, RecordError
+from mwaa_headroom.harness.errors import HeadroomError, PreflightError, RecordError
 from mwaa_headroom.harness.traffic.operations import (
     OPERATIONS,
+    TARGETS_FILE,
     RestCall,
+    Targets,
     build_call,
     check_parameters,
     complete_parameters,
+    load_targets,
+    save_targets,
     triggered_run_id,
 )
-from mwaa_headroom.harness.traffic.targets import TARGETS_FILE, Targets, load_targets, save_targets
 
 RUNS = tuple(f"manual__{n}" for n in range(10))
 AIRFLOW_2 = Targets("2.11.2", "r1", {"headroom_example": RUNS})
@@ -157,3 +160,9 @@ def test_damaged_targets_are_refused(tmp_path, text):
         (tmp_path / TARGETS_FILE).write_text(text)
     with pytest.raises(RecordError, match="missing or damaged"):
         load_targets(tmp_path)
+
+
+def test_targets_that_cannot_be_written_are_one_sentence(tmp_path):
+    (tmp_path / TARGETS_FILE).mkdir()
+    with pytest.raises(HeadroomError, match=r"Cannot write '.*targets\.json': .*\.$"):
+        save_targets(tmp_path, AIRFLOW_3)

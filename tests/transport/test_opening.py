@@ -144,7 +144,7 @@ def test_a_configuration_that_cannot_be_used(monkeypatch):
 def test_gevent_comes_only_with_the_load():
     """`headroom report` and the like must neither wait for it nor be patched by it."""
     script = (
-        "import sys, harness.cli, harness.transport.opening\n"
+        "import sys, mwaa_headroom.harness.cli, mwaa_headroom.harness.transport.opening\n"
         "print([name for name in ('gevent', 'geventhttpclient') if name in sys.modules])\n"
     )
     printed = subprocess.run(
