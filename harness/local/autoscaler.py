@@ -6,10 +6,16 @@ Periods start at whole multiples of their length on the wall clock, as CloudWatc
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
-from mwaa_headroom.analysis.policy.rule import Decision, Observation, ScalingRule
-from mwaa_headroom.harness.local.metrics import DatabaseMeter, Meter, MetricsPublisher, Sample
-from mwaa_headroom.harness.local.webservers import Emit, Fleet
+from mwaa_headroom.analysis.policy.rule import Observation, ScalingRule
+from mwaa_headroom.harness.local.metrics import (
+    DatabaseSampler,
+    MetricsPublisher,
+    Sample,
+    WebserverSampler,
+)
+from mwaa_headroom.harness.local.webservers import Emit, WebserverPool
 
 
 def period_end_s(now_s: float, period_s: int) -> float:
@@ -17,74 +23,55 @@ def period_end_s(now_s: float, period_s: int) -> float:
     return (now_s // period_s + 1) * period_s
 
 
-class Control:
+@dataclass(kw_only=True)
+class Autoscaler:
     """One environment's control loop; cancel `run` to end it."""
 
-    def __init__(
-        self,
-        *,
-        fleet: Fleet,
-        meter: Meter,
-        database_meter: DatabaseMeter,
-        publisher: MetricsPublisher,
-        rule: ScalingRule,
-        period_s: int,
-        emit: Emit,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._fleet = fleet
-        self._meter = meter
-        self._database_meter = database_meter
-        self._publisher = publisher
-        self._rule = rule
-        self._period_s = period_s
-        self._emit = emit
-        self._wall_clock = wall_clock
-        self.latest: tuple[Sample, ...] = ()  # of the last whole period
+    pool: WebserverPool
+    webserver_sampler: WebserverSampler
+    database_sampler: DatabaseSampler
+    publisher: MetricsPublisher
+    rule: ScalingRule
+    period_s: int
+    emit: Emit
+    wall_clock: Callable[[], float] = time.time
+    latest: tuple[Sample, ...] = ()  # of the last whole period
 
     async def run(self) -> None:
         """Work through the periods, from the first whole one on."""
-        await self._sleep_until(period_end_s(self._wall_clock(), self._period_s))
-        self._meter.read(self._fleet.members())  # the rest of a period: only where it began
+        await self._sleep_until(period_end_s(self.wall_clock(), self.period_s))
+        self.webserver_sampler.read(self.pool.members())  # what is left of a period is not counted
         async with asyncio.TaskGroup() as puts:
-            puts.create_task(asyncio.to_thread(self._database_meter.read))
+            puts.create_task(asyncio.to_thread(self.database_sampler.read))
             while True:
-                end_s = period_end_s(self._wall_clock(), self._period_s)
+                end_s = period_end_s(self.wall_clock(), self.period_s)
                 await self._sleep_until(end_s)
-                samples = self._meter.read(self._fleet.members())
+                samples = self.webserver_sampler.read(self.pool.members())
                 self.latest = tuple(samples)
-                puts.create_task(self._publish(end_s - self._period_s, samples))
+                puts.create_task(self._publish(end_s - self.period_s, samples))
                 self._scale(end_s, samples)
 
     async def _publish(self, start_s: float, samples: Sequence[Sample]) -> None:
         # Looking at all processes of a database takes long enough to be felt by calls.
-        database = await asyncio.to_thread(self._database_meter.read)
-        await self._publisher.publish(start_s, samples, database)
+        database = await asyncio.to_thread(self.database_sampler.read)
+        await self.publisher.publish(start_s, samples, database)
 
     def _scale(self, now_s: float, samples: Sequence[Sample]) -> None:
         taking_calls = [sample for sample in samples if sample.takes_calls]
-        decision = self._rule.observe(
+        decision = self.rule.observe(
             Observation(
                 time_s=now_s,
                 cpu_percent=tuple(sample.cpu_percent for sample in taking_calls),
                 connections=tuple(sample.connections for sample in taking_calls),
-                ready_count=self._fleet.count("ready"),
-                starting_count=self._fleet.count("starting"),
+                ready_count=self.pool.count("ready"),
+                starting_count=self.pool.count("starting"),
             )
         )
         if decision is not None:
-            self._carry_out(decision)
-
-    def _carry_out(self, decision: Decision) -> None:
-        self._emit(
-            "scaling_decision",
-            from_count=decision.from_count,
-            to_count=decision.to_count,
-            reason=decision.reason,
-        )
-        self._fleet.scale_to(decision.to_count)
+            self.emit("scaling_decision", **asdict(decision))
+            self.pool.scale_to(decision.to_count)
 
     async def _sleep_until(self, wall_s: float) -> None:
         # The event loop's timers may be a moment early by the wall clock.
-        while (left_s := wall_s - self._wall_clock()) > 0:
+        while (left_s := wall_s - self.wall_clock()) > 0:
             await asyncio.sleep(left_s)

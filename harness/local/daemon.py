@@ -1,4 +1,4 @@
-"""The process that is one environment: `python -m harness.local.daemon INSTANCE_DIR`.
+"""The process that is one environment: `python -m mwaa_headroom.harness.local.daemon INSTANCE_DIR`.
 
 Standard output is JSON lines for whoever started it: {"progress": sentence}, then {"ready": true}
 or {"error": sentence, "kind": class}. It lives until SIGTERM or SIGINT or, with --stop-with-stdin,
@@ -27,7 +27,7 @@ LOCK_RETRY_S: Final = 0.1
 
 def main() -> None:
     """Be an environment until told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m harness.local.daemon")
+    parser = argparse.ArgumentParser(prog="python -m mwaa_headroom.harness.local.daemon")
     parser.add_argument("instance_dir", type=Path)
     parser.add_argument("--stop-with-stdin", action="store_true")
     arguments = parser.parse_args()
@@ -67,12 +67,12 @@ async def _live(instance: Instance) -> None:
 
 async def _live_locked(instance: Instance) -> None:
     # Imported here so that a wrong instance or a taken lock is known at once.
-    from mwaa_headroom.harness.local.assembly import running_environment
+    from mwaa_headroom.harness.local.environment import running_environment
     from mwaa_headroom.harness.local.processes import reclaim
 
     reclaim(instance.processes_path)
     settings = instance.read_settings()
-    for path in (instance.ready_path, instance.status_path, instance.trail_path):
+    for path in (instance.ready_path, instance.status_path, instance.cloudtrail_path):
         path.unlink(missing_ok=True)
     try:
         async with running_environment(settings, instance, _report_progress) as running:

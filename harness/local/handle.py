@@ -13,29 +13,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError
-from mwaa_headroom.harness.local.instance import (
-    Endpoints,
-    Instance,
-    instance_root,
-    read_json,
-    writing_to,
-)
-from mwaa_headroom.harness.local.processes import reclaim
-from mwaa_headroom.harness.local.processes.reaper import LEDGER_PATTERN
+from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError, UsageError
+from mwaa_headroom.harness.local.instance import Endpoints, Instance, read_json, writing_to
+from mwaa_headroom.harness.local.processes import has_leftovers, reclaim
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
-
-__all__ = ["Endpoints", "StandIn", "instance_root", "start_daemon", "stop_daemon"]
 
 STOP_TIMEOUT_S: Final = 60.0  # PostgreSQL and Airflow may take their time
 KILL_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
+DAEMON: Final = "mwaa_headroom.harness.local.daemon"
+# What the extra "local" installs; only a running environment needs it.
+PACKAGES: Final = ("aiohttp", "flask", "moto", "uv")
 
 
 class StandIn:
@@ -57,15 +52,9 @@ class StandIn:
         instance_dir: Path,
         on_progress: Callable[[str], None],
     ) -> "StandIn":
-        """Start an environment and wait until it takes calls.
-
-        Raises:
-            EnvironmentStartError: it did not come up, or one is already running in this folder.
-            InstallError: Airflow could not be installed.
-        """
+        """Start an environment and wait until it takes calls; raises as `start_daemon`."""
         instance = Instance(instance_dir)
-        daemon = start_daemon(settings, instance, on_progress, ends_with_us=True)
-        return cls(instance, daemon)
+        return cls(instance, start_daemon(settings, instance, on_progress, ends_with_us=True))
 
     def new_events(self) -> list[dict[str, object]]:
         """What happened since the last call, as events of the environment."""
@@ -111,9 +100,16 @@ def start_daemon(
     """Start an environment's daemon and wait until it is ready.
 
     Raises:
+        UsageError: the packages for local environments are not installed.
         EnvironmentStartError: it did not come up, or one is already running in this folder.
         InstallError: Airflow could not be installed.
     """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
+            " run `pip install 'mwaa-headroom[local]'`."
+        )
     if instance.is_running():
         raise EnvironmentStartError(
             f"An environment is already running in '{instance.directory}';"
@@ -125,17 +121,12 @@ def start_daemon(
         log = instance.log_path.open("wb")
     with log:
         daemon = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mwaa_headroom.harness.local.daemon",
-                str(instance.directory),
-                *options,
-            ],
+            [sys.executable, "-m", DAEMON, str(instance.directory), *options],
             stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_without_aws(os.environ),
+            # The user's AWS settings are for the caller's account, not for what runs inside.
+            env={name: text for name, text in os.environ.items() if not name.startswith("AWS_")},
             start_new_session=True,
             text=True,
         )
@@ -156,27 +147,23 @@ def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic)
     Raises:
         EnvironmentStartError: something could not be ended.
     """
-    had_leftovers = any(instance.processes_path.glob(LEDGER_PATTERN))
+    had_leftovers = has_leftovers(instance.processes_path)
     was_running = instance.is_running()
     deadline_s = clock() + STOP_TIMEOUT_S
     while instance.is_running() and clock() < deadline_s + KILL_TIMEOUT_S:
         pid = instance.daemon_pid()
         if pid is not None:
-            _signal(pid, signal.SIGTERM if clock() < deadline_s else signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if clock() < deadline_s else signal.SIGKILL)
         time.sleep(POLL_S)
     reclaim(instance.processes_path)
     instance.ready_path.unlink(missing_ok=True)
-    if instance.is_running() or any(instance.processes_path.glob(LEDGER_PATTERN)):
+    if instance.is_running() or has_leftovers(instance.processes_path):
         raise EnvironmentStartError(
             f"Some processes of '{instance.directory}' could not be ended; see"
             f" '{instance.log_path}' and end them by hand."
         )
     return was_running or had_leftovers
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def _wait_until_ready(
@@ -226,8 +213,3 @@ def _end(daemon: "subprocess.Popen[str]", instance: Instance) -> None:
     if daemon.stdout is not None:
         daemon.stdout.close()
     reclaim(instance.processes_path)
-
-
-def _without_aws(variables: Mapping[str, str]) -> dict[str, str]:
-    """The user's AWS settings are for the caller's account, not for what runs inside."""
-    return {name: value for name, value in variables.items() if not name.startswith("AWS_")}

@@ -2,10 +2,11 @@
 
 lock           held by the daemon for as long as it lives
 settings.json  LocalSettings or SimulatedSettings, written before the daemon is started
-ready.json     where everything listens, with the credentials: readable by the owner only
-status.json    webservers and counters, about every second
+ready.json     where everything listens, with the credentials: readable by the owner only, and
+               there while the environment is up
+status.json    webservers and counters, rewritten about every second
 events.jsonl   what happened since the daemon started
-trail.jsonl    data events of the MWAA API
+trail.jsonl    data events of the MWAA API as CloudTrail logs them
 daemon.log     what the daemon and its libraries had to say
 processes/     which child processes there are, to be found again after a kill -9
 airflow/       real Airflow's files
@@ -25,6 +26,8 @@ from pydantic import TypeAdapter
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.settings import AnyStandIn, LocalSettings, SimulatedSettings
+
+RUN_PREFIX: Final = "run-"  # of the folders of environments that live as long as one run
 
 VARIABLES_TO_UNSET: Final = (
     "AWS_PROFILE",
@@ -104,73 +107,34 @@ def shell_lines(endpoints: Endpoints) -> str:
     return "\n".join(lines)
 
 
-RUN_PREFIX = "run-"  # of the folders of environments that live as long as one run
-
-
 def instance_root() -> Path:
     """Where environments live: the user's cache folder, as the XDG base directories say."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "headroom" / "local"
 
 
-@dataclass(frozen=True, slots=True)
 class Instance:
-    """The folder of one environment."""
+    """The folder of one environment; the module says what its files are."""
 
-    directory: Path
-
-    @property
-    def settings_path(self) -> Path:
-        """LocalSettings or SimulatedSettings as JSON."""
-        return self.directory / "settings.json"
-
-    @property
-    def ready_path(self) -> Path:
-        """Exists while the environment is up."""
-        return self.directory / "ready.json"
-
-    @property
-    def status_path(self) -> Path:
-        """Rewritten about every second."""
-        return self.directory / "status.json"
-
-    @property
-    def events_path(self) -> Path:
-        """JSON lines, appended."""
-        return self.directory / "events.jsonl"
-
-    @property
-    def trail_path(self) -> Path:
-        """JSON lines, appended."""
-        return self.directory / "trail.jsonl"
-
-    @property
-    def log_path(self) -> Path:
-        """The daemon's standard error."""
-        return self.directory / "daemon.log"
-
-    @property
-    def processes_path(self) -> Path:
-        """State of the child processes."""
-        return self.directory / "processes"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.settings_path = directory / "settings.json"
+        self.ready_path = directory / "ready.json"
+        self.status_path = directory / "status.json"
+        self.events_path = directory / "events.jsonl"
+        self.cloudtrail_path = directory / "trail.jsonl"
+        self.log_path = directory / "daemon.log"
+        self.processes_path = directory / "processes"
 
     def write_settings(self, settings: LocalSettings | SimulatedSettings) -> None:
-        """Make the folder and put the settings into it.
-
-        Raises:
-            EnvironmentStartError: the folder cannot be written.
-        """
+        """Make the folder and put the settings into it; EnvironmentStartError if it cannot be."""
         with writing_to(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             self.directory.chmod(0o700)
         write_json(self.settings_path, settings.model_dump(mode="json"))
 
     def read_settings(self) -> LocalSettings | SimulatedSettings:
-        """Read the settings.
-
-        Raises:
-            EnvironmentStartError: they are missing or wrong.
-        """
+        """Read the settings; EnvironmentStartError if they are missing or wrong."""
         adapter: TypeAdapter[LocalSettings | SimulatedSettings] = TypeAdapter(AnyStandIn)
         try:
             return adapter.validate_json(self.settings_path.read_bytes())
@@ -205,11 +169,7 @@ class Instance:
         return int(text) if text.isdecimal() else None
 
     def is_running(self) -> bool:
-        """Whether a daemon holds the lock.
-
-        Raises:
-            EnvironmentStartError: the folder cannot be written.
-        """
+        """Whether a daemon holds the lock; EnvironmentStartError if that cannot be told."""
         if not self.directory.is_dir():
             return False
         lock = self.take_lock()
@@ -226,11 +186,7 @@ class Instance:
 
 
 def write_json(path: Path, tree: object) -> None:
-    """Replace a file at once, readable by its owner only.
-
-    Raises:
-        EnvironmentStartError: its folder cannot be written.
-    """
+    """Replace a file at once, readable by its owner only; EnvironmentStartError if it cannot be."""
     unfinished = path.with_name(path.name + ".part")
     with writing_to(path.parent):
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

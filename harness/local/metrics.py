@@ -1,10 +1,10 @@
-"""Publishes samples to CloudWatch as MWAA does: namespace, names, dimensions.
+"""Samples of webservers and database, and publishing them to CloudWatch as MWAA does.
 
 One datum per metric, webserver and period, so that SampleCount counts webservers; the database's
 have the dimension DatabaseRole instead of Cluster. Dimensions are always in the order Cluster (or
-DatabaseRole), Environment: real CloudWatch does not care, but the stand-in's (moto)
-finds a metric only under the order it was put with. Each datum is dated with the start of its
-period. Which dimensions ActiveConnectionCount has on AWS is unverified, hence a setting.
+DatabaseRole), Environment: real CloudWatch does not care, but moto finds a metric only under the
+order it was put with. Each datum is dated with the start of its period. Which dimensions
+ActiveConnectionCount has on AWS is unverified, hence a setting.
 """
 
 import asyncio
@@ -14,11 +14,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mwaa_headroom.analysis.mwaa import (
+    CLUSTER,
+    CONNECTIONS,
+    CPU,
+    DATABASE_CONNECTIONS,
+    DATABASE_ROLE,
+    DATABASE_WRITER,
+    MEMORY,
+    NAMESPACE,
+    PRIMARY_CLUSTER,
+)
 from mwaa_headroom.harness.local.backend import DatabaseUsage, Usage
+from mwaa_headroom.harness.local.instance import Endpoints
 from mwaa_headroom.harness.local.settings import MetricsSettings
 from mwaa_headroom.harness.local.webservers import Emit, Member
 
-PRIMARY_CLUSTER = "WebServer"
+PUT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +53,8 @@ class DatabaseSample:
     connections: float  # at the end of the period
 
 
-class Meter:
-    """Differences between readings.
+class WebserverSampler:
+    """Samples the webservers: differences between readings.
 
     CPU is spread over the whole period even if a webserver became ready in the middle of it, so
     that percent x period x CPUs adds up to the CPU-seconds used. Starting a webserver costs CPU
@@ -96,8 +108,8 @@ class Meter:
         )
 
 
-class DatabaseMeter:
-    """Differences between readings of the database.
+class DatabaseSampler:
+    """Samples the database: differences between readings.
 
     Args:
         usage: what it has used so far; None: there is none.
@@ -129,10 +141,6 @@ class DatabaseMeter:
         return DatabaseSample(100.0 * used_s / elapsed_s / self._cpus, float(now.connections))
 
 
-NAMESPACE: Final = "AWS/MWAA"
-PUT_TIMEOUT_S: Final = 5.0
-
-
 def metric_data(
     samples: Sequence[Sample],
     *,
@@ -144,18 +152,18 @@ def metric_data(
     """PutMetricData's MetricData for one period."""
     figures: list[tuple[str, float, str, dict[str, str]]] = []
     for sample in samples:
-        cluster = {"Cluster": sample.cluster}
+        cluster = {CLUSTER: sample.cluster}
         of_balancer = cluster if settings.connections_have_cluster else {}
         figures += [
-            ("CPUUtilization", sample.cpu_percent, "Percent", cluster),
-            ("MemoryUtilization", sample.memory_percent, "Percent", cluster),
-            ("ActiveConnectionCount", sample.connections, "Count", of_balancer),
+            (CPU, sample.cpu_percent, "Percent", cluster),
+            (MEMORY, sample.memory_percent, "Percent", cluster),
+            (CONNECTIONS, sample.connections, "Count", of_balancer),
         ]
     if database is not None:
-        writer = {"DatabaseRole": "WRITER"}
+        writer = {DATABASE_ROLE: DATABASE_WRITER}
         figures += [
-            ("CPUUtilization", database.cpu_percent, "Percent", writer),
-            ("DatabaseConnections", database.connections, "Count", writer),
+            (CPU, database.cpu_percent, "Percent", writer),
+            (DATABASE_CONNECTIONS, database.connections, "Count", writer),
         ]
     return [
         {
@@ -179,19 +187,11 @@ class MetricsPublisher:
     def __init__(
         self,
         *,
-        cloudwatch_url: str,
-        region: str,
-        access_key_id: str,
-        secret_access_key: str,
-        environment: str,
+        endpoints: Endpoints,
         settings: MetricsSettings,
         emit: Emit,
     ) -> None:
-        self._cloudwatch_url = cloudwatch_url
-        self._region = region
-        self._access_key_id = access_key_id
-        self._secret_access_key = secret_access_key
-        self._environment = environment
+        self._endpoints = endpoints
         self._settings = settings
         self._emit = emit
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
@@ -206,7 +206,7 @@ class MetricsPublisher:
         """Put one period; a failure is an event, because the environment works without metrics."""
         data = metric_data(
             samples,
-            environment=self._environment,
+            environment=self._endpoints.environment_name,
             settings=self._settings,
             period_start_s=period_start_s,
             database=database,
@@ -242,12 +242,12 @@ class MetricsPublisher:
         from botocore.config import Config
 
         return boto3.session.Session(
-            region_name=self._region,
-            aws_access_key_id=self._access_key_id,
-            aws_secret_access_key=self._secret_access_key,
+            region_name=self._endpoints.region,
+            aws_access_key_id=self._endpoints.access_key_id,
+            aws_secret_access_key=self._endpoints.secret_access_key,
         ).client(
             "cloudwatch",
-            endpoint_url=self._cloudwatch_url,
+            endpoint_url=self._endpoints.cloudwatch_url,
             config=Config(
                 retries={"total_max_attempts": 1},
                 connect_timeout=PUT_TIMEOUT_S,

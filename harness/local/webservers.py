@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.backend import Backend, Usage, Webserver
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.balancer import Balancer
 
 
 class Emit(Protocol):
@@ -60,7 +60,7 @@ class Member:
         return self.webserver.name
 
 
-class Fleet:
+class WebserverPool:
     """Keeps as many webservers as asked for; everything happens on one event loop."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Fleet:
         self._clock = clock
         self._members: list[Member] = []  # oldest first
         self._wanted = 0
-        self._born = 0
+        self._created = 0
         self._restarts_s: deque[float] = deque(maxlen=RESTARTS_PER_MINUTE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -97,33 +97,33 @@ class Fleet:
             EnvironmentStartError: one of them did not come up.
         """
         self._wanted = count
-        await asyncio.gather(*(self._admit_when_ready(self._new_member()) for _ in range(count)))
+        await asyncio.gather(*(self._add_when_ready(self._new_member()) for _ in range(count)))
 
     def scale_to(self, count: int) -> None:
         """Begin to have this many: new ones start, the youngest drain and stop."""
         self._wanted = count
         active = [member for member in self._members if member.state != "draining"]
         for _ in range(count - len(active)):
-            self._bring_up()
+            self._start_another()
         for member in active[count:]:
-            self._retire(member)
+            self._scale_in(member)
 
     async def watch(self) -> None:
         """Look for dead webservers until cancelled."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
-            self.look_after_members()
+            self.replace_dead()
 
-    def look_after_members(self) -> None:
+    def replace_dead(self) -> None:
         """Replace every webserver that ended or refuses connections."""
         taking_calls = self._balancer.ready_names()
         for member in self.members():
             if member.state != "ready":
                 continue
             if not member.webserver.is_alive():
-                self._lose(member, "its process ended")
+                self._remove_dead(member, "its process ended")
             elif member.name not in taking_calls:
-                self._lose(member, "it refused a connection")
+                self._remove_dead(member, "it refused a connection")
 
     async def stop(self) -> None:
         """Stop all webservers at once, without draining."""
@@ -135,33 +135,33 @@ class Fleet:
         await asyncio.gather(*(member.webserver.stop() for member in members))
 
     def _new_member(self) -> Member:
-        self._born += 1
-        member = Member(self._backend.new_webserver(f"webserver-{self._born}"))
+        self._created += 1
+        member = Member(self._backend.new_webserver(f"webserver-{self._created}"))
         self._members.append(member)
         self._emit("webserver_starting", webserver=member.name)
         return member
 
-    async def _admit_when_ready(self, member: Member) -> None:
+    async def _add_when_ready(self, member: Member) -> None:
         await member.webserver.wait_until_ready()
         member.usage_when_ready = member.webserver.usage()
         member.state = "ready"
         self._balancer.add(member.name, member.webserver.base_url)
         self._emit("webserver_ready", webserver=member.name)
 
-    def _bring_up(self, *, replaces: str | None = None) -> None:
+    def _start_another(self, *, replaces: str | None = None) -> None:
         member = self._new_member()
-        member.starting = self._in_background(self._admit_or_lose(member, replaces))
+        member.starting = self._in_background(self._add_or_give_up(member, replaces))
 
-    async def _admit_or_lose(self, member: Member, replaces: str | None) -> None:
+    async def _add_or_give_up(self, member: Member, replaces: str | None) -> None:
         try:
-            await self._admit_when_ready(member)
+            await self._add_when_ready(member)
         except EnvironmentStartError as exc:
-            self._lose(member, str(exc))
+            self._remove_dead(member, str(exc))
             return
         if replaces is not None:
             self._emit("webserver_restarted", webserver=member.name, replaces=replaces)
 
-    def _lose(self, member: Member, detail: str) -> None:
+    def _remove_dead(self, member: Member, detail: str) -> None:
         if member.name in self._balancer.names():
             self._balancer.remove(member.name)
         self._members.remove(member)
@@ -180,9 +180,9 @@ class Fleet:
             )
             return
         self._restarts_s.append(now_s)
-        self._bring_up(replaces=name)
+        self._start_another(replaces=name)
 
-    def _retire(self, member: Member) -> None:
+    def _scale_in(self, member: Member) -> None:
         if member.starting is not None:
             member.starting.cancel()
         takes_calls = member.state == "ready"

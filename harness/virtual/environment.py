@@ -23,7 +23,7 @@ from mwaa_headroom.harness.aws.collector import Sample as Statistic
 from mwaa_headroom.harness.local.autoscaler import period_end_s
 from mwaa_headroom.harness.local.gateway.answers import ApiError
 from mwaa_headroom.harness.local.gateway.operations import Throttle
-from mwaa_headroom.harness.local.metrics import Meter, Sample, metric_data
+from mwaa_headroom.harness.local.metrics import Sample, WebserverSampler, metric_data
 from mwaa_headroom.harness.local.settings import SimulatedSettings
 from mwaa_headroom.harness.local.webservers import Member
 from mwaa_headroom.harness.record.stream import record_batch
@@ -61,7 +61,7 @@ class VirtualEnvironment:
         self._endings = endings
         self._measured = measured
         self._throttle = Throttle(settings.gateway.throttle, clock=self._clock)
-        self._meter = Meter(
+        self._sampler = WebserverSampler(
             settings.metrics,
             webserver_cpu=settings.cores,
             min_webservers=settings.min_webservers,
@@ -145,12 +145,12 @@ class VirtualEnvironment:
 
     def _begin_to_measure(self) -> None:
         """What is left of the period in which the environment came up is measured by nobody."""
-        self._meter.read(self._members())
+        self._sampler.read(self._members())
         self._period_end_s += self._period_s
         self._at_end_of_period(self._measure)
 
     def _measure(self) -> None:
-        samples = self._meter.read(self._members())
+        samples = self._sampler.read(self._members())
         self._measured(self._period_end_s - self._period_s, samples)
         self._scale(samples)
         self._period_end_s += self._period_s

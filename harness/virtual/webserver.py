@@ -186,7 +186,7 @@ class VirtualWebserver:
     a webserver that nobody tells that its caller has gone.
 
     Attributes:
-        member: the webserver as the meter knows it.
+        member: the webserver as the sampler knows it.
         in_flight: calls that have neither been answered nor timed out.
         last_turn: when the balancer chose it last, counted in its choices.
         next_s: nothing happens here before; it is only then that `settle` need be called.
@@ -224,7 +224,7 @@ class VirtualWebserver:
         self.next_s = NEVER_S
         self.idle_since_s = now_s
         self.start_delay_s = start_delay_s(settings, name)
-        # The meter asks a webserver for nothing but its name and its usage.
+        # The sampler asks a webserver for nothing but its name and its usage.
         self.member = Member(cast(Webserver, self))
         self._processor = SharedProcessor(
             cores=settings.cores,

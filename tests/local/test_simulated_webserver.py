@@ -1,6 +1,7 @@
 """Simulated webservers over real HTTP."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import aiohttp
 import pytest
 
 from mwaa_headroom.harness.local.settings import SimulatedSettings
-from mwaa_headroom.harness.local.simulated import SimulatedBackend, SimulatedWebserver
+from mwaa_headroom.harness.local.simulated import start_delay_s
+from mwaa_headroom.harness.local.simulated_webserver import SimulatedBackend, SimulatedWebserver
 
 Test = Callable[[SimulatedWebserver, aiohttp.ClientSession], Awaitable[None]]
 
@@ -109,3 +111,17 @@ def test_stopping_does_not_wait_for_calls_in_service() -> None:
             await call
 
     with_webserver(test, demand_s={"list_pools": 1000.0})
+
+
+def test_a_real_simulated_webserver_takes_its_own_time_to_start() -> None:
+    settings = SimulatedSettings(start_s=0.05, start_cv=1.0)
+
+    async def start() -> float:
+        began_s = time.monotonic()
+        webserver = SimulatedBackend(settings).new_webserver("webserver-3")
+        await webserver.wait_until_ready()
+        took_s = time.monotonic() - began_s
+        await webserver.stop()
+        return took_s
+
+    assert asyncio.run(start()) >= start_delay_s(settings, "webserver-3") - 0.001

@@ -46,7 +46,7 @@ def open_for(stand: Stand, environment: str = ENVIRONMENT, **credentials: str) -
 def test_a_signed_call(stand):
     result = open_for(stand)(CALL)
     assert (result.outcome, result.http_status, result.airflow_status) == ("ok", 200, 200)
-    event = stand.trail()[-1]
+    event = stand.cloudtrail()[-1]
     assert event["eventName"] == "InvokeRestApi"
     assert event["userAgent"] == "headroom lean"
 

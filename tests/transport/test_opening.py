@@ -67,7 +67,7 @@ def test_each_transport_takes_the_call_to_airflow(stand, transport):
 
 def test_lean_is_the_default(stand):
     opened(stand).send(DAGS)
-    assert "headroom lean" in stand.trail()[-1]["userAgent"]
+    assert "headroom lean" in stand.cloudtrail()[-1]["userAgent"]
 
 
 @pytest.mark.parametrize("transport", ["lean", "boto3"])

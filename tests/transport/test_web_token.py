@@ -61,7 +61,7 @@ def transport_of(stand: Stand, client: Any = None, **choices: Any) -> WebTokenTr
 
 
 def tokens_made(stand: Stand) -> int:
-    return Counter(event["eventName"] for event in stand.trail())["CreateWebLoginToken"]
+    return Counter(event["eventName"] for event in stand.cloudtrail())["CreateWebLoginToken"]
 
 
 class Clock:

@@ -8,18 +8,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-HIDDEN = "***"  # what the trail shows instead of a sensitive member
+HIDDEN = "***"  # what CloudTrail shows instead of a sensitive member
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer on the wire, and what the trail may show of it."""
+    """One answer on the wire, and what CloudTrail may show of it."""
 
     status: int
     body: bytes
     error_code: str | None = None
     error_message: str | None = None
-    trail_elements: Mapping[str, object] | None = None
+    response_elements: Mapping[str, object] | None = None
     retry_after_ms: int | None = None
 
 
@@ -56,20 +56,17 @@ class ApiError(Exception):
 
 
 def json_answer(
-    document: Mapping[str, object], trail_elements: Mapping[str, object] | None = None
+    document: Mapping[str, object], response_elements: Mapping[str, object] | None = None
 ) -> Answer:
     """HTTP 200 with a JSON document."""
-    return Answer(status=200, body=json.dumps(document).encode(), trail_elements=trail_elements)
+    return Answer(
+        status=200, body=json.dumps(document).encode(), response_elements=response_elements
+    )
 
 
 def validation_error(message: str) -> ApiError:
     """The request does not fit the service model (HTTP 400)."""
     return ApiError("ValidationException", 400, message)
-
-
-def not_found(environment: str) -> ApiError:
-    """There is no environment of this name (HTTP 404)."""
-    return ApiError("ResourceNotFoundException", 404, f"Environment {environment} not found")
 
 
 def internal_error(message: str) -> ApiError:
@@ -105,7 +102,7 @@ def answer_from_airflow(
     if airflow_status >= 400:
         return Answer(400, wire, "RestApiClientException", "")
     elements = {"RestApiStatusCode": airflow_status, "RestApiResponse": HIDDEN}
-    return Answer(200, wire, trail_elements=elements)
+    return Answer(200, wire, response_elements=elements)
 
 
 def _without_nulls(value: object) -> object:

@@ -1,145 +1,54 @@
 """The gateway's two listeners on loopback, and the way of one call through it.
 
-CloudTrail-shaped data events, one JSON line each.
-
-Source: the MWAA User Guide's CloudTrail page. Only InvokeRestApi and CreateWebLoginToken are data
-events; the request's Body and QueryParameters are not in them, sensitive members read "***", and
-`readOnly` is false even for a GET. The shape of failed calls is unverified: here it follows
-CloudTrail's general rule (errorCode and errorMessage, no responseElements).
+A call to the MWAA API is routed, its signature verified, its permission checked, then answered;
+what the service would log in CloudTrail is logged.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.gateway.answers import Answer, ApiError, internal_error
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer, Upstream
+from mwaa_headroom.harness.local.gateway.answers import (
+    HIDDEN,
+    Answer,
+    ApiError,
+    answer_from_airflow,
+    internal_error,
+    json_answer,
+    service_error,
+)
+from mwaa_headroom.harness.local.gateway.balancer import Balancer, NoWebserverError
+from mwaa_headroom.harness.local.gateway.cloudtrail import DATA_EVENTS, CloudTrailLog, data_event
+from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.operations import (
-    Operations,
+    Action,
     Throttle,
-    WebLogins,
+    api_prefix,
+    check_name,
+    describe,
     read_document,
+    read_invocation,
     route,
 )
-from mwaa_headroom.harness.local.gateway.signature import (
-    Action,
-    Credential,
-    Identities,
-    ReceivedRequest,
-    SignatureVerifier,
-)
-from mwaa_headroom.harness.local.gateway.web_address import WebserverAddress
+from mwaa_headroom.harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
+from mwaa_headroom.harness.local.gateway.upstream import TooLargeError, Upstream, UpstreamError
+from mwaa_headroom.harness.local.gateway.web_login import WebLogins, WebserverAddress
 from mwaa_headroom.harness.local.settings import StandInSettings
 
 logger = logging.getLogger(__name__)
 
-FLUSH_PERIOD_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class DataEvent:
-    """One call that CloudTrail would log."""
-
-    event_name: str
-    event_time_s: float  # since the epoch
-    caller: Credential
-    region: str
-    environment: str
-    request_parameters: Mapping[str, str]
-    answer: Answer
-    request_id: str
-    source_address: str
-    user_agent: str
-
-    def record(self) -> dict[str, object]:
-        """The event as CloudTrail writes it."""
-        account = self.caller.permission.account
-        arn = f"arn:aws:airflow:{self.region}:{account}:environment/{self.environment}"
-        record: dict[str, object] = {
-            "eventVersion": "1.09",
-            "userIdentity": {
-                "type": "IAMUser",
-                "arn": self.caller.user_arn,
-                "accountId": account,
-                "accessKeyId": self.caller.access_key_id,
-                "userName": self.caller.user_name,
-            },
-            "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.event_time_s)),
-            "eventSource": "airflow.amazonaws.com",
-            "eventName": self.event_name,
-            "awsRegion": self.region,
-            "sourceIPAddress": self.source_address,
-            "userAgent": self.user_agent,
-            "requestParameters": self.request_parameters,
-            "responseElements": self.answer.trail_elements,
-            "requestID": self.request_id,
-            "eventID": str(uuid.uuid4()),
-            "readOnly": False,
-            "resources": [
-                {
-                    "accountId": account,
-                    "type": "AWS::MWAA::Environment",
-                    "ARN": arn,
-                }
-            ],
-            "eventType": "AwsApiCall",
-            "managementEvent": False,
-            "recipientAccountId": account,
-            "eventCategory": "Data",
-        }
-        if self.answer.error_code is not None:
-            record["errorCode"] = self.answer.error_code
-            record["errorMessage"] = self.answer.error_message
-        return record
-
-
-class Trail:
-    """Collects events in memory and appends them to a file about once a second."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines: list[str] = []
-
-    def add(self, event: DataEvent) -> None:
-        """Take one event; it reaches the file with the next flush."""
-        self._lines.append(json.dumps(event.record()))
-
-    def flush(self) -> None:
-        """Append what was collected. A full disk loses events, never calls."""
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-        except OSError as exc:
-            logger.warning("%d trail events were lost: %s", len(lines), exc)
-
-    async def keep_flushing(self) -> None:
-        """Flush every second until cancelled, and once more then."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_PERIOD_S)
-                self.flush()
-        finally:
-            self.flush()
-
-
 LOOPBACK = "127.0.0.1"
-DATA_EVENTS = frozenset(("InvokeRestApi", "CreateWebLoginToken"))
 BACKLOG = 1024  # an open workload may connect in bursts
 SHUTDOWN_GRACE_S = 2.0
 
@@ -161,9 +70,9 @@ class Gateway:
         settings: StandInSettings,
         airflow_version: str,
         balancer: Balancer,
-        identities: Identities,
+        credentials: Iterable[Credential],
         authorization: Callable[[str], Awaitable[str | None]],
-        trail_path: Path,
+        cloudtrail_path: Path,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Nothing listens before `start`.
@@ -172,25 +81,32 @@ class Gateway:
             settings: Names, limits and unverified choices.
             airflow_version: Decides between /api/v1 and /api/v2.
             balancer: Where the webservers are; the caller adds and removes them.
-            identities: Who may call.
+            credentials: Who may call.
             authorization: The Authorization header for an Airflow role, or None; called for every
                 call, so it should remember.
-            trail_path: Where data events are appended.
+            cloudtrail_path: Where data events are appended.
             wall_clock: Seconds since the epoch.
         """
         self._settings = settings
         self._airflow_version = airflow_version
+        self._prefix = api_prefix(airflow_version)
         self._balancer = balancer
         self._authorization = authorization
         self._wall_clock = wall_clock
         self._verifier = SignatureVerifier(
             region=settings.region,
-            identities=identities,
+            credentials=credentials,
             max_clock_skew_s=settings.gateway.max_clock_skew_s,
         )
-        self._trail = Trail(trail_path)
+        self._throttle = Throttle(settings.gateway.throttle)
+        self._logins = WebLogins(wall_clock)
+        self._cloudtrail = CloudTrailLog(cloudtrail_path)
         self._cleanup = contextlib.AsyncExitStack()
         self.outcomes: Counter[str] = Counter()
+        # From `start` on:
+        self._upstream: Upstream
+        self._webserver_host = ""
+        self._environment: dict[str, object] = {}
 
     @property
     def calls_handled(self) -> int:
@@ -203,38 +119,31 @@ class Gateway:
         Raises EnvironmentStartError if the port is in use.
         """
         async with contextlib.AsyncExitStack() as cleanup:
-            upstream = Upstream(self._balancer)
-            cleanup.push_async_callback(upstream.close)
-            flushing = asyncio.create_task(self._trail.keep_flushing())
+            self._upstream = Upstream(self._balancer)
+            cleanup.push_async_callback(self._upstream.close)
+            flushing = asyncio.create_task(self._cloudtrail.keep_flushing())
             cleanup.push_async_callback(_cancel, flushing)
-            logins = WebLogins(self._wall_clock)
             webserver_address = WebserverAddress(
-                airflow_version=self._airflow_version,
-                upstream=upstream,
-                logins=logins,
+                prefix=self._prefix,
+                upstream=self._upstream,
+                logins=self._logins,
                 authorization=self._authorization,
             )
             web_port = await self._listen(webserver_address.handle, 0, cleanup)
-            operations = Operations(
-                settings=self._settings,
+            self._webserver_host = f"{LOOPBACK}:{web_port}"
+            webserver_url = f"http://{self._webserver_host}"
+            self._environment = describe(
+                self._settings,
                 airflow_version=self._airflow_version,
-                webserver_host=f"{LOOPBACK}:{web_port}",
+                webserver_url=webserver_url,
                 created_at_s=self._wall_clock(),
-                upstream=upstream,
-                throttle=Throttle(self._settings.gateway.throttle),
-                logins=logins,
-                authorization=self._authorization,
             )
-            mwaa_port = await self._listen(
-                partial(self._handle, operations), self._settings.gateway_port, cleanup
-            )
+            mwaa_port = await self._listen(self._handle, self._settings.gateway_port, cleanup)
             self._cleanup = cleanup.pop_all()
-        return GatewayAddresses(
-            mwaa_url=f"http://{LOOPBACK}:{mwaa_port}", webserver_url=f"http://{LOOPBACK}:{web_port}"
-        )
+        return GatewayAddresses(f"http://{LOOPBACK}:{mwaa_port}", webserver_url)
 
     async def stop(self) -> None:
-        """Stop listening, let calls in flight end for two seconds, and write the trail's rest."""
+        """Stop listening, let calls in flight end for two seconds, and write the log's rest."""
         await self._cleanup.aclose()
 
     async def _listen(
@@ -270,10 +179,10 @@ class Gateway:
             ) from exc
         return int(runner.addresses[0][1])
 
-    async def _handle(self, operations: Operations, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = str(uuid.uuid4())
         try:
-            answer = await self._answer(operations, request, request_id)
+            answer = await self._answer(request, request_id)
         except ApiError as error:
             answer = error.answer()
         except Exception:
@@ -287,15 +196,10 @@ class Gateway:
             headers["x-amz-retry-after"] = str(answer.retry_after_ms)
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
-    async def _answer(
-        self, operations: Operations, request: web.BaseRequest, request_id: str
-    ) -> Answer:
+    async def _answer(self, request: web.BaseRequest, request_id: str) -> Answer:
         now_s = self._wall_clock()
         raw_path, _, raw_query = request.raw_path.partition("?")
-        routed = route(request.method, raw_path)
-        if routed is None:
-            raise ApiError("UnknownOperationException", 404, "Unknown operation")
-        action, name = routed
+        action, name = route(request.method, raw_path)
         body = await _read_body(request)
         caller = self._verifier.verify(
             ReceivedRequest(
@@ -306,18 +210,18 @@ class Gateway:
         document: Mapping[str, object] = {}
         try:
             document = read_document(body)
-            answer = await operations.perform(action, name, caller, document)
+            answer = await self._perform(action, name, caller, document)
         except ApiError as error:
             answer = error.answer()
         if action in DATA_EVENTS:
-            self._trail.add(
-                DataEvent(
-                    event_name=action,
-                    event_time_s=now_s,
+            self._cloudtrail.add(
+                data_event(
+                    action,
+                    time_s=now_s,
                     caller=caller,
                     region=self._settings.region,
                     environment=name,
-                    request_parameters=_trail_parameters(action, name, document),
+                    document=document,
                     answer=answer,
                     request_id=request_id,
                     source_address=request.remote or "",
@@ -326,15 +230,66 @@ class Gateway:
             )
         return answer
 
+    async def _perform(
+        self, action: Action, name: str, caller: Credential, document: Mapping[str, object]
+    ) -> Answer:
+        if action != "ListEnvironments":
+            # AWS may look at the permission first and deny access to a name that does not exist
+            # (unverified); saying that it does not exist helps more.
+            check_name(name, known=self._settings.name)
+        caller.require(action, self._settings)
+        match action:
+            case "InvokeRestApi":
+                return await self._invoke_rest_api(caller, document)
+            case "CreateWebLoginToken":
+                return self._create_web_login_token(caller)
+            case "GetEnvironment":
+                return json_answer({"Environment": self._environment})
+            case "ListEnvironments":
+                return json_answer({"Environments": [self._settings.name]})
 
-def _trail_parameters(action: Action, name: str, document: Mapping[str, object]) -> dict[str, str]:
-    parameters = {"Name": name}
-    if action == "InvokeRestApi":
-        for member in ("Path", "Method"):
-            value = document.get(member)
-            if isinstance(value, str):
-                parameters[member] = value
-    return parameters
+    async def _invoke_rest_api(self, caller: Credential, document: Mapping[str, object]) -> Answer:
+        self._throttle.admit()
+        gateway = self._settings.gateway
+        invocation = read_invocation(document, prefix=self._prefix, settings=gateway)
+        headers = {"Accept": "application/json"}
+        if invocation.body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with asyncio.timeout(gateway.timeout_s):
+                authorization = await self._authorization(caller.airflow_role)
+                if authorization is not None:
+                    headers["Authorization"] = authorization
+                answer = await self._upstream.call(
+                    invocation, headers=headers, max_bytes=gateway.max_response_bytes
+                )
+        except TimeoutError:
+            raise service_error(
+                gateway.timeout_exception,
+                f"The Airflow REST API did not answer within {gateway.timeout_s:g} seconds",
+            ) from None
+        except TooLargeError:
+            raise service_error(
+                gateway.too_large_exception,
+                f"The response is larger than {gateway.max_response_bytes} bytes",
+            ) from None
+        except NoWebserverError:
+            # What AWS answers while no webserver is healthy is unverified; so is the next one.
+            raise internal_error("No webserver is available") from None
+        except UpstreamError:
+            raise internal_error("The webserver did not answer") from None
+        return answer_from_airflow(
+            answer.status, answer.content_type, answer.body, drop_nulls=gateway.drop_nulls
+        )
+
+    def _create_web_login_token(self, caller: Credential) -> Answer:
+        public = {
+            "WebServerHostname": self._webserver_host,
+            "IamIdentity": f"user/{caller.user_name}",
+            "AirflowIdentity": caller.user_name[:64],
+        }
+        token = self._logins.issue_token(caller.airflow_role)
+        return json_answer({**public, "WebToken": token}, {**public, "WebToken": HIDDEN})
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:

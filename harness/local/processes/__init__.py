@@ -1,11 +1,16 @@
 """Child processes that never outlive their parent, however it ends.
 
-Starting, watching and ending processes lives here, with the ledger of what was started and the
-reaper that reads it once the parent is gone. Nothing here knows what the processes are for. The
-way of finding them is Linux's (/proc).
+Starting, watching and ending processes, with the ledger of what was started and the watchdog that
+reads it once the parent is gone. Nothing here knows what the processes are for. The way of finding
+them is Linux's (/proc).
 """
 
 from mwaa_headroom.harness.local.processes.children import Child, Children
-from mwaa_headroom.harness.local.processes.reaper import MARKER, reclaim, remove_cgroup
+from mwaa_headroom.harness.local.processes.watchdog import (
+    MARKER,
+    has_leftovers,
+    reclaim,
+    remove_cgroup,
+)
 
-__all__ = ["MARKER", "Child", "Children", "reclaim", "remove_cgroup"]
+__all__ = ["MARKER", "Child", "Children", "has_leftovers", "reclaim", "remove_cgroup"]

@@ -1,4 +1,4 @@
-"""Starts child processes and ends them, and leaves word for the reaper should it die first."""
+"""Starts child processes and ends them; a ledger tells the watchdog what is left if we die."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from types import TracebackType
 import psutil
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.processes import reaper
+from mwaa_headroom.harness.local.processes import watchdog
 
-_REAPER_END_S = 5.0
+_WATCHDOG_END_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,16 @@ class Child:
     """One started process, leader of its own session, with its descendants."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], family: reaper.Family, log_path: Path
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        tree: watchdog.ProcessTree,
+        log_path: Path,
     ) -> None:
         self.name = name
         self.log_path = log_path
         self._process = process
-        self._family = family
+        self._processes = tree
         self._used = Used(0.0, 0)
 
     @property
@@ -84,7 +88,7 @@ class Child:
 
     def end(self, timeout_s: float) -> bool:
         """Ask it and its descendants to end, after `timeout_s` make them; use `Children.stop`."""
-        ended = reaper.end(self._family, grace_s=timeout_s)
+        ended = watchdog.end(self._processes, grace_s=timeout_s)
         return self.wait(1.0) and ended
 
 
@@ -93,16 +97,16 @@ class Children:
 
     Args:
         state_dir: where the ledger of this instance is kept while something is running; give the
-            same folder to `reclaim` when everything, the reaper included, was killed.
+            same folder to `reclaim` when everything, the watchdog included, was killed.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self.instance = secrets.token_hex(6)
-        self._ledger = state_dir / reaper.LEDGER_PATTERN.replace("*", self.instance)
+        self._ledger = state_dir / watchdog.LEDGER_PATTERN.replace("*", self.instance)
         self._started = 0
         self._lock = threading.Lock()
         self._children: list[Child] = []
-        self._reaper: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def __enter__(self) -> "Children":
@@ -142,14 +146,14 @@ class Children:
         """
         with self._lock:
             self.ensure_not_stopped()
-            self._ensure_reaper()
+            self._ensure_watchdog()
             self._started += 1
             marker = f"{self.instance}.{self._started}."  # the last dot tells 1 from 10
             account = pwd.getpwnam(user) if user else None
             with log_path.open("ab") as log:
                 process = subprocess.Popen(
                     argv,
-                    env={**env, reaper.MARKER: marker},
+                    env={**env, watchdog.MARKER: marker},
                     cwd=cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -159,11 +163,11 @@ class Children:
                     group=account.pw_gid if account else None,
                     extra_groups=[] if account else None,
                 )
-            leader = reaper.identify(process.pid)
+            leader = watchdog.identify(process.pid)
             if leader:
                 self._record(name=name, process=leader.pid, started=leader.started)
-            family = reaper.Family(marker, (leader,) if leader else ())
-            child = Child(name, process, family, log_path)
+            tree = watchdog.ProcessTree(marker, (leader,) if leader else ())
+            child = Child(name, process, tree, log_path)
             self._children.append(child)
             return child
 
@@ -178,17 +182,11 @@ class Children:
 
     def own_cgroup(self, group: Path) -> None:
         """Have this cgroup removed at the end, and whoever is in it ended."""
-        with self._lock:
-            self.ensure_not_stopped()
-            self._ensure_reaper()
-            self._record(cgroup=str(group))
+        self._own(cgroup=str(group))
 
     def own_directory(self, directory: Path) -> None:
         """Have this directory removed at the end; best said before it is made."""
-        with self._lock:
-            self.ensure_not_stopped()
-            self._ensure_reaper()
-            self._record(directory=str(directory))
+        self._own(directory=str(directory))
 
     def stop(self, child: Child, timeout_s: float = 10.0) -> bool:
         """SIGTERM, and SIGKILL after `timeout_s`, for the child and all its descendants.
@@ -202,7 +200,7 @@ class Children:
         return ended
 
     def stop_all(self, timeout_s: float = 10.0) -> bool:
-        """End every child, remove owned cgroups and directories, and let the reaper go.
+        """End every child, remove owned cgroups and directories, and let the watchdog go.
 
         Nothing can be started any more, so that a thread still at it leaves nothing behind.
 
@@ -211,24 +209,30 @@ class Children:
         """
         with self._lock:
             self._stopped = True
-            ended = reaper.end_everything(self._ledger, grace_s=timeout_s)
+            ended = watchdog.end_everything(self._ledger, grace_s=timeout_s)
             for child in self._children:
                 child.wait(1.0)
             self._children = []
-            self._dismiss_reaper()
+            self._end_watchdog()
             return ended
 
-    def _ensure_reaper(self) -> None:
-        if self._reaper and self._reaper.poll() is None:
+    def _own(self, **line: str) -> None:
+        with self._lock:
+            self.ensure_not_stopped()
+            self._ensure_watchdog()
+            self._record(**line)
+
+    def _ensure_watchdog(self) -> None:
+        if self._watchdog and self._watchdog.poll() is None:
             return
-        self._dismiss_reaper()
+        self._end_watchdog()
         self._ledger.parent.mkdir(parents=True, exist_ok=True)
         if not self._ledger.exists():
-            ours = reaper.identify(os.getpid())
+            ours = watchdog.identify(os.getpid())
             started = ours.started if ours else ""
             self._record(instance=self.instance, parent=os.getpid(), started=started)
-        self._reaper = subprocess.Popen(
-            [sys.executable, "-I", "-S", reaper.__file__, str(self._ledger.absolute())],
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__, str(self._ledger.absolute())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -236,17 +240,17 @@ class Children:
             start_new_session=True,
         )
 
-    def _dismiss_reaper(self) -> None:
-        if self._reaper is None:
+    def _end_watchdog(self) -> None:
+        if self._watchdog is None:
             return
-        if self._reaper.stdin:
-            self._reaper.stdin.close()
+        if self._watchdog.stdin:
+            self._watchdog.stdin.close()
         try:
-            self._reaper.wait(_REAPER_END_S)
+            self._watchdog.wait(_WATCHDOG_END_S)
         except subprocess.TimeoutExpired:
-            self._reaper.kill()
-            self._reaper.wait()
-        self._reaper = None
+            self._watchdog.kill()
+            self._watchdog.wait()
+        self._watchdog = None
 
     def _record(self, **line: str | int) -> None:
         with self._ledger.open("a", encoding="utf-8") as ledger:

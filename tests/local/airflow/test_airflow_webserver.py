@@ -1,4 +1,4 @@
-"""A webserver process that does not come up, and the small helpers around it."""
+"""A webserver process that does not come up."""
 
 import asyncio
 import sys
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.airflow.install import last_telling_line
 from mwaa_headroom.harness.local.airflow.release import free_port
 from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
 from mwaa_headroom.harness.local.processes import Children
@@ -35,28 +34,3 @@ def test_a_webserver_that_ends_while_starting_names_its_log_and_the_reason(tmp_p
     assert not webserver.is_alive()
     assert not webserver.ready
     assert webserver.usage().memory_fraction < 1
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("", ""),
-        ("one\ntwo\n\n", "two"),
-        ("FATAL: no room.\nshutting down\n", "FATAL: no room"),
-        ("error " + "x" * 300, ""),
-    ],
-    ids=["empty", "last line", "telling line before the last", "too long to quote"],
-)
-def test_last_telling_line(tmp_path: Path, text: str, line: str) -> None:
-    (tmp_path / "log").write_text(text)
-    assert last_telling_line(tmp_path / "log") == line
-
-
-def test_a_log_that_is_not_there_has_no_telling_line(tmp_path: Path) -> None:
-    assert last_telling_line(tmp_path / "log") == ""
-
-
-def test_free_ports_are_below_those_of_outgoing_connections() -> None:
-    ports = {free_port() for _ in range(20)}
-    assert len(ports) > 10
-    assert all(1024 < port < 32768 for port in ports)

@@ -16,14 +16,9 @@ import boto3
 from aiohttp import web
 from botocore.config import Config
 
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.balancer import Balancer
+from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
-from mwaa_headroom.harness.local.gateway.signature import (
-    ALL_ACTIONS,
-    Credential,
-    Identities,
-    Permission,
-)
 from mwaa_headroom.harness.local.settings import StandInSettings
 
 T = TypeVar("T")
@@ -36,30 +31,13 @@ SESSION_TOKEN = "not-a-real-session-token"
 POWERLESS_KEY_ID = "AKIDPOWERLESS"
 VIEWER_KEY_ID = "AKIDVIEWER"
 ENVIRONMENT = StandInSettings().name
-
-
-def permission(**changes: Any) -> Permission:
-    """Everything on the default environment, but for the changes."""
-    settings = StandInSettings()
-    parts: dict[str, Any] = {
-        "actions": ALL_ACTIONS,
-        "region": settings.region,
-        "account": settings.account,
-        "environment": settings.name,
-        "airflow_role": "Admin",
-    }
-    return Permission(**{**parts, **changes})
-
-
-def identities() -> Identities:
-    return Identities(
-        [
-            Credential(KEY_ID, SECRET, "tester", permission()),
-            Credential(TEMPORARY_KEY_ID, SECRET, "visitor", permission(), SESSION_TOKEN),
-            Credential(POWERLESS_KEY_ID, SECRET, "nobody", permission(actions=frozenset())),
-            Credential(VIEWER_KEY_ID, SECRET, "viewer", permission(airflow_role="Viewer")),
-        ]
-    )
+ACCOUNT = StandInSettings().account
+CREDENTIALS = (
+    Credential(KEY_ID, SECRET, "tester", ACCOUNT, "Admin"),
+    Credential(TEMPORARY_KEY_ID, SECRET, "visitor", ACCOUNT, "Admin", session_token=SESSION_TOKEN),
+    Credential(POWERLESS_KEY_ID, SECRET, "nobody", ACCOUNT, "Admin", actions=frozenset()),
+    Credential(VIEWER_KEY_ID, SECRET, "viewer", ACCOUNT, "Viewer"),
+)
 
 
 @dataclass
@@ -153,13 +131,13 @@ class Stand:
 
     def __init__(
         self,
-        trail_path: Path,
+        cloudtrail_path: Path,
         *,
         settings: StandInSettings | None = None,
         airflow_version: str = "3.3.1",
         webservers: int = 1,
     ) -> None:
-        self.trail_path = trail_path
+        self.cloudtrail_path = cloudtrail_path
         self.settings = settings or StandInSettings()
         self.clock_offset_s = 0.0
         self.balancer = Balancer()
@@ -168,9 +146,9 @@ class Stand:
             settings=self.settings,
             airflow_version=airflow_version,
             balancer=self.balancer,
-            identities=identities(),
+            credentials=CREDENTIALS,
             authorization=self._authorization,
-            trail_path=trail_path,
+            cloudtrail_path=cloudtrail_path,
             wall_clock=lambda: time.time() + self.clock_offset_s,
         )
         self._loop = asyncio.new_event_loop()
@@ -226,13 +204,13 @@ class Stand:
             Name=self.settings.name, Path=path, Method=method, **members
         )
 
-    def trail(self) -> list[dict[str, Any]]:
-        """Everything the trail holds so far."""
-        self._loop.call_soon_threadsafe(self.gateway._trail.flush)
+    def cloudtrail(self) -> list[dict[str, Any]]:
+        """Every event that CloudTrail has so far."""
+        self._loop.call_soon_threadsafe(self.gateway._cloudtrail.flush)
         self.run(asyncio.sleep(0))
-        if not self.trail_path.exists():
+        if not self.cloudtrail_path.exists():
             return []
-        return [json.loads(line) for line in self.trail_path.read_text().splitlines()]
+        return [json.loads(line) for line in self.cloudtrail_path.read_text().splitlines()]
 
 
 def http_call(

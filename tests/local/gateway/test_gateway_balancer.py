@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.local.gateway.answers import ApiError
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer, NoWebserverError
+from mwaa_headroom.harness.local.gateway.balancer import Balancer, NoWebserverError, Target
 from mwaa_headroom.harness.local.gateway.operations import Throttle
 from mwaa_headroom.harness.local.settings import ThrottleSettings
 
@@ -31,32 +31,32 @@ def test_ties_take_turns() -> None:
     balancer = balancer_of(3)
     order = []
     for _ in range(6):
-        with balancer.lease() as lease:
-            order.append(lease.name)
+        with balancer.choose() as target:
+            order.append(target.name)
     assert order == ["w1", "w2", "w3", "w1", "w2", "w3"]
 
 
 def test_the_fewest_calls_in_flight_win() -> None:
     balancer = balancer_of(2)
-    with balancer.lease() as first, balancer.lease() as second:
+    with balancer.choose() as first, balancer.choose() as second:
         assert {first.name, second.name} == {"w1", "w2"}
-        with balancer.lease() as third:
+        with balancer.choose() as third:
             assert balancer.in_flight(third.name) == 2
-            with balancer.lease() as fourth:
+            with balancer.choose() as fourth:
                 assert fourth.name != third.name
     assert balancer.in_flight("w1") == balancer.in_flight("w2") == 0
 
 
 def test_a_new_webserver_gets_the_next_calls_until_it_has_as_many() -> None:
     balancer = balancer_of(1)
-    with balancer.lease(), balancer.lease():
+    with balancer.choose(), balancer.choose():
         balancer.add("w2", "http://127.0.0.1:9002")
-        with balancer.lease() as third, balancer.lease() as fourth:
+        with balancer.choose() as third, balancer.choose() as fourth:
             assert (third.name, fourth.name) == ("w2", "w2")
 
 
 def test_the_address_has_no_slash_at_its_end() -> None:
-    assert balancer_of(1).lease().base_url == "http://127.0.0.1:9001"
+    assert balancer_of(1).choose().base_url == "http://127.0.0.1:9001"
 
 
 def test_a_name_is_used_once() -> None:
@@ -71,24 +71,24 @@ def test_webservers_that_are_down_draining_or_excluded_get_nothing() -> None:
     assert asyncio.run(balancer.drain("w2", timeout_s=1))
     assert balancer.ready_names() == ("w3",)
     assert balancer.names() == ("w1", "w2", "w3")
-    assert balancer.lease().name == "w3"
+    assert balancer.choose().name == "w3"
     with pytest.raises(NoWebserverError):
-        balancer.lease(but_not="w3")
+        balancer.choose(but_not="w3")
     balancer.remove("w3")
     with pytest.raises(NoWebserverError):
-        balancer.lease()
+        balancer.choose()
 
 
 def test_draining_waits_for_the_last_call() -> None:
     async def scenario() -> tuple[bool, bool]:
         balancer = balancer_of(1)
-        lease = balancer.lease()
-        lease.__enter__()
+        target = balancer.choose()
+        target.__enter__()
         too_early = await balancer.drain("w1", timeout_s=0.01)
         draining = asyncio.create_task(balancer.drain("w1", timeout_s=60))
         await asyncio.sleep(0)
         assert not draining.done()
-        lease.__exit__(None, None, None)
+        target.__exit__(None, None, None)
         return too_early, await draining
 
     assert asyncio.run(scenario()) == (False, True)
@@ -96,7 +96,7 @@ def test_draining_waits_for_the_last_call() -> None:
 
 def test_a_call_may_end_after_its_webserver_was_removed() -> None:
     balancer = balancer_of(1)
-    with balancer.lease():
+    with balancer.choose():
         balancer.remove("w1")
     assert balancer.names() == ()
 
@@ -105,14 +105,14 @@ def test_the_mean_in_flight_is_an_average_over_time() -> None:
     clock = Clock()
     balancer = balancer_of(1, clock)
     clock.now_s += 2.0  # 2 s with none
-    with balancer.lease():
+    with balancer.choose():
         clock.now_s += 1.0  # 1 s with one
-        with balancer.lease():
+        with balancer.choose():
             clock.now_s += 1.0  # 1 s with two
     assert balancer.take_mean_in_flight("w1") == pytest.approx(3.0 / 4.0)
     clock.now_s += 5.0
     assert balancer.take_mean_in_flight("w1") == 0.0
-    with balancer.lease():
+    with balancer.choose():
         clock.now_s += 5.0
         assert balancer.take_mean_in_flight("w1") == 1.0
         assert balancer.take_mean_in_flight("w1") == 1.0  # no time has passed: what it is now
@@ -131,15 +131,15 @@ def test_mean_in_flight_times_time_is_the_sum_of_the_calls_durations(
     """Little's law over any history, on one webserver."""
     clock = Clock()
     balancer = balancer_of(1, clock)
-    started: list[tuple[float, object]] = []
+    started: list[tuple[float, Target]] = []
     durations_s = 0.0
     for what, amount in steps:
         if what == "start":
-            started.append((clock.now_s, balancer.lease().__enter__()))
+            started.append((clock.now_s, balancer.choose().__enter__()))
         elif what == "end" and started:
-            began_s, lease = started.pop()
+            began_s, target = started.pop()
             durations_s += clock.now_s - began_s
-            lease.__exit__(None, None, None)  # type: ignore[attr-defined]
+            target.__exit__(None, None, None)
         else:
             clock.now_s += amount
     durations_s += sum(clock.now_s - began_s for began_s, _ in started)

@@ -13,6 +13,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.utils import normalize_url_path
 from gateway_stand import (
+    CREDENTIALS,
     ENVIRONMENT,
     KEY_ID,
     SECRET,
@@ -20,7 +21,6 @@ from gateway_stand import (
     TEMPORARY_KEY_ID,
     Stand,
     http_call,
-    identities,
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ methods = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"])
 
 def verifier(max_clock_skew_s: float = 300.0) -> SignatureVerifier:
     return SignatureVerifier(
-        region="us-east-1", identities=identities(), max_clock_skew_s=max_clock_skew_s
+        region="us-east-1", credentials=CREDENTIALS, max_clock_skew_s=max_clock_skew_s
     )
 
 

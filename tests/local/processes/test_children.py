@@ -82,11 +82,11 @@ def parent(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     reclaim(tmp_path, grace_s=0.5)
 
 
-def reaper_of(parent: int) -> psutil.Process:
+def watchdog_of(parent: int) -> psutil.Process:
     (found,) = [
         child
         for child in psutil.Process(parent).children()
-        if any(part.endswith("reaper.py") for part in child.cmdline())
+        if any(part.endswith("watchdog.py") for part in child.cmdline())
     ]
     return found
 
@@ -123,7 +123,7 @@ def test_stop_leaves_the_other_children_alone(children: Children, tmp_path: Path
     assert [child.is_alive() for child in started] == [False] + [True] * 10
 
 
-def test_stop_all_ends_children_and_reaper_and_leaves_no_file(
+def test_stop_all_ends_children_and_watchdog_and_leaves_no_file(
     children: Children, tmp_path: Path
 ) -> None:
     scratch = tmp_path / "scratch"
@@ -131,10 +131,10 @@ def test_stop_all_ends_children_and_reaper_and_leaves_no_file(
     scratch.mkdir()
     (scratch / "file").touch()
     child = children.start("sleeper", [PYTHON, "-c", SLEEP], env=ENV, log_path=tmp_path / "log")
-    reaper = reaper_of(os.getpid())
+    watchdog = watchdog_of(os.getpid())
     assert children.stop_all()
     assert not child.is_alive()
-    assert not alive(reaper.pid)
+    assert not alive(watchdog.pid)
     assert not scratch.exists()
     assert list((tmp_path / "state").iterdir()) == []
 
@@ -158,21 +158,21 @@ def test_kill_9_of_the_parent_ends_its_grandchildren(
     parent: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     pids = pids_in(tmp_path / "pids")
-    reaper = reaper_of(parent.pid)
+    watchdog = watchdog_of(parent.pid)
     parent.kill()
     parent.wait()
-    assert eventually(lambda: not any(alive(pid) for pid in [*pids, reaper.pid]))
+    assert eventually(lambda: not any(alive(pid) for pid in [*pids, watchdog.pid]))
     assert not (tmp_path / "scratch").exists()
     assert list(tmp_path.glob("children-*")) == []
 
 
-def test_reclaim_after_kill_9_of_parent_and_reaper(
+def test_reclaim_after_kill_9_of_parent_and_watchdog(
     parent: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     pids = pids_in(tmp_path / "pids")
-    reaper = reaper_of(parent.pid)
-    reaper.kill()
-    assert eventually(lambda: not alive(reaper.pid))
+    watchdog = watchdog_of(parent.pid)
+    watchdog.kill()
+    assert eventually(lambda: not alive(watchdog.pid))
     parent.kill()
     parent.wait()
     assert all(alive(pid) for pid in pids)
@@ -207,15 +207,15 @@ def test_reclaim_spares_a_stranger_with_a_recorded_pid(tmp_path: Path) -> None:
         stranger.wait()
 
 
-def test_a_killed_reaper_is_replaced_before_the_next_child_starts(
+def test_a_killed_watchdog_is_replaced_before_the_next_child_starts(
     children: Children, tmp_path: Path
 ) -> None:
     children.start("first", [PYTHON, "-c", SLEEP], env=ENV, log_path=tmp_path / "log")
-    first = reaper_of(os.getpid())
+    first = watchdog_of(os.getpid())
     first.send_signal(signal.SIGKILL)
     assert eventually(lambda: not alive(first.pid))
     children.start("second", [PYTHON, "-c", SLEEP], env=ENV, log_path=tmp_path / "log")
-    assert alive(reaper_of(os.getpid()).pid)
+    assert alive(watchdog_of(os.getpid()).pid)
 
 
 def test_a_command_that_does_not_exist_is_an_os_error(children: Children, tmp_path: Path) -> None:

@@ -6,24 +6,65 @@ of InvokeRestApi. Failures of the balancer answer as an Application Load Balance
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from mwaa_headroom.harness.local.gateway.load_balancer import (
-    NoWebserverError,
-    Upstream,
-    UpstreamError,
-)
+from mwaa_headroom.analysis.mwaa import WEB_SESSION_LIFE_S, WEB_TOKEN_LIFE_S
+from mwaa_headroom.harness.local.gateway.balancer import NoWebserverError
 from mwaa_headroom.harness.local.gateway.operations import (
-    SESSION_LIFE_S,
-    WebLogins,
-    api_prefix,
+    Invocation,
     leaves_its_folder,
 )
+from mwaa_headroom.harness.local.gateway.upstream import Upstream, UpstreamError
 
 IDLE_TIMEOUT_S = 60.0  # an Application Load Balancer's default
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token or a session gives."""
+
+    airflow_role: str
+    expires_at_s: float
+
+
+class WebLogins:
+    """Hands out single-use tokens and remembers whose Airflow role a session carries."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tokens: dict[str, Grant] = {}
+        self._sessions: dict[str, Grant] = {}
+
+    def issue_token(self, airflow_role: str) -> str:
+        """A new web login token, valid for 60 s and one use."""
+        return self._grant(self._tokens, airflow_role, WEB_TOKEN_LIFE_S)
+
+    def exchange(self, token: str) -> str | None:
+        """A new session for a valid token, None for any other; the token is spent."""
+        grant = self._tokens.pop(token, None)
+        if grant is None or grant.expires_at_s < self._clock():
+            return None
+        return self._grant(self._sessions, grant.airflow_role, WEB_SESSION_LIFE_S)
+
+    def airflow_role(self, session: str) -> str | None:
+        """The Airflow role of a valid session, else None."""
+        grant = self._sessions.get(session)
+        if grant is None or grant.expires_at_s < self._clock():
+            return None
+        return grant.airflow_role
+
+    def _grant(self, grants: dict[str, Grant], airflow_role: str, life_s: float) -> str:
+        now_s = self._clock()
+        for key in [key for key, grant in grants.items() if grant.expires_at_s < now_s]:
+            del grants[key]
+        key = secrets.token_urlsafe(32)
+        grants[key] = Grant(airflow_role, now_s + life_s)
+        return key
 
 
 class WebserverAddress:
@@ -32,16 +73,16 @@ class WebserverAddress:
     def __init__(
         self,
         *,
-        airflow_version: str,
+        prefix: str,
         upstream: Upstream,
         logins: WebLogins,
         authorization: Callable[[str], Awaitable[str | None]],
     ) -> None:
-        self._prefix = api_prefix(airflow_version)
+        self._prefix = prefix
         self._upstream = upstream
         self._logins = logins
         self._authorization = authorization
-        if self._prefix == "/api/v1":
+        if prefix == "/api/v1":
             self._login_path, self._cookie = "/aws_mwaa/login", "session"
         else:
             self._login_path, self._cookie = "/pluginsv2/aws_mwaa/login", "_token"
@@ -63,7 +104,7 @@ class WebserverAddress:
         # No Secure flag: the stand-in speaks plain HTTP on loopback.
         response = web.Response(status=200)
         response.set_cookie(
-            self._cookie, session, max_age=int(SESSION_LIFE_S), httponly=True, samesite="Lax"
+            self._cookie, session, max_age=int(WEB_SESSION_LIFE_S), httponly=True, samesite="Lax"
         )
         return response
 
@@ -83,10 +124,8 @@ class WebserverAddress:
         try:
             async with asyncio.timeout(IDLE_TIMEOUT_S):
                 answer = await self._upstream.call(
-                    request.method,
-                    request.raw_path,
+                    Invocation(request.method, request.raw_path, body or None),
                     headers=headers,
-                    body=body or None,
                     max_bytes=None,
                 )
         except NoWebserverError:

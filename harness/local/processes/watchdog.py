@@ -41,15 +41,15 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Process:
     identity: Identity
     parent: int
     session: int
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """The processes that belong together, found anew at every look."""
+class ProcessTree:
+    """The processes of a ledger, or of one child; found anew at every look."""
 
     marker: str  # what the value of MARKER starts with
     leaders: tuple[Identity, ...]
@@ -64,14 +64,14 @@ class Family:
         return self._in_sessions_or_marked(_process_table())
 
     def to_kill(self) -> set[Identity]:
-        """The whole family."""
+        """The whole tree."""
         table = _process_table()
         found = self._in_sessions_or_marked(table)
         members = {pid for group in self.cgroups for pid in _cgroup_members(group)}
         found |= {table[pid].identity for pid in members if pid in table}
         return found | _descendants(found, table)
 
-    def _in_sessions_or_marked(self, table: dict[int, _Entry]) -> set[Identity]:
+    def _in_sessions_or_marked(self, table: dict[int, _Process]) -> set[Identity]:
         alive = {entry.identity for entry in table.values()}
         sessions = {leader.pid for leader in self.leaders if leader in alive}
         return {
@@ -81,14 +81,14 @@ class Family:
         }
 
 
-def end(family: Family, *, grace_s: float) -> bool:
-    """Ask a family to end, then make it; False if something could not be ended."""
-    survivors = family.to_kill()  # before parents end and their children are adopted by others
-    for identity in family.to_terminate():
+def end(tree: ProcessTree, *, grace_s: float) -> bool:
+    """Ask a tree to end, then make it; False if something could not be ended."""
+    survivors = tree.to_kill()  # before parents end and their children are adopted by others
+    for identity in tree.to_terminate():
         _send(identity, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     last = deadline + _KILL_S
-    while survivors := _still_alive(survivors) | family.to_kill():
+    while survivors := _still_alive(survivors) | tree.to_kill():
         now = time.monotonic()
         if now > last:
             return False
@@ -113,7 +113,7 @@ def end_everything(ledger: Path, *, grace_s: float = _GRACE_S) -> bool:
         Identity(line["process"], line["started"]) for line in lines if "process" in line
     )
     cgroups = tuple(Path(line["cgroup"]) for line in lines if "cgroup" in line)
-    if not end(Family(f"{marker}.", leaders, cgroups), grace_s=grace_s):
+    if not end(ProcessTree(f"{marker}.", leaders, cgroups), grace_s=grace_s):
         return False
     for group in cgroups:
         remove_cgroup(group)
@@ -127,7 +127,7 @@ def end_everything(ledger: Path, *, grace_s: float = _GRACE_S) -> bool:
 def reclaim(state_dir: Path, *, grace_s: float = _GRACE_S) -> None:
     """End what earlier parents left in `state_dir`; those whose parent still lives are left alone.
 
-    For the case that parent and reaper were killed together. Safe to call at any time.
+    For the case that parent and watchdog were killed together. Safe to call at any time.
     """
     for ledger in sorted(state_dir.glob(LEDGER_PATTERN)):
         parents = [
@@ -135,6 +135,11 @@ def reclaim(state_dir: Path, *, grace_s: float = _GRACE_S) -> None:
         ]
         if not any(is_running(parent) for parent in parents):
             end_everything(ledger, grace_s=grace_s)
+
+
+def has_leftovers(state_dir: Path) -> bool:
+    """Whether there is anything to `reclaim`, of a living parent or a dead one."""
+    return any(state_dir.glob(LEDGER_PATTERN))
 
 
 def identify(pid: int) -> Identity | None:
@@ -171,13 +176,13 @@ def _read(ledger: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _process_table() -> dict[int, _Entry]:
+def _process_table() -> dict[int, _Process]:
     pids = (int(folder.name) for folder in _PROC.iterdir() if folder.name.isdigit())
     entries = ((pid, _entry(pid)) for pid in pids if pid != os.getpid())
     return {pid: entry for pid, entry in entries if entry}
 
 
-def _entry(pid: int) -> _Entry | None:
+def _entry(pid: int) -> _Process | None:
     try:
         # The name in parentheses may itself hold spaces and parentheses: read from the last one.
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
@@ -186,7 +191,7 @@ def _entry(pid: int) -> _Entry | None:
     state, parent, session, started_ticks = fields[0], fields[1], fields[3], fields[19]
     if state in "ZX":
         return None
-    return _Entry(Identity(pid, f"{_boot()}:{started_ticks}"), int(parent), int(session))
+    return _Process(Identity(pid, f"{_boot()}:{started_ticks}"), int(parent), int(session))
 
 
 @cache
@@ -210,7 +215,7 @@ def _cgroup_members(group: Path) -> list[int]:
         return []
 
 
-def _descendants(roots: Iterable[Identity], table: dict[int, _Entry]) -> set[Identity]:
+def _descendants(roots: Iterable[Identity], table: dict[int, _Process]) -> set[Identity]:
     pids = {root.pid for root in roots}
     while more := {pid for pid, entry in table.items() if entry.parent in pids and pid not in pids}:
         pids |= more

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,20 +13,23 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from gateway_stand import (
+    CREDENTIALS,
     ENVIRONMENT,
+    KEY_ID,
     POWERLESS_KEY_ID,
+    SECRET,
     VIEWER_KEY_ID,
     Reply,
     Stand,
     http_call,
-    identities,
 )
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.balancer import Balancer
 from mwaa_headroom.harness.local.gateway.server import Gateway
 from mwaa_headroom.harness.local.settings import StandInSettings, ThrottleSettings
 
+AWS = Path(sys.executable).parent / "aws"
 StartStand = Callable[..., Stand]
 
 
@@ -466,9 +471,9 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
             settings=StandInSettings(gateway_port=port),
             airflow_version="3.3.1",
             balancer=Balancer(),
-            identities=identities(),
+            credentials=CREDENTIALS,
             authorization=lambda role: asyncio.sleep(0),
-            trail_path=tmp_path / "trail.jsonl",
+            cloudtrail_path=tmp_path / "trail.jsonl",
         )
         await gateway.start()
 
@@ -478,3 +483,35 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(EnvironmentStartError, match=rf"Port {port} .* set gateway_port to a"):
             asyncio.run(start(port))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not AWS.exists(), reason="the AWS command line is not installed")
+def test_the_aws_command_line_works(stand: Stand, tmp_path: Path) -> None:
+    def aws(*arguments: str) -> dict[str, object]:
+        done = subprocess.run(
+            [AWS, "mwaa", *arguments, "--endpoint-url", stand.addresses.mwaa_url],
+            env={
+                "PATH": str(AWS.parent),
+                "HOME": str(tmp_path),
+                "AWS_ACCESS_KEY_ID": KEY_ID,
+                "AWS_SECRET_ACCESS_KEY": SECRET,
+                "AWS_DEFAULT_REGION": stand.settings.region,
+                "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+                "AWS_MAX_ATTEMPTS": "1",
+            },
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    answer = aws(
+        *("invoke-rest-api", "--name", ENVIRONMENT, "--path", "/dags/x/dagRuns"),
+        *("--method", "POST", "--body", '{"logical_date": null}'),
+    )
+    assert answer == {"RestApiStatusCode": 200, "RestApiResponse": {"ok": True}}
+    assert json.loads(stand.webservers[0].seen[0].body) == {"logical_date": None}
+    environment = aws("get-environment", "--name", ENVIRONMENT)["Environment"]
+    assert isinstance(environment, dict)
+    assert environment["Status"] == "AVAILABLE"

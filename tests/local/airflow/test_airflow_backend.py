@@ -317,15 +317,15 @@ def test_kill_9_of_the_parent_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
-def test_kill_9_of_parent_and_reaper_is_cleared_up_by_the_next_start(tmp_path: Path) -> None:
+def test_kill_9_of_parent_and_watchdog_is_cleared_up_by_the_next_start(tmp_path: Path) -> None:
     async def test() -> None:
         async with separate_parent(tmp_path) as (parent, instance):
             for child in psutil.Process(parent.pid).children():
-                if any(part.endswith("reaper.py") for part in child.cmdline()):
+                if any(part.endswith("watchdog.py") for part in child.cmdline()):
                     child.kill()
                     break
             else:
-                pytest.fail("there is no reaper")
+                pytest.fail("there is no watchdog")
             parent.kill()
         assert len(marked(instance)) >= 3
         await asyncio.to_thread(reclaim, tmp_path / "processes")

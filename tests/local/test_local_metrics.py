@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from mwaa_headroom.harness.local.autoscaler import period_end_s
 from mwaa_headroom.harness.local.backend import DatabaseUsage, Usage
 from mwaa_headroom.harness.local.metrics import (
-    DatabaseMeter,
     DatabaseSample,
-    Meter,
+    DatabaseSampler,
     Sample,
+    WebserverSampler,
     metric_data,
 )
 from mwaa_headroom.harness.local.settings import MetricsSettings
@@ -39,13 +39,13 @@ class Counter:
     async def stop(self) -> None: ...
 
 
-class Bench:
-    """A meter with a clock to turn and calls in flight to set."""
+class Setup:
+    """A sampler with a clock to turn and calls in flight to set."""
 
     def __init__(self, **settings: object) -> None:
         self.now_s = 100.0
         self.in_flight: dict[str, float] = {}
-        self.meter = Meter(
+        self.sampler = WebserverSampler(
             MetricsSettings.model_validate(settings),
             webserver_cpu=0.5,
             min_webservers=2,
@@ -55,7 +55,7 @@ class Bench:
 
     def read(self, *members: Member, after_s: float = 5.0) -> list[Sample]:
         self.now_s += after_s
-        return self.meter.read(members)
+        return self.sampler.read(members)
 
 
 def member(number: int, *, state: State = "ready", cpu_s: float = 0.0) -> tuple[Member, Counter]:
@@ -64,47 +64,47 @@ def member(number: int, *, state: State = "ready", cpu_s: float = 0.0) -> tuple[
 
 
 def test_cpu_is_relative_to_the_webservers_cpus_and_the_period() -> None:
-    bench, (one, counter) = Bench(), member(1)
-    bench.read(one)
+    setup, (one, counter) = Setup(), member(1)
+    setup.read(one)
     counter.cpu_s += 2.0  # of 5 s x 0.5 CPUs
-    (sample,) = bench.read(one)
+    (sample,) = setup.read(one)
     assert sample.cpu_percent == pytest.approx(80.0)
     assert sample.memory_percent == pytest.approx(25.0)
 
 
 def test_what_starting_cost_is_not_counted() -> None:
-    bench, (one, counter) = Bench(), member(1, cpu_s=9.0)
+    setup, (one, counter) = Setup(), member(1, cpu_s=9.0)
     counter.cpu_s += 0.5
-    (sample,) = bench.read(one)
+    (sample,) = setup.read(one)
     assert sample.cpu_percent == pytest.approx(100 * 0.5 / 5 / 0.5)
 
 
 def test_starting_webservers_count_only_if_asked_for() -> None:
     starting, counter = member(2, state="starting")
     counter.cpu_s = 1.0
-    assert Bench().read(starting) == []
-    (sample,) = Bench(while_starting=True).read(starting)
+    assert Setup().read(starting) == []
+    (sample,) = Setup(while_starting=True).read(starting)
     assert sample.cpu_percent == pytest.approx(40.0)
     assert not sample.takes_calls
 
 
 def test_the_oldest_are_the_webserver_cluster_whatever_their_numbers() -> None:
     members = [member(number)[0] for number in (3, 4, 7)]
-    clusters = [sample.cluster for sample in Bench().read(*members)]
+    clusters = [sample.cluster for sample in Setup().read(*members)]
     assert clusters == ["WebServer", "WebServer", "AdditionalWebservers"]
-    samples = Bench(additional_cluster="AdditionalWebserver").read(*members)
+    samples = Setup(additional_cluster="AdditionalWebserver").read(*members)
     assert samples[2].cluster == "AdditionalWebserver"
 
 
 def test_draining_webservers_still_run_but_take_no_calls() -> None:
-    samples = Bench().read(member(1)[0], member(2, state="draining")[0])
+    samples = Setup().read(member(1)[0], member(2, state="draining")[0])
     assert [sample.takes_calls for sample in samples] == [True, False]
 
 
 def test_connections_are_calls_in_flight_times_connections_per_call() -> None:
-    bench, (one, _) = Bench(connections_per_call=2), member(1)
-    bench.in_flight = {"webserver-1": 3.5}
-    assert bench.read(one)[0].connections == 7.0
+    setup, (one, _) = Setup(connections_per_call=2), member(1)
+    setup.in_flight = {"webserver-1": 3.5}
+    assert setup.read(one)[0].connections == 7.0
 
 
 @given(
@@ -112,11 +112,11 @@ def test_connections_are_calls_in_flight_times_connections_per_call() -> None:
 )
 def test_cpu_seconds_add_up(periods: list[tuple[float, float]]) -> None:
     """Sum of percent x period x CPUs = CPU-seconds since ready, however long the periods."""
-    bench, (one, counter) = Bench(), member(1, cpu_s=3.0)
+    setup, (one, counter) = Setup(), member(1, cpu_s=3.0)
     total_s = 0.0
     for elapsed_s, used_s in periods:
         counter.cpu_s += used_s
-        (sample,) = bench.read(one, after_s=elapsed_s)
+        (sample,) = setup.read(one, after_s=elapsed_s)
         total_s += sample.cpu_percent / 100 * elapsed_s * 0.5
     assert total_s == pytest.approx(counter.cpu_s - 3.0, abs=1e-6)
 
@@ -185,14 +185,14 @@ def test_the_database_has_its_role_in_place_of_a_cluster() -> None:
 def test_the_database_is_measured_between_two_readings_of_one_server() -> None:
     now_s = 100.0
     used: DatabaseUsage | None = None
-    meter = DatabaseMeter(lambda: used, cpus=2.0, clock=lambda: now_s)
-    assert meter.read() is None  # no database
+    sampler = DatabaseSampler(lambda: used, cpus=2.0, clock=lambda: now_s)
+    assert sampler.read() is None  # no database
     used = DatabaseUsage(cpu_s=7.0, connections=3)
-    assert meter.read() is None  # it may have run for long
+    assert sampler.read() is None  # it may have run for long
     now_s, used = 105.0, DatabaseUsage(cpu_s=10.0, connections=5)
-    assert meter.read() == DatabaseSample(cpu_percent=30.0, connections=5.0)  # of 5 s x 2 CPUs
+    assert sampler.read() == DatabaseSample(cpu_percent=30.0, connections=5.0)  # of 5 s x 2 CPUs
     now_s, used = 110.0, None
-    assert meter.read() is None
+    assert sampler.read() is None
 
 
 @pytest.mark.parametrize(

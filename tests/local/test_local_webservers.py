@@ -1,4 +1,4 @@
-"""The fleet, over webservers made of nothing and a real balancer."""
+"""The pool of webservers, over fakes and a real balancer."""
 
 import asyncio
 import itertools
@@ -8,13 +8,13 @@ import pytest
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.backend import Usage
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
-from mwaa_headroom.harness.local.metrics import Meter
+from mwaa_headroom.harness.local.gateway.balancer import Balancer
+from mwaa_headroom.harness.local.metrics import WebserverSampler
 from mwaa_headroom.harness.local.settings import MetricsSettings
-from mwaa_headroom.harness.local.webservers import RESTARTS_PER_MINUTE, Fleet
+from mwaa_headroom.harness.local.webservers import RESTARTS_PER_MINUTE, WebserverPool
 
 
-class PaperWebserver:
+class FakeWebserver:
     """Starts, dies and fails when the test says so."""
 
     def __init__(self, name: str, fails: bool) -> None:
@@ -44,12 +44,12 @@ class PaperWebserver:
         self.stops += 1
 
 
-class PaperBackend:
+class FakeBackend:
     airflow_version = "3.3.1"
     webserver_cpu = 1.0
 
     def __init__(self) -> None:
-        self.webservers: list[PaperWebserver] = []
+        self.webservers: list[FakeWebserver] = []
         self.new_ones_fail = False
         self.new_ones_wait = False
 
@@ -57,8 +57,8 @@ class PaperBackend:
 
     async def wait_for_dags(self) -> None: ...
 
-    def new_webserver(self, name: str) -> PaperWebserver:
-        webserver = PaperWebserver(name, self.new_ones_fail)
+    def new_webserver(self, name: str) -> FakeWebserver:
+        webserver = FakeWebserver(name, self.new_ones_fail)
         if not self.new_ones_wait:
             webserver.may_be_ready.set()
         self.webservers.append(webserver)
@@ -73,15 +73,15 @@ class PaperBackend:
     async def stop(self) -> None: ...
 
 
-class Stage:
-    """A fleet, with what it says and a clock."""
+class Setup:
+    """A pool, with its events and a clock."""
 
     def __init__(self) -> None:
-        self.backend = PaperBackend()
+        self.backend = FakeBackend()
         self.balancer = Balancer()
         self.events: list[tuple[str, object]] = []
         self.now_s = 0.0
-        self.fleet = Fleet(
+        self.pool = WebserverPool(
             backend=self.backend, balancer=self.balancer, emit=self.emit, clock=lambda: self.now_s
         )
 
@@ -99,24 +99,24 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def play(test: Callable[[Stage], Awaitable[None]]) -> Stage:
-    async def run() -> Stage:
-        stage = Stage()
+def play(test: Callable[[Setup], Awaitable[None]]) -> Setup:
+    async def run() -> Setup:
+        setup = Setup()
         try:
-            await test(stage)
+            await test(setup)
         finally:
-            await stage.fleet.stop()
-        return stage
+            await setup.pool.stop()
+        return setup
 
     return asyncio.run(run())
 
 
 def test_starts_and_stops_all() -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(2)
-        assert stage.balancer.ready_names() == ("webserver-1", "webserver-2")
-        assert stage.fleet.count("ready") == 2
-        assert stage.told() == [
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(2)
+        assert setup.balancer.ready_names() == ("webserver-1", "webserver-2")
+        assert setup.pool.count("ready") == 2
+        assert setup.told() == [
             ("webserver_starting", "webserver-1"),
             ("webserver_starting", "webserver-2"),
             ("webserver_ready", "webserver-1"),
@@ -127,32 +127,32 @@ def test_starts_and_stops_all() -> None:
 
 
 def test_a_webserver_that_never_starts_fails_the_start_with_its_sentence() -> None:
-    async def test(stage: Stage) -> None:
-        stage.backend.new_ones_fail = True
+    async def test(setup: Setup) -> None:
+        setup.backend.new_ones_fail = True
         with pytest.raises(EnvironmentStartError, match="webserver-1 did not start; see its log"):
-            await stage.fleet.start(1)
+            await setup.pool.start(1)
 
     assert play(test).backend.webservers[0].stops == 1
 
 
 def test_scales_out_when_ready_and_in_from_the_youngest() -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(1)
-        stage.told()
-        stage.backend.new_ones_wait = True
-        stage.fleet.scale_to(3)
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(1)
+        setup.told()
+        setup.backend.new_ones_wait = True
+        setup.pool.scale_to(3)
         await settle()
-        assert (stage.fleet.count("ready"), stage.fleet.count("starting")) == (1, 2)
-        assert stage.balancer.ready_names() == ("webserver-1",)
-        for webserver in stage.backend.webservers:
+        assert (setup.pool.count("ready"), setup.pool.count("starting")) == (1, 2)
+        assert setup.balancer.ready_names() == ("webserver-1",)
+        for webserver in setup.backend.webservers:
             webserver.may_be_ready.set()
         await settle()
-        assert len(stage.balancer.ready_names()) == 3
-        stage.told()
-        stage.fleet.scale_to(2)
+        assert len(setup.balancer.ready_names()) == 3
+        setup.told()
+        setup.pool.scale_to(2)
         await settle()
-        assert stage.balancer.names() == ("webserver-1", "webserver-2")
-        assert stage.told() == [
+        assert setup.balancer.names() == ("webserver-1", "webserver-2")
+        assert setup.told() == [
             ("webserver_draining", "webserver-3"),
             ("webserver_stopped", "webserver-3"),
         ]
@@ -161,124 +161,124 @@ def test_scales_out_when_ready_and_in_from_the_youngest() -> None:
 
 
 @pytest.mark.parametrize("was_ready", [True, False])
-def test_a_webserver_that_takes_long_to_stop_can_be_metered(was_ready: bool) -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(1)
-        stage.backend.new_ones_wait = not was_ready
-        stage.fleet.scale_to(2)
+def test_a_webserver_that_takes_long_to_stop_can_be_sampled(was_ready: bool) -> None:
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(1)
+        setup.backend.new_ones_wait = not was_ready
+        setup.pool.scale_to(2)
         await settle()
-        slow = stage.backend.webservers[1]
+        slow = setup.backend.webservers[1]
         slow.may_stop.clear()
-        stage.fleet.scale_to(1)
+        setup.pool.scale_to(1)
         await settle()
-        assert stage.balancer.names() == ("webserver-1",)
-        meter = Meter(
+        assert setup.balancer.names() == ("webserver-1",)
+        sampler = WebserverSampler(
             MetricsSettings(),
             webserver_cpu=1.0,
             min_webservers=1,
-            mean_in_flight=stage.balancer.take_mean_in_flight,
+            mean_in_flight=setup.balancer.take_mean_in_flight,
             clock=itertools.count().__next__,
         )
-        samples = meter.read(stage.fleet.members())
+        samples = sampler.read(setup.pool.members())
         assert [(one.webserver, one.takes_calls) for one in samples] == [
             ("webserver-1", True),
             ("webserver-2", False),
         ]
         slow.may_stop.set()
         await settle()
-        assert len(stage.fleet.members()) == 1
+        assert len(setup.pool.members()) == 1
 
     play(test)
 
 
 def test_a_draining_webserver_keeps_its_calls_until_they_end() -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(2)
-        with stage.balancer.lease(but_not="webserver-1"):
-            stage.fleet.scale_to(1)
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(2)
+        with setup.balancer.choose(but_not="webserver-1"):
+            setup.pool.scale_to(1)
             await settle()
-            assert stage.fleet.count("draining") == 1
-            assert stage.balancer.ready_names() == ("webserver-1",)
-            assert stage.backend.webservers[1].stops == 0
-            stage.fleet.scale_to(1)  # asked again: nothing more to do
+            assert setup.pool.count("draining") == 1
+            assert setup.balancer.ready_names() == ("webserver-1",)
+            assert setup.backend.webservers[1].stops == 0
+            setup.pool.scale_to(1)  # asked again: nothing more to do
         await settle()
-        assert stage.backend.webservers[1].stops == 1
-        assert [one.name for one in stage.fleet.members()] == ["webserver-1"]
+        assert setup.backend.webservers[1].stops == 1
+        assert [one.name for one in setup.pool.members()] == ["webserver-1"]
 
     play(test)
 
 
 def test_scaling_in_gives_up_a_webserver_that_is_still_starting() -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(1)
-        stage.backend.new_ones_wait = True
-        stage.fleet.scale_to(2)
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(1)
+        setup.backend.new_ones_wait = True
+        setup.pool.scale_to(2)
         await settle()
-        stage.fleet.scale_to(1)
+        setup.pool.scale_to(1)
         await settle()
-        assert [one.stops for one in stage.backend.webservers] == [0, 1]
-        assert stage.balancer.names() == ("webserver-1",)
+        assert [one.stops for one in setup.backend.webservers] == [0, 1]
+        assert setup.balancer.names() == ("webserver-1",)
 
     play(test)
 
 
 @pytest.mark.parametrize("how", ["ended", "refused a connection"])
 def test_a_dead_webserver_is_taken_out_and_replaced_under_a_new_name(how: str) -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(2)
-        stage.told()
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(2)
+        setup.told()
         if how == "ended":
-            stage.backend.webservers[0].lives = False
+            setup.backend.webservers[0].lives = False
         else:
-            stage.balancer.mark_down("webserver-1")
-        stage.fleet.look_after_members()
-        assert stage.balancer.names() == ("webserver-2",)
+            setup.balancer.mark_down("webserver-1")
+        setup.pool.replace_dead()
+        assert setup.balancer.names() == ("webserver-2",)
         await settle()
-        assert stage.told() == [
+        assert setup.told() == [
             ("webserver_died", "webserver-1"),
             ("webserver_starting", "webserver-3"),
             ("webserver_ready", "webserver-3"),
             ("webserver_restarted", "webserver-3"),
         ]
-        assert stage.backend.webservers[0].stops == 1
-        stage.fleet.look_after_members()
-        assert stage.told() == []
+        assert setup.backend.webservers[0].stops == 1
+        setup.pool.replace_dead()
+        assert setup.told() == []
 
     play(test)
 
 
 def test_replacing_is_given_up_after_five_within_a_minute_and_taken_up_later() -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(2)
-        stage.backend.new_ones_fail = True
-        stage.backend.webservers[0].lives = False
-        stage.fleet.look_after_members()
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(2)
+        setup.backend.new_ones_fail = True
+        setup.backend.webservers[0].lives = False
+        setup.pool.replace_dead()
         await settle()
-        assert len(stage.backend.webservers) == 2 + RESTARTS_PER_MINUTE
-        kind, message = stage.told()[-1]
+        assert len(setup.backend.webservers) == 2 + RESTARTS_PER_MINUTE
+        kind, message = setup.told()[-1]
         assert kind == "note"
         assert "is not replaced" in str(message)
-        assert stage.fleet.count("ready") == 1
+        assert setup.pool.count("ready") == 1
 
-        stage.now_s += 61.0
-        stage.backend.new_ones_fail = False
-        stage.backend.webservers[1].lives = False
-        stage.fleet.look_after_members()
+        setup.now_s += 61.0
+        setup.backend.new_ones_fail = False
+        setup.backend.webservers[1].lives = False
+        setup.pool.replace_dead()
         await settle()
-        assert stage.fleet.count("ready") == 1
+        assert setup.pool.count("ready") == 1
 
     play(test)
 
 
 def test_no_replacement_for_what_is_not_wanted_any_more() -> None:
-    async def test(stage: Stage) -> None:
-        await stage.fleet.start(2)
-        with stage.balancer.lease(but_not="webserver-1"):
-            stage.fleet.scale_to(1)
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(2)
+        with setup.balancer.choose(but_not="webserver-1"):
+            setup.pool.scale_to(1)
             await settle()
-            stage.backend.webservers[1].lives = False
-            stage.fleet.look_after_members()
+            setup.backend.webservers[1].lives = False
+            setup.pool.replace_dead()
             await settle()
-            assert len(stage.backend.webservers) == 2
+            assert len(setup.backend.webservers) == 2
 
     play(test)

@@ -1,23 +1,21 @@
-"""The trail: CloudTrail's fields, and nothing that must stay secret."""
+"""The CloudTrail log: its documented fields, and nothing that must stay secret."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from botocore.exceptions import ClientError
-from gateway_stand import ENVIRONMENT, KEY_ID, POWERLESS_KEY_ID, SECRET, Reply, Stand, identities
+from gateway_stand import CREDENTIALS, ENVIRONMENT, KEY_ID, POWERLESS_KEY_ID, SECRET, Reply, Stand
 
-from mwaa_headroom.harness.local.gateway.server import DataEvent, Trail
+from mwaa_headroom.harness.local.gateway.cloudtrail import CloudTrailLog
 
 
 def test_a_call_leaves_the_documented_record(stand: Stand) -> None:
     """Fields as in the MWAA User Guide's example of an InvokeRestApi data event."""
     answer = stand.invoke("/dags", "GET", QueryParameters={"secret_filter": "hush"})
-    (event,) = stand.trail()
+    (event,) = stand.cloudtrail()
     assert event["eventVersion"] == "1.09"
     assert event["eventSource"] == "airflow.amazonaws.com"
     assert event["eventName"] == "InvokeRestApi"
@@ -44,7 +42,7 @@ def test_failures_carry_their_code(stand: Stand) -> None:
     ):
         with pytest.raises(ClientError):
             call()
-    airflow_error, denied = stand.trail()
+    airflow_error, denied = stand.cloudtrail()
     assert airflow_error["errorCode"] == "RestApiClientException"
     assert airflow_error["responseElements"] is None
     assert denied["errorCode"] == "AccessDeniedException"
@@ -56,22 +54,22 @@ def test_only_data_events_of_known_callers_are_there(stand: Stand) -> None:
     stand.client().list_environments()
     with pytest.raises(ClientError):
         stand.client(aws_secret_access_key="wrong").create_web_login_token(Name=ENVIRONMENT)
-    assert stand.trail() == []
+    assert stand.cloudtrail() == []
 
 
 def test_no_secret_is_in_it(stand: Stand) -> None:
     stand.invoke("/variables", "POST", Body={"key": "k", "value": "hush"})
     token = stand.client().create_web_login_token(Name=ENVIRONMENT)["WebToken"]
-    events = stand.trail()
+    events = stand.cloudtrail()
     assert [event["eventName"] for event in events] == ["InvokeRestApi", "CreateWebLoginToken"]
     assert events[1]["responseElements"]["WebToken"] == "***"
-    written = stand.trail_path.read_text()
+    written = stand.cloudtrail_path.read_text()
     for secret in (token, "hush", SECRET, "airflow-Admin"):
         assert secret not in written
 
 
 def test_no_secret_is_in_a_repr() -> None:
-    assert SECRET not in repr(identities().find(KEY_ID))
+    assert SECRET not in repr(CREDENTIALS)
 
 
 def test_stopping_writes_the_rest(tmp_path: Path, start_stand: Callable[..., Stand]) -> None:
@@ -82,27 +80,27 @@ def test_stopping_writes_the_rest(tmp_path: Path, start_stand: Callable[..., Sta
 
 def test_events_wait_for_the_flush(tmp_path: Path) -> None:
     path = tmp_path / "trail.jsonl"
-    trail = Trail(path)
+    log = CloudTrailLog(path)
     for n in range(3):
-        trail.add(cast("DataEvent", SimpleNamespace(record={"n": n}.copy)))
+        log.add({"n": n})
     assert not path.exists()
-    trail.flush()
-    trail.flush()
+    log.flush()
+    log.flush()
     assert path.read_text().splitlines() == ['{"n": 0}', '{"n": 1}', '{"n": 2}']
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail = Trail(tmp_path / "missing" / "trail.jsonl")
-    trail.add(cast("DataEvent", SimpleNamespace(record=dict)))
+    log = CloudTrailLog(tmp_path / "missing" / "trail.jsonl")
+    log.add({})
 
     async def flush_once() -> None:
-        flushing = asyncio.create_task(trail.keep_flushing())
+        flushing = asyncio.create_task(log.keep_flushing())
         await asyncio.sleep(0)
         flushing.cancel()
         await asyncio.gather(flushing, return_exceptions=True)
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(flush_once())
-    assert "1 trail events were lost" in caplog.text
+    assert "1 CloudTrail events were lost" in caplog.text

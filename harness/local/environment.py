@@ -10,33 +10,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mwaa_headroom.analysis.policy.rule import ScalingRule
-from mwaa_headroom.harness.local.autoscaler import Control
+from mwaa_headroom.harness.local.autoscaler import Autoscaler
 from mwaa_headroom.harness.local.backend import Backend
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.balancer import Balancer
+from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
-from mwaa_headroom.harness.local.gateway.signature import (
-    ALL_ACTIONS,
-    Credential,
-    Identities,
-    Permission,
-)
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
-from mwaa_headroom.harness.local.metrics import DatabaseMeter, Meter, MetricsPublisher
-from mwaa_headroom.harness.local.metrics_process import start_metrics_server
+from mwaa_headroom.harness.local.metrics import (
+    DatabaseSampler,
+    MetricsPublisher,
+    WebserverSampler,
+)
+from mwaa_headroom.harness.local.metrics_server import start_metrics_server
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
-from mwaa_headroom.harness.local.webservers import Emit, EventLog, Fleet
-
-
-async def together(*works: Coroutine[Any, Any, object]) -> None:
-    """Wait for all; if one fails, cancel the others and raise its exception, not a group's."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
-    except ExceptionGroup as exc:
-        raise exc.exceptions[0] from exc
-
+from mwaa_headroom.harness.local.webservers import EventLog, WebserverPool
 
 STATUS_INTERVAL_S: Final = 1.0
 
@@ -49,14 +37,14 @@ class Running:
 
     endpoints: Endpoints
     facts: dict[str, object]
-    fleet: Fleet
-    control: Control
+    pool: WebserverPool
+    autoscaler: Autoscaler
     gateway: Gateway
     instance: Instance
 
     async def keep_going(self) -> None:
         """Watch the webservers, measure, scale and report the status until cancelled."""
-        await together(self.fleet.watch(), self.control.run(), self._write_status())
+        await _together(self.pool.watch(), self.autoscaler.run(), self._write_status())
 
     async def _write_status(self) -> None:
         while True:
@@ -64,23 +52,16 @@ class Running:
             await asyncio.sleep(STATUS_INTERVAL_S)
 
     def _status(self) -> dict[str, object]:
-        samples = {sample.webserver: sample for sample in self.control.latest}
-        webservers = []
-        for member in self.fleet.members():
-            sample = samples.get(member.name)
-            webservers.append(
-                {
-                    "name": member.name,
-                    "state": member.state,
-                    "cluster": sample.cluster if sample else None,
-                    "cpu_percent": sample.cpu_percent if sample else None,
-                    "memory_percent": sample.memory_percent if sample else None,
-                    "connections": sample.connections if sample else None,
-                }
-            )
+        samples = {sample.webserver: sample for sample in self.autoscaler.latest}
+        shown = ("cluster", "cpu_percent", "memory_percent", "connections")
+        webservers = [
+            {"name": member.name, "state": member.state}
+            | {name: getattr(samples.get(member.name), name, None) for name in shown}
+            for member in self.pool.members()
+        ]
         return {
             "time_s": time.time(),
-            "count": self.fleet.count("ready"),
+            "count": self.pool.count("ready"),
             "webservers": webservers,
             "calls_handled": self.gateway.calls_handled,
             "gateway_cpu_s": time.process_time(),
@@ -104,52 +85,60 @@ async def running_environment(
         backend = _new_backend(settings, instance, children, progress)
         cleanup.push_async_callback(backend.stop)
         balancer = Balancer()
-        fleet = Fleet(backend=backend, balancer=balancer, emit=events.emit)
-        cleanup.push_async_callback(fleet.stop)
+        pool = WebserverPool(backend=backend, balancer=balancer, emit=events.emit)
+        cleanup.push_async_callback(pool.stop)
         credential = _new_credential(settings)
         gateway = Gateway(
             settings=settings,
             airflow_version=backend.airflow_version,
             balancer=balancer,
-            identities=Identities([credential]),
+            credentials=[credential],
             authorization=backend.authorization,
-            trail_path=instance.trail_path,
+            cloudtrail_path=instance.cloudtrail_path,
         )
         cleanup.push_async_callback(gateway.stop)
 
         addresses = await gateway.start()  # first: a port in use is known before the long wait
-        metrics_server = start_metrics_server(instance, children)
-        await together(
+        metrics_server = start_metrics_server(instance.directory, children)
+        await _together(
             metrics_server.wait_until_ready(),
-            _bring_up_webservers(settings.min_webservers, backend, fleet, progress),
+            _start_webservers(settings.min_webservers, backend, pool, progress),
         )
         endpoints = Endpoints(
             mwaa_url=addresses.mwaa_url,
             webserver_url=addresses.webserver_url,
-            cloudwatch_url=metrics_server.url(),
+            cloudwatch_url=await metrics_server.wait_until_ready(),
             region=settings.region,
             environment_name=settings.name,
             access_key_id=credential.access_key_id,
             secret_access_key=credential.secret,
         )
         publisher = MetricsPublisher(
-            cloudwatch_url=endpoints.cloudwatch_url,
-            region=endpoints.region,
-            access_key_id=endpoints.access_key_id,
-            secret_access_key=endpoints.secret_access_key,
-            environment=settings.name,
-            settings=settings.metrics,
-            emit=events.emit,
+            endpoints=endpoints, settings=settings.metrics, emit=events.emit
         )
         cleanup.callback(publisher.close)
-        yield Running(
-            endpoints=endpoints,
-            facts=backend.facts(),
-            fleet=fleet,
-            control=_new_control(settings, backend, balancer, fleet, publisher, events.emit),
-            gateway=gateway,
-            instance=instance,
+        autoscaler = Autoscaler(
+            pool=pool,
+            webserver_sampler=WebserverSampler(
+                settings.metrics,
+                webserver_cpu=backend.webserver_cpu,
+                min_webservers=settings.min_webservers,
+                mean_in_flight=balancer.take_mean_in_flight,
+                clock=time.monotonic,
+            ),
+            database_sampler=DatabaseSampler(
+                backend.database_usage, cpus=settings.metrics.database_cpu, clock=time.monotonic
+            ),
+            publisher=publisher,
+            rule=ScalingRule(
+                settings.autoscaler,
+                min_webservers=settings.min_webservers,
+                max_webservers=settings.max_webservers,
+            ),
+            period_s=settings.metrics.period_s,
+            emit=events.emit,
         )
+        yield Running(endpoints, backend.facts(), pool, autoscaler, gateway, instance)
 
 
 def _new_backend(
@@ -160,7 +149,7 @@ def _new_backend(
 ) -> Backend:
     # Imported as needed: a simulated environment must be there in two seconds.
     if isinstance(settings, SimulatedSettings):
-        from mwaa_headroom.harness.local.simulated import SimulatedBackend
+        from mwaa_headroom.harness.local.simulated_webserver import SimulatedBackend
 
         return SimulatedBackend(settings)
     from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
@@ -176,51 +165,25 @@ def _new_credential(settings: LocalSettings | SimulatedSettings) -> Credential:
         access_key_id="AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
         secret=secrets.token_urlsafe(30),
         user_name="headroom",
-        permission=Permission(
-            actions=ALL_ACTIONS,
-            region=settings.region,
-            account=settings.account,
-            environment=settings.name,
-            airflow_role=settings.airflow_role,
-        ),
+        account=settings.account,
+        airflow_role=settings.airflow_role,
     )
 
 
-async def _bring_up_webservers(
-    count: int, backend: Backend, fleet: Fleet, progress: Progress
+async def _start_webservers(
+    count: int, backend: Backend, pool: WebserverPool, progress: Progress
 ) -> None:
     await backend.start()
     progress(f"Starting {count} webserver{'s' if count > 1 else ''}")
-    await fleet.start(count)
+    await pool.start(count)
     await backend.wait_for_dags()
 
 
-def _new_control(
-    settings: LocalSettings | SimulatedSettings,
-    backend: Backend,
-    balancer: Balancer,
-    fleet: Fleet,
-    publisher: MetricsPublisher,
-    emit: Emit,
-) -> Control:
-    return Control(
-        fleet=fleet,
-        meter=Meter(
-            settings.metrics,
-            webserver_cpu=backend.webserver_cpu,
-            min_webservers=settings.min_webservers,
-            mean_in_flight=balancer.take_mean_in_flight,
-            clock=time.monotonic,
-        ),
-        database_meter=DatabaseMeter(
-            backend.database_usage, cpus=settings.metrics.database_cpu, clock=time.monotonic
-        ),
-        publisher=publisher,
-        rule=ScalingRule(
-            settings.autoscaler,
-            min_webservers=settings.min_webservers,
-            max_webservers=settings.max_webservers,
-        ),
-        period_s=settings.metrics.period_s,
-        emit=emit,
-    )
+async def _together(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for all; if one fails, cancel the others and raise its exception, not a group's."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as exc:
+        raise exc.exceptions[0] from exc

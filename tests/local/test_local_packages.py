@@ -1,0 +1,45 @@
+"""Without the packages of the extra `local`: what still works, and what the user is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mwaa_headroom.harness.errors import ExitCode, UsageError
+from mwaa_headroom.harness.local.handle import PACKAGES, StandIn
+from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
+
+# Runs a program in which none of the packages can be imported.
+HIDING = f"""
+import sys
+for name in {PACKAGES}:
+    sys.modules[name] = None
+"""
+
+
+@pytest.mark.parametrize("settings", [LocalSettings(), SimulatedSettings()])
+def test_starting_an_environment_says_in_one_sentence_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: LocalSettings | SimulatedSettings
+) -> None:
+    monkeypatch.setitem(sys.modules, "moto", None)
+    with pytest.raises(UsageError, match=r"missing \(moto\).*pip install 'mwaa-headroom\[local\]'"):
+        StandIn.start(settings, tmp_path / "instance", print)
+    assert UsageError.exit_code == ExitCode.USAGE
+    assert not (tmp_path / "instance").exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import mwaa_headroom.harness.cli.main, mwaa_headroom.harness.run.session",
+        "import mwaa_headroom.harness.virtual.run",
+        "from mwaa_headroom.harness.scenario.load import check_scenario\n"
+        "check_scenario({'name': 's', 'slo': ['p95(latency) < 1s'], 'question': {'ask': 'check'},"
+        " 'environment': {'kind': 'local'}, 'traffic': {'mix': {'list_dags': 1}},"
+        " 'stages': [{'rate_per_s': 5, 'duration_s': 20}]}, origin='test')",
+    ],
+    ids=["commands", "virtual time", "checking a scenario"],
+)
+def test_everything_else_works_without_them(program: str) -> None:
+    subprocess.run([sys.executable, "-c", HIDING + program], check=True, timeout=60)
