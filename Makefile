@@ -1,4 +1,4 @@
-# Everything a clone needs: `make quickstart` answers the first question, `make test` checks the house.
+# Everything a clone needs: `make quickstart` answers the first question, `make test` runs every check.
 
 PYTHON ?= python3
 VENV := .venv

@@ -104,12 +104,7 @@ def start_daemon(
         EnvironmentStartError: it did not come up, or one is already running in this folder.
         InstallError: Airflow could not be installed.
     """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
-            " run `pip install 'mwaa-headroom[local]'`."
-        )
+    require_packages()
     if instance.is_running():
         raise EnvironmentStartError(
             f"An environment is already running in '{instance.directory}';"
@@ -136,6 +131,16 @@ def start_daemon(
         _end(daemon, instance)
         raise
     return daemon
+
+
+def require_packages() -> None:
+    """Raise `UsageError` where the packages for local environments are not installed."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
+            " run `pip install 'mwaa-headroom[local]'`."
+        )
 
 
 def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic) -> bool:

@@ -44,7 +44,7 @@ ALLOW_VARIABLE = "HEADROOM_ALLOW_ENVIRONMENT"  # the one ARN that a worker may l
 DEFAULT_MASTER_PORT = 5557  # Locust's
 MOST_PROCESSES = 64
 WAIT_FOR_WORKERS_S = 120.0
-LOCUSTFILE = Path(__file__).resolve().parents[1] / "locustfiles" / "invoke_rest_api.py"
+LOCUSTFILE = Path(__file__).resolve().parents[2] / "locustfiles" / "invoke_rest_api.py"
 
 _ASK_AGAIN_S = 5.0  # a worker that was told to end has this long, then is killed
 
