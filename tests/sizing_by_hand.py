@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from synthetic_records import SyntheticRun, write_synthetic_run
 
+from mwaa_headroom.analysis.planning.classes import ClassPrice, Money, PriceTable
+from mwaa_headroom.analysis.planning.results import SizedRun
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import CapacityResult, RunAnalysis
 from mwaa_headroom.analysis.run import Run
-from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money, PriceTable
-from mwaa_headroom.analysis.sizing.results import SizedRun
 from mwaa_headroom.analysis.statistics import Estimate
 
 HALF_CPU = SyntheticRun(

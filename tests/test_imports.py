@@ -146,6 +146,29 @@ def test_no_two_modules_need_each_other() -> None:
     assert circle(imported_modules()) == []
 
 
+def analysis_parts() -> dict[str, set[str]]:
+    """What each folder or root module of analysis imports of the others."""
+    parts: dict[str, set[str]] = {}
+    for module, imported in imported_modules().items():
+        if module.startswith("analysis."):
+            part = parts.setdefault(part_of(module), set())
+            part |= {part_of(other) for other in imported if other.startswith("analysis.")}
+            part.discard(part_of(module))
+    return parts
+
+
+def part_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def test_folders_inside_analysis_import_downward_only() -> None:
+    parts = analysis_parts()
+    # TODO: the generator's limits lie below the stages, its health above.
+    parts["analysis.stages"] -= {"analysis.generator"}
+    assert circle(parts) == []
+    assert [name for name, part in parts.items() if "analysis.report" in part] == []
+
+
 def test_a_circle_is_found() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from compared_runs import imagined_manifest, imagined_run
 
-from mwaa_headroom.analysis.capacity.by_webservers import StageTrial, TrialRun
 from mwaa_headroom.analysis.capacity.crossing import BLOCKS, Ratio, StageEvidence
+from mwaa_headroom.analysis.planning.capacity_curve import StageTrial, TrialRun
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.setting import read_setting
 

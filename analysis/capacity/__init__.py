@@ -1,4 +1,5 @@
-"""How much load meets the SLO, by trials: stages at one webserver count, of one run or of several.
+"""How much load meets the SLO, from the stages of one run.
 
-What a webserver costs in CPU is in `analysis.demand`; how many are needed in `analysis.sizing`.
+Over several runs and webserver counts: `analysis.planning.capacity_curve`. What a webserver costs
+in CPU is in `analysis.demand`; how many are needed in `analysis.sizing`.
 """

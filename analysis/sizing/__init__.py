@@ -1,4 +1,4 @@
-"""How many webservers of which class a load needs, for one run and from several.
+"""How many webservers a load needs, from one run, and how sure that is.
 
-Prices are values here; where they are read from is the business of `harness.aws.prices`.
+From several runs, with environment classes and prices: `analysis.planning.size`.
 """

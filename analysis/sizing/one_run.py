@@ -4,10 +4,9 @@
 
 D_mix demand of the mix (CPU-s per call), U0 background CPUs of one webserver, V CPUs of one
 webserver, u the utilisation not to be exceeded; X_1 and its interval come from `demand.py`, and the
-interval's ends give the interval of n, and its distribution (`sizing/beliefs.py`) the probability
-that n webservers keep the utilisation at or below u.
-
-Where the interval spans two counts, `sizing/deciding.py` names the measurement that would tell.
+interval's ends give the interval of n, and its distribution the probability that n webservers keep
+the utilisation at or below u. Where the interval spans two counts, `sizing/probability.py` names
+the measurement that would tell.
 
 It assumes that demand stays what it was in the utilisation range it was measured in, that load
 spreads evenly, and that nothing but CPU runs out first. `contradictions` holds it against the

@@ -44,7 +44,6 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mwaa_headroom.analysis.demand import PERIODS_FOR_TRUST
-from mwaa_headroom.analysis.sizing.loads import calls_per_s
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 
@@ -237,6 +236,11 @@ def is_open(rate_per_s: float, rate_of_one: Estimate, *, fewest: int, most: int)
     if not low:
         return high is None or rate_per_s <= high * most
     return high is None and low * fewest < rate_per_s
+
+
+def calls_per_s(rate_per_s: float) -> str:
+    """A rate inside a sentence, with three digits: "25 calls/s"."""
+    return f"{float(f'{rate_per_s:.3g}'):.12g} calls/s"
 
 
 def missing_stage(capacity: Estimate) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mwaa_headroom.analysis.sizing.classes import CLASS_NAMES, ClassPrice, Money, PriceTable
+from mwaa_headroom.analysis.planning.classes import CLASS_NAMES, ClassPrice, Money, PriceTable
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.files import read_toml
 

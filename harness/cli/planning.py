@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
 from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
-from mwaa_headroom.analysis.sizing.classes import CLASS_NAMES
 from mwaa_headroom.harness.cli.options import as_json, terminal_settings
 from mwaa_headroom.harness.errors import UsageError
 

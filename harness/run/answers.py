@@ -20,15 +20,24 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from mwaa_headroom.analysis.capacity.by_webservers import (
+from mwaa_headroom.analysis.comparison.compare import compare_runs
+from mwaa_headroom.analysis.comparison.history import trace_history
+from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
     TrialRun,
     capacity_curve,
     trial_run,
 )
-from mwaa_headroom.analysis.comparison.compare import compare_runs
-from mwaa_headroom.analysis.comparison.history import trace_history
-from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.planning.loads import (
+    DAY_S,
+    LoadWanted,
+    load_between,
+    load_of_arrivals,
+    load_of_rates,
+)
+from mwaa_headroom.analysis.planning.results import SizingAnswer
+from mwaa_headroom.analysis.planning.size import answer_size
 from mwaa_headroom.analysis.policy.results import WhatIf
 from mwaa_headroom.analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad, answer_what_if
 from mwaa_headroom.analysis.report.planning.capacity import CAPACITY_PICTURE, capacity_sections
@@ -37,16 +46,7 @@ from mwaa_headroom.analysis.report.planning.write import write_answer
 from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
 from mwaa_headroom.analysis.report.plots.drawing import style
 from mwaa_headroom.analysis.report.plots.sizing_answer import draw_sizing_answer
-from mwaa_headroom.analysis.sizing.answer import answer_size
-from mwaa_headroom.analysis.sizing.loads import (
-    DAY_S,
-    LoadWanted,
-    calls_per_s,
-    load_between,
-    load_of_arrivals,
-    load_of_rates,
-)
-from mwaa_headroom.analysis.sizing.results import SizingAnswer
+from mwaa_headroom.analysis.sizing.probability import calls_per_s
 from mwaa_headroom.analysis.statistics import Floats
 from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from mwaa_headroom.harness.errors import UsageError

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mwaa_headroom.analysis.sizing.classes import Money
+from mwaa_headroom.analysis.planning.classes import Money
 from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
 from mwaa_headroom.harness.errors import UsageError
 

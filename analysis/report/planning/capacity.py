@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mwaa_headroom.analysis.capacity.by_webservers import (
+from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
+from mwaa_headroom.analysis.planning.capacity_curve import (
     AmdahlFit,
     CapacityCurve,
     CountCapacity,
     CountTrial,
 )
-from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.planning.answer import Answer, Section
 from mwaa_headroom.analysis.report.tables import Column, Table

@@ -3,11 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.planning.answer import Answer, Section
-from mwaa_headroom.analysis.report.tables import Column, Table
-from mwaa_headroom.analysis.sizing.classes import Money
-from mwaa_headroom.analysis.sizing.results import (
+from mwaa_headroom.analysis.planning.classes import Money
+from mwaa_headroom.analysis.planning.results import (
     BurstCost,
     ClassSize,
     SizedRun,
@@ -15,7 +12,10 @@ from mwaa_headroom.analysis.sizing.results import (
     SizingAnswer,
     Span,
 )
-from mwaa_headroom.analysis.sizing.sentences import chance_in_words
+from mwaa_headroom.analysis.planning.sentences import chance_in_words
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.planning.answer import Answer, Section
+from mwaa_headroom.analysis.report.tables import Column, Table
 
 SIZE_PICTURE: Final = "webservers_needed"
 _SHORTEST_END: Final = 8  # characters of a run id

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mwaa_headroom.analysis.capacity.by_webservers import (
+from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
     CountCapacity,
     amdahl_capacity,

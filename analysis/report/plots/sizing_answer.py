@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from mwaa_headroom.analysis.planning.results import ClassSize, SizeOption, SizingAnswer
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.planning.size import chance
 from mwaa_headroom.analysis.report.plots.drawing import (
@@ -21,7 +22,6 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     title,
 )
 from mwaa_headroom.analysis.report.plots.needed import draw_needed
-from mwaa_headroom.analysis.sizing.results import ClassSize, SizeOption, SizingAnswer
 
 _WIDTH_IN: Final = 9.4
 _HEIGHT_IN: Final = 4.6

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 from trials_by_hand import trials
 
-from mwaa_headroom.analysis.capacity.by_webservers import CapacityCurve, capacity_curve
+from mwaa_headroom.analysis.planning.capacity_curve import CapacityCurve, capacity_curve
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.planning.capacity import capacity_sections
 from mwaa_headroom.analysis.report.planning.terminal import render_answer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mwaa_headroom.analysis.sizing.classes import CLASSES, classes_from
+from mwaa_headroom.analysis.planning.classes import CLASSES, classes_from
 
 
 @pytest.mark.parametrize(

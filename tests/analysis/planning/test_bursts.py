@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from mwaa_headroom.analysis.planning.bursts import Allowance, Autoscaling, burst_cost, trace_cost
+from mwaa_headroom.analysis.planning.results import BurstCost
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Workload
-from mwaa_headroom.analysis.sizing.bursts import Allowance, Autoscaling, burst_cost, trace_cost
-from mwaa_headroom.analysis.sizing.results import BurstCost
 
 # 40 ms a call on 1 CPU: 25 calls/s use up a webserver, 17.5 make for 70 %
 CALLS = Workload(0.04, 0.0, 1.0, latency_s=0.02, slow_after_s=0.8)

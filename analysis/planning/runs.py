@@ -21,9 +21,9 @@ from dataclasses import replace
 from scipy import stats
 
 from mwaa_headroom.analysis.identity import forbidding, in_words
+from mwaa_headroom.analysis.planning.results import SizedRun
 from mwaa_headroom.analysis.results import Identity, RunAnalysis
 from mwaa_headroom.analysis.sizing.probability import Pooled, estimate_times, pool
-from mwaa_headroom.analysis.sizing.results import SizedRun
 from mwaa_headroom.analysis.statistics import Estimate
 
 # What decides the demand of a call, and what "the SLO is met" means.

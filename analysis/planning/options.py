@@ -27,28 +27,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mwaa_headroom.analysis.policy.simulate import Workload
-from mwaa_headroom.analysis.sizing.bursts import Allowance, Autoscaling, burst_cost, trace_cost
-from mwaa_headroom.analysis.sizing.classes import EnvironmentClass, PriceTable
-from mwaa_headroom.analysis.sizing.loads import LoadWanted, calls_per_s, window_means, window_s
-from mwaa_headroom.analysis.sizing.one_run import webservers_for
-from mwaa_headroom.analysis.sizing.probability import (
-    MORE_PERIODS,
-    Belief,
-    Pooled,
-    deciding_measurement,
-    is_open,
-    missing_stage,
-    open_question,
-)
-from mwaa_headroom.analysis.sizing.results import (
+from mwaa_headroom.analysis.planning.bursts import Allowance, Autoscaling, burst_cost, trace_cost
+from mwaa_headroom.analysis.planning.classes import EnvironmentClass, PriceTable
+from mwaa_headroom.analysis.planning.loads import LoadWanted, window_means, window_s
+from mwaa_headroom.analysis.planning.results import (
     ClassSize,
     CountChance,
     SizedRun,
     SizeOption,
     TraceCost,
 )
-from mwaa_headroom.analysis.sizing.runs import capacity_of_one, fixed_capacity, rate_of_one
+from mwaa_headroom.analysis.planning.runs import capacity_of_one, fixed_capacity, rate_of_one
+from mwaa_headroom.analysis.policy.simulate import Workload
+from mwaa_headroom.analysis.sizing.one_run import webservers_for
+from mwaa_headroom.analysis.sizing.probability import (
+    MORE_PERIODS,
+    Belief,
+    Pooled,
+    calls_per_s,
+    deciding_measurement,
+    is_open,
+    missing_stage,
+    open_question,
+)
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 SURE_ENOUGH = 0.95

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa_headroom.analysis.capacity.next_trial import (
+from mwaa_headroom.analysis.planning.next_trial import (
     MOST_REPEATS,
     Goal,
     Step,

@@ -15,17 +15,17 @@ from sizing_by_hand import (
 )
 from synthetic_records import write_synthetic_run
 
+from mwaa_headroom.analysis.planning.classes import ClassPrice, Money
+from mwaa_headroom.analysis.planning.loads import load_between, load_of_rates
+from mwaa_headroom.analysis.planning.results import SizeOption, SizingAnswer
+from mwaa_headroom.analysis.planning.sentences import chance_in_words
+from mwaa_headroom.analysis.planning.size import answer_size
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.planning.size import chance, size_sections
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.setting import Setting, StagePlan, read_setting
-from mwaa_headroom.analysis.sizing.answer import answer_size
-from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money
-from mwaa_headroom.analysis.sizing.loads import load_between, load_of_rates
 from mwaa_headroom.analysis.sizing.one_run import size
-from mwaa_headroom.analysis.sizing.results import SizeOption, SizingAnswer
-from mwaa_headroom.analysis.sizing.sentences import chance_in_words
 from mwaa_headroom.analysis.statistics import Estimate
 
 

@@ -18,14 +18,14 @@ import numpy as np
 
 from mwaa_headroom.analysis.calls import is_latency_limit
 from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
+from mwaa_headroom.analysis.planning.loads import busiest_day
+from mwaa_headroom.analysis.planning.results import BurstCost, SizedRun, Span, TraceCost
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
 from mwaa_headroom.analysis.policy.what_if import workload_of as recorded_workload
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.scaling.delay import scale_out_delays
-from mwaa_headroom.analysis.sizing.loads import busiest_day
 from mwaa_headroom.analysis.sizing.probability import pool
-from mwaa_headroom.analysis.sizing.results import BurstCost, SizedRun, Span, TraceCost
 from mwaa_headroom.analysis.slo import Slo, parse_slo
 from mwaa_headroom.analysis.statistics import Floats
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trials_by_hand import changing, trials
 
-from mwaa_headroom.analysis.capacity.by_webservers import (
+from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
     CountCapacity,
     TrialRun,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa_headroom.analysis.sizing.classes import ClassPrice, Money, PriceTable
+from mwaa_headroom.analysis.planning.classes import ClassPrice, Money, PriceTable
 
 amounts = st.floats(0, 10)
 

@@ -1,7 +1,7 @@
 """How many webservers, of which environment class, a load needs: from runs to a recommendation.
 
 Recommended is the cheapest option that meets the SLO with a probability of at least 95 %
-(`sizing/options.py`); unless all of these have a price, that of the smallest class, then of the
+(`planning/options.py`); unless all of these have a price, that of the smallest class, then of the
 fewest webservers.
 Classes are tried from the runs' own, or mw1.small, upwards, those whose webservers have the same
 CPU as a smaller one left out, until the fewest webservers of one are enough.
@@ -9,48 +9,48 @@ CPU as a smaller one left out, until the fewest webservers of one are enough.
 
 from collections.abc import Iterator, Sequence
 
-from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.sizing.bursts import (
+from mwaa_headroom.analysis.planning.bursts import (
     Autoscaling,
     allowance_of,
     autoscaling_of,
     slos_of,
     workload_of,
 )
-from mwaa_headroom.analysis.sizing.classes import (
+from mwaa_headroom.analysis.planning.classes import (
     CLASS_NAMES,
     SMALLEST_THAT_SCALES,
     EnvironmentClass,
     PriceTable,
     classes_from,
 )
-from mwaa_headroom.analysis.sizing.loads import LoadWanted
-from mwaa_headroom.analysis.sizing.options import (
+from mwaa_headroom.analysis.planning.loads import LoadWanted
+from mwaa_headroom.analysis.planning.options import (
     Circumstances,
     class_size,
     evidence_for,
     options_of,
     outrun_by_bursts,
 )
-from mwaa_headroom.analysis.sizing.probability import (
-    how_long_a_start_takes,
-    whether_webservers_help,
-)
-from mwaa_headroom.analysis.sizing.results import (
+from mwaa_headroom.analysis.planning.results import (
     ClassSize,
     PriceNote,
     SizedRun,
     SizeOption,
     SizingAnswer,
 )
-from mwaa_headroom.analysis.sizing.runs import PERHAPS_MOVED, refusals_of, sized_run
-from mwaa_headroom.analysis.sizing.sentences import (
+from mwaa_headroom.analysis.planning.runs import PERHAPS_MOVED, refusals_of, sized_run
+from mwaa_headroom.analysis.planning.sentences import (
     Conditions,
     assumptions,
     highest_rate_per_s,
     lowered,
     sentence_of,
     warnings,
+)
+from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.sizing.probability import (
+    how_long_a_start_takes,
+    whether_webservers_help,
 )
 
 ANSWERED, NOT_ANSWERED = 0, 5
@@ -75,7 +75,7 @@ def answer_size(
         price_refusal: why they are not, one sentence.
         burst_from_per_s: rate before a burst to the highest rate; None: the lowest rate of the
             load, or nothing when it is one rate.
-        environment_class: where to begin, a name of `analysis.sizing.classes`; None: the runs' own.
+        environment_class: where to begin, a name of `planning/classes.py`; None: the runs' own.
         autoscaling: how it behaves; None: as the runs show it.
 
     Returns:

@@ -1,7 +1,7 @@
 """Capacity over webserver counts, from the stages of many runs.
 
-    capacity(n) = the rate at which the SLO breaks with n webservers        (`capacity/crossing.py`)
-    next trial  = the search decision at each count                         (`capacity/search.py`)
+    capacity(n) = the rate at which the SLO breaks with n webservers      (`capacity/crossing.py`)
+    next trial  = the search decision at each count                       (`planning/next_trial.py`)
 
 A stage whose webserver count stayed the same is a trial at that count, whichever run it is of. The
 runs must be alike in everything but the webserver limits, the stages, the question and what sent
@@ -46,7 +46,9 @@ from mwaa_headroom.analysis.capacity.highest_stage import (
     broken_lines,
     find_capacity,
 )
-from mwaa_headroom.analysis.capacity.next_trial import (
+from mwaa_headroom.analysis.generator.health import rows_miscounted
+from mwaa_headroom.analysis.identity import allowed, forbidding, in_words
+from mwaa_headroom.analysis.planning.next_trial import (
     MOST_REPEATS,
     Goal,
     Step,
@@ -54,8 +56,6 @@ from mwaa_headroom.analysis.capacity.next_trial import (
     conditional_throughput,
     next_step,
 )
-from mwaa_headroom.analysis.generator.health import rows_miscounted
-from mwaa_headroom.analysis.identity import allowed, forbidding, in_words
 from mwaa_headroom.analysis.results import Difference, Identity, RunAnalysis, StageStats
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting

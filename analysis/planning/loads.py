@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from mwaa_headroom.analysis.sizing.probability import calls_per_s
 from mwaa_headroom.analysis.statistics import Floats
 
 MINUTE_S: Final = 60
@@ -100,11 +101,6 @@ def load_of_rates(time_s: Floats, rate_per_s: Floats, name: str) -> LoadWanted:
     edges = np.append(time_s, end_s)
     calls_before = np.concatenate([[0.0], np.cumsum(rate_per_s * np.diff(edges))])
     return _load_of_seconds(np.diff(np.interp(np.arange(end_s + 1), edges, calls_before)), name)
-
-
-def calls_per_s(rate_per_s: float) -> str:
-    """A rate inside a sentence, with three digits: "25 calls/s"."""
-    return f"{float(f'{rate_per_s:.3g}'):.12g} calls/s"
 
 
 def busiest_day(trace_per_s: Floats) -> Floats:

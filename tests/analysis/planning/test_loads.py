@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa_headroom.analysis.sizing.loads import (
+from mwaa_headroom.analysis.planning.loads import (
     DAY_S,
     busiest_day,
     load_between,

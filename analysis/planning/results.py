@@ -5,7 +5,7 @@ Probabilities and shares are fractions; calls are counts; money is in the table'
 
 from dataclasses import dataclass
 
-from mwaa_headroom.analysis.sizing.classes import Money
+from mwaa_headroom.analysis.planning.classes import Money
 from mwaa_headroom.analysis.statistics import Estimate
 
 

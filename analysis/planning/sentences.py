@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
+from mwaa_headroom.analysis.planning.classes import CLASS_NAMES, CLASSES
+from mwaa_headroom.analysis.planning.loads import DAY_S, LoadWanted
+from mwaa_headroom.analysis.planning.results import ClassSize, SizedRun, SizeOption
+from mwaa_headroom.analysis.planning.runs import MOVED_BY_WEBSERVERS, NOT_MOVED, PERHAPS_MOVED
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.sizing.classes import CLASS_NAMES, CLASSES
-from mwaa_headroom.analysis.sizing.loads import DAY_S, LoadWanted, calls_per_s
-from mwaa_headroom.analysis.sizing.results import ClassSize, SizedRun, SizeOption
-from mwaa_headroom.analysis.sizing.runs import MOVED_BY_WEBSERVERS, NOT_MOVED, PERHAPS_MOVED
+from mwaa_headroom.analysis.sizing.probability import calls_per_s
 
 _SPEAKS_OF_SIZE: Final = ("", "not_reached", *MOVED_BY_WEBSERVERS, *NOT_MOVED)
 _FAR_BEYOND: Final = 2.0  # times the highest rate that was sent

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sizing_by_hand import estimate, figures
 
-from mwaa_headroom.analysis.sizing.classes import CLASSES, EnvironmentClass
-from mwaa_headroom.analysis.sizing.loads import LoadWanted, load_between
-from mwaa_headroom.analysis.sizing.options import class_size, evidence_for, most_needed
-from mwaa_headroom.analysis.sizing.results import ClassSize, SizedRun
-from mwaa_headroom.analysis.sizing.runs import rate_of_one
+from mwaa_headroom.analysis.planning.classes import CLASSES, EnvironmentClass
+from mwaa_headroom.analysis.planning.loads import LoadWanted, load_between
+from mwaa_headroom.analysis.planning.options import class_size, evidence_for, most_needed
+from mwaa_headroom.analysis.planning.results import ClassSize, SizedRun
+from mwaa_headroom.analysis.planning.runs import rate_of_one
 from mwaa_headroom.analysis.statistics import Estimate
 
 SMALL, LARGE = CLASSES[1], CLASSES[3]
