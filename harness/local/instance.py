@@ -107,10 +107,14 @@ def shell_lines(endpoints: Endpoints) -> str:
     return "\n".join(lines)
 
 
+def cache_home() -> Path:
+    """Where this project caches, as the XDG base directories say."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headroom"
+
+
 def instance_root() -> Path:
-    """Where environments live: the user's cache folder, as the XDG base directories say."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "headroom" / "local"
+    """Where environments live."""
+    return cache_home() / "local"
 
 
 class Instance:
@@ -197,11 +201,7 @@ def write_json(path: Path, tree: object) -> None:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Tell in one sentence that an environment's folder cannot be written.
-
-    Raises:
-        EnvironmentStartError: instead of an OSError inside the `with` block.
-    """
+    """Turn an OSError inside the `with` block into an EnvironmentStartError about this folder."""
     try:
         yield
     except OSError as exc:

@@ -6,9 +6,10 @@ spent in between.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Final
 from uuid import uuid4
@@ -24,10 +25,14 @@ RUNS_FOR_S = 1.0
 IN_ORDER_OF_CREATION = frozenset(
     {"id", "start_date", "queued_at", "run_after", "logical_date", "execution_date"}
 )
+PAGE_LIMIT: Final = 100  # api.maximum_page_limit
+DEFAULT_PAGE: Final = {2: 100, 3: 50}  # api.fallback_page_limit
+
+Body = dict[str, Any]
 
 
 @dataclass(slots=True)
-class DagRun:
+class _DagRun:
     """One DAG run; its state follows from the time, so nothing has to run in the background."""
 
     dag_id: str
@@ -46,12 +51,12 @@ class DagRun:
 
 
 @dataclass(slots=True)
-class Dag:
+class _Dag:
     """One DAG and its runs in the order of their creation."""
 
     dag_id: str
     is_paused: bool = False
-    runs: dict[str, DagRun] = field(default_factory=dict)
+    runs: dict[str, _DagRun] = field(default_factory=dict)
     logical_dates: set[str] = field(default_factory=set)
 
     def set_paused(self, is_paused: bool, now_s: float) -> None:
@@ -70,93 +75,62 @@ class Dag:
         note: str | None,
         logical_date: str | None,
         now_s: float,
-    ) -> DagRun | None:
+    ) -> _DagRun | None:
         """Add a DAG run; None if there is one with this id or this logical date."""
         if run_id in self.runs or logical_date in self.logical_dates:
             return None
         start_s = None if self.is_paused else now_s + QUEUED_FOR_S
-        run = DagRun(self.dag_id, run_id, conf, note, now_s, logical_date, start_s)
+        run = _DagRun(self.dag_id, run_id, conf, note, now_s, logical_date, start_s)
         self.runs[run_id] = run
         if logical_date is not None:
             self.logical_dates.add(logical_date)
         return run
 
-    def remove(self, run_id: str) -> bool:
-        """Remove a DAG run; False if there is none."""
-        run = self.runs.pop(run_id, None)
-        if run is not None and run.logical_date is not None:
+    def remove(self, run: _DagRun) -> None:
+        """Remove a DAG run."""
+        del self.runs[run.run_id]
+        if run.logical_date is not None:
             self.logical_dates.discard(run.logical_date)
-        return run is not None
-
-
-@dataclass(slots=True)
-class State:
-    """Everything one simulated environment remembers."""
-
-    dags: dict[str, Dag] = field(
-        default_factory=lambda: {dag_id: Dag(dag_id) for dag_id in sorted(DAG_IDS)}
-    )
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.dags["headroom_pausable"].is_paused = True
-
-    def select_runs(
-        self, dags: Iterable[Dag], query: "RunQuery", now_s: float
-    ) -> tuple[list[DagRun], int]:
-        """One page of DAG runs and how many there are on all pages."""
-        dags = list(dags)
-        page = slice(query.offset, query.offset + query.limit)
-        by_creation = query.order_by.lstrip("-") in IN_ORDER_OF_CREATION
-        if by_creation and len(dags) == 1 and not query.filters():
-            # the common question, asked thousands of times of ever more runs: no full walk
-            runs = dags[0].runs
-            ordered: Iterator[DagRun] = iter(
-                reversed(runs.values()) if query.is_descending else runs.values()
-            )
-            return list(islice(ordered, page.start, page.stop)), len(runs)
-        chosen = [
-            run
-            for run in chain.from_iterable(dag.runs.values() for dag in dags)
-            if query.matches(run, now_s)
-        ]
-        chosen.sort(key=lambda run: query.sort_key(run, now_s), reverse=query.is_descending)
-        return chosen[page], len(chosen)
 
 
 @dataclass(frozen=True, slots=True)
-class RunQuery:
+class _RunQuery:
     """The part of Airflow's query parameters for DAG runs that is understood here."""
 
     limit: int
-    offset: int = 0
-    order_by: str = "id"
-    run_id_pattern: str = ""  # SQL LIKE, without regard to case
-    states: tuple[str, ...] = ()
+    offset: int
+    order_by: str
+    run_id_pattern: str  # SQL LIKE, without regard to case
+    states: tuple[str, ...]
 
-    @property
-    def is_descending(self) -> bool:
-        """Whether the newest comes first."""
-        return self.order_by.startswith("-")
+    def select(self, dags: Sequence[_Dag], now_s: float) -> tuple[list[_DagRun], int]:
+        """One page of DAG runs and how many there are on all pages."""
+        is_descending, column = self.order_by.startswith("-"), self.order_by.lstrip("-")
+        page = slice(self.offset, self.offset + self.limit)
+        is_filtered = self.run_id_pattern or self.states
+        if column in IN_ORDER_OF_CREATION and len(dags) == 1 and not is_filtered:
+            # the common question, asked thousands of times of ever more runs: no full walk
+            runs = dags[0].runs
+            ordered = reversed(runs.values()) if is_descending else iter(runs.values())
+            return list(islice(ordered, page.start, page.stop)), len(runs)
+        all_runs = chain.from_iterable(dag.runs.values() for dag in dags)
+        chosen = [run for run in all_runs if self._matches(run, now_s)]
+        chosen.sort(key=lambda run: _sort_key(column, run, now_s), reverse=is_descending)
+        return chosen[page], len(chosen)
 
-    def filters(self) -> bool:
-        """Whether some runs may not match."""
-        return bool(self.run_id_pattern or self.states)
-
-    def matches(self, run: DagRun, now_s: float) -> bool:
-        """Whether the answer holds this run."""
+    def _matches(self, run: _DagRun, now_s: float) -> bool:
         if self.states and run.state(now_s) not in self.states:
             return False
         return not self.run_id_pattern or _is_like(run.run_id, self.run_id_pattern)
 
-    def sort_key(self, run: DagRun, now_s: float) -> float | str:
-        """What the answer is ordered by; by creation where nothing else is known."""
-        column = self.order_by.lstrip("-")
-        if column in ("dag_run_id", "run_id"):
-            return run.run_id
-        if column == "dag_id":
-            return run.dag_id
-        return run.state(now_s) if column == "state" else run.queued_s
+
+def _sort_key(column: str, run: _DagRun, now_s: float) -> float | str:
+    if column in ("dag_run_id", "run_id"):
+        return run.run_id
+    if column == "dag_id":
+        return run.dag_id
+    # by creation where nothing else is known
+    return run.state(now_s) if column == "state" else run.queued_s
 
 
 def _is_like(text: str, pattern: str) -> bool:
@@ -165,25 +139,20 @@ def _is_like(text: str, pattern: str) -> bool:
     return re.fullmatch("".join(parts), text, re.IGNORECASE | re.DOTALL) is not None
 
 
-Body = dict[str, Any]
-
-
 @dataclass(frozen=True, slots=True)
-class Bodies:
+class _Bodies:
     """JSON bodies as Airflow `major` 2 (API v1) or 3 (API v2) words them."""
 
     major: int
 
     def problem(self, status: int, detail: Any) -> Body:
-        """An error."""
         if self.major > 2:
             return {"detail": detail}
         titles = {400: "Bad Request", 404: "Not Found", 409: "Conflict"}
         title = titles.get(status, "Error")
         return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
-    def dag(self, dag: Dag) -> Body:
-        """One DAG."""
+    def dag(self, dag: _Dag) -> Body:
         common = {
             "dag_id": dag.dag_id,
             "dag_display_name": dag.dag_id,
@@ -205,8 +174,7 @@ class Bodies:
             return {**common, "is_active": True, "is_subdag": False, "schedule_interval": None}
         return {**common, "is_stale": False, "timetable_summary": None, "bundle_name": "dags"}
 
-    def run(self, run: DagRun, now_s: float) -> Body:
-        """One DAG run."""
+    def run(self, run: _DagRun, now_s: float) -> Body:
         state = run.state(now_s)
         start_s = None if state == "queued" else run.start_s
         end_s = start_s + RUNS_FOR_S if start_s is not None and state == "success" else None
@@ -237,7 +205,7 @@ class Bodies:
             "bundle_version": None,
         }
 
-    def task_instance(self, run: DagRun, now_s: float) -> Body:
+    def task_instance(self, run: _DagRun, now_s: float) -> Body:
         """The one task instance every simulated DAG run has."""
         shown = self.run(run, now_s)
         return {
@@ -262,7 +230,6 @@ class Bodies:
         }
 
     def variable(self, key: str, value: str) -> Body:
-        """One variable."""
         return {"key": key, "value": value, "description": None, "is_encrypted": False}
 
     def health(self, now_s: float) -> Body:
@@ -276,12 +243,10 @@ class Bodies:
         }
 
     def connection(self) -> Body:
-        """The one connection."""
         empty = dict.fromkeys(("description", "host", "login", "schema", "port", "extra"))
         return {"connection_id": "aws_default", "conn_type": "aws", **empty}
 
     def pool(self) -> Body:
-        """The one pool."""
         used = ("occupied_slots", "running_slots", "queued_slots", "scheduled_slots")
         return {
             "name": "default_pool",
@@ -295,10 +260,6 @@ class Bodies:
 
 def _iso(time_s: float | None) -> str | None:
     return None if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat()
-
-
-PAGE_LIMIT: Final = 100  # api.maximum_page_limit
-DEFAULT_PAGE: Final = {2: 100, 3: 50}  # api.fallback_page_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,12 +298,21 @@ class Recognised:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class _Call:
     """A request, the ids in its path, and when it is answered."""
 
     request: Request
     ids: tuple[str, ...]
     now_s: float
+
+
+class _ProblemError(Exception):
+    """A call that ends with an error."""
+
+    def __init__(self, status: int, detail: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
 
 
 class SimulatedAirflow:
@@ -352,63 +322,63 @@ class SimulatedAirflow:
         self.airflow_version = airflow_version
         self._major = int(airflow_version.split(".")[0])
         self.prefix = "/api/v1" if self._major == 2 else "/api/v2"
-        self._bodies = Bodies(self._major)
-        self._state = State()
+        self._bodies = _Bodies(self._major)
+        self._dags = {dag_id: _Dag(dag_id) for dag_id in sorted(DAG_IDS)}
+        self._dags["headroom_pausable"].is_paused = True
+        self._variables: dict[str, str] = {}
 
     def recognise(self, request: Request) -> Recognised:
         """Find the operation of a call; unknown paths are operation "unknown" and answer 404."""
         for method, pattern, operation, answering in _ROUTES:
             match = pattern.fullmatch(request.path) if method == request.method else None
             if match:
-                return self._recognised(operation, answering, request, match.groups())
+                if operation == "pause_dag" and request.body.get("is_paused") is not True:
+                    operation = "unpause_dag"
+                return Recognised(
+                    operation, partial(self._answer, answering, request, match.groups())
+                )
         return Recognised("unknown", lambda _: self._problem(404, "Not Found"))
 
-    def _recognised(
-        self, operation: str, answering: "Answering", request: Request, ids: tuple[str, ...]
-    ) -> Recognised:
-        if operation == "pause_dag" and request.body.get("is_paused") is not True:
-            operation = "unpause_dag"
-        return Recognised(operation, lambda now_s: answering(self, Call(request, ids, now_s)))
+    def _answer(
+        self, answering: "_Answering", request: Request, ids: tuple[str, ...], now_s: float
+    ) -> Answer:
+        try:
+            return answering(self, _Call(request, ids, now_s))
+        except _ProblemError as problem:
+            return self._problem(problem.status, problem.detail)
 
-    def version(self, _: Call) -> Answer:
-        """GET /version."""
+    def _problem(self, status: int, detail: Any) -> Answer:
+        return Answer(status, self._bodies.problem(status, detail))
+
+    def _version(self, _: _Call) -> Answer:
         return Answer(200, {"version": self.airflow_version, "git_version": None})
 
-    def health(self, call: Call) -> Answer:
-        """GET /health or /monitor/health."""
+    def _health(self, call: _Call) -> Answer:
         return Answer(200, self._bodies.health(call.now_s))
 
-    def list_dags(self, call: Call) -> Answer:
-        """GET /dags."""
-        dags = list(self._state.dags.values())
+    def _list_dags(self, call: _Call) -> Answer:
+        dags = list(self._dags.values())
         if call.request.text("order_by").startswith("-"):
             dags.reverse()
         return self._list("dags", [self._bodies.dag(dag) for dag in dags], call)
 
-    def get_dag(self, call: Call) -> Answer:
-        """GET /dags/{id}."""
-        dag = self._dag(call)
-        return Answer(200, self._bodies.dag(dag)) if dag else self._no_dag(call)
+    def _get_dag(self, call: _Call) -> Answer:
+        return Answer(200, self._bodies.dag(self._dag(call)))
 
-    def patch_dag(self, call: Call) -> Answer:
-        """PATCH /dags/{id}: pause or unpause."""
-        dag = self._dag(call)
-        if dag is None:
-            return self._no_dag(call)
-        is_paused = call.request.body.get("is_paused")
+    def _patch_dag(self, call: _Call) -> Answer:
+        dag, is_paused = self._dag(call), call.request.body.get("is_paused")
         if not isinstance(is_paused, bool):
-            return self._invalid("is_paused must be a boolean")
+            raise self._invalid("is_paused must be a boolean")
         dag.set_paused(is_paused, call.now_s)
         return Answer(200, self._bodies.dag(dag))
 
-    def trigger_dag_run(self, call: Call) -> Answer:
-        """POST /dags/{id}/dagRuns; Airflow 3 insists on `logical_date`, null being fine."""
+    def _trigger_dag_run(self, call: _Call) -> Answer:
         dag, body = self._dag(call), call.request.body
-        if dag is None:
-            return self._no_dag(call)
-        if self._major > 2 and "logical_date" not in body:
+        if (
+            self._major > 2 and "logical_date" not in body
+        ):  # Airflow 3 insists on it, null being fine
             missing = {"type": "missing", "loc": ["body", "logical_date"], "msg": "Field required"}
-            return self._problem(422, [missing])
+            raise _ProblemError(422, [missing])
         logical_date, run_id = self._date_and_run_id(call)
         run = dag.add(
             run_id,
@@ -418,89 +388,71 @@ class SimulatedAirflow:
             now_s=call.now_s,
         )
         if run is None:
-            detail = f"DAGRun with DAG ID: '{dag.dag_id}' and DAGRun ID: '{run_id}' already exists"
-            return self._problem(409, detail)
+            raise _ProblemError(
+                409, f"DAGRun with DAG ID: '{dag.dag_id}' and DAGRun ID: '{run_id}' already exists"
+            )
         return Answer(200, self._bodies.run(run, call.now_s))
 
-    def list_dag_runs(self, call: Call) -> Answer:
-        """GET /dags/{id}/dagRuns, "~" being all DAGs."""
-        dag, request = self._dag(call), call.request
-        if dag is None and call.ids[0] != "~":
-            return self._no_dag(call)
+    def _list_dag_runs(self, call: _Call) -> Answer:
+        request = call.request
+        dags = list(self._dags.values()) if call.ids[0] == "~" else [self._dag(call)]
         limit, offset = self._page(request)
-        query = RunQuery(
+        query = _RunQuery(
             limit=limit,
             offset=offset,
             order_by=request.text("order_by") or "id",
             run_id_pattern=request.text("run_id_pattern") or request.text("dag_run_id_pattern"),
             states=tuple(request.query.get("state", ())),
         )
-        chosen = [dag] if dag else list(self._state.dags.values())
-        runs, total = self._state.select_runs(chosen, query, call.now_s)
+        runs, total = query.select(dags, call.now_s)
         shown = [self._bodies.run(run, call.now_s) for run in runs]
         return Answer(200, {"dag_runs": shown, "total_entries": total})
 
-    def get_dag_run(self, call: Call) -> Answer:
-        """GET /dags/{id}/dagRuns/{run}."""
+    def _get_dag_run(self, call: _Call) -> Answer:
+        return Answer(200, self._bodies.run(self._run(call), call.now_s))
+
+    def _delete_dag_run(self, call: _Call) -> Answer:
         run = self._run(call)
-        return Answer(200, self._bodies.run(run, call.now_s)) if run else self._no_run(call)
+        self._dags[run.dag_id].remove(run)
+        return Answer(204)
 
-    def delete_dag_run(self, call: Call) -> Answer:
-        """DELETE /dags/{id}/dagRuns/{run}."""
-        dag = self._dag(call)
-        return Answer(204) if dag and dag.remove(call.ids[1]) else self._no_run(call)
+    def _list_task_instances(self, call: _Call) -> Answer:
+        entries = [self._bodies.task_instance(self._run(call), call.now_s)]
+        return self._list("task_instances", entries, call)
 
-    def list_task_instances(self, call: Call) -> Answer:
-        """GET /dags/{id}/dagRuns/{run}/taskInstances."""
-        run = self._run(call)
-        if run is None:
-            return self._no_run(call)
-        return self._list("task_instances", [self._bodies.task_instance(run, call.now_s)], call)
-
-    def list_variables(self, call: Call) -> Answer:
-        """GET /variables."""
-        variables = sorted(self._state.variables.items())
+    def _list_variables(self, call: _Call) -> Answer:
+        variables = sorted(self._variables.items())
         return self._list("variables", [self._bodies.variable(*pair) for pair in variables], call)
 
-    def get_variable(self, call: Call) -> Answer:
-        """GET /variables/{key}."""
-        value = self._state.variables.get(call.ids[0])
-        if value is None:
-            return self._no_variable(call)
-        return Answer(200, self._bodies.variable(call.ids[0], value))
+    def _get_variable(self, call: _Call) -> Answer:
+        key = self._known_variable(call)
+        return Answer(200, self._bodies.variable(key, self._variables[key]))
 
-    def create_variable(self, call: Call) -> Answer:
-        """POST /variables; Airflow 2 overwrites, Airflow 3 answers 409."""
+    def _create_variable(self, call: _Call) -> Answer:
         key, value = call.request.body.get("key"), call.request.body.get("value")
         if not isinstance(key, str) or not isinstance(value, str):
-            return self._invalid("key and value must be strings")
-        if self._major > 2 and key in self._state.variables:
-            return self._problem(409, f"The Variable with key: `{key}` already exists")
-        self._state.variables[key] = value
+            raise self._invalid("key and value must be strings")
+        if self._major > 2 and key in self._variables:  # Airflow 2 overwrites
+            raise _ProblemError(409, f"The Variable with key: `{key}` already exists")
+        self._variables[key] = value
         return Answer(201 if self._major > 2 else 200, self._bodies.variable(key, value))
 
-    def set_variable(self, call: Call) -> Answer:
-        """PATCH /variables/{key}."""
-        key, value = call.ids[0], str(call.request.body.get("value", ""))
-        if key not in self._state.variables:
-            return self._no_variable(call)
-        self._state.variables[key] = value
+    def _set_variable(self, call: _Call) -> Answer:
+        key, value = self._known_variable(call), str(call.request.body.get("value", ""))
+        self._variables[key] = value
         return Answer(200, self._bodies.variable(key, value))
 
-    def delete_variable(self, call: Call) -> Answer:
-        """DELETE /variables/{key}."""
-        is_gone = self._state.variables.pop(call.ids[0], None) is not None
-        return Answer(204) if is_gone else self._no_variable(call)
+    def _delete_variable(self, call: _Call) -> Answer:
+        del self._variables[self._known_variable(call)]
+        return Answer(204)
 
-    def list_connections(self, call: Call) -> Answer:
-        """GET /connections."""
+    def _list_connections(self, call: _Call) -> Answer:
         return self._list("connections", [self._bodies.connection()], call)
 
-    def list_pools(self, call: Call) -> Answer:
-        """GET /pools."""
+    def _list_pools(self, call: _Call) -> Answer:
         return self._list("pools", [self._bodies.pool()], call)
 
-    def _list(self, key: str, entries: list[Body], call: Call) -> Answer:
+    def _list(self, key: str, entries: list[Body], call: _Call) -> Answer:
         limit, offset = self._page(call.request)
         page = entries[offset : offset + limit]
         return Answer(200, {key: page, "total_entries": len(entries)})
@@ -509,14 +461,28 @@ class SimulatedAirflow:
         limit = request.number("limit", DEFAULT_PAGE[self._major])
         return min(limit or PAGE_LIMIT, PAGE_LIMIT), request.number("offset", 0)
 
-    def _dag(self, call: Call) -> Dag | None:
-        return self._state.dags.get(call.ids[0])
+    def _dag(self, call: _Call) -> _Dag:
+        dag = self._dags.get(call.ids[0])
+        if dag is None:
+            raise _ProblemError(404, f"The DAG with dag_id: '{call.ids[0]}' was not found")
+        return dag
 
-    def _run(self, call: Call) -> DagRun | None:
-        dag = self._dag(call)
-        return dag.runs.get(call.ids[1]) if dag else None
+    def _run(self, call: _Call) -> _DagRun:
+        dag_id, run_id = call.ids[:2]
+        dag = self._dags.get(dag_id)
+        if dag is None or run_id not in dag.runs:
+            raise _ProblemError(
+                404, f"The DagRun with dag_id: '{dag_id}' and run_id: '{run_id}' was not found"
+            )
+        return dag.runs[run_id]
 
-    def _date_and_run_id(self, call: Call) -> tuple[str | None, str]:
+    def _known_variable(self, call: _Call) -> str:
+        key = call.ids[0]
+        if key not in self._variables:
+            raise _ProblemError(404, f"The Variable with key: '{key}' was not found")
+        return key
+
+    def _date_and_run_id(self, call: _Call) -> tuple[str | None, str]:
         body, now = call.request.body, datetime.fromtimestamp(call.now_s, UTC).isoformat()
         date = body.get("logical_date") or body.get("execution_date")
         if date is None and self._major == 2:
@@ -524,53 +490,39 @@ class SimulatedAirflow:
         suffix = "" if date else f"_{uuid4().hex[:8]}"  # so that runs without a date may coincide
         return date, str(body.get("dag_run_id") or f"manual__{date or now}{suffix}")
 
-    def _problem(self, status: int, detail: Any) -> Answer:
-        return Answer(status, self._bodies.problem(status, detail))
-
-    def _invalid(self, detail: str) -> Answer:
-        return self._problem(422 if self._major > 2 else 400, detail)
-
-    def _no_dag(self, call: Call) -> Answer:
-        return self._problem(404, f"The DAG with dag_id: '{call.ids[0]}' was not found")
-
-    def _no_run(self, call: Call) -> Answer:
-        dag_id, run_id = call.ids[:2]
-        return self._problem(
-            404, f"The DagRun with dag_id: '{dag_id}' and run_id: '{run_id}' was not found"
-        )
-
-    def _no_variable(self, call: Call) -> Answer:
-        return self._problem(404, f"The Variable with key: '{call.ids[0]}' was not found")
+    def _invalid(self, detail: str) -> _ProblemError:
+        return _ProblemError(422 if self._major > 2 else 400, detail)
 
 
-Answering = Callable[[SimulatedAirflow, Call], Answer]
+_Answering = Callable[[SimulatedAirflow, _Call], Answer]
 
 _ID = "([^/]+)"
 _RUNS = f"/dags/{_ID}/dagRuns"
-_ROUTES: Final[tuple[tuple[str, re.Pattern[str], str, Answering], ...]] = tuple(
+_RUN = f"{_RUNS}/{_ID}"
+_ROUTES: Final[tuple[tuple[str, re.Pattern[str], str, _Answering], ...]] = tuple(
     (method, re.compile(pattern), operation, answering)
     for method, pattern, operation, answering in (
-        ("GET", "/version", "version", SimulatedAirflow.version),
-        ("GET", "(?:/monitor)?/health", "health", SimulatedAirflow.health),
-        ("GET", "/dags", "list_dags", SimulatedAirflow.list_dags),
-        ("GET", f"/dags/{_ID}", "get_dag", SimulatedAirflow.get_dag),
-        ("PATCH", f"/dags/{_ID}", "pause_dag", SimulatedAirflow.patch_dag),
-        ("POST", _RUNS, "trigger_dag_run", SimulatedAirflow.trigger_dag_run),
-        ("GET", _RUNS, "list_dag_runs", SimulatedAirflow.list_dag_runs),
-        ("GET", f"{_RUNS}/{_ID}", "get_dag_run", SimulatedAirflow.get_dag_run),
-        ("DELETE", f"{_RUNS}/{_ID}", "delete_dag_run", SimulatedAirflow.delete_dag_run),
+        ("GET", "/version", "version", SimulatedAirflow._version),
+        ("GET", "(?:/monitor)?/health", "health", SimulatedAirflow._health),
+        ("GET", "/dags", "list_dags", SimulatedAirflow._list_dags),
+        ("GET", f"/dags/{_ID}", "get_dag", SimulatedAirflow._get_dag),
+        ("PATCH", f"/dags/{_ID}", "pause_dag", SimulatedAirflow._patch_dag),
+        ("POST", _RUNS, "trigger_dag_run", SimulatedAirflow._trigger_dag_run),
+        ("GET", _RUNS, "list_dag_runs", SimulatedAirflow._list_dag_runs),
+        ("GET", _RUN, "get_dag_run", SimulatedAirflow._get_dag_run),
+        ("DELETE", _RUN, "delete_dag_run", SimulatedAirflow._delete_dag_run),
         (
             "GET",
-            f"{_RUNS}/{_ID}/taskInstances",
+            f"{_RUN}/taskInstances",
             "list_task_instances",
-            SimulatedAirflow.list_task_instances,
+            SimulatedAirflow._list_task_instances,
         ),
-        ("GET", "/variables", "list_variables", SimulatedAirflow.list_variables),
-        ("GET", f"/variables/{_ID}", "get_variable", SimulatedAirflow.get_variable),
-        ("POST", "/variables", "create_variable", SimulatedAirflow.create_variable),
-        ("PATCH", f"/variables/{_ID}", "set_variable", SimulatedAirflow.set_variable),
-        ("DELETE", f"/variables/{_ID}", "delete_variable", SimulatedAirflow.delete_variable),
-        ("GET", "/connections", "list_connections", SimulatedAirflow.list_connections),
-        ("GET", "/pools", "list_pools", SimulatedAirflow.list_pools),
+        ("GET", "/variables", "list_variables", SimulatedAirflow._list_variables),
+        ("GET", f"/variables/{_ID}", "get_variable", SimulatedAirflow._get_variable),
+        ("POST", "/variables", "create_variable", SimulatedAirflow._create_variable),
+        ("PATCH", f"/variables/{_ID}", "set_variable", SimulatedAirflow._set_variable),
+        ("DELETE", f"/variables/{_ID}", "delete_variable", SimulatedAirflow._delete_variable),
+        ("GET", "/connections", "list_connections", SimulatedAirflow._list_connections),
+        ("GET", "/pools", "list_pools", SimulatedAirflow._list_pools),
     )
 )

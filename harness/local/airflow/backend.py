@@ -1,11 +1,11 @@
 """Real Airflow behind the stand-in's gateway: database, scheduler, webservers."""
 
 import asyncio
-import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 
@@ -14,9 +14,13 @@ from mwaa_headroom.harness.local.airflow import release
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
 from mwaa_headroom.harness.local.airflow.database import Database
 from mwaa_headroom.harness.local.airflow.install import Installation, install
-from mwaa_headroom.harness.local.airflow.release import Tokens, free_port, write_passwords
-from mwaa_headroom.harness.local.airflow.template import ensure_template, start_airflow
-from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver, CpuLimit, wait_for
+from mwaa_headroom.harness.local.airflow.template import ensure_template
+from mwaa_headroom.harness.local.airflow.webserver import (
+    AirflowWebserver,
+    CpuLimit,
+    free_port,
+    wait_for,
+)
 from mwaa_headroom.harness.local.backend import DatabaseUsage
 from mwaa_headroom.harness.local.processes import Child, Children
 from mwaa_headroom.harness.local.settings import LocalSettings
@@ -30,7 +34,7 @@ _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
 class AirflowBackend:
-    """Database, scheduler and webservers; a `harness.local.backend.Backend`.
+    """Database, scheduler and webservers.
 
     Args:
         settings: what to run.
@@ -55,12 +59,11 @@ class AirflowBackend:
         self._progress = progress
         self._limiter = CpuLimiter.detect()
         self._webservers: list[AirflowWebserver] = []
-        self._task_server_url = ""
         self._installation: Installation | None = None
         self._database: Database | None = None
         self._database_version = ""
-        self._secrets: release.Secrets | None = None
-        self._tokens: Tokens | None = None
+        self._shared_settings: dict[str, str] = {}
+        self._tokens: release.Tokens | None = None
         self._services: dict[str, Child] = {}
         self.airflow_version = settings.airflow_version
         # Also the meaning of 100 % where nothing limits it: the autoscaler then acts at the same
@@ -85,27 +88,24 @@ class AirflowBackend:
             log.unlink()  # an error must not quote what an earlier start had to say
         release.prepare_home(self._home)
         await asyncio.to_thread(self._start_database)
-        passwords_file = write_passwords(self._directory)
-        self._secrets = release.Secrets(
-            jwt=secrets.token_urlsafe(48),
-            session=secrets.token_urlsafe(32),
-            passwords_file=passwords_file,
-        )
-        self._tokens = Tokens(passwords_file, self._ready_url)
+        passwords_file = release.write_passwords(self._directory)
+        self._tokens = release.Tokens(passwords_file, self._ready_url)
         port = free_port()
         self._task_server_url = f"http://127.0.0.1:{port}"
-        self._services = {
-            "scheduler": self._launch(
-                "scheduler", release.scheduler_command(), niceness=_WEBSERVER_NICE
-            ),
+        self._shared_settings = {
+            **release.secret_settings(passwords_file),
+            **release.task_server_settings(self._task_server_url),
+        }
+        commands = {
+            "scheduler": (release.SCHEDULER, _WEBSERVER_NICE),
             # Needed last, so that they must not slow the start of the webservers down.
-            "task-server": self._launch(
-                "task-server", release.task_server_command(port), niceness=_NICE
-            ),
-            "dag-processor": self._launch(
-                "dag-processor", release.dag_processor_command(), niceness=_NICE
-            ),
-            "triggerer": self._launch("triggerer", release.triggerer_command(), niceness=_NICE),
+            "task-server": (release.task_server(port), _NICE),
+            "dag-processor": (release.DAG_PROCESSOR, _NICE),
+            "triggerer": (release.TRIGGERER, _NICE),
+        }
+        self._services = {
+            name: self._launch(name, command, niceness)
+            for name, (command, niceness) in commands.items()
         }
 
     def new_webserver(self, name: str) -> AirflowWebserver:
@@ -114,9 +114,9 @@ class AirflowBackend:
         settings = self._settings
         child = self._launch(
             name,
-            release.webserver_command(port),
-            pool=release.Pool(settings.database_pool_size, settings.database_max_overflow),
-            niceness=_WEBSERVER_NICE,
+            release.webserver(port),
+            _WEBSERVER_NICE,
+            release.pool_settings(settings.database_pool_size, settings.database_max_overflow),
         )
         webserver = AirflowWebserver(
             name,
@@ -237,25 +237,18 @@ class AirflowBackend:
         self,
         name: str,
         command: tuple[str, ...],
-        *,
-        pool: release.Pool | None = None,
-        niceness: int = 0,
+        niceness: int,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> Child:
         if self._installation is None or self._database is None:
             raise EnvironmentStartError("The environment is not started: start it first.")
-        env = release.environment(
-            self._installation,
-            home=self._home,
-            database=self._database.urls(),
-            secrets=self._secrets,
-            task_server_url=self._task_server_url,
-            pool=pool,
-        )
-        return start_airflow(
+        return release.start_airflow(
             name,
             command,
             installation=self._installation,
-            env=env,
+            home=self._home,
+            database=self._database.urls(),
+            settings={**self._shared_settings, **settings},
             children=self._children,
             log_path=self._logs / f"{name}.log",
             niceness=niceness,

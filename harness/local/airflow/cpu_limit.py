@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mwaa_headroom.harness.local.processes import remove_cgroup
-
 # 100 ms, the kernel's default, would let a webserver with a quarter of a CPU run at full speed for
 # 25 ms and then stop dead for 75 ms; a short period is nearer to a CPU that is four times slower.
 PERIOD_US = 20_000
@@ -30,7 +28,7 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class CpuLimiter:
-    """Makes groups below `parent`. `remove` is what ends a group's directory."""
+    """Makes groups below `parent`; `remove_directory` is `Path.rmdir`, except in tests."""
 
     parent: Path
     version: int  # of control groups: 1 or 2
@@ -120,10 +118,6 @@ class CpuLimiter:
             return
         with contextlib.suppress(OSError):
             self._write_quota(group, "-1" if self.version == 1 else "max")
-
-    def remove(self, group: Path) -> None:
-        """Remove a group whose processes have ended; one that never came to be is no error."""
-        remove_cgroup(group)
 
     def _write_quota(self, group: Path, quota: str) -> None:
         if self.version == 1:

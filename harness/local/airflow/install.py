@@ -10,8 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,121 +18,20 @@ from typing import TextIO
 import uv
 
 from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError
+from mwaa_headroom.harness.local.instance import cache_home, writing_to
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import REQUIREMENTS, known_versions
-
-_TAIL_BYTES = 8192
-_LONGEST = 200
-_TELLING = ("error", "fatal", "exception", "failed", "no solution", "denied", "cannot", "no such")
-
-
-def hint(log_path: Path) -> str:
-    """`; see LOG` with the log's last telling line in front of it, if there is a short one."""
-    line = last_telling_line(log_path)
-    return f" ({line}); see {log_path}" if line else f"; see {log_path}"
-
-
-def last_telling_line(log_path: Path) -> str:
-    """The last line that looks like a reason, else the last line; empty if too long or none."""
-    try:
-        with log_path.open("rb") as log:
-            log.seek(max(log.seek(0, 2) - _TAIL_BYTES, 0))
-            text = log.read().decode(errors="replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line.lower() for word in _TELLING)]
-    line = (telling or lines or [""])[-1].rstrip(".")
-    return line if len(line) <= _LONGEST else ""
-
 
 COMPLETE = ".complete"
 _POLL_S = 0.5
 _LOCK_TIMEOUT_S = 20 * 60.0
-
-
-def cache_home() -> Path:
-    """Where this project caches: $XDG_CACHE_HOME/headroom or ~/.cache/headroom."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "headroom"
-
-
-def build_once(
-    folder: Path,
-    build: Callable[[Path], None],
-    *,
-    children: Children,
-    waiting: Callable[[], None],
-) -> None:
-    """Have `build` fill `folder`, unless somebody already did.
-
-    Built in place, because a virtual environment cannot be moved; what a killed build has left
-    is cleared by the next one.
-
-    Args:
-        folder: the result; its name must change whenever the result would.
-        build: fills the empty folder.
-        children: once they are stopped, waiting ends too.
-        waiting: called once if another process is building the same folder.
-
-    Raises:
-        EnvironmentStartError: the folder cannot be made, or the other process takes for ever.
-    """
-    if (folder / COMPLETE).exists():
-        return
-    with _writing_to(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_name(f"{folder.name}.lock").open("w")
-    with lock:
-        _acquire(lock, children, waiting)
-        if (folder / COMPLETE).exists():
-            return
-        with _writing_to(folder):
-            if folder.exists():
-                shutil.rmtree(folder)
-            folder.mkdir()
-        build(folder)
-        with _writing_to(folder):
-            (folder / COMPLETE).touch()
-
-
-@contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise EnvironmentStartError(
-            f"Cannot write to the cache folder '{folder}' ({exc.strerror}): make room there or set"
-            " XDG_CACHE_HOME to a folder you can write to."
-        ) from exc
-
-
-def _acquire(lock: TextIO, children: Children, waiting: Callable[[], None]) -> None:
-    """Lock the file; closing it, or dying, unlocks it."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    announced = False
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            if time.monotonic() > deadline:
-                raise EnvironmentStartError(
-                    f"Another process has held '{lock.name}' for {_LOCK_TIMEOUT_S / 60:.0f}"
-                    " minutes: end it and try again."
-                ) from exc
-        else:
-            return
-        if not announced:
-            waiting()
-            announced = True
-        children.ensure_not_stopped()
-        time.sleep(_POLL_S)
-
-
 _INSTALL_TIMEOUT_S = 15 * 60.0
 # uv must not write into another environment, and must be free to write bytecode: without it every
 # start of every Airflow process compiles 4,000 modules, which doubles the time until it is ready.
 _NOT_FOR_UV = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH")
+_TAIL_BYTES = 8192
+_LONGEST = 200
+_TELLING = ("error", "fatal", "exception", "failed", "no solution", "denied", "cannot", "no such")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,3 +143,84 @@ def _uv(arguments: list[str], children: Children, log_path: Path) -> None:
             "Airflow could not be installed: check the network and the room on the disk and try"
             f" again{hint(log_path)}."
         )
+
+
+def build_once(
+    folder: Path,
+    build: Callable[[Path], None],
+    *,
+    children: Children,
+    waiting: Callable[[], None],
+) -> None:
+    """Have `build` fill `folder`, unless somebody already did.
+
+    Built in place, because a virtual environment cannot be moved; what a killed build has left
+    is cleared by the next one.
+
+    Args:
+        folder: the result; its name must change whenever the result would.
+        build: fills the empty folder.
+        children: once they are stopped, waiting ends too.
+        waiting: called once if another process is building the same folder.
+
+    Raises:
+        EnvironmentStartError: the folder cannot be made, or the other process takes for ever.
+    """
+    if (folder / COMPLETE).exists():
+        return
+    with writing_to(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = folder.with_name(f"{folder.name}.lock").open("w")
+    with lock:
+        _acquire(lock, children, waiting)
+        if (folder / COMPLETE).exists():
+            return
+        with writing_to(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir()
+        build(folder)
+        with writing_to(folder):
+            (folder / COMPLETE).touch()
+
+
+def _acquire(lock: TextIO, children: Children, waiting: Callable[[], None]) -> None:
+    """Lock the file; closing it, or dying, unlocks it."""
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    announced = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if time.monotonic() > deadline:
+                raise EnvironmentStartError(
+                    f"Another process has held '{lock.name}' for {_LOCK_TIMEOUT_S / 60:.0f}"
+                    " minutes: end it and try again."
+                ) from exc
+        else:
+            return
+        if not announced:
+            waiting()
+            announced = True
+        children.ensure_not_stopped()
+        time.sleep(_POLL_S)
+
+
+def hint(log_path: Path) -> str:
+    """`; see LOG` with the log's last telling line in front of it, if there is a short one."""
+    line = last_telling_line(log_path)
+    return f" ({line}); see {log_path}" if line else f"; see {log_path}"
+
+
+def last_telling_line(log_path: Path) -> str:
+    """The last line that looks like a reason, else the last line; empty if too long or none."""
+    try:
+        with log_path.open("rb") as log:
+            log.seek(max(log.seek(0, 2) - _TAIL_BYTES, 0))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line.lower() for word in _TELLING)]
+    line = (telling or lines or [""])[-1].rstrip(".")
+    return line if len(line) <= _LONGEST else ""

@@ -1,9 +1,7 @@
-"""Free ports that stay free until a slowly starting server takes them.
-
-All that depends on the version of Airflow: commands, settings, paths, how to log in.
+"""All that depends on the version of Airflow: commands, settings, paths, how to log in.
 
 Written for Airflow 3 (SimpleAuthManager, /api/v2). Another major version needs its own answer to
-every name in here, and nothing else in this room.
+every name in here, and nothing else in `airflow`.
 """
 
 import asyncio
@@ -11,17 +9,17 @@ import base64
 import json
 import os
 import secrets
-import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.airflow.database import Urls
 from mwaa_headroom.harness.local.airflow.install import Installation
+from mwaa_headroom.harness.local.processes import Child, Children
 
 DAGS = Path(__file__).parent / "dags"
 DAG_IDS = frozenset(
@@ -29,90 +27,107 @@ DAG_IDS = frozenset(
     + [f"headroom_dag_{number:02}" for number in range(1, 21)]
 )
 PREPARE = (("db", "migrate"), ("dags", "reserialize"))
+SCHEDULER = ("scheduler", "--skip-serve-logs")  # also runs the tasks
+DAG_PROCESSOR = ("dag-processor",)  # the DAGs come parsed with the database: little to do
+TRIGGERER = ("triggerer", "--skip-serve-logs")
 ROLES = ("admin", "op", "user", "viewer")  # each is also the name of a user
 HEALTH = "/api/v2/monitor/health"
 TASKS_HEALTH = "/execution/health"
 TOKEN = "/auth/token"  # noqa: S105 - a path
 DAG_LIST = "/api/v2/dags?limit=100"
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH")
 _PARALLEL_TASKS = 2
 _REPARSE_S = 3600  # DAG files do not change: parsing them would take CPU from the webservers
+# Airflow's tokens are good for a day; no call must start with one that ends during it.
+_RENEW_BEFORE_S = 600.0
+_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Secrets:
-    """What all processes of one environment share. Never printed."""
-
-    jwt: str
-    session: str
-    passwords_file: Path
+def webserver(port: int) -> tuple[str, ...]:
+    """A webserver's command."""
+    return _server(port, "core")
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Connections a process keeps to the database."""
-
-    size: int
-    overflow: int
-
-
-def launcher(installation: Installation) -> list[str]:
-    """What every command begins with."""
-    return [str(installation.python), "-m", "airflow"]
-
-
-def scheduler_command() -> tuple[str, ...]:
-    """The scheduler, which also runs the tasks."""
-    return ("scheduler", "--skip-serve-logs")
-
-
-def dag_processor_command() -> tuple[str, ...]:
-    """The DAG processor. The DAGs come parsed with the database, so it has little to do."""
-    return ("dag-processor",)
-
-
-def triggerer_command() -> tuple[str, ...]:
-    """The triggerer."""
-    return ("triggerer", "--skip-serve-logs")
-
-
-def webserver_command(port: int) -> tuple[str, ...]:
-    """A webserver with one worker process, so that its CPU limit is that of one process."""
-    return ("api-server", *_listen(port), "--apps", "core")
-
-
-def task_server_command(port: int) -> tuple[str, ...]:
-    """The server that running tasks report to.
+def task_server(port: int) -> tuple[str, ...]:
+    """The command of the server that running tasks report to.
 
     A webserver could be that too, but the first task to call one costs it 3 CPU-seconds, in the
     middle of a measurement, and any of them may be scaled in or killed under a running task.
     """
-    return ("api-server", *_listen(port), "--apps", "execution")
+    return _server(port, "execution")
 
 
-def _listen(port: int) -> tuple[str, ...]:
-    return ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+def _server(port: int, apps: str) -> tuple[str, ...]:
+    # One worker process, so that the CPU limit is that of one process.
+    return ("api-server", "--host=127.0.0.1", f"--port={port}", "--workers=1", f"--apps={apps}")
 
 
-def environment(
-    installation: Installation,
+def secret_settings(passwords_file: Path) -> dict[str, str]:
+    """What all processes of one environment share, anew for each. Never to be printed."""
+    return {
+        "API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
+        "API__SECRET_KEY": secrets.token_urlsafe(32),
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file),
+    }
+
+
+def task_server_settings(url: str) -> dict[str, str]:
+    """Where tasks report to; needed by the scheduler."""
+    return {"CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/"}
+
+
+def pool_settings(size: int, overflow: int) -> dict[str, str]:
+    """Connections that a process keeps to the database, where not Airflow's own defaults."""
+    return {
+        "DATABASE__SQL_ALCHEMY_POOL_SIZE": str(size),
+        "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": str(overflow),
+    }
+
+
+def start_airflow(
+    name: str,
+    command: tuple[str, ...],
     *,
+    installation: Installation,
     home: Path,
     database: Urls,
-    secrets: Secrets | None = None,
-    task_server_url: str | None = None,
-    pool: Pool | None = None,
-) -> dict[str, str]:
-    """The whole environment of an Airflow process.
+    settings: Mapping[str, str] = _NO_SETTINGS,
+    children: Children,
+    log_path: Path,
+    niceness: int = 0,
+) -> Child:
+    """Start `airflow <command>` and return at once.
 
     Args:
-        installation: whose process.
+        name: for people.
+        command: one of those above.
+        installation: what to start.
         home: AIRFLOW_HOME.
         database: where the metadata is.
-        secrets: needed by all but the commands that prepare the database.
-        task_server_url: where tasks report to; needed by the scheduler.
-        pool: the database connections of a webserver; Airflow's own default if not given.
+        settings: beyond those that the commands preparing the database need.
+        children: starts the process.
+        log_path: where its output goes.
+        niceness: the higher, the less of a busy CPU it gets.
+
+    Raises:
+        EnvironmentStartError: the installation cannot be run.
     """
+    nice = ["nice", "-n", str(niceness)] if niceness else []
+    argv = [*nice, str(installation.python), "-m", "airflow", *command]
+    env = _environment(installation, home, database, settings)
+    try:
+        return children.start(name, argv, env=env, log_path=log_path)
+    except OSError as exc:
+        raise EnvironmentStartError(
+            f"'{installation.python}' cannot be run ({exc.strerror}): remove the folder"
+            f" '{installation.folder}' to have Airflow installed again."
+        ) from exc
+
+
+def _environment(
+    installation: Installation, home: Path, database: Urls, more: Mapping[str, str]
+) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     settings = {
         "CORE__DAGS_FOLDER": str(DAGS),
@@ -130,20 +145,8 @@ def environment(
         "LOGGING__LOGGING_LEVEL": "WARNING",
         "LOGGING__UVICORN_LOGGING_LEVEL": "WARNING",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
+        **more,
     }
-    if secrets:
-        settings |= {
-            "API_AUTH__JWT_SECRET": secrets.jwt,
-            "API__SECRET_KEY": secrets.session,
-            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.passwords_file),
-        }
-    if task_server_url:
-        settings["CORE__EXECUTION_API_SERVER_URL"] = f"{task_server_url}/execution/"
-    if pool:
-        settings |= {
-            "DATABASE__SQL_ALCHEMY_POOL_SIZE": str(pool.size),
-            "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": str(pool.overflow),
-        }
     return {
         **passed_on,
         "PATH": f"{installation.folder / 'bin'}{os.pathsep}{os.defpath}",
@@ -164,17 +167,11 @@ def prepare_home(home: Path) -> None:
     (home / "airflow.cfg").touch()
 
 
-# Airflow's tokens are good for a day; no call must start with one that ends during it.
-_RENEW_BEFORE_S = 600.0
-_TIMEOUT = aiohttp.ClientTimeout(total=60)
-_PRIVATE = 0o600
-
-
 def write_passwords(directory: Path) -> Path:
     """Give each role's user a new password, in a file that only its owner can read."""
     file = directory / "passwords.json"
     file.unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump({user: secrets.token_urlsafe(24) for user in ROLES}, stream)
     return file
@@ -185,19 +182,19 @@ class Tokens:
 
     Args:
         passwords_file: written by `write_passwords`.
-        choose: the base URL of a webserver that answers, or None while there is none.
+        ready_url: the base URL of a webserver that answers, or None while there is none.
         clock: seconds since the epoch, as in the tokens.
     """
 
     def __init__(
         self,
         passwords_file: Path,
-        choose: Callable[[], str | None],
+        ready_url: Callable[[], str | None],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._passwords_file = passwords_file
-        self._choose = choose
+        self._ready_url = ready_url
         self._clock = clock
         self._tokens: dict[str, str] = {}
         self._lock = asyncio.Lock()
@@ -218,7 +215,7 @@ class Tokens:
         return f"Bearer {token}"
 
     async def _log_in(self, user: str) -> str:
-        base_url = self._choose()
+        base_url = self._ready_url()
         if base_url is None:
             raise EnvironmentStartError("No webserver is ready to log in to: start one first.")
         passwords = json.loads(self._passwords_file.read_text(encoding="utf-8"))
@@ -241,22 +238,3 @@ def expiry_s(token: str) -> float:
     payload = token.split(".")[1]
     padded = payload + "=" * (-len(payload) % 4)
     return float(json.loads(base64.urlsafe_b64decode(padded))["exp"])
-
-
-# Below the range from which Linux takes the near end of outgoing connections (32768 and up): under
-# load one of those could take the port in the seconds before the server listens.
-_FIRST, _LAST = 20_000, 32_000
-_ATTEMPTS = 200
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses, chosen at random."""
-    for _ in range(_ATTEMPTS):
-        port = _FIRST + secrets.randbelow(_LAST - _FIRST)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port between {_FIRST} and {_LAST}")

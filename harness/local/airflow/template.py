@@ -4,7 +4,7 @@ Migrating and parsing take some ten CPU-seconds; copying 40 MB takes a blink.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
@@ -13,40 +13,12 @@ from mwaa_headroom.harness.local.airflow.database import Database
 from mwaa_headroom.harness.local.airflow.install import (
     Installation,
     build_once,
-    cache_home,
     hint,
     python_tag,
     requirement_file,
 )
-from mwaa_headroom.harness.local.processes import Child, Children
-
-
-def start_airflow(
-    name: str,
-    command: tuple[str, ...],
-    *,
-    installation: Installation,
-    env: Mapping[str, str],
-    children: Children,
-    log_path: Path,
-    niceness: int = 0,
-) -> Child:
-    """Start `airflow <command>` and return at once.
-
-    Raises:
-        EnvironmentStartError: the installation cannot be run.
-    """
-    argv = [*release.launcher(installation), *command]
-    if niceness:
-        argv = ["nice", "-n", str(niceness), *argv]
-    try:
-        return children.start(name, argv, env=env, log_path=log_path)
-    except OSError as exc:
-        raise EnvironmentStartError(
-            f"'{installation.python}' cannot be run ({exc.strerror}): remove the folder"
-            f" '{installation.folder}' to have Airflow installed again."
-        ) from exc
-
+from mwaa_headroom.harness.local.instance import cache_home
+from mwaa_headroom.harness.local.processes import Children
 
 _COMMAND_TIMEOUT_S = 300.0
 _MOST_CONNECTIONS = 50
@@ -119,11 +91,12 @@ def _run(
     children: Children,
     log_path: Path,
 ) -> None:
-    child = start_airflow(
+    child = release.start_airflow(
         "template",
         command,
         installation=installation,
-        env=release.environment(installation, home=home, database=database.urls()),
+        home=home,
+        database=database.urls(),
         children=children,
         log_path=log_path,
     )

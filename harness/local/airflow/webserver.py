@@ -1,6 +1,8 @@
 """One Airflow webserver as a child process, limited to its CPUs once it is ready."""
 
 import asyncio
+import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,13 +15,17 @@ from mwaa_headroom.harness.local.airflow import release
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter
 from mwaa_headroom.harness.local.airflow.install import hint
 from mwaa_headroom.harness.local.backend import Usage
-from mwaa_headroom.harness.local.processes import Child, Children
+from mwaa_headroom.harness.local.processes import Child, Children, remove_cgroup
 
 _START_TIMEOUT_S = 240.0  # a loaded machine may have to start five at once
 _STOP_TIMEOUT_S = 3.0  # a drained webserver has no calls to lose, and it takes none with it
 _POLL_S = 0.1
 _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _MIB = 1024 * 1024
+# Below the range from which Linux takes the near end of outgoing connections (32768 and up): under
+# load one of those could take the port in the seconds before the server listens.
+_PORTS = range(20_000, 32_000)
+_ATTEMPTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class CpuLimit:
 
 
 class AirflowWebserver:
-    """A started webserver; a `harness.local.backend.Webserver`.
+    """A started webserver.
 
     Args:
         name: unique within the environment.
@@ -102,7 +108,7 @@ class AirflowWebserver:
             self._limit.limiter.lift(self._limit.group)  # or ending takes it several seconds
         self._children.stop(self._child, _STOP_TIMEOUT_S)
         if self._limit:
-            self._limit.limiter.remove(self._limit.group)
+            remove_cgroup(self._limit.group)
 
     def _apply(self, limit: CpuLimit) -> None:
         self._children.own_cgroup(limit.group)
@@ -149,3 +155,16 @@ async def wait_for(
                     f"{what} was not ready after {timeout_s:.0f} s{hint(log_path)}."
                 )
             await asyncio.sleep(_POLL_S)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses, chosen at random."""
+    for _ in range(_ATTEMPTS):
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop}")

@@ -19,7 +19,7 @@ import aiohttp
 import psutil
 import pytest
 
-from mwaa_headroom.harness.local.airflow import AirflowBackend
+from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 from mwaa_headroom.harness.local.airflow.release import DAG_IDS
 from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
 from mwaa_headroom.harness.local.processes import MARKER, Children, reclaim
@@ -271,7 +271,7 @@ def test_a_killed_webserver_is_not_alive_and_another_takes_its_place(in_environm
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from mwaa_headroom.harness.local.airflow import AirflowBackend
+from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import LocalSettings
 

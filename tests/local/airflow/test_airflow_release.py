@@ -1,4 +1,4 @@
-"""Passwords, ports and tokens, against a small server that hands tokens out."""
+"""Passwords and tokens, against a small server that hands tokens out."""
 
 import asyncio
 import base64
@@ -16,7 +16,6 @@ from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.airflow.release import (
     Tokens,
     expiry_s,
-    free_port,
     write_passwords,
 )
 
@@ -117,9 +116,3 @@ def test_without_a_ready_webserver_the_error_says_so(tmp_path: Path) -> None:
     tokens = Tokens(write_passwords(tmp_path), lambda: None)
     with pytest.raises(EnvironmentStartError, match="No webserver is ready"):
         asyncio.run(tokens.authorization("Admin"))
-
-
-def test_free_ports_are_below_those_of_outgoing_connections() -> None:
-    ports = {free_port() for _ in range(20)}
-    assert len(ports) > 10
-    assert all(1024 < port < 32768 for port in ports)

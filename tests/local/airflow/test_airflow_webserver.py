@@ -1,4 +1,4 @@
-"""A webserver process that does not come up."""
+"""A webserver process that does not come up, and the ports that webservers get."""
 
 import asyncio
 import sys
@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.airflow.release import free_port
-from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
+from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver, free_port
 from mwaa_headroom.harness.local.processes import Children
 
 
@@ -34,3 +33,9 @@ def test_a_webserver_that_ends_while_starting_names_its_log_and_the_reason(tmp_p
     assert not webserver.is_alive()
     assert not webserver.ready
     assert webserver.usage().memory_fraction < 1
+
+
+def test_free_ports_are_below_those_of_outgoing_connections() -> None:
+    ports = {free_port() for _ in range(20)}
+    assert len(ports) > 10
+    assert all(1024 < port < 32768 for port in ports)
