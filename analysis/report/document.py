@@ -8,11 +8,25 @@ document.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from matplotlib.figure import Figure as Drawing
+if TYPE_CHECKING:  # who only prints text does without matplotlib
+    from matplotlib.figure import Figure as Drawing
 
 Status = Literal["good", "bad", "unclear", "plain"]
+MARKS: Final = {True: "✓", False: "✗", None: "?"}
+STATUS_OF: Final[Mapping[str, Status]] = {
+    "✓": "good",
+    "✗": "bad",
+    "?": "unclear",
+    "pass": "good",
+    "fail": "bad",
+    "undecided": "unclear",
+    "regression": "bad",
+    "inconclusive": "unclear",
+    "better": "good",
+    "worse": "bad",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +43,13 @@ class Column:
 class Table:
     """Columns and rows of the same length; every cell is ready to be read.
 
-    A cell that is a mark (`MARKS`) or a verdict ("pass", "fail", ...) is coloured by what it says.
+    A cell that is a mark or a verdict is coloured by what it says (`STATUS_OF`).
     """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    folded: bool = False  # on pages behind its caption, until the reader opens it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,20 @@ class Text:
 
     text: str
     status: Status = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """How to read what stands below it; on pages only."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Terms and what they mean; on pages only."""
+
+    items: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +90,14 @@ class Ticks:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture; drawn only for renderers that show pictures, written as plots/{name}.png."""
+    """A picture; drawn only for pages, written as plots/{name}.png. None: nothing to show."""
 
     name: str
     alt: str
-    draw: Callable[[], Drawing]
+    draw: "Callable[[], Drawing | None]"
 
 
-Block = Table | Text | Bullets | Ticks | Figure
+Block = Table | Text | Hint | Terms | Bullets | Ticks | Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +119,7 @@ class Case:
     result: Literal["passed", "failure", "error", "skipped"]
     message: str
     time_s: float = 0.0
+    failure_type: str = ""  # of a failure or an error; "": the first word of its scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +138,5 @@ class Document:
     properties: Mapping[str, str] = field(default_factory=dict)  # of the JUnit suite
     started_at_s: float | None = None
     length_s: float = 0.0
-    facts: Mapping[str, Any] = field(default_factory=dict)  # shown last, folded, on the page
+    facts: Mapping[str, Any] = field(default_factory=dict)  # environment and versions, on the page
+    pictures: tuple[str, ...] = ()  # all it may have: files of those not drawn now are removed

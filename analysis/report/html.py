@@ -1,7 +1,8 @@
-"""The report as one page that needs nothing but itself."""
+"""A document as one page that needs nothing but itself."""
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -20,8 +21,98 @@ from mwaa_headroom.analysis.report import (
     tables_webservers,
     words,
 )
-from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.as_json import analysis_as_json, as_json
+from mwaa_headroom.analysis.report.document import (
+    MARKS,
+    STATUS_OF,
+    Block,
+    Document,
+    Figure,
+    Hint,
+    Section,
+)
 from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent
+
+_PAGE: Final = "page.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawn figure: an `<svg>` element for the page, and a PNG to take away."""
+
+    svg: Markup
+    png_base64: str
+
+
+def render_page(document: Document, pictures: Mapping[str, Picture]) -> str:
+    """The whole page.
+
+    Args:
+        document: What to show.
+        pictures: By the names of the document's figures; a figure that is not there is left out.
+    """
+    return template(_PAGE).render(
+        document=document,
+        sections=[each for each in document.sections if _is_shown(each, pictures)],
+        pictures=pictures,
+        marks=MARKS,
+        status_of=STATUS_OF,
+        facts=list(_facts(document.facts)),
+        data=script_safe(as_json(document.result)),
+    )
+
+
+def _is_shown(section: Section, pictures: Mapping[str, Picture]) -> bool:
+    return any(
+        block.name in pictures if isinstance(block, Figure) else not isinstance(block, Hint)
+        for block in section.blocks
+    )
+
+
+@cache
+def template(name: str) -> Template:
+    """A page's template, by its file in this folder."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["kind"] = _kind
+    return templates.get_template(name)
+
+
+def _kind(block: Block) -> str:
+    return type(block).__name__
+
+
+def _facts(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Name and value of every known fact, nested ones by their inner name."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _facts(value)
+        elif isinstance(value, list | tuple) and value:
+            yield _label(name), ", ".join(str(each) for each in value)
+        elif isinstance(value, float):
+            yield _label(name), words.trimmed(value) if words.is_known(value) else words.UNKNOWN
+        elif value not in (None, "", [], ()):
+            yield _label(name), str(value)
+
+
+def _label(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+def script_safe(value: object) -> Markup:
+    """JSON values as the text of a `<script>` element."""
+    # "</script>" inside a string would end the element; "<" written as an escape cannot.
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - JSON without "<" is inert here
+
+
+# --- The run's report of before, until it is a `Document` ---
+
 
 _TEMPLATE: Final = "report.html.j2"
 _TONES: Final = {0: "good", 3: "bad"}
@@ -120,40 +211,3 @@ def _truth(analysis: RunAnalysis) -> dict[str, object]:
         "truth": tables_truth.truth_table(analysis.truth) if analysis.truth else None,
         "truth_sentence": story.truth_sentence(analysis.truth),
     }
-
-
-@cache
-def template(name: str) -> Template:
-    """A page's template, by its file in this folder."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template(name)
-
-
-def _facts(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Name and value of every known fact, nested ones by their inner name."""
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _facts(value)
-        elif isinstance(value, list | tuple) and value:
-            yield _label(name), ", ".join(str(each) for each in value)
-        elif isinstance(value, float):
-            yield _label(name), words.trimmed(value) if words.is_known(value) else words.UNKNOWN
-        elif value not in (None, "", [], ()):
-            yield _label(name), str(value)
-
-
-def _label(name: str) -> str:
-    return str(name).replace("_", " ")
-
-
-def script_safe(value: object) -> Markup:
-    """JSON values as the text of a `<script>` element."""
-    # "</script>" inside a string would end the element; "<" written as an escape cannot.
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - JSON without "<" is inert here

@@ -1,11 +1,4 @@
-"""The verdict as JUnit XML, for CI servers.
-
-One test case per SLO line and judged scope, one per expectation, one for the load generator, and
-one for the verdict. A broken SLO line is a failure only when it is the reason for exit code 3:
-while searching for the capacity a stage must break, and is reported as skipped with what was
-observed. So a CI server is red exactly when the command would have been. What could not be answered
-is an error, and so is the load generator's share in that.
-"""
+"""The test cases of a document as JUnit XML, for CI servers."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -15,8 +8,68 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from mwaa_headroom.analysis.report import sending, story, words
+from mwaa_headroom.analysis.report.document import Case, Document
 from mwaa_headroom.analysis.report.tables import stage_name
 from mwaa_headroom.analysis.results import RunAnalysis, SloResult
+
+
+def render_junit(document: Document) -> str:
+    """The whole XML document, with its declaration.
+
+    A run's suite is named by its scenario, that of any other document by its kind.
+    """
+    cases = document.cases
+    name = document.title if document.kind == "report" else document.kind
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.result == "failure" for case in cases)),
+        "errors": str(sum(case.result == "error" for case in cases)),
+        "skipped": str(sum(case.result == "skipped" for case in cases)),
+        "time": f"{document.length_s:.3f}",
+    }
+    suites = _element(None, "testsuites", name="headroom", **counts)
+    suite = _element(suites, "testsuite", name=name, **counts)
+    if document.started_at_s is not None:
+        started = datetime.fromtimestamp(document.started_at_s, UTC)
+        suite.set("timestamp", started.strftime("%Y-%m-%dT%H:%M:%S"))
+    properties = _element(suite, "properties")
+    for key, value in document.properties.items():
+        _element(properties, "property", name=key, value=value)
+    for case in cases:
+        _write_case(suite, case, name)
+    ET.indent(suites)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
+
+
+def _write_case(suite: ET.Element, case: Case, suite_name: str) -> None:
+    element = _element(
+        suite,
+        "testcase",
+        name=case.name,
+        classname=f"{suite_name}.{case.scope}",
+        time=f"{case.time_s:.3f}",
+    )
+    if case.result == "passed":
+        _element(element, "system-out").text = without_controls(case.message)
+    elif case.result == "skipped":
+        _element(element, "skipped", message=case.message)
+    else:
+        failure_type = case.failure_type or case.scope.split(" ", maxsplit=1)[0]
+        _element(element, case.result, message=case.message, type=failure_type)
+
+
+def _element(parent: ET.Element | None, tag: str, **attributes: str) -> ET.Element:
+    printable = {key: without_controls(value) for key, value in attributes.items()}
+    return ET.Element(tag, printable) if parent is None else ET.SubElement(parent, tag, printable)
+
+
+def without_controls(text: str) -> str:
+    """`text` without the control characters that XML forbids."""
+    return _NOT_XML.sub("?", text)
+
+
+# --- The run's report of before, until it is a `Document` ---
+
 
 _EXIT_SLO_NOT_MET: Final = 3
 _EXIT_INCONCLUSIVE: Final = 5
@@ -140,8 +193,3 @@ def _write(suite: ET.Element, case: _Case, scenario_name: str) -> None:
 def _length_s(from_s: float, to_s: float) -> float:
     length_s = to_s - from_s
     return max(length_s, 0.0) if words.is_known(length_s) else 0.0
-
-
-def without_controls(text: str) -> str:
-    """`text` without the control characters that XML forbids."""
-    return _NOT_XML.sub("?", text)

@@ -1,7 +1,15 @@
-"""The summary at the end of a run, for a terminal and for a CI log."""
+"""A document as text for a terminal, a CI log and summary.txt: the answer first."""
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text as Line
 
 from mwaa_headroom.analysis.report import (
     notes,
@@ -13,9 +21,163 @@ from mwaa_headroom.analysis.report import (
     tables_webservers,
     words,
 )
+from mwaa_headroom.analysis.report.document import (
+    MARKS,
+    STATUS_OF,
+    Block,
+    Bullets,
+    Document,
+    Section,
+    Status,
+    Table,
+    Text,
+    Ticks,
+)
 from mwaa_headroom.analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
 from mwaa_headroom.analysis.report.pen import Pen
 from mwaa_headroom.analysis.results import RunAnalysis, SloResult
+
+_LEAST_WIDTH: Final = 72
+_LEAST_TEXT: Final = 8  # columns a clipped first column keeps
+_INDENT: Final = (0, 0, 0, 2)
+_STYLES: Final[dict[Status, str]] = {
+    "good": "green",
+    "bad": "red",
+    "unclear": "yellow",
+    "plain": "",
+}
+
+
+def render_terminal(document: Document, *, verbose: bool, width: int, colour: bool) -> str:
+    """The document without a final newline.
+
+    Args:
+        document: What to show.
+        verbose: All sections in full; else the brief ones, briefly.
+        width: Columns that may be used; fewer than 72 are treated as 72.
+        colour: Whether to write ANSI colours; without them the text is plain.
+    """
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=max(width, _LEAST_WIDTH),
+        height=100,  # else rich asks the terminal for its width as well
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for part in _parts(document, console, verbose=verbose):
+        # Whatever cannot be made narrower is left to the terminal, not cut off.
+        console.print(part, crop=False)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _parts(document: Document, console: Console, *, verbose: bool) -> Iterator[RenderableType]:
+    yield Line(document.title, "bold")
+    yield Line(document.sentence, f"bold {_STYLES[document.status]}".strip())
+    if document.about:
+        yield Padding(Line(document.about), _INDENT)
+    for section in document.sections:
+        if not (verbose or section.brief):
+            continue
+        shown = [part for block in blocks_of(section, verbose) for part in _block(block, console)]
+        if shown:
+            yield ""
+            yield Line(section.title, "bold")
+            yield from shown
+
+
+def blocks_of(section: Section, verbose: bool) -> tuple[Block, ...]:
+    """What a section shows in full, or briefly."""
+    return section.blocks if verbose or not section.brief_blocks else section.brief_blocks
+
+
+def _block(block: Block, console: Console) -> Iterator[RenderableType]:
+    if isinstance(block, Text):
+        yield Padding(Line(block.text, _STYLES[block.status]), _INDENT)
+    elif isinstance(block, Bullets) and block.items:
+        yield _bullets(block)
+    elif isinstance(block, Ticks) and block.items:
+        yield _tick_grid(block, console.width)
+    elif isinstance(block, Table):
+        if block.caption:
+            yield Padding(Line(block.caption), _INDENT)
+        yield _fitted(block, console)
+
+
+def _bullets(bullets: Bullets) -> RenderableType:
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for item in bullets.items:
+        grid.add_row("-", item)
+    return Padding(grid, _INDENT)
+
+
+def _tick_grid(ticks: Ticks, width: int) -> RenderableType:
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=width // 2)
+    grid.add_column(" ")
+    for met, what, seen in ticks.items:
+        grid.add_row(_marked(MARKS[met]), what, "", seen)
+    return Padding(grid, _INDENT)
+
+
+def _fitted(table: Table, console: Console) -> RenderableType:
+    """The table without the columns it has no width for, those that may be dropped.
+
+    Then text is wrapped between words, and in the end the first column is clipped.
+    """
+    unlimited = console.options.update(max_width=10_000)
+    while True:
+        grid = _grid(table)
+        measured = console.measure(grid, options=unlimited)
+        if measured.maximum <= console.width:
+            return grid
+        droppable = max(table.columns, key=lambda column: column.dropped)
+        if not droppable.dropped:
+            break
+        table = _without(table, table.columns.index(droppable))
+    if (excess := measured.minimum - console.width) > 0:
+        first = grid.columns[0]
+        first.no_wrap, first.overflow = True, "ellipsis"
+        first.width = max((first.min_width or 0) - excess, _LEAST_TEXT)
+    return grid
+
+
+def _grid(table: Table) -> Grid:
+    has_units = any(column.unit for column in table.columns)
+    grid = Grid(box=None, padding=(0, 0, 0, 2), header_style="dim")
+    for index, column in enumerate(table.columns):
+        cells = [column.heading, column.unit, *(row[index] for row in table.rows)]
+        words = cells if column.right else [*cells[:2], *(w for c in cells for w in c.split())]
+        grid.add_column(
+            f"{column.heading}\n{column.unit}" if has_units else column.heading,
+            justify="right" if column.right else "left",
+            no_wrap=column.right,
+            min_width=max(map(cell_len, words)),
+        )
+    for row in table.rows:
+        grid.add_row(*map(_marked, row))
+    return grid
+
+
+def _without(table: Table, index: int) -> Table:
+    columns = table.columns[:index] + table.columns[index + 1 :]
+    rows = tuple(row[:index] + row[index + 1 :] for row in table.rows)
+    return replace(table, columns=columns, rows=rows)
+
+
+def _marked(cell: str) -> Line:
+    return Line(cell, _STYLES[STATUS_OF.get(cell, "plain")])
+
+
+# --- The run's report of before, until it is a `Document` ---
+
 
 _MOST_CHANGES: Final = 6  # of the webserver count, told one by one
 

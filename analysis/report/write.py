@@ -1,22 +1,88 @@
-"""Puts the report's files into a run directory, each whole or not at all."""
+"""Puts the files of a document into a directory, each whole or not at all."""
 
+import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 from typing import Final
 
+from markupsafe import Markup
+from matplotlib.figure import Figure as Drawing
+
 from mwaa_headroom.analysis.record import RunRecord
-from mwaa_headroom.analysis.report.as_json import analysis_as_json
-from mwaa_headroom.analysis.report.html import render_html
-from mwaa_headroom.analysis.report.junit import junit_xml
+from mwaa_headroom.analysis.report.as_json import analysis_as_json, as_json
+from mwaa_headroom.analysis.report.document import Document, Figure
+from mwaa_headroom.analysis.report.html import Picture, render_html, render_page
+from mwaa_headroom.analysis.report.junit import junit_xml, render_junit
+from mwaa_headroom.analysis.report.markdown import render_markdown
+from mwaa_headroom.analysis.report.plots.drawing import style
 from mwaa_headroom.analysis.report.plots.gallery import (
     PICTURE_NAMES,
     as_inline_svg,
     as_png,
     draw_pictures,
 )
-from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.report.terminal import render_summary, render_terminal
 from mwaa_headroom.analysis.results import RunAnalysis
+
+
+def write_document(document: Document, directory: Path) -> Path:
+    """Write {kind}.html, {kind}.json, summary.txt, summary.md and plots/*.png into `directory`.
+
+    junit.xml too, if the document has test cases. Files of an earlier report are replaced; of
+    `document.pictures`, those that are not drawn any more are removed.
+
+    Returns:
+        The page.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = dict(_drawn(document))
+    pictures = {name: _written(figure, name, directory) for name, figure in drawn.items()}
+    for name in set(document.pictures) - drawn.keys():
+        (directory / "plots" / f"{name}.png").unlink(missing_ok=True)
+    summary = render_terminal(document, verbose=True, width=SUMMARY_WIDTH, colour=False)
+    json = dumps(as_json(document.result), indent=2, ensure_ascii=False, allow_nan=False)
+    page = directory / f"{document.kind}.html"
+    replace_file(directory / "summary.txt", f"{summary}\n".encode())
+    replace_file(directory / "summary.md", render_markdown(document).encode())
+    replace_file(directory / f"{document.kind}.json", f"{json}\n".encode())
+    if document.cases:
+        replace_file(directory / "junit.xml", render_junit(document).encode())
+    replace_file(page, render_page(document, pictures).encode())
+    return page
+
+
+def _drawn(document: Document) -> Iterator[tuple[str, Drawing]]:
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Figure):
+                with style():
+                    drawing = block.draw()
+                if drawing is not None:
+                    yield block.name, drawing
+
+
+def _written(drawing: Drawing, name: str, directory: Path) -> Picture:
+    png = as_png(drawing)
+    (directory / "plots").mkdir(exist_ok=True)
+    replace_file(directory / "plots" / f"{name}.png", png)
+    svg = Markup(as_inline_svg(drawing, name))  # noqa: S704 - our own picture
+    return Picture(svg, base64.b64encode(png).decode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+    beside = path.with_name(f".{path.name}.tmp")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+# --- The run's report of before, until it is a `Document` ---
+
 
 SUMMARY_WIDTH: Final = 100
 
@@ -63,10 +129,3 @@ def write_reports(record: RunRecord, analysis: RunAnalysis, directory: Path) -> 
     replace_file(paths.junit, junit_xml(analysis).encode())
     replace_file(paths.html, render_html(analysis, svgs).encode())
     return paths
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_bytes(content)
-    beside.replace(path)
