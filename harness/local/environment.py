@@ -85,7 +85,7 @@ async def running_environment(
         backend = _new_backend(settings, instance, children, progress)
         cleanup.push_async_callback(backend.stop)
         balancer = Balancer()
-        pool = WebserverPool(backend=backend, balancer=balancer, emit=events.emit)
+        pool = WebserverPool(backend, balancer, events.emit)
         cleanup.push_async_callback(pool.stop)
         credential = _new_credential(settings)
         gateway = Gateway(
@@ -113,9 +113,7 @@ async def running_environment(
             access_key_id=credential.access_key_id,
             secret_access_key=credential.secret,
         )
-        publisher = MetricsPublisher(
-            endpoints=endpoints, settings=settings.metrics, emit=events.emit
-        )
+        publisher = MetricsPublisher(endpoints, settings.metrics, events.emit)
         cleanup.callback(publisher.close)
         autoscaler = Autoscaler(
             pool=pool,

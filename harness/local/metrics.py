@@ -53,6 +53,7 @@ class DatabaseSample:
     connections: float  # at the end of the period
 
 
+@dataclass
 class WebserverSampler:
     """Samples the webservers: differences between readings.
 
@@ -61,29 +62,22 @@ class WebserverSampler:
     which counts only if the setting `while_starting` says so.
     """
 
-    def __init__(
-        self,
-        settings: MetricsSettings,
-        *,
-        webserver_cpu: float,
-        min_webservers: int,
-        mean_in_flight: Callable[[str], float],
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._webserver_cpu = webserver_cpu
-        self._min_webservers = min_webservers
-        self._mean_in_flight = mean_in_flight
-        self._clock = clock
-        self._read_at_s = clock()
+    settings: MetricsSettings
+    webserver_cpu: float
+    min_webservers: int
+    mean_in_flight: Callable[[str], float]
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._read_at_s = self.clock()
         self._before: dict[str, Usage] = {}
 
     def read(self, members: Sequence[Member]) -> list[Sample]:
         """One sample per running webserver since the last reading; `members` oldest first."""
-        now_s = self._clock()
+        now_s = self.clock()
         elapsed_s = now_s - self._read_at_s
         self._read_at_s = now_s
-        while_starting = self._settings.while_starting
+        while_starting = self.settings.while_starting
         running = [one for one in members if one.state != "starting" or while_starting]
         usages = {one.name: one.webserver.usage() for one in running}
         samples = [
@@ -95,50 +89,40 @@ class WebserverSampler:
 
     def _sample(self, rank: int, member: Member, usage: Usage, elapsed_s: float) -> Sample:
         nothing = Usage(cpu_s=0.0, memory_fraction=0.0)
-        first = nothing if self._settings.while_starting else member.usage_when_ready
+        first = nothing if self.settings.while_starting else member.usage_when_ready
         used_s = usage.cpu_s - self._before.get(member.name, first).cpu_s
-        is_primary = rank < self._min_webservers
+        is_primary = rank < self.min_webservers
         return Sample(
             webserver=member.name,
-            cluster=PRIMARY_CLUSTER if is_primary else self._settings.additional_cluster,
+            cluster=PRIMARY_CLUSTER if is_primary else self.settings.additional_cluster,
             takes_calls=member.state == "ready",
-            cpu_percent=100.0 * max(0.0, used_s) / elapsed_s / self._webserver_cpu,
+            cpu_percent=100.0 * max(0.0, used_s) / elapsed_s / self.webserver_cpu,
             memory_percent=100.0 * usage.memory_fraction,
-            connections=self._mean_in_flight(member.name) * self._settings.connections_per_call,
+            connections=self.mean_in_flight(member.name) * self.settings.connections_per_call,
         )
 
 
+@dataclass
 class DatabaseSampler:
-    """Samples the database: differences between readings.
+    """Samples the database: differences between readings."""
 
-    Args:
-        usage: what it has used so far; None: there is none.
-        cpus: that are 100 %.
-        clock: seconds.
-    """
+    usage: Callable[[], DatabaseUsage | None]  # so far; None: there is no database
+    cpus: float  # that are 100 %
+    clock: Callable[[], float]
 
-    def __init__(
-        self,
-        usage: Callable[[], DatabaseUsage | None],
-        *,
-        cpus: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self._usage = usage
-        self._cpus = cpus
-        self._clock = clock
-        self._read_at_s = clock()
+    def __post_init__(self) -> None:
+        self._read_at_s = self.clock()
         self._before: DatabaseUsage | None = None
 
     def read(self) -> DatabaseSample | None:
         """The time since the last reading; None: nothing can be told of it."""
-        before, elapsed_s = self._before, self._clock() - self._read_at_s
+        before, elapsed_s = self._before, self.clock() - self._read_at_s
         self._read_at_s += elapsed_s
-        self._before = now = self._usage()
+        self._before = now = self.usage()
         if now is None or before is None or elapsed_s <= 0:
             return None
         used_s = max(0.0, now.cpu_s - before.cpu_s)
-        return DatabaseSample(100.0 * used_s / elapsed_s / self._cpus, float(now.connections))
+        return DatabaseSample(100.0 * used_s / elapsed_s / self.cpus, float(now.connections))
 
 
 def metric_data(
@@ -181,19 +165,15 @@ def metric_data(
     ]
 
 
+@dataclass
 class MetricsPublisher:
     """Puts samples from a thread of its own, in order, so that the event loop never waits."""
 
-    def __init__(
-        self,
-        *,
-        endpoints: Endpoints,
-        settings: MetricsSettings,
-        emit: Emit,
-    ) -> None:
-        self._endpoints = endpoints
-        self._settings = settings
-        self._emit = emit
+    endpoints: Endpoints
+    settings: MetricsSettings
+    emit: Emit
+
+    def __post_init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._client: Any = None
 
@@ -206,17 +186,17 @@ class MetricsPublisher:
         """Put one period; a failure is an event, because the environment works without metrics."""
         data = metric_data(
             samples,
-            environment=self._endpoints.environment_name,
-            settings=self._settings,
+            environment=self.endpoints.environment_name,
+            settings=self.settings,
             period_start_s=period_start_s,
             database=database,
         )
         problem = await asyncio.get_running_loop().run_in_executor(self._thread, self._put, data)
         if problem is not None:
-            self._emit(
+            self.emit(
                 "metrics_gap",
                 from_s=period_start_s,
-                to_s=period_start_s + self._settings.period_s,
+                to_s=period_start_s + self.settings.period_s,
                 reason=problem,
             )
 
@@ -242,12 +222,12 @@ class MetricsPublisher:
         from botocore.config import Config
 
         return boto3.session.Session(
-            region_name=self._endpoints.region,
-            aws_access_key_id=self._endpoints.access_key_id,
-            aws_secret_access_key=self._endpoints.secret_access_key,
+            region_name=self.endpoints.region,
+            aws_access_key_id=self.endpoints.access_key_id,
+            aws_secret_access_key=self.endpoints.secret_access_key,
         ).client(
             "cloudwatch",
-            endpoint_url=self._endpoints.cloudwatch_url,
+            endpoint_url=self.endpoints.cloudwatch_url,
             config=Config(
                 retries={"total_max_attempts": 1},
                 connect_timeout=PUT_TIMEOUT_S,

@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.backend import Backend, Usage, Webserver
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
 
+WATCH_INTERVAL_S: Final = 0.5
+DRAIN_TIMEOUT_S: Final = 15.0  # longer than the gateway lets any call take
+RESTARTS_PER_MINUTE: Final = 5
 
-class Emit(Protocol):
-    """Report one event; its kind decides the further keys."""
-
-    def __call__(self, kind: str, **keys: object) -> None:
-        """Report it."""
+State = Literal["starting", "ready", "draining"]
+Emit = Callable[..., None]  # takes an event's kind, then its further keys by name
 
 
 class EventLog:
@@ -38,16 +38,9 @@ class EventLog:
         self._file.close()
 
 
-WATCH_INTERVAL_S: Final = 0.5
-DRAIN_TIMEOUT_S: Final = 15.0  # longer than the gateway lets any call take
-RESTARTS_PER_MINUTE: Final = 5
-
-State = Literal["starting", "ready", "draining"]
-
-
 @dataclass(slots=True, eq=False)
 class Member:
-    """One webserver and where it is in its life."""
+    """One webserver and its state."""
 
     webserver: Webserver
     state: State = "starting"
@@ -60,21 +53,16 @@ class Member:
         return self.webserver.name
 
 
+@dataclass
 class WebserverPool:
     """Keeps as many webservers as asked for; everything happens on one event loop."""
 
-    def __init__(
-        self,
-        *,
-        backend: Backend,
-        balancer: Balancer,
-        emit: Emit,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._backend = backend
-        self._balancer = balancer
-        self._emit = emit
-        self._clock = clock
+    backend: Backend
+    balancer: Balancer
+    emit: Emit
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._members: list[Member] = []  # oldest first
         self._wanted = 0
         self._created = 0
@@ -116,7 +104,7 @@ class WebserverPool:
 
     def replace_dead(self) -> None:
         """Replace every webserver that ended or refuses connections."""
-        taking_calls = self._balancer.ready_names()
+        taking_calls = self.balancer.ready_names()
         for member in self.members():
             if member.state != "ready":
                 continue
@@ -136,17 +124,17 @@ class WebserverPool:
 
     def _new_member(self) -> Member:
         self._created += 1
-        member = Member(self._backend.new_webserver(f"webserver-{self._created}"))
+        member = Member(self.backend.new_webserver(f"webserver-{self._created}"))
         self._members.append(member)
-        self._emit("webserver_starting", webserver=member.name)
+        self.emit("webserver_starting", webserver=member.name)
         return member
 
     async def _add_when_ready(self, member: Member) -> None:
         await member.webserver.wait_until_ready()
         member.usage_when_ready = member.webserver.usage()
         member.state = "ready"
-        self._balancer.add(member.name, member.webserver.base_url)
-        self._emit("webserver_ready", webserver=member.name)
+        self.balancer.add(member.name, member.webserver.base_url)
+        self.emit("webserver_ready", webserver=member.name)
 
     def _start_another(self, *, replaces: str | None = None) -> None:
         member = self._new_member()
@@ -159,22 +147,22 @@ class WebserverPool:
             self._remove_dead(member, str(exc))
             return
         if replaces is not None:
-            self._emit("webserver_restarted", webserver=member.name, replaces=replaces)
+            self.emit("webserver_restarted", webserver=member.name, replaces=replaces)
 
     def _remove_dead(self, member: Member, detail: str) -> None:
-        if member.name in self._balancer.names():
-            self._balancer.remove(member.name)
+        if member.name in self.balancer.names():
+            self.balancer.remove(member.name)
         self._members.remove(member)
-        self._emit("webserver_died", webserver=member.name, detail=detail)
+        self.emit("webserver_died", webserver=member.name, detail=detail)
         self._in_background(member.webserver.stop())  # clears away what a dead process leaves
         if not self._is_stopping and len(self._members) - self.count("draining") < self._wanted:
             self._replace(member.name)
 
     def _replace(self, name: str) -> None:
-        now_s = self._clock()
+        now_s = self.clock()
         recent = [at_s for at_s in self._restarts_s if now_s - at_s < 60.0]
         if len(recent) >= RESTARTS_PER_MINUTE:
-            self._emit(
+            self.emit(
                 "note",
                 message=f"{name} is not replaced: {len(recent)} webservers were within a minute",
             )
@@ -187,16 +175,16 @@ class WebserverPool:
             member.starting.cancel()
         takes_calls = member.state == "ready"
         member.state = "draining"
-        self._emit("webserver_draining", webserver=member.name)
+        self.emit("webserver_draining", webserver=member.name)
         self._in_background(self._drain_and_stop(member, takes_calls=takes_calls))
 
     async def _drain_and_stop(self, member: Member, *, takes_calls: bool) -> None:
         if takes_calls:
-            await self._balancer.drain(member.name, DRAIN_TIMEOUT_S)
-            self._balancer.remove(member.name)
+            await self.balancer.drain(member.name, DRAIN_TIMEOUT_S)
+            self.balancer.remove(member.name)
         await member.webserver.stop()
         self._members.remove(member)
-        self._emit("webserver_stopped", webserver=member.name)
+        self.emit("webserver_stopped", webserver=member.name)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

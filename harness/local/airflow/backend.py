@@ -119,8 +119,8 @@ class AirflowBackend:
             release.pool_settings(settings.database_pool_size, settings.database_max_overflow),
         )
         webserver = AirflowWebserver(
-            name,
-            f"http://127.0.0.1:{port}",
+            name=name,
+            base_url=f"http://127.0.0.1:{port}",
             child=child,
             children=self._children,
             limit=self._limit_for(name),

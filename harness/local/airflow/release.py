@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -177,25 +178,15 @@ def write_passwords(directory: Path) -> Path:
     return file
 
 
+@dataclass
 class Tokens:
-    """Bearer tokens, fetched when first needed and again before they end.
+    """Bearer tokens, fetched when first needed and again before they end."""
 
-    Args:
-        passwords_file: written by `write_passwords`.
-        ready_url: the base URL of a webserver that answers, or None while there is none.
-        clock: seconds since the epoch, as in the tokens.
-    """
+    passwords_file: Path
+    ready_url: Callable[[], str | None]  # of a webserver that answers; None while there is none
+    clock: Callable[[], float] = time.time
 
-    def __init__(
-        self,
-        passwords_file: Path,
-        ready_url: Callable[[], str | None],
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._passwords_file = passwords_file
-        self._ready_url = ready_url
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._tokens: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
@@ -210,15 +201,15 @@ class Tokens:
             return None
         async with self._lock:
             token = self._tokens.get(user)
-            if token is None or expiry_s(token) - self._clock() < _RENEW_BEFORE_S:
+            if token is None or expiry_s(token) - self.clock() < _RENEW_BEFORE_S:
                 token = self._tokens[user] = await self._log_in(user)
         return f"Bearer {token}"
 
     async def _log_in(self, user: str) -> str:
-        base_url = self._ready_url()
+        base_url = self.ready_url()
         if base_url is None:
             raise EnvironmentStartError("No webserver is ready to log in to: start one first.")
-        passwords = json.loads(self._passwords_file.read_text(encoding="utf-8"))
+        passwords = json.loads(self.passwords_file.read_text(encoding="utf-8"))
         body = {"username": user, "password": passwords[user]}
         try:
             async with (

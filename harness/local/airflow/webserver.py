@@ -37,44 +37,26 @@ class CpuLimit:
     cpus: float
 
 
+@dataclass(kw_only=True, eq=False)
 class AirflowWebserver:
-    """A started webserver.
+    """A started webserver."""
 
-    Args:
-        name: unique within the environment.
-        base_url: where it will listen.
-        child: its process.
-        children: ends it.
-        limit: applied once it is ready, since starting takes ten CPU-seconds; None: no limit.
-        memory_mib: what its memory is a fraction of.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        *,
-        child: Child,
-        children: Children,
-        limit: CpuLimit | None,
-        memory_mib: int,
-    ) -> None:
-        self.name = name
-        self.base_url = base_url
-        self.ready = False
-        self._child = child
-        self._children = children
-        self._limit = limit
-        self._memory_bytes = memory_mib * _MIB
+    name: str  # unique within the environment
+    base_url: str  # where it will listen
+    child: Child
+    children: Children  # ends it
+    limit: CpuLimit | None  # applied once it is ready, since starting takes ten CPU-seconds
+    memory_mib: int  # what its memory is a fraction of
+    ready: bool = False
 
     @property
     def pid(self) -> int:
         """Its process id."""
-        return self._child.pid
+        return self.child.pid
 
     def is_alive(self) -> bool:
         """False once the process has ended."""
-        return self._child.is_alive()
+        return self.child.is_alive()
 
     async def wait_until_ready(self) -> None:
         """Return once it answers and reaches the database; limit its CPU from then on.
@@ -86,17 +68,17 @@ class AirflowWebserver:
             self._answers,
             alive=self.is_alive,
             what=self.name,
-            log_path=self._child.log_path,
+            log_path=self.child.log_path,
             timeout_s=_START_TIMEOUT_S,
         )
-        if self._limit:
-            await asyncio.to_thread(self._apply, self._limit)
+        if self.limit:
+            await asyncio.to_thread(self._apply, self.limit)
         self.ready = True
 
     def usage(self) -> Usage:
         """CPU-seconds and memory so far; the last known values once it has ended."""
-        used = self._child.used()
-        return Usage(used.cpu_s, used.memory_bytes / self._memory_bytes)
+        used = self.child.used()
+        return Usage(used.cpu_s, used.memory_bytes / (self.memory_mib * _MIB))
 
     async def stop(self) -> None:
         """Stop it and wait until it is gone."""
@@ -104,16 +86,16 @@ class AirflowWebserver:
         await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
-        if self._limit:
-            self._limit.limiter.lift(self._limit.group)  # or ending takes it several seconds
-        self._children.stop(self._child, _STOP_TIMEOUT_S)
-        if self._limit:
-            remove_cgroup(self._limit.group)
+        if self.limit:
+            self.limit.limiter.lift(self.limit.group)  # or ending takes it several seconds
+        self.children.stop(self.child, _STOP_TIMEOUT_S)
+        if self.limit:
+            remove_cgroup(self.limit.group)
 
     def _apply(self, limit: CpuLimit) -> None:
-        self._children.own_cgroup(limit.group)
+        self.children.own_cgroup(limit.group)
         try:
-            limit.limiter.limit(limit.group, self._child.tree, cpus=limit.cpus)
+            limit.limiter.limit(limit.group, self.child.tree, cpus=limit.cpus)
         except OSError as exc:
             raise EnvironmentStartError(
                 f"{self.name} could not be limited to {limit.cpus} CPUs ({exc.strerror}:"

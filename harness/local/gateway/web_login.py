@@ -67,22 +67,17 @@ class WebLogins:
         return key
 
 
+@dataclass(kw_only=True)
 class WebserverAddress:
     """Serves the second listener."""
 
-    def __init__(
-        self,
-        *,
-        prefix: str,
-        upstream: Upstream,
-        logins: WebLogins,
-        authorization: Callable[[str], Awaitable[str | None]],
-    ) -> None:
-        self._prefix = prefix
-        self._upstream = upstream
-        self._logins = logins
-        self._authorization = authorization
-        if prefix == "/api/v1":
+    prefix: str  # of the REST API: that of Airflow 2 or 3
+    upstream: Upstream
+    logins: WebLogins
+    authorization: Callable[[str], Awaitable[str | None]]
+
+    def __post_init__(self) -> None:
+        if self.prefix == "/api/v1":
             self._login_path, self._cookie = "/aws_mwaa/login", "session"
         else:
             self._login_path, self._cookie = "/pluginsv2/aws_mwaa/login", "_token"
@@ -92,13 +87,13 @@ class WebserverAddress:
         path = request.raw_path.partition("?")[0]
         if path == self._login_path and request.method == "POST":
             return await self._log_in(request)
-        if path.startswith(f"{self._prefix}/") and not leaves_its_folder(path):
+        if path.startswith(f"{self.prefix}/") and not leaves_its_folder(path):
             return await self._pass_through(request)
         return web.Response(status=404, text="Not Found")
 
     async def _log_in(self, request: web.BaseRequest) -> web.Response:
         form = parse_qs((await request.read()).decode("utf-8", "replace"))
-        session = self._logins.exchange(form.get("token", [""])[0])
+        session = self.logins.exchange(form.get("token", [""])[0])
         if session is None:
             return web.Response(status=401, text="Invalid or expired web login token")
         # No Secure flag: the stand-in speaks plain HTTP on loopback.
@@ -109,7 +104,7 @@ class WebserverAddress:
         return response
 
     async def _pass_through(self, request: web.BaseRequest) -> web.Response:
-        airflow_role = self._logins.airflow_role(self._session_of(request))
+        airflow_role = self.logins.airflow_role(self._session_of(request))
         if airflow_role is None:
             return web.json_response({"detail": "Not authenticated"}, status=401)
         body = await request.read()
@@ -118,12 +113,12 @@ class WebserverAddress:
             for name in ("Accept", "Content-Type")
             if name in request.headers
         }
-        authorization = await self._authorization(airflow_role)
+        authorization = await self.authorization(airflow_role)
         if authorization is not None:
             headers["Authorization"] = authorization
         try:
             async with asyncio.timeout(IDLE_TIMEOUT_S):
-                answer = await self._upstream.call(
+                answer = await self.upstream.call(
                     Invocation(request.method, request.raw_path, body or None),
                     headers=headers,
                     max_bytes=None,

@@ -18,8 +18,8 @@ def test_a_webserver_that_ends_while_starting_names_its_log_and_the_reason(tmp_p
     with Children(tmp_path / "state") as children:
         child = children.start("webserver-1", [sys.executable, "-c", code], env={}, log_path=log)
         webserver = AirflowWebserver(
-            "webserver-1",
-            f"http://127.0.0.1:{free_port()}",
+            name="webserver-1",
+            base_url=f"http://127.0.0.1:{free_port()}",
             child=child,
             children=children,
             limit=None,
