@@ -13,7 +13,7 @@ from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.airflow import release
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
 from mwaa_headroom.harness.local.airflow.database import Database
-from mwaa_headroom.harness.local.airflow.install import Installation, install
+from mwaa_headroom.harness.local.airflow.install import Installation, Workspace, install
 from mwaa_headroom.harness.local.airflow.template import ensure_template
 from mwaa_headroom.harness.local.airflow.webserver import (
     AirflowWebserver,
@@ -34,14 +34,7 @@ _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
 class AirflowBackend:
-    """Database, scheduler and webservers.
-
-    Args:
-        settings: what to run.
-        directory: logs, passwords and Airflow's home; one environment at a time may use it.
-        children: starts everything and ends it whatever happens.
-        progress: told, from any thread, what takes time.
-    """
+    """Database, scheduler and webservers; see `Workspace` for the arguments."""
 
     def __init__(
         self,
@@ -52,11 +45,7 @@ class AirflowBackend:
         progress: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._directory = directory.absolute()
-        self._logs = self._directory / "logs"
-        self._home = self._directory / "airflow"
-        self._children = children
-        self._progress = progress
+        self._workspace = Workspace(directory.absolute(), children, progress)
         self._limiter = CpuLimiter.detect()
         self._webservers: list[AirflowWebserver] = []
         self._installation: Installation | None = None
@@ -83,12 +72,12 @@ class AirflowBackend:
             raise EnvironmentStartError(
                 'Real Airflow runs locally on Linux only: use kind = "simulated" here.'
             )
-        self._logs.mkdir(parents=True, exist_ok=True)
-        for log in self._logs.glob("*.log"):
+        self._workspace.logs.mkdir(parents=True, exist_ok=True)
+        for log in self._workspace.logs.glob("*.log"):
             log.unlink()  # an error must not quote what an earlier start had to say
-        release.prepare_home(self._home)
+        release.prepare_home(self._workspace.home)
         await asyncio.to_thread(self._start_database)
-        passwords_file = release.write_passwords(self._directory)
+        passwords_file = release.write_passwords(self._workspace.directory)
         self._tokens = release.Tokens(passwords_file, self._ready_url)
         port = free_port()
         self._task_server_url = f"http://127.0.0.1:{port}"
@@ -122,7 +111,7 @@ class AirflowBackend:
             name=name,
             base_url=f"http://127.0.0.1:{port}",
             child=child,
-            children=self._children,
+            children=self._workspace.children,
             limit=self._limit_for(name),
             memory_mib=settings.webserver_memory_mib,
         )
@@ -197,31 +186,23 @@ class AirflowBackend:
         services = self._services.values()
         await asyncio.gather(
             *(webserver.stop() for webserver in self._webservers),
-            *(asyncio.to_thread(self._children.stop, child, _STOP_TIMEOUT_S) for child in services),
+            *(
+                asyncio.to_thread(self._workspace.children.stop, child, _STOP_TIMEOUT_S)
+                for child in services
+            ),
         )
         if self._database:
             await asyncio.to_thread(self._database.remove)
         self._webservers, self._services, self._database = [], {}, None
 
     def _start_database(self) -> None:
-        self._installation = install(
-            self.airflow_version,
-            children=self._children,
-            log_path=self._logs / "install.log",
-            progress=self._progress,
-        )
-        template = ensure_template(
-            self._installation,
-            home=self._home,
-            children=self._children,
-            logs=self._logs,
-            progress=self._progress,
-        )
+        self._installation = install(self.airflow_version, self._workspace)
+        template = ensure_template(self._installation, self._workspace)
         self._database = Database(
             self._installation,
-            children=self._children,
-            log_path=self._logs / "postgres.log",
-            max_connections=self._most_connections(),
+            self._workspace.children,
+            self._workspace.log("postgres"),
+            self._most_connections(),
         )
         self._database.restore(template)
         self._database.start()
@@ -245,19 +226,17 @@ class AirflowBackend:
         return release.start_airflow(
             name,
             command,
-            installation=self._installation,
-            home=self._home,
-            database=self._database.urls(),
+            self._workspace,
+            self._installation,
+            self._database.urls(),
             settings={**self._shared_settings, **settings},
-            children=self._children,
-            log_path=self._logs / f"{name}.log",
             niceness=niceness,
         )
 
     def _limit_for(self, name: str) -> CpuLimit | None:
         if isinstance(self._limiter, Unavailable):
             return None
-        group = self._limiter.group(f"headroom-{self._children.instance}-{name}")
+        group = self._limiter.group(f"headroom-{self._workspace.children.instance}-{name}")
         return CpuLimit(self._limiter, group, self._settings.webserver_cpu)
 
     def _ready_url(self) -> str | None:

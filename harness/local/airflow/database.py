@@ -75,7 +75,6 @@ class Database:
     def __init__(
         self,
         installation: Installation,
-        *,
         children: Children,
         log_path: Path,
         max_connections: int,

@@ -35,6 +35,35 @@ _TELLING = ("error", "fatal", "exception", "failed", "no solution", "denied", "c
 
 
 @dataclass(frozen=True, slots=True)
+class Workspace:
+    """What everything that belongs to one environment of real Airflow is started with.
+
+    Attributes:
+        directory: logs, passwords and Airflow's home; one environment at a time may use it.
+        children: starts everything, and ends it whatever happens.
+        progress: told, from any thread, what takes time.
+    """
+
+    directory: Path
+    children: Children
+    progress: Callable[[str], None]
+
+    @property
+    def home(self) -> Path:
+        """AIRFLOW_HOME."""
+        return self.directory / "airflow"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of all log files."""
+        return self.directory / "logs"
+
+    def log(self, name: str) -> Path:
+        """The log file of the process with this name."""
+        return self.logs / f"{name}.log"
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """An installed Airflow."""
 
@@ -67,16 +96,8 @@ def requirement_file(version: str) -> Path:
     return REQUIREMENTS / f"{version}.txt"
 
 
-def install(
-    version: str, *, children: Children, log_path: Path, progress: Callable[[str], None]
-) -> Installation:
+def install(version: str, workspace: Workspace) -> Installation:
     """Install an Airflow version, or find it installed.
-
-    Args:
-        version: one of `known_versions()`.
-        children: starts uv.
-        log_path: where uv's output goes.
-        progress: told what takes time.
 
     Raises:
         InstallError: unknown version, no network, no room; names the log.
@@ -85,25 +106,17 @@ def install(
     installation = Installation(version, cache_home() / "airflow" / _key(version, requirements))
 
     def build(folder: Path) -> None:
-        progress(f"Installing Airflow {version} (once; 300 MB) into {folder}")
+        workspace.progress(f"Installing Airflow {version} (once; 300 MB) into {folder}")
         python = str(installation.python)
-        _uv(["venv", "--clear", "--python", sys.executable, str(folder)], children, log_path)
+        _uv(workspace, "venv", "--clear", "--python", sys.executable, str(folder))
         _uv(
-            [
-                *("pip", "install", "--python", python, "-r", str(requirements)),
-                *("--require-hashes", "--no-build", "--compile-bytecode"),
-            ],
-            children,
-            log_path,
+            workspace,
+            *("pip", "install", "--python", python, "-r", str(requirements)),
+            *("--require-hashes", "--no-build", "--compile-bytecode"),
         )
 
     try:
-        build_once(
-            installation.folder,
-            build,
-            children=children,
-            waiting=lambda: progress("Waiting for another process that installs Airflow"),
-        )
+        build_once(installation.folder, build, workspace, doing="installs Airflow")
     except InstallError:
         raise
     except EnvironmentStartError as exc:
@@ -123,13 +136,14 @@ def _key(version: str, requirements: Path) -> str:
     return f"{version}-{python_tag()}-{content}"
 
 
-def _uv(arguments: list[str], children: Children, log_path: Path) -> None:
+def _uv(workspace: Workspace, *arguments: str) -> None:
+    log_path = workspace.log("install")
     env = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
     try:
         argv = [uv.find_uv_bin(), "--no-progress", *arguments]
     except FileNotFoundError as exc:
         raise InstallError("Installing Airflow needs uv: run 'pip install uv'.") from exc
-    child = children.start("uv", argv, env=env, log_path=log_path)
+    child = workspace.children.start("uv", argv, env=env, log_path=log_path)
     try:
         if not child.wait(_INSTALL_TIMEOUT_S):
             raise InstallError(
@@ -137,7 +151,7 @@ def _uv(arguments: list[str], children: Children, log_path: Path) -> None:
                 f" the network and try again; see {log_path}."
             )
     finally:
-        children.stop(child)
+        workspace.children.stop(child)
     if child.exit_code() != 0:
         raise InstallError(
             "Airflow could not be installed: check the network and the room on the disk and try"
@@ -146,11 +160,7 @@ def _uv(arguments: list[str], children: Children, log_path: Path) -> None:
 
 
 def build_once(
-    folder: Path,
-    build: Callable[[Path], None],
-    *,
-    children: Children,
-    waiting: Callable[[], None],
+    folder: Path, build: Callable[[Path], None], workspace: Workspace, *, doing: str
 ) -> None:
     """Have `build` fill `folder`, unless somebody already did.
 
@@ -160,8 +170,8 @@ def build_once(
     Args:
         folder: the result; its name must change whenever the result would.
         build: fills the empty folder.
-        children: once they are stopped, waiting ends too.
-        waiting: called once if another process is building the same folder.
+        workspace: once its children are stopped, waiting for another process ends too.
+        doing: what that other process does, for the user.
 
     Raises:
         EnvironmentStartError: the folder cannot be made, or the other process takes for ever.
@@ -172,7 +182,7 @@ def build_once(
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = folder.with_name(f"{folder.name}.lock").open("w")
     with lock:
-        _acquire(lock, children, waiting)
+        _acquire(lock, workspace, doing)
         if (folder / COMPLETE).exists():
             return
         with writing_to(folder):
@@ -184,7 +194,7 @@ def build_once(
             (folder / COMPLETE).touch()
 
 
-def _acquire(lock: TextIO, children: Children, waiting: Callable[[], None]) -> None:
+def _acquire(lock: TextIO, workspace: Workspace, doing: str) -> None:
     """Lock the file; closing it, or dying, unlocks it."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     announced = False
@@ -200,9 +210,9 @@ def _acquire(lock: TextIO, children: Children, waiting: Callable[[], None]) -> N
         else:
             return
         if not announced:
-            waiting()
+            workspace.progress(f"Waiting for another process that {doing}")
             announced = True
-        children.ensure_not_stopped()
+        workspace.children.ensure_not_stopped()
         time.sleep(_POLL_S)
 
 

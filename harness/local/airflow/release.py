@@ -19,8 +19,8 @@ import aiohttp
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.airflow.database import Urls
-from mwaa_headroom.harness.local.airflow.install import Installation
-from mwaa_headroom.harness.local.processes import Child, Children
+from mwaa_headroom.harness.local.airflow.install import Installation, Workspace
+from mwaa_headroom.harness.local.processes import Child
 
 DAGS = Path(__file__).parent / "dags"
 DAG_IDS = frozenset(
@@ -36,7 +36,6 @@ HEALTH = "/api/v2/monitor/health"
 TASKS_HEALTH = "/execution/health"
 TOKEN = "/auth/token"  # noqa: S105 - a path
 DAG_LIST = "/api/v2/dags?limit=100"
-_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH")
 _PARALLEL_TASKS = 2
 _REPARSE_S = 3600  # DAG files do not change: parsing them would take CPU from the webservers
@@ -89,26 +88,22 @@ def pool_settings(size: int, overflow: int) -> dict[str, str]:
 def start_airflow(
     name: str,
     command: tuple[str, ...],
-    *,
+    workspace: Workspace,
     installation: Installation,
-    home: Path,
     database: Urls,
-    settings: Mapping[str, str] = _NO_SETTINGS,
-    children: Children,
-    log_path: Path,
+    *,
+    settings: Mapping[str, str] = MappingProxyType({}),
     niceness: int = 0,
 ) -> Child:
     """Start `airflow <command>` and return at once.
 
     Args:
-        name: for people.
+        name: for people, and of its log.
         command: one of those above.
+        workspace: what it is started with.
         installation: what to start.
-        home: AIRFLOW_HOME.
         database: where the metadata is.
         settings: beyond those that the commands preparing the database need.
-        children: starts the process.
-        log_path: where its output goes.
         niceness: the higher, the less of a busy CPU it gets.
 
     Raises:
@@ -116,9 +111,9 @@ def start_airflow(
     """
     nice = ["nice", "-n", str(niceness)] if niceness else []
     argv = [*nice, str(installation.python), "-m", "airflow", *command]
-    env = _environment(installation, home, database, settings)
+    env = _environment(installation, workspace.home, database, settings)
     try:
-        return children.start(name, argv, env=env, log_path=log_path)
+        return workspace.children.start(name, argv, env=env, log_path=workspace.log(name))
     except OSError as exc:
         raise EnvironmentStartError(
             f"'{installation.python}' cannot be run ({exc.strerror}): remove the folder"

@@ -3,6 +3,8 @@
 import re
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError
 from mwaa_headroom.harness.local.airflow.install import (
     COMPLETE,
+    Workspace,
     build_once,
     install,
     last_telling_line,
@@ -36,7 +39,7 @@ def test_an_unknown_version_names_those_there_are(tmp_path: Path) -> None:
         Children(tmp_path) as children,
         pytest.raises(InstallError, match=r"Airflow 1\.9 cannot be run locally.*3\.3\.1"),
     ):
-        install("1.9", children=children, log_path=tmp_path / "log", progress=print)
+        install("1.9", Workspace(tmp_path, children, print))
 
 
 @pytest.mark.slow
@@ -46,10 +49,11 @@ def test_without_network_the_error_names_the_log_and_nothing_counts_as_installed
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("UV_OFFLINE", "1")
-    log = tmp_path / "install.log"
+    log = tmp_path / "logs" / "install.log"
+    log.parent.mkdir()
     heard: list[str] = []
     with Children(tmp_path / "state") as children, pytest.raises(InstallError) as caught:
-        install("3.3.1", children=children, log_path=log, progress=heard.append)
+        install("3.3.1", Workspace(tmp_path, children, heard.append))
     assert str(log) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert log.stat().st_size > 0
@@ -63,26 +67,30 @@ def test_a_cache_that_cannot_be_written_is_an_install_error(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with Children(tmp_path) as children, pytest.raises(InstallError, match="XDG_CACHE_HOME"):
-        install("3.3.1", children=children, log_path=tmp_path / "log", progress=print)
+        install("3.3.1", Workspace(tmp_path, children, print))
 
 
 @pytest.fixture
-def children(tmp_path: Path) -> Children:
-    return Children(tmp_path / "state")
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path, Children(tmp_path / "state"), unexpected)
 
 
-def unexpected() -> None:
-    pytest.fail("nobody else is building")
+def unexpected(sentence: str) -> None:
+    pytest.fail(f"nobody else is building: {sentence}")
 
 
-def test_a_folder_is_built_only_once(tmp_path: Path, children: Children) -> None:
+def build(folder: Path, fill: Callable[[Path], None], workspace: Workspace) -> None:
+    build_once(folder, fill, workspace, doing="builds")
+
+
+def test_a_folder_is_built_only_once(tmp_path: Path, workspace: Workspace) -> None:
     built: list[Path] = []
     for _ in range(2):
-        build_once(tmp_path / "a" / "folder", built.append, children=children, waiting=unexpected)
+        build(tmp_path / "a" / "folder", built.append, workspace)
     assert built == [tmp_path / "a" / "folder"]
 
 
-def test_what_a_failed_build_has_left_is_cleared(tmp_path: Path, children: Children) -> None:
+def test_what_a_failed_build_has_left_is_cleared(tmp_path: Path, workspace: Workspace) -> None:
     folder = tmp_path / "folder"
 
     def fails(folder: Path) -> None:
@@ -90,29 +98,28 @@ def test_what_a_failed_build_has_left_is_cleared(tmp_path: Path, children: Child
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        build_once(folder, fails, children=children, waiting=unexpected)
+        build(folder, fails, workspace)
     assert (folder / "half").exists()
-    build_once(
-        folder, lambda folder: (folder / "whole").touch(), children=children, waiting=unexpected
-    )
+    build(folder, lambda folder: (folder / "whole").touch(), workspace)
     assert not (folder / "half").exists()
     assert (folder / "whole").exists()
 
 
 def test_of_two_builders_at_once_one_builds_and_one_waits(
-    tmp_path: Path, children: Children
+    tmp_path: Path, workspace: Workspace
 ) -> None:
     built, waited = [], threading.Event()
 
-    def build(folder: Path) -> None:
+    def fill(folder: Path) -> None:
         built.append(folder)
         assert waited.wait(20)
 
+    heard = replace(workspace, progress=lambda _: waited.set())
+
     builders = [
         threading.Thread(
-            target=build_once,
-            args=(tmp_path / "folder", build),
-            kwargs={"children": children, "waiting": waited.set},
+            target=build,
+            args=(tmp_path / "folder", fill, heard),
         )
         for _ in range(2)
     ]
@@ -124,13 +131,15 @@ def test_of_two_builders_at_once_one_builds_and_one_waits(
     assert len(built) == 1
 
 
-def test_waiting_ends_when_the_environment_is_stopped(tmp_path: Path, children: Children) -> None:
-    def build(_: Path) -> None:
+def test_waiting_ends_when_the_environment_is_stopped(tmp_path: Path, workspace: Workspace) -> None:
+    stopping = replace(workspace, progress=lambda _: workspace.children.stop_all())
+
+    def fill(_: Path) -> None:
         with pytest.raises(EnvironmentStartError, match="was stopped"):
-            build_once(folder, build, children=children, waiting=children.stop_all)
+            build(folder, fill, stopping)
 
     folder = tmp_path / "folder"
-    build_once(folder, build, children=children, waiting=unexpected)
+    build(folder, fill, workspace)
 
 
 @pytest.mark.parametrize(
