@@ -1,20 +1,21 @@
-"""What a run was a run of, and what makes two runs alike.
+"""What a run was a run of, and whether runs are alike in all that matters to a purpose.
 
-Whether runs are alike in everything but what is meant to be compared.
+    must agree   where and how runs were made
+    settings     must agree among the runs that recorded them: an older headroom may not have known
+                 one
+    under test   the Airflow version, or the simulated webservers in its place: what a comparison
+                 compares, and what every other purpose needs to be the same
+    may differ   named in reports: the environment's name, versions of packages, the machine that
+                 sent the load, seeds
 
-must agree   over all runs: where and how they were made
-settings     over all runs that recorded them: an older headroom may not have known one
-under test   within each side: the Airflow version, or the simulated webservers in its place
-may differ   named in reports: the environment's name, versions of packages, the machine that sent
-             the load, seeds
-
-boto3 and botocore must agree when they send the calls; otherwise they only describe the tool. The
-CPUs of the machine must agree when the environment is on it.
+A purpose says which of the first two it needs. boto3 and botocore must agree when they send the
+calls; otherwise they only describe the tool. The CPUs of the machine must agree when the
+environment is on it.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from mwaa_headroom.analysis.record import RunRecord
@@ -98,6 +99,49 @@ def identity_of(record: RunRecord) -> Identity:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What runs are used for together; names are those of `Identity`, by their beginnings."""
+
+    must_agree: tuple[str, ...] = ("",)  # "": all
+    may_differ: tuple[str, ...] = ()  # of these
+    compares: bool = False  # what is under test, which else must agree
+
+    def needs(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Those that must agree."""
+        return {
+            name: value
+            for name, value in values.items()
+            if name.startswith(self.must_agree) and not name.startswith(self.may_differ)
+        }
+
+
+# What decides the demand of a call.
+_CALLS = (
+    "environment kind",
+    "environment class",
+    "CPUs per webserver",
+    "CPU of webservers limited",
+    "host CPUs",
+    "transport",
+    "retries",
+    "mix: ",
+)
+COMPARISON = Purpose(compares=True)
+CAPACITY = Purpose(
+    may_differ=(
+        *("min webservers", "max webservers", "question", "stage "),
+        *("load processes", "load from other machines"),
+        *("recovery.", "environment.autoscaler."),
+    )
+)
+SIZE = Purpose((*_CALLS, "SLO"))
+# Limits, stages and SLO may differ: runs that differ in them tell more of one and the same rule.
+SCALING_RULE = Purpose(
+    (*_CALLS, "environment.autoscaler.", "environment.metrics.", "environment.start_")
+)
+
+
 def objection(analysis: RunAnalysis) -> str:
     """Why a run may not be compared with any other, one sentence that names it; "": it may."""
     name = f"Run {analysis.run_id}"
@@ -117,46 +161,59 @@ def objection(analysis: RunAnalysis) -> str:
     return ""
 
 
-def forbidding(sides: Mapping[str, Sequence[RunAnalysis]]) -> tuple[Difference, ...]:
-    """Everything that must agree and does not, over all runs of all sides."""
+Sides = Mapping[str, Sequence[RunAnalysis]]
+
+
+def each_run(runs: Iterable[RunAnalysis]) -> Sides:
+    """Every run as a side of its own; two may have the same name."""
+    sides: dict[str, list[RunAnalysis]] = {}
+    for run in runs:
+        sides.setdefault(run.run_id, []).append(run)
+    return sides
+
+
+def unlike(sides: Sides, purpose: Purpose) -> tuple[Difference, ...]:
+    """Everything that must agree over all runs and does not.
+
+    What a comparison compares must agree within each side.
+    """
     runs = [(side, run.identity) for side, runs in sides.items() for run in runs]
-    return (
-        *_differences([(side, identity.must_agree) for side, identity in runs], absent=_NONE),
-        *(
-            found
-            for found in _differences([(side, identity.settings) for side, identity in runs])
-            if len(_recorded(found)) > 1
-        ),
-    )
-
-
-def unlike_within(side: str, runs: Sequence[RunAnalysis]) -> tuple[Difference, ...]:
-    """What is under test but differs within one side."""
-    members = [(run.run_id, run.identity.under_test) for run in runs]
-    return tuple(
-        Difference(f"{found.what} within the {side}", found.values)
-        for found in _differences(members)
-    )
-
-
-def allowed(sides: Mapping[str, Sequence[RunAnalysis]]) -> tuple[Difference, ...]:
-    """What differs and may: first what is under test, then the rest."""
-    members = [
-        (side, run.identity.under_test | run.identity.may_differ)
-        for side, runs in sides.items()
-        for run in runs
+    agreed = [
+        (side, purpose.needs(each.must_agree) | ({} if purpose.compares else each.under_test))
+        for side, each in runs
     ]
-    settings = [(side, run.identity.settings) for side, runs in sides.items() for run in runs]
+    settings = [(side, purpose.needs(each.settings)) for side, each in runs]
     return (
-        *_differences(members),
+        *_differences(agreed, absent=_NONE),
+        *(found for found in _differences(settings) if len(_recorded(found)) > 1),
+        *(_unlike_within(sides) if purpose.compares else ()),
+    )
+
+
+def allowed(sides: Sides, purpose: Purpose) -> tuple[Difference, ...]:
+    """What differs and may: first what is under test, then the rest."""
+    runs = [(side, run.identity) for side, runs in sides.items() for run in runs]
+    free = [
+        (side, (each.under_test if purpose.compares else {}) | each.may_differ)
+        for side, each in runs
+    ]
+    settings = [(side, purpose.needs(each.settings)) for side, each in runs]
+    return (
+        *_differences(free),
         *(found for found in _differences(settings) if len(_recorded(found)) == 1),
     )
 
 
 def in_words(difference: Difference) -> str:
-    """A difference that forbids comparing, as a sentence."""
+    """A difference that forbids using runs together, as a sentence."""
     values = "; ".join(f"{value} ({who})" for value, who in difference.values)
     return f"The runs differ in {difference.what}: {values}."
+
+
+def _unlike_within(sides: Sides) -> Iterator[Difference]:
+    for side, runs in sides.items():
+        for found in _differences([(run.run_id, run.identity.under_test) for run in runs]):
+            yield Difference(f"{found.what} within the {side}", found.values)
 
 
 def _recorded(difference: Difference) -> list[str]:
@@ -247,37 +304,3 @@ def _word(value: Any) -> str:
 
 def _lowered(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
-
-
-# Limits, stages and SLO may differ: runs that differ in them tell more of one and the same rule.
-_MUST_AGREE = (
-    "environment kind",
-    "environment class",
-    "CPUs per webserver",
-    "CPU of webservers limited",
-    "host CPUs",
-    "transport",
-    "retries",
-)
-_OF_THE_RULE = ("environment.autoscaler.", "environment.metrics.", "environment.start_")
-
-
-def unlike(runs: Sequence[RunAnalysis]) -> tuple[str, ...]:
-    """In what the runs differ but must not, one sentence each."""
-    sides: dict[str, list[RunAnalysis]] = {}
-    for run in runs:  # two may have the same name
-        sides.setdefault(run.run_id, []).append(_with_what_matters(run))
-    return tuple(in_words(found) for found in forbidding(sides))
-
-
-def _with_what_matters(run: RunAnalysis) -> RunAnalysis:
-    was = run.identity
-    agreed = {
-        name: value
-        for name, value in was.must_agree.items()
-        if name in _MUST_AGREE or name.startswith("mix: ")
-    }
-    settings = {
-        name: value for name, value in was.settings.items() if name.startswith(_OF_THE_RULE)
-    }
-    return replace(run, identity=Identity(agreed | was.under_test, settings, {}, {}))

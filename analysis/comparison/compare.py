@@ -23,7 +23,7 @@ from mwaa_headroom.analysis.comparison.regression import (
     too_few_runs,
 )
 from mwaa_headroom.analysis.comparison.results import ComparedRun, Comparison, ComparisonVerdict
-from mwaa_headroom.analysis.identity import allowed, forbidding, in_words, objection, unlike_within
+from mwaa_headroom.analysis.identity import COMPARISON, allowed, in_words, objection, unlike
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.statistics import Estimate
 
@@ -41,10 +41,7 @@ def compare_runs(
         margin: fraction by which a gate metric may get worse.
     """
     sides = {"baseline": baseline, "contender": contender}
-    differences = (
-        *forbidding(sides),
-        *(found for side, runs in sides.items() for found in unlike_within(side, runs)),
-    )
+    differences = unlike(sides, COMPARISON)
     gate, informational = _samples(baseline, contender)
     refusals = (
         *_objections(sides.values()),
@@ -64,7 +61,7 @@ def compare_runs(
         sentence=sentence(verdict, refusals, judged, margin),
         refusals=refusals,
         differences=differences,
-        meant_to_differ=allowed(sides),
+        meant_to_differ=allowed(sides, COMPARISON),
         gate=judged,
         informational=() if refusals else compare_informational(informational),
         notes=() if refusals else tuple(_notes(baseline, contender)),

@@ -42,7 +42,14 @@ from mwaa_headroom.analysis.comparison.results import (
     Metric,
     MetricHistory,
 )
-from mwaa_headroom.analysis.identity import allowed, forbidding, in_words, objection
+from mwaa_headroom.analysis.identity import (
+    COMPARISON,
+    allowed,
+    each_run,
+    in_words,
+    objection,
+    unlike,
+)
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -155,8 +162,8 @@ def trace_history(runs: Sequence[RunAnalysis]) -> History:
         key=lambda run: run.started_at_s,
     )
     notes = tuple(f"Left out: {why}" for why in objections.values() if why)
-    by_name = {run.run_id: [run] for run in valid}
-    differences = forbidding(by_name)
+    by_name = each_run(valid)
+    differences = unlike(by_name, COMPARISON)
     refusals = [in_words(difference) for difference in differences]
     if len(valid) < FEWEST_VALUES:
         refusals.append(
@@ -177,7 +184,7 @@ def trace_history(runs: Sequence[RunAnalysis]) -> History:
         sentence=_sentence(compared, metrics, refusals),
         refusals=tuple(refusals),
         differences=differences,
-        meant_to_differ=allowed(by_name),
+        meant_to_differ=allowed(by_name, COMPARISON),
         notes=notes,
     )
 

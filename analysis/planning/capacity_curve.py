@@ -47,7 +47,7 @@ from mwaa_headroom.analysis.capacity.highest_stage import (
     find_capacity,
 )
 from mwaa_headroom.analysis.generator.health import rows_miscounted
-from mwaa_headroom.analysis.identity import allowed, forbidding, in_words
+from mwaa_headroom.analysis.identity import CAPACITY, allowed, each_run, in_words, unlike
 from mwaa_headroom.analysis.planning.next_trial import (
     MOST_REPEATS,
     Goal,
@@ -56,7 +56,7 @@ from mwaa_headroom.analysis.planning.next_trial import (
     conditional_throughput,
     next_step,
 )
-from mwaa_headroom.analysis.results import Difference, Identity, RunAnalysis, StageStats
+from mwaa_headroom.analysis.results import Difference, RunAnalysis, StageStats
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.stages import stage_label
@@ -253,14 +253,6 @@ def trial_run(run: Run) -> TrialRun:
 SEARCH_WIDTH = 0.05
 NARROW_ENOUGH = 0.1  # of the capacity
 FULL_LENGTH = 0.5  # of the longest trial of the count: shorter ones only show what is too high
-_MAY_DIFFER = (
-    "min webservers",
-    "max webservers",
-    "question",
-    "load processes",
-    "load from other machines",
-)
-_SETTINGS_MAY_DIFFER = ("recovery.", "environment.autoscaler.")
 
 
 def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
@@ -270,9 +262,9 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
     """
     left_out = {run.run.run_id: why for run in given if (why := _objection(run))}
     runs = [run for run in given if run.run.run_id not in left_out]
-    sides = {run.run.run_id: [_to_be_pooled(run.run)] for run in runs}
+    sides = each_run(run.run for run in runs)
     refusals = [] if runs else list(left_out.values())
-    refusals += [in_words(difference) for difference in forbidding(sides)]
+    refusals += [in_words(difference) for difference in unlike(sides, CAPACITY)]
     if not given:
         refusals = ["There is no run: give the directory of one."]
     by_count: dict[int, list[StageTrial]] = {}
@@ -286,7 +278,7 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
             "min_webservers = max_webservers and run it again."
         ]
     if refusals:
-        return _refused(runs, refusals, allowed(sides))
+        return _refused(runs, refusals, allowed(sides, CAPACITY))
     counts = _with_gains([_of_count(runs[0], n, by_count[n]) for n in sorted(by_count)])
     amdahl = fit_amdahl({each.webservers: each.capacity_per_s for each in counts})
     known = [each for each in counts if each.capacity_per_s.value is not None]
@@ -298,7 +290,7 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
         sentence=_sentence(known, counts),
         exit_code=0 if known else 5,
         notes=tuple(_notes(left_out, changing, counts)),
-        meant_to_differ=allowed(sides),
+        meant_to_differ=allowed(sides, CAPACITY),
     )
 
 
@@ -313,23 +305,6 @@ def _objection(run: TrialRun) -> str:
         return f"{name} is not of one environment: it was changed while the run went on."
     miscounted = rows_miscounted(analysis.generator, analysis.status)
     return f"{name}: {miscounted}" if miscounted else ""
-
-
-def _to_be_pooled(run: RunAnalysis) -> RunAnalysis:
-    """The run with an identity in which only what forbids pooling must agree."""
-    was = run.identity
-    free = {
-        name: value
-        for name, value in was.must_agree.items()
-        if name in _MAY_DIFFER or name.startswith("stage ")
-    }
-    agreed = {name: value for name, value in was.must_agree.items() if name not in free}
-    settings = {
-        name: value
-        for name, value in was.settings.items()
-        if not name.startswith(_SETTINGS_MAY_DIFFER)
-    }
-    return replace(run, identity=Identity(agreed | was.under_test, settings, {}, was.may_differ))
 
 
 def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> CountCapacity:

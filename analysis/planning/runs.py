@@ -20,23 +20,12 @@ from dataclasses import replace
 
 from scipy import stats
 
-from mwaa_headroom.analysis.identity import forbidding, in_words
+from mwaa_headroom.analysis.identity import SIZE, each_run, in_words, unlike
 from mwaa_headroom.analysis.planning.results import SizedRun
-from mwaa_headroom.analysis.results import Identity, RunAnalysis
+from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.sizing.probability import Pooled, estimate_times, pool
 from mwaa_headroom.analysis.statistics import Estimate
 
-# What decides the demand of a call, and what "the SLO is met" means.
-_MUST_AGREE = (
-    "environment kind",
-    "environment class",
-    "CPUs per webserver",
-    "CPU of webservers limited",
-    "host CPUs",
-    "transport",
-    "retries",
-    "SLO",
-)
 MOVED_BY_WEBSERVERS = ("webserver_cpu",)
 PERHAPS_MOVED = ("connections", "unknown")  # calls waited for something, and it was not CPU
 NOT_MOVED = ("throttle", "database", *PERHAPS_MOVED)  # or not known to be
@@ -133,23 +122,11 @@ def _unusable(runs: Sequence[RunAnalysis]) -> Iterator[str]:
 
 
 def _unlike(runs: Sequence[RunAnalysis]) -> Iterator[str]:
-    sides = {run.run_id: [_with_what_matters(run)] for run in runs}
-    yield from (in_words(found) for found in forbidding(sides))
+    yield from map(in_words, unlike(each_run(runs), SIZE))
     targets = {run.sizing.utilisation_target for run in runs if run.sizing}
     if len(targets) > 1:
         shown = ", ".join(f"{100 * target:g} %" for target in sorted(targets))
         yield f"The runs differ in question.utilisation_target: {shown}."
-
-
-def _with_what_matters(run: RunAnalysis) -> RunAnalysis:
-    """The run with an identity that has only what must agree here."""
-    was = run.identity
-    agreed = {
-        name: value
-        for name, value in was.must_agree.items()
-        if name in _MUST_AGREE or name.startswith("mix: ")
-    }
-    return replace(run, identity=Identity(agreed | was.under_test, {}, {}, {}))
 
 
 def _scaled(run: SizedRun, webserver_cpu: float, utilisation: float) -> Estimate:

@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
-from mwaa_headroom.analysis.identity import unlike
+from mwaa_headroom.analysis.identity import SCALING_RULE, each_run, in_words, unlike
 from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.policy.fit import fit_policy, unfitted
 from mwaa_headroom.analysis.policy.replay import (
@@ -486,11 +486,12 @@ def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> What
     """
     names = tuple(run.run_id for run in runs)
     prepared = [(run, recorded_scaling(run)) for run in runs]
-    differences = unlike([run for run, found in prepared if isinstance(found, RecordedScaling)])
+    usable = [_Run(run, found) for run, found in prepared if isinstance(found, RecordedScaling)]
+    differences = unlike(each_run(run.analysis for run in usable), SCALING_RULE)
     if differences:
         refusal = "Runs that are not alike do not tell of one scaling rule: give those that are."
-        return WhatIf(names, unfitted(refusal), (), None, refusals=(refusal, *differences))
-    usable = [_Run(run, found) for run, found in prepared if isinstance(found, RecordedScaling)]
+        unalike = map(in_words, differences)
+        return WhatIf(names, unfitted(refusal), (), None, refusals=(refusal, *unalike))
     fit = fit_policy(
         [run.scaling for run in usable], [found for _, found in prepared if isinstance(found, str)]
     )

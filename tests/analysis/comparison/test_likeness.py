@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from compared_runs import imagined_manifest, imagined_run
 
-from mwaa_headroom.analysis.identity import allowed, forbidding, objection, unlike_within
+from mwaa_headroom.analysis.identity import COMPARISON, allowed, objection, unlike
 from mwaa_headroom.analysis.results import Difference, GeneratorHealth
 
 BUSY = GeneratorHealth(
@@ -25,7 +25,7 @@ def differing(**changes: Any) -> tuple[tuple[Difference, ...], tuple[Difference,
     """What forbids comparing, and what may differ, between the original and a changed copy."""
     original, changed = imagined_run("a"), imagined_run("b", manifest=imagined_manifest(**changes))
     sides = {"baseline": [original], "contender": [changed]}
-    return forbidding(sides), allowed(sides)
+    return unlike(sides, COMPARISON), allowed(sides, COMPARISON)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_differences_that_are_only_named(changes: dict[str, Any], what: str) -> 
     changed = imagined_run("b", manifest=imagined_manifest(**changes), airflow="3.3.1")
     if what == "Airflow":
         sides = {"baseline": [imagined_run("a")], "contender": [changed]}
-        forbidden, named = forbidding(sides), allowed(sides)
+        forbidden, named = unlike(sides, COMPARISON), allowed(sides, COMPARISON)
 
     assert forbidden == ()
     assert what in [difference.what for difference in named]
@@ -87,7 +87,7 @@ def test_other_stages_are_named_with_both_values() -> None:
         "contender": [imagined_run("b", manifest=manifest)],
     }
 
-    (difference,) = forbidding(sides)
+    (difference,) = unlike(sides, COMPARISON)
 
     assert difference.what == "stage 2"
     assert [who for _, who in difference.values] == ["baseline", "contender"]
@@ -100,7 +100,7 @@ def test_a_stage_may_be_renamed() -> None:
     manifest["scenario"]["stages"][1]["name"] = "busy"
     sides = {"baseline": [imagined_run("a")], "contender": [imagined_run("b", manifest=manifest)]}
 
-    assert forbidding(sides) == ()
+    assert unlike(sides, COMPARISON) == ()
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_botocore_matters_only_when_it_sends(transport: str, forbids: bool) -> N
         for side, version in (("baseline", "1.40.0"), ("contender", "1.44.5"))
     }
 
-    assert bool(forbidding(sides)) == forbids
-    assert bool(allowed(sides)) != forbids
+    assert bool(unlike(sides, COMPARISON)) == forbids
+    assert bool(allowed(sides, COMPARISON)) != forbids
 
 
 def test_a_setting_forbids_only_where_both_recorded_it() -> None:
@@ -139,9 +139,11 @@ def test_a_setting_forbids_only_where_both_recorded_it() -> None:
     older = sides({"rate_per_s": None}, {"rate_per_s": None, "retry_after_ms": 5})
     other = sides({"rate_per_s": None}, {"rate_per_s": 10.0})
 
-    assert forbidding(older) == ()
-    assert [each.what for each in allowed(older)] == ["environment.gateway.throttle.retry_after_ms"]
-    assert forbidding(other) == (
+    assert unlike(older, COMPARISON) == ()
+    assert [each.what for each in allowed(older, COMPARISON)] == [
+        "environment.gateway.throttle.retry_after_ms"
+    ]
+    assert unlike(other, COMPARISON) == (
         Difference(
             "environment.gateway.throttle.rate_per_s", (("none", "baseline"), ("10", "contender"))
         ),
@@ -151,7 +153,7 @@ def test_a_setting_forbids_only_where_both_recorded_it() -> None:
 def test_one_side_has_one_airflow() -> None:
     runs = [imagined_run("a"), imagined_run("b", airflow="3.3.1")]
 
-    (difference,) = unlike_within("baseline", runs)
+    (difference,) = unlike({"baseline": runs}, COMPARISON)
 
     assert difference == Difference("Airflow within the baseline", (("3.2.1", "a"), ("3.3.1", "b")))
 
@@ -187,7 +189,7 @@ def test_of_a_table_under_test_only_the_leaves_that_differ_are_named() -> None:
         )
     ]
 
-    named = allowed({"baseline": runs[:1], "contender": runs[1:]})
+    named = allowed({"baseline": runs[:1], "contender": runs[1:]}, COMPARISON)
 
     assert named == (
         Difference("environment.demand_s.health", (("0.006", "baseline"), ("0.0072", "contender"))),
