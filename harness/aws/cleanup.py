@@ -11,100 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mwaa_headroom.harness.aws.clients import AwsClients, Method, RestApi
+from mwaa_headroom.harness.aws.clients import AwsClients, RestApi
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.operations import OPERATIONS, complete_parameters
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What preflight created or found in a state that the load may change.
-
-    Attributes:
-        dag_runs: per DAG, the runs triggered so that there is something to read.
-        variables: keys of the variables created.
-        paused: per DAG that the mix pauses or unpauses, whether it was paused before.
-    """
-
-    dag_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    variables: tuple[str, ...] = ()
-    paused: dict[str, bool] = field(default_factory=dict)
-
-
-def run_id_prefix(run_id: str) -> str:
-    """What the id of every DAG run begins with that this run triggers."""
-    return f"headroom__{run_id}__"
-
-
-_ALL_DAGS = "~"
-
-
-@dataclass(frozen=True, slots=True)
-class DagUse:
-    """A DAG that one entry of the mix names, or has by default."""
-
-    label: str
-    operation: str
-    dag_id: str
-
-    @property
-    def key(self) -> str:
-        """Where the scenario says so."""
-        return f"traffic.mix.{self.label}.dag_id"
-
-    @property
-    def reads_dag_runs(self) -> bool:
-        """Whether existing DAG runs are asked for by id."""
-        return "dag_runs" in OPERATIONS[self.operation].needs
-
-    @property
-    def changes_paused(self) -> bool:
-        """Whether the load pauses or unpauses the DAG."""
-        return self.operation in ("pause_dag", "unpause_dag")
-
-    @property
-    def triggers(self) -> bool:
-        """Whether the load triggers the DAG."""
-        return self.operation == "trigger_dag_run"
-
-
-@dataclass(frozen=True, slots=True)
-class VariableUse:
-    """A variable that one entry of the mix writes."""
-
-    label: str
-    variable: str
-
-    @property
-    def key(self) -> str:
-        """Where the scenario says so."""
-        return f"traffic.mix.{self.label}.key"
-
-
-def dag_uses(scenario: Scenario) -> tuple[DagUse, ...]:
-    """One for each entry of the mix that names a DAG."""
-    uses = (
-        DagUse(label, choice.operation, _parameter(scenario, label, "dag_id"))
-        for label, choice in scenario.traffic.mix.items()
-        if "dag" in OPERATIONS[choice.operation].needs
-    )
-    return tuple(use for use in uses if use.dag_id != _ALL_DAGS)
-
-
-def variable_uses(scenario: Scenario) -> tuple[VariableUse, ...]:
-    """One for each entry of the mix that writes a variable."""
-    return tuple(
-        VariableUse(label, _parameter(scenario, label, "key"))
-        for label, choice in scenario.traffic.mix.items()
-        if "variable" in OPERATIONS[choice.operation].needs
-    )
-
-
-def _parameter(scenario: Scenario, label: str, name: str) -> str:
-    choice = scenario.traffic.mix[label]
-    return str(complete_parameters(choice.operation, choice.parameters)[name])
-
+from mwaa_headroom.harness.traffic.operations import (
+    Method,
+    complete_parameters,
+    run_id_prefix,
+)
 
 PAGE = 100  # Airflow's largest page
 MOST_PAGES = 1000
@@ -121,6 +35,21 @@ _LIFE = ("queued_at", "start_date", "run_after")  # not all of them in every ver
 
 _GONE = 404
 _CONFLICT = 409
+
+
+@dataclass(slots=True)
+class Created:
+    """What preflight created or found in a state that the load may change.
+
+    Attributes:
+        dag_runs: per DAG, the runs triggered so that there is something to read.
+        variables: keys of the variables created.
+        paused: per DAG that the mix pauses or unpauses, whether it was paused before.
+    """
+
+    dag_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
+    paused: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +88,11 @@ def clean_up(
         return CleanupResult({}, {})
     name, rate_per_s = scenario.environment.name, scenario.limits.max_rate_per_s
     api = RestApi(clients, name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
-    triggered = [use.dag_id for use in dag_uses(scenario) if use.triggers]
+    triggered = {
+        complete_parameters(choice.operation, choice.parameters)["dag_id"]
+        for choice in scenario.traffic.mix.values()
+        if choice.operation == "trigger_dag_run"
+    }
     return undo(api, created, run_id, triggered_dags=triggered)
 
 
@@ -205,7 +138,8 @@ def _runs_of(api: RestApi, dag_id: str, run_id: str) -> list[str] | None:
     Newest first. Others may trigger the DAG too, so a page without any of ours ends the search only
     if all of it is older than this run.
     """
-    prefix, since = run_id_prefix(run_id), _started_at(run_id) - CLOCKS_APART
+    started = datetime.strptime(run_id[:_STARTED_LENGTH], _STARTED).replace(tzinfo=UTC)
+    prefix, since = run_id_prefix(run_id), started - CLOCKS_APART
     found: dict[str, None] = {}
     offset = 0
     for _ in range(MOST_PAGES):
@@ -223,10 +157,6 @@ def _runs_of(api: RestApi, dag_id: str, run_id: str) -> list[str] | None:
         found.update(dict.fromkeys(ours))
         offset += len(runs)
     return list(found)
-
-
-def _started_at(run_id: str) -> datetime:
-    return datetime.strptime(run_id[:_STARTED_LENGTH], _STARTED).replace(tzinfo=UTC)
 
 
 def _lived_after(run: Mapping[str, Any], since: datetime) -> bool:

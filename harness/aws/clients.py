@@ -1,16 +1,16 @@
-"""Airflow's REST API through InvokeRestApi, for preparing and tidying up: slow and careful.
-
-The calls under load do not come this way (see `harness.transport`).
-
-The boto3 clients of the harness: for AWS as the user configured it, or for the local stand-in.
+"""The boto3 clients of the harness: for AWS as the user configured it, or for the local stand-in.
 
 Retries are explicit, because botocore's defaults changed between versions and repeat a POST. Every
 call has a short time limit: a hanging control call must not hold up a run.
+
+`RestApi` calls Airflow through InvokeRestApi, slowly and carefully, to prepare and to clean up; the
+calls under load do not come this way (see `harness.transport`).
 """
 
 import ipaddress
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,24 +18,20 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from mwaa_headroom.harness.aws.translate import aws_call
+from mwaa_headroom.harness.aws.translate import aws_call, member
+from mwaa_headroom.harness.traffic.operations import Method
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.client import CloudWatchClient
     from mypy_boto3_mwaa.client import MWAAClient
-import time
-from collections.abc import Callable
-from typing import Literal
-
-from botocore.exceptions import ClientError
-
-from mwaa_headroom.harness.aws.translate import member
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 15  # above the service's own 10 s, so that its answer is seen
 READ_ATTEMPTS = 3
 
+_AIRFLOW_ERRORS = ("RestApiClientException", "RestApiServerException")
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
@@ -75,13 +71,27 @@ def make_clients(
         EnvironmentAccessError: no such profile, no region.
     """
     with aws_call("creating AWS clients", environment=environment):
-        if variables is not None:
-            return _stand_in_clients(variables)
-        session = boto3.Session(profile_name=profile, region_name=region)
+        session = (
+            boto3.Session(profile_name=profile, region_name=region)
+            if variables is None
+            else isolated_session()
+        )
+
+        def client(service: str, attempts: int) -> Any:
+            config = Config(
+                connect_timeout=CONNECT_TIMEOUT_S,
+                read_timeout=READ_TIMEOUT_S,
+                retries={"total_max_attempts": attempts, "mode": "standard"},
+                user_agent_extra="headroom",
+            )
+            if variables is None:
+                return client_of(session, service, config)
+            return stand_in_client(session, service, variables, config)
+
         return AwsClients(
-            mwaa=client_of(session, "mwaa", _config(READ_ATTEMPTS)),
-            mwaa_once=client_of(session, "mwaa", _config(1)),
-            cloudwatch=client_of(session, "cloudwatch", _config(READ_ATTEMPTS)),
+            mwaa=client("mwaa", READ_ATTEMPTS),
+            mwaa_once=client("mwaa", 1),
+            cloudwatch=client("cloudwatch", READ_ATTEMPTS),
         )
 
 
@@ -93,7 +103,7 @@ def client_of(session: boto3.Session, service: str, config: Config) -> Any:
     """
     client = session.client(service, config=config)  # type: ignore[call-overload]
     url = client.meta.endpoint_url
-    if is_of_aws(url):
+    if (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
         return client
     bare = Config(inject_host_prefix=False, proxies={} if is_loopback(url) else None)
     return session.client(service, config=config.merge(bare))  # type: ignore[call-overload]
@@ -142,38 +152,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def is_of_aws(url: str) -> bool:
-    """Whether the URL is AWS's own, where the MWAA API wants its host prefixes."""
-    return (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS)
-
-
-def _config(attempts: int) -> Config:
-    return Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"total_max_attempts": attempts, "mode": "standard"},
-        user_agent_extra="headroom",
-    )
-
-
-def _stand_in_clients(variables: Mapping[str, str]) -> AwsClients:
-    session = isolated_session()
-
-    def client(service: str, attempts: int) -> Any:
-        return stand_in_client(session, service, variables, _config(attempts))
-
-    return AwsClients(
-        mwaa=client("mwaa", READ_ATTEMPTS),
-        mwaa_once=client("mwaa", 1),
-        cloudwatch=client("cloudwatch", READ_ATTEMPTS),
-    )
-
-
-Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
-
-_AIRFLOW_ERRORS = ("RestApiClientException", "RestApiServerException")
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What Airflow answered, be it good or bad."""
@@ -211,11 +189,19 @@ class RestApi:
         self._next_s = clock()
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
-        """Read; sent again up to twice if the service fails."""
+        """Read; sent again up to twice if the service fails.
+
+        Raises:
+            EnvironmentAccessError: Airflow was not reached.
+        """
         return self._call("GET", path, query=query)
 
     def send(self, method: Method, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """Change something; sent once only."""
+        """Change something; sent once only.
+
+        Raises:
+            EnvironmentAccessError: Airflow was not reached.
+        """
         return self._call(method, path, body=body)
 
     def _call(
@@ -226,11 +212,6 @@ class RestApi:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Call and return Airflow's answer.
-
-        Raises:
-            EnvironmentAccessError: Airflow was not reached.
-        """
         self._wait_for_turn()
         client = self._clients.mwaa if method == "GET" else self._clients.mwaa_once
         optional: dict[str, Any] = {}

@@ -1,10 +1,8 @@
-"""Collects CloudWatch samples beside the load, into the record.
+"""Collects the CloudWatch metrics of webservers and database beside the load, into the record.
 
 Metrics arrive late and change afterwards, so every poll looks back over several periods and records
 only samples that are new or have another value; each is a row with the moment it was read.
 CloudWatch failing never stops a run: the gap is an event, and is read again afterwards.
-
-Reads the metrics of webservers and database from CloudWatch: which there are, and their samples.
 
 AWS documents neither the dimensions of ActiveConnectionCount nor the exact name of the additional
 webservers' cluster, so both are discovered. Queries keep the order of dimensions that ListMetrics
@@ -13,7 +11,8 @@ tells: AWS does not care, but a stand-in may find a metric only under the order 
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,15 +29,12 @@ from mwaa_headroom.analysis.mwaa import (
     PRIMARY_CLUSTER,
 )
 from mwaa_headroom.harness.aws.translate import aws_call, member
-from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, HeadroomError
+from mwaa_headroom.harness.record.directory import EventLog
+from mwaa_headroom.harness.record.stream import StreamWriter
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.client import CloudWatchClient
-import threading
-from collections.abc import Callable
-from typing import Protocol
-
-from mwaa_headroom.harness.errors import HeadroomError
 
 STATISTICS: Mapping[str, tuple[str, ...]] = {  # of the webservers
     CPU: ("Average", "Maximum", "Minimum", "SampleCount"),  # SampleCount counts the webservers
@@ -51,6 +47,10 @@ DATABASE_STATISTICS: Mapping[str, tuple[str, ...]] = {
 }
 QUERIES_PER_CALL = 500  # GetMetricData's limit
 PERIODS_PER_CALL = 60  # keeps a call far below the limit of points, and a stand-in quick
+LOOK_BACK_PERIODS = 10
+DISCOVERY_PAUSE = 20  # times what a discovery took: a stand-in's costs CPU beside the load
+FINAL_ATTEMPTS = 3
+FINAL_RETRY_S = 5.0
 
 _UNITS = {
     CPU: "Percent",
@@ -137,17 +137,13 @@ class MetricsReader:
         Raises:
             EnvironmentAccessError: CloudWatch refused or could not be reached.
         """
-        queries = {
-            f"q{index}": (metric, statistic)
-            for index, (metric, statistic) in enumerate(
-                (metric, statistic) for metric in metrics for statistic in metric.statistics
-            )
-        }
+        wanted = [(metric, statistic) for metric in metrics for statistic in metric.statistics]
         first, last = math.floor(from_s / period_s), math.ceil(to_s / period_s)
         samples = []
         for start in range(first, last, PERIODS_PER_CALL):
             end = min(start + PERIODS_PER_CALL, last)
-            for some in _chunks(queries):
+            for begin in range(0, len(wanted), QUERIES_PER_CALL):
+                some = wanted[begin : begin + QUERIES_PER_CALL]
                 samples += self._read_once(some, start * period_s, end * period_s, period_s)
         return samples
 
@@ -177,13 +173,13 @@ class MetricsReader:
         ]
 
     def _read_once(
-        self, queries: Mapping[str, tuple[Metric, str]], start_s: int, end_s: int, period_s: int
+        self, wanted: Sequence[tuple[Metric, str]], start_s: int, end_s: int, period_s: int
     ) -> list[Sample]:
         with aws_call("cloudwatch:GetMetricData", environment=self._environment):
             pages = self._cloudwatch.get_paginator("get_metric_data").paginate(
                 MetricDataQueries=[
-                    _query(query_id, metric, statistic, period_s)
-                    for query_id, (metric, statistic) in queries.items()
+                    _query(f"q{index}", metric, statistic, period_s)
+                    for index, (metric, statistic) in enumerate(wanted)
                 ],
                 StartTime=datetime.fromtimestamp(start_s, UTC),
                 EndTime=datetime.fromtimestamp(end_s, UTC),
@@ -197,7 +193,7 @@ class MetricsReader:
                     f"cloudwatch:GetMetricData on environment '{self._environment}': "
                     f"CloudWatch answered {result['StatusCode']} for a metric."
                 )
-            metric, statistic = queries[result["Id"]]
+            metric, statistic = wanted[int(result["Id"][1:])]
             samples += [
                 Sample(metric, statistic, float(period_s), moment.timestamp(), value)
                 for moment, value in zip(result["Timestamps"], result["Values"], strict=True)
@@ -232,49 +228,6 @@ def _query(query_id: str, metric: Metric, statistic: str, period_s: int) -> Any:
     }
 
 
-def _chunks(
-    queries: dict[str, tuple[Metric, str]],
-) -> Iterator[dict[str, tuple[Metric, str]]]:
-    items = list(queries.items())
-    for start in range(0, len(items), QUERIES_PER_CALL):
-        yield dict(items[start : start + QUERIES_PER_CALL])
-
-
-LOOK_BACK_PERIODS = 10
-DISCOVERY_PAUSE = 20  # times what a discovery took: a stand-in's costs CPU beside the load
-FINAL_ATTEMPTS = 3
-FINAL_RETRY_S = 5.0
-
-
-class Reader(Protocol):
-    """What is collected from; see `harness.aws.collector.MetricsReader`."""
-
-    def discover(self) -> Sequence[Metric]:
-        """The metrics there are now."""
-
-    def read(
-        self, metrics: Sequence[Metric], *, from_s: float, to_s: float, period_s: int
-    ) -> list[Sample]:
-        """Their samples of the periods between two moments."""
-
-
-class Writer(Protocol):
-    """Where rows go; see `harness.record.stream.StreamWriter`."""
-
-    def append(self, row: tuple[object, ...]) -> None:
-        """Remember a row."""
-
-    def flush(self) -> None:
-        """Write the remembered rows."""
-
-
-class Events(Protocol):
-    """Where events go; see `harness.record.directory.EventLog`."""
-
-    def write(self, kind: str, *, source: str, time_s: float, **fields: object) -> None:
-        """Append one event."""
-
-
 @dataclass(frozen=True, slots=True)
 class LatestMetrics:
     """The newest whole period of which the webservers' count is known."""
@@ -288,9 +241,9 @@ class Collector:
 
     def __init__(
         self,
-        reader: Reader,
-        writer: Writer,
-        events: Events,
+        reader: MetricsReader,
+        writer: StreamWriter,
+        events: EventLog,
         *,
         period_s: int,
         clock: Callable[[], float],

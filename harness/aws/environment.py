@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from mwaa_headroom.analysis.sizing.classes import CLASSES
 from mwaa_headroom.harness.aws.clients import AwsClients
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.errors import NotAllowedError
@@ -39,16 +40,6 @@ def require_allowed(scenario: Scenario, arn: str, *, endpoint_is_loopback: bool)
         f'scenario: allow_environment = "{arn}".'
     )
 
-
-# vCPU of one webserver by class (AWS user guide, "environment class").
-WEBSERVER_VCPU: Mapping[str, float] = {
-    "mw1.micro": 1.0,
-    "mw1.small": 1.0,
-    "mw1.medium": 1.0,
-    "mw1.large": 2.0,
-    "mw1.xlarge": 4.0,
-    "mw1.2xlarge": 8.0,
-}
 
 # What may be recorded. Everything else (roles, keys, buckets, networks, tags, URLs) is left out.
 _RECORDED = (
@@ -118,7 +109,7 @@ def describe_environment(
         airflow_version=str(environment.get("AirflowVersion", "")),
         min_webservers=_whole(environment.get("MinWebservers")),
         max_webservers=_whole(environment.get("MaxWebservers")),
-        webserver_vcpu=WEBSERVER_VCPU.get(environment_class),
+        webserver_vcpu={each.name: each.webserver_cpu for each in CLASSES}.get(environment_class),
         clock_offset_s=_clock_offset_s(headers.get("date"), asked_at_s, answered_at_s),
         recorded=reduce_environment(environment),
     )

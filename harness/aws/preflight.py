@@ -6,178 +6,30 @@ undone again if creating fails halfway.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mwaa_headroom.analysis.results import Expectation
-from mwaa_headroom.harness.aws.cleanup import (
-    Created,
-    DagUse,
-    VariableUse,
-    dag_uses,
-    run_id_prefix,
-    undo,
-    variable_uses,
-)
+from mwaa_headroom.harness.aws.cleanup import Created, undo
 from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.aws.translate import is_unanswered
 from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
 from mwaa_headroom.harness.scenario.model import Expectations, Scenario
-from mwaa_headroom.harness.traffic.operations import Targets
-
-
-def health_path(airflow_version: str) -> str:
-    """Where Airflow tells its components' health."""
-    return "/health" if airflow_version.startswith("2.") else "/monitor/health"
-
-
-def check_expectations(api: RestApi, expect: Expectations, health: Answer) -> Iterator[Expectation]:
-    """Judge every expectation.
-
-    Args:
-        api: of the environment.
-        expect: what the scenario expects.
-        health: the answer of `health_path`.
-    """
-    for component in expect.healthy_components:
-        yield _expect_component(component, health)
-    for dag_id in expect.dags:
-        yield expect_dag(dag_id, api.get(f"/dags/{dag_id}"))
-
-
-def expect_nothing_met(expect: Expectations, detail: str) -> Iterator[Expectation]:
-    """Every expectation, unmet for one reason."""
-    for component in expect.healthy_components:
-        yield Expectation(_component_name(component), met=False, detail=detail)
-    for dag_id in expect.dags:
-        yield Expectation(_dag_name(dag_id), met=False, detail=detail)
-
-
-def expect_dag(dag_id: str, answer: Answer) -> Expectation:
-    """Whether `GET /dags/{dag_id}` answered with a DAG that can run."""
-    name = _dag_name(dag_id)
-    if answer.status == 404:
-        return Expectation(name, met=False, detail=f"the environment has no DAG '{dag_id}'")
-    if not answer.ok:
-        return Expectation(name, met=False, detail=f"Airflow answered {answer.status}")
-    # Airflow 3 says is_stale, Airflow 2 says is_active.
-    if answer.get("is_stale") is True or answer.get("is_active") is False:
-        detail = f"DAG '{dag_id}' is stale: its file is gone or no longer parsed"
-        return Expectation(name, met=False, detail=detail)
-    if answer.get("has_import_errors") is True:
-        return Expectation(name, met=False, detail=f"DAG '{dag_id}' has import errors")
-    return Expectation(name, met=True, detail="paused" if answer.get("is_paused") else "active")
-
-
-def _expect_component(component: str, health: Answer) -> Expectation:
-    name = _component_name(component)
-    if not health.ok:
-        detail = f"the health check answered {health.status}"
-        return Expectation(name, met=False, detail=detail)
-    reported = health.get(component)
-    status = reported.get("status") if isinstance(reported, dict) else None
-    return Expectation(name, met=status == "healthy", detail=str(status or "not reported"))
-
-
-def _component_name(component: str) -> str:
-    return f"{component} is healthy"
-
-
-def _dag_name(dag_id: str) -> str:
-    return f"DAG {dag_id}"
-
+from mwaa_headroom.harness.traffic.operations import (
+    OPERATIONS,
+    Need,
+    Targets,
+    build_call,
+    complete_parameters,
+    run_id_prefix,
+)
 
 FEWEST_DAG_RUNS = 10  # to read from, so that one hot row is not all that is measured
 MOST_DAG_RUNS = 100  # Airflow's largest page
 OUR_VARIABLES = "headroom"  # a variable whose key begins so may be overwritten
 
-
-class Seeding:
-    """Finds things, or creates them; `created` tells what came of it, even after an error."""
-
-    def __init__(self, api: RestApi, airflow_version: str, run_id: str) -> None:
-        self._api = api
-        self._airflow_version = airflow_version
-        self._run_id = run_id
-        self._created_runs: dict[str, tuple[str, ...]] = {}
-        self._created_variables: dict[str, None] = {}
-        self._paused: dict[str, bool] = {}
-        self.dag_run_ids: dict[str, tuple[str, ...]] = {}
-
-    def created(self) -> Created:
-        """What was created, and the states remembered, so far."""
-        return Created(dict(self._created_runs), tuple(self._created_variables), dict(self._paused))
-
-    def remember_paused(self, dag_id: str, *, is_paused: bool) -> None:
-        """Keep the state that cleaning up brings back."""
-        self._paused[dag_id] = is_paused
-
-    def provide_variable(self, use: VariableUse) -> None:
-        """Create the variable unless it is there already.
-
-        Raises:
-            PreflightError: it is there and not ours, or cannot be created.
-        """
-        if use.variable in self._created_variables:
-            return
-        found = self._api.get(f"/variables/{use.variable}")
-        if found.ok and not use.variable.startswith(OUR_VARIABLES):
-            raise PreflightError(
-                f"{use.key}: the variable '{use.variable}' exists and would be overwritten; choose "
-                f"a key that begins with '{OUR_VARIABLES}'."
-            )
-        if found.ok:
-            return
-        made = self._api.send("POST", "/variables", {"key": use.variable, "value": "headroom"})
-        if not made.ok:
-            raise PreflightError(
-                f"{use.key}: the variable '{use.variable}' cannot be created, Airflow answered "
-                f"{made.status}; use an Airflow role that may, or leave '{use.label}' out."
-            )
-        self._created_variables[use.variable] = None
-
-    def provide_dag_runs(self, use: DagUse) -> None:
-        """Find the newest runs of the DAG, and trigger it until there are enough to read from.
-
-        Raises:
-            PreflightError: they cannot be listed, or the DAG cannot be triggered.
-        """
-        if use.dag_id in self.dag_run_ids:
-            return
-        found = self._newest_runs(use)
-        for index in range(FEWEST_DAG_RUNS - len(found)):
-            found = (*found, self._trigger(use, index))
-        self.dag_run_ids[use.dag_id] = found
-
-    def _newest_runs(self, use: DagUse) -> tuple[str, ...]:
-        # Airflow's own order is oldest first; "-id" is newest first in Airflow 2 and 3.
-        query = {"limit": MOST_DAG_RUNS, "order_by": "-id"}
-        answer = self._api.get(f"/dags/{use.dag_id}/dagRuns", query)
-        if not answer.ok:
-            raise PreflightError(
-                f"{use.key}: the runs of DAG '{use.dag_id}' cannot be listed, Airflow answered "
-                f"{answer.status}; use an Airflow role that may, or leave '{use.label}' out."
-            )
-        return tuple(run["dag_run_id"] for run in answer.get("dag_runs") or ())
-
-    def _trigger(self, use: DagUse, index: int) -> str:
-        dag_run_id = f"{run_id_prefix(self._run_id)}seed{index}"
-        body: dict[str, object] = {"dag_run_id": dag_run_id, "conf": {}}
-        if not self._airflow_version.startswith("2."):
-            body["logical_date"] = None  # required in Airflow 3, and null never collides
-        # Remembered before it is sent: a call that fails on our side may still have arrived.
-        self._created_runs[use.dag_id] = (*self._created_runs.get(use.dag_id, ()), dag_run_id)
-        answer = self._api.send("POST", f"/dags/{use.dag_id}/dagRuns", body)
-        if not answer.ok:
-            raise PreflightError(
-                f"{use.key}: DAG '{use.dag_id}' has too few runs to read from and cannot be "
-                f"triggered, Airflow answered {answer.status}; trigger it {FEWEST_DAG_RUNS} times."
-            )
-        return dag_run_id
-
-
 _USABLE = ("AVAILABLE", "UPDATE_FAILED")  # the latter "is ready to use" in its former state
-
+_ALL_DAGS = "~"
 _AVAILABLE = "environment is AVAILABLE"
 _ANSWERS = "REST API answers"
 
@@ -220,107 +72,215 @@ def preflight(
         EnvironmentAccessError: InvokeRestApi is not permitted, or nothing answers.
     """
     expects_something = bool(scenario.expect.dags or scenario.expect.healthy_components)
+    dags = _uses(scenario, "dag", "dag_id")
+    # Without a run to ask for, a call could not even be built: these ask for one that is not there.
+    absent = (f"{run_id_prefix(run_id)}absent",)
+    absent_runs = {use.value: absent for use in dags if use.reads_dag_runs}
+    targets = Targets(facts.airflow_version, run_id, absent_runs)
+
+    def not_ready(name: str, detail: str) -> PreflightResult:
+        """Nothing is created where nothing answers; the load records what its calls meet."""
+        unmet = _none_met(scenario.expect, f"not checked: unmet is '{name}'")
+        found = Expectation(name, met=False, detail=detail)
+        return PreflightResult(targets, (found, *unmet), (), Created())
+
     if facts.status not in _USABLE:
         if expects_something:
-            return _not_ready(scenario, facts, run_id, _AVAILABLE, f"it is {facts.status}")
+            return not_ready(_AVAILABLE, f"it is {facts.status}")
         raise PreflightError(
             f"Environment '{facts.name}' is {facts.status}; wait until it is AVAILABLE."
         )
     rate_per_s = scenario.limits.max_rate_per_s
     api = RestApi(clients, facts.name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
-
     try:
-        health = api.get(health_path(facts.airflow_version))
+        health = api.get(build_call("health", {}, arrival=0, targets=targets).path)
     except EnvironmentAccessError as exc:
         if expects_something and is_unanswered(exc):
-            return _not_ready(scenario, facts, run_id, _ANSWERS, str(exc))
+            return not_ready(_ANSWERS, str(exc))
         raise
     if health.status >= 500 and expects_something:
-        detail = f"the health check answered {health.status}"
-        return _not_ready(scenario, facts, run_id, _ANSWERS, detail)
+        return not_ready(_ANSWERS, f"the health check answered {health.status}")
     if not health.ok and not expects_something:
         raise PreflightError(_unhealthy(facts, health))
-    expectations = tuple(check_expectations(api, scenario.expect, health))
 
-    usable, unmet = _look_at_dags(api, dag_uses(scenario), may_lack=expects_something)
-    found_runs, created = _prepare(api, facts, run_id, usable, variable_uses(scenario))
-    dag_run_ids = {**_absent_runs(scenario, run_id), **found_runs}
+    expectations = tuple(_check_expectations(api, scenario.expect, health))
+    usable, unmet = _look_at_dags(api, dags, may_lack=expects_something)
+    variables = _uses(scenario, "variable", "key")
+    found_runs, created = _prepare(api, targets, usable, variables)
     return PreflightResult(
-        targets=Targets(facts.airflow_version, run_id, dag_run_ids),
+        targets=replace(targets, dag_run_ids={**absent_runs, **found_runs}),
         expectations=tuple(dict.fromkeys((*expectations, *unmet))),
         notes=_notes(usable),
         created=created,
     )
 
 
-def _not_ready(
-    scenario: Scenario, facts: EnvironmentFacts, run_id: str, name: str, detail: str
-) -> PreflightResult:
-    """Nothing is created where nothing answers; the load then records what its calls meet."""
-    return PreflightResult(
-        targets=Targets(facts.airflow_version, run_id, _absent_runs(scenario, run_id)),
-        expectations=(
-            Expectation(name, met=False, detail=detail),
-            *expect_nothing_met(scenario.expect, f"not checked: unmet is '{name}'"),
-        ),
-        notes=(),
-        created=Created(),
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A DAG or variable that one entry of the mix names, or has by default."""
+
+    label: str
+    operation: str
+    parameter: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        """Where the scenario says so."""
+        return f"traffic.mix.{self.label}.{self.parameter}"
+
+    @property
+    def reads_dag_runs(self) -> bool:
+        return "dag_runs" in OPERATIONS[self.operation].needs
+
+
+def _uses(scenario: Scenario, need: Need, parameter: str) -> tuple[_Use, ...]:
+    uses = (
+        _Use(label, one.operation, parameter, complete[parameter])
+        for label, one in scenario.traffic.mix.items()
+        if need in OPERATIONS[one.operation].needs
+        for complete in [complete_parameters(one.operation, one.parameters)]
     )
+    return tuple(use for use in uses if use.value != _ALL_DAGS)
 
 
-def _absent_runs(scenario: Scenario, run_id: str) -> dict[str, tuple[str, ...]]:
-    """Without a run to ask for, a call could not even be built: these ask for one that is not."""
-    absent = (f"{run_id_prefix(run_id)}absent",)
-    return {use.dag_id: absent for use in dag_uses(scenario) if use.reads_dag_runs}
+def _check_expectations(
+    api: RestApi, expect: Expectations, health: Answer
+) -> Iterator[Expectation]:
+    for component in expect.healthy_components:
+        yield _expect_component(component, health)
+    for dag_id in expect.dags:
+        yield _expect_dag(dag_id, api.get(f"/dags/{dag_id}"))
+
+
+def _none_met(expect: Expectations, detail: str) -> Iterator[Expectation]:
+    for component in expect.healthy_components:
+        yield Expectation(f"{component} is healthy", met=False, detail=detail)
+    for dag_id in expect.dags:
+        yield Expectation(f"DAG {dag_id}", met=False, detail=detail)
+
+
+def _expect_component(component: str, health: Answer) -> Expectation:
+    name = f"{component} is healthy"
+    if not health.ok:
+        return Expectation(name, met=False, detail=f"the health check answered {health.status}")
+    reported = health.get(component)
+    status = reported.get("status") if isinstance(reported, dict) else None
+    return Expectation(name, met=status == "healthy", detail=str(status or "not reported"))
+
+
+def _expect_dag(dag_id: str, answer: Answer) -> Expectation:
+    """Whether `GET /dags/{dag_id}` answered with a DAG that can run."""
+    problem = None
+    if answer.status == 404:
+        problem = f"the environment has no DAG '{dag_id}'"
+    elif not answer.ok:
+        problem = f"Airflow answered {answer.status}"
+    # Airflow 3 says is_stale, Airflow 2 says is_active.
+    elif answer.get("is_stale") is True or answer.get("is_active") is False:
+        problem = f"DAG '{dag_id}' is stale: its file is gone or no longer parsed"
+    elif answer.get("has_import_errors") is True:
+        problem = f"DAG '{dag_id}' has import errors"
+    detail = problem or ("paused" if answer.get("is_paused") else "active")
+    return Expectation(f"DAG {dag_id}", met=problem is None, detail=detail)
 
 
 def _look_at_dags(
-    api: RestApi, uses: tuple[DagUse, ...], *, may_lack: bool
-) -> tuple[dict[DagUse, Answer], list[Expectation]]:
+    api: RestApi, uses: tuple[_Use, ...], *, may_lack: bool
+) -> tuple[dict[_Use, Answer], list[Expectation]]:
     """What was answered for DAGs that can run, and what was found of the others."""
-    answers = {dag_id: api.get(f"/dags/{dag_id}") for dag_id in {use.dag_id: None for use in uses}}
-    usable: dict[DagUse, Answer] = {}
+    answers = {dag_id: api.get(f"/dags/{dag_id}") for dag_id in {use.value: None for use in uses}}
+    usable: dict[_Use, Answer] = {}
     unmet = []
     for use in uses:
-        found = expect_dag(use.dag_id, answers[use.dag_id])
+        found = _expect_dag(use.value, answers[use.value])
         if found.met:
-            usable[use] = answers[use.dag_id]
+            usable[use] = answers[use.value]
         elif may_lack:
             unmet.append(found)
         else:
             raise PreflightError(
-                f"{use.key}: {found.detail}; deploy DAG '{use.dag_id}' or name another one."
+                f"{use.key}: {found.detail}; deploy DAG '{use.value}' or name another one."
             )
     return usable, unmet
 
 
 def _prepare(
-    api: RestApi,
-    facts: EnvironmentFacts,
-    run_id: str,
-    usable: dict[DagUse, Answer],
-    variables: tuple[VariableUse, ...],
+    api: RestApi, targets: Targets, usable: dict[_Use, Answer], variables: tuple[_Use, ...]
 ) -> tuple[dict[str, tuple[str, ...]], Created]:
-    seeding = Seeding(api, facts.airflow_version, run_id)
+    created = Created()
+    dag_run_ids: dict[str, tuple[str, ...]] = {}
     try:
         for variable in variables:
-            seeding.provide_variable(variable)
+            _provide_variable(api, variable, created)
         for use, answer in usable.items():
-            if use.changes_paused:
-                seeding.remember_paused(use.dag_id, is_paused=bool(answer.get("is_paused")))
-            if use.reads_dag_runs:
-                seeding.provide_dag_runs(use)
+            if use.operation in ("pause_dag", "unpause_dag"):
+                created.paused[use.value] = bool(answer.get("is_paused"))
+            if use.reads_dag_runs and use.value not in dag_run_ids:
+                dag_run_ids[use.value] = _provide_dag_runs(api, targets, use, created)
     except BaseException:  # Ctrl-C too: nobody else knows yet what has been created
-        undo(api, seeding.created(), run_id)
+        undo(api, created, targets.run_id)
         raise
-    return seeding.dag_run_ids, seeding.created()
+    return dag_run_ids, created
 
 
-def _notes(usable: dict[DagUse, Answer]) -> tuple[str, ...]:
+def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
+    if use.value in created.variables:
+        return
+    found = api.get(f"/variables/{use.value}")
+    if found.ok and not use.value.startswith(OUR_VARIABLES):
+        raise PreflightError(
+            f"{use.key}: the variable '{use.value}' exists and would be overwritten; choose "
+            f"a key that begins with '{OUR_VARIABLES}'."
+        )
+    if found.ok:
+        return
+    made = api.send("POST", "/variables", {"key": use.value, "value": "headroom"})
+    if not made.ok:
+        raise PreflightError(
+            f"{use.key}: the variable '{use.value}' cannot be created, Airflow answered "
+            f"{made.status}; use an Airflow role that may, or leave '{use.label}' out."
+        )
+    created.variables = (*created.variables, use.value)
+
+
+def _provide_dag_runs(
+    api: RestApi, targets: Targets, use: _Use, created: Created
+) -> tuple[str, ...]:
+    """The newest runs of the DAG, which is triggered until there are enough to read from."""
+    # Airflow's own order is oldest first; "-id" is newest first in Airflow 2 and 3.
+    query = {"limit": MOST_DAG_RUNS, "order_by": "-id"}
+    answer = api.get(f"/dags/{use.value}/dagRuns", query)
+    if not answer.ok:
+        raise PreflightError(
+            f"{use.key}: the runs of DAG '{use.value}' cannot be listed, Airflow answered "
+            f"{answer.status}; use an Airflow role that may, or leave '{use.label}' out."
+        )
+    found = tuple(run["dag_run_id"] for run in answer.get("dag_runs") or ())
+    for index in range(FEWEST_DAG_RUNS - len(found)):
+        found = (*found, _trigger(api, targets, use, index, created))
+    return found
+
+
+def _trigger(api: RestApi, targets: Targets, use: _Use, index: int, created: Created) -> str:
+    dag_run_id = f"{run_id_prefix(targets.run_id)}seed{index}"
+    call = build_call("trigger_dag_run", {"dag_id": use.value}, arrival=index, targets=targets)
+    # Remembered before it is sent: a call that fails on our side may still have arrived.
+    created.dag_runs[use.value] = (*created.dag_runs.get(use.value, ()), dag_run_id)
+    answer = api.send(call.method, call.path, {**(call.body or {}), "dag_run_id": dag_run_id})
+    if not answer.ok:
+        raise PreflightError(
+            f"{use.key}: DAG '{use.value}' has too few runs to read from and cannot be "
+            f"triggered, Airflow answered {answer.status}; trigger it {FEWEST_DAG_RUNS} times."
+        )
+    return dag_run_id
+
+
+def _notes(usable: dict[_Use, Answer]) -> tuple[str, ...]:
     paused = {
-        use.dag_id: None
+        use.value: None
         for use, answer in usable.items()
-        if use.triggers and answer.get("is_paused") is True
+        if use.operation == "trigger_dag_run" and answer.get("is_paused") is True
     }
     return tuple(f"DAG '{dag_id}' is paused: the runs triggered stay queued." for dag_id in paused)
 

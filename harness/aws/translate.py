@@ -3,7 +3,7 @@
 AWS's own messages name principals and accounts, so a known error is told in our words only.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,41 +35,41 @@ _RESOURCES = {
 }
 _THROTTLED = ("Throttl", "TooManyRequests", "LimitExceeded", "RequestLimitExceeded", "429")
 
+_EXPIRED = "the AWS credentials have expired; renew them"
+_UNKNOWN = "AWS does not know these credentials; check them"
+_BAD_SIGNATURE = "the signature was refused; check the secret key and this clock"
 _CLIENT_ERRORS: Mapping[str, str] = {
-    "ExpiredToken": "the AWS credentials have expired; renew them",
-    "ExpiredTokenException": "the AWS credentials have expired; renew them",
-    "UnrecognizedClientException": "AWS does not know these credentials; check them",
-    "InvalidClientTokenId": "AWS does not know these credentials; check them",
-    "SignatureDoesNotMatch": "the signature was refused; check the secret key and this clock",
-    "InvalidSignatureException": "the signature was refused; check the secret key and this clock",
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "UnrecognizedClientException": _UNKNOWN,
+    "InvalidClientTokenId": _UNKNOWN,
+    "SignatureDoesNotMatch": _BAD_SIGNATURE,
+    "InvalidSignatureException": _BAD_SIGNATURE,
     "RequestTimeTooSkewed": "this machine's clock is wrong; synchronise it",
     "InternalServerException": "the service failed inside; try again in a minute",
     "ServiceUnavailableException": "the service is not available; try again in a minute",
 }
 
-_LOCAL_ERRORS: tuple[tuple[type[Exception], Callable[[Exception], str]], ...] = (
+# What went wrong on this side of AWS: the first that fits is told.
+_LOCAL_ERRORS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((ProfileNotFound,), "{error}; correct environment.profile or AWS_PROFILE"),
+    ((NoRegionError,), "no AWS region is set; set environment.region or AWS_DEFAULT_REGION"),
+    ((NoCredentialsError,), "there are no AWS credentials; set AWS_PROFILE or log in"),
+    ((PartialCredentialsError,), "the AWS credentials are incomplete; set all their parts"),
+    ((SSOError, TokenRetrievalError), "the AWS login has expired; run `aws sso login`"),
+    ((CredentialRetrievalError,), "the AWS credentials could not be fetched; log in again"),
     (
-        ProfileNotFound,
-        lambda exc: f"{exc}; correct environment.profile or AWS_PROFILE",
-    ),
-    (NoRegionError, lambda _: "no AWS region is set; set environment.region or AWS_DEFAULT_REGION"),
-    (NoCredentialsError, lambda _: "there are no AWS credentials; set AWS_PROFILE or log in"),
-    (PartialCredentialsError, lambda _: "the AWS credentials are incomplete; set all their parts"),
-    (SSOError, lambda _: "the AWS login has expired; run `aws sso login`"),
-    (TokenRetrievalError, lambda _: "the AWS login has expired; run `aws sso login`"),
-    (CredentialRetrievalError, lambda _: "the AWS credentials could not be fetched; log in again"),
-    (
-        ConnectionError,
-        lambda exc: (
-            f"{_endpoint(exc)} cannot be reached; check the network, the region and proxies"
-        ),
+        (ConnectionError,),
+        "{endpoint} cannot be reached; check the network, the region and proxies",
     ),
     (
-        HTTPClientError,
-        lambda exc: f"{_endpoint(exc)} does not answer; check the network, the region and proxies",
+        (HTTPClientError,),
+        "{endpoint} does not answer; check the network, the region and proxies",
     ),
-    (ResponseParserError, lambda _: "the answer is not AWS's; check the endpoint URL and proxies"),
-    (UnicodeDecodeError, lambda _: "the answer is not AWS's; check the endpoint URL and proxies"),
+    (
+        (ResponseParserError, UnicodeDecodeError),
+        "the answer is not AWS's; check the endpoint URL and proxies",
+    ),
 )
 
 
@@ -143,12 +143,9 @@ def _refusal(exc: ClientError, action: str, environment: str) -> str:
 
 
 def _local_problem(exc: Exception) -> str:
-    for kind, sentence in _LOCAL_ERRORS:
-        if isinstance(exc, kind):
-            return sentence(exc)
-    return f"{type(exc).__name__}: {exc}".rstrip(".")
-
-
-def _endpoint(exc: Exception) -> str:
     fields = getattr(exc, "kwargs", {})
-    return str(fields.get("endpoint_url") or fields.get("proxy_url") or "AWS")
+    endpoint = fields.get("endpoint_url") or fields.get("proxy_url") or "AWS"
+    for kinds, sentence in _LOCAL_ERRORS:
+        if isinstance(exc, kinds):
+            return sentence.format(error=exc, endpoint=endpoint)
+    return f"{type(exc).__name__}: {exc}".rstrip(".")

@@ -203,9 +203,9 @@ def build_call(
     return OPERATIONS[operation].build(complete, arrival, targets)
 
 
-def triggered_run_id(run_id: str, arrival: int) -> str:
-    """The id of the DAG run that an arrival triggers, by which it is found and cleaned up."""
-    return f"headroom__{run_id}__{arrival}"
+def run_id_prefix(run_id: str) -> str:
+    """What the id of every DAG run begins with that a run triggers: by it they are found again."""
+    return f"headroom__{run_id}__"
 
 
 def _health(_: Mapping[str, Any], __: int, targets: Targets) -> RestCall:
@@ -217,7 +217,7 @@ def _trigger_dag_run(parameters: Mapping[str, Any], arrival: int, targets: Targe
     if parameters["payload_bytes"]:
         conf = {"payload": "x" * parameters["payload_bytes"]}
     body: dict[str, Any] = {
-        "dag_run_id": triggered_run_id(targets.run_id, arrival),
+        "dag_run_id": f"{run_id_prefix(targets.run_id)}{arrival}",
         "conf": conf,
     }
     if targets.airflow_major >= 3:
