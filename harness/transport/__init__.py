@@ -1,8 +1,7 @@
 """One call, one outcome: how a REST call is sent to an environment and what its answer means.
 
 A transport is any callable from `RestCall` to `CallResult` that never raises for what the
-environment or the network does; `opening` has the one that a scenario asks for. Beside
-`harness.aws` this is the only room that uses boto3. gevent comes in only with the transports that
-run on it, so that nothing but a load process ever imports it. Nothing here may know of schedules or
-records.
+environment or the network does; `opening` has the one that a scenario asks for. Nothing here knows
+of schedules or records. gevent comes in only with the transports that run on it, so that nothing
+but a load process ever imports it.
 """

@@ -4,9 +4,7 @@ Retries are off unless asked for: boto3's default sends a call up to three or fi
 and hides that in one latency. With retries every attempt is counted, whether or not an answer came.
 A read timeout above the service's own 10 s tells the two apart.
 
-botocore's retry modes: what a client is told, how often it sends, how long it waits.
-
-Everything but `off` keeps botocore's own defaults, so that a user sees what their clients do:
+Every retry mode but `off` keeps botocore's own defaults, so that a user sees what their clients do:
 the mode's number of attempts, unless AWS_MAX_ATTEMPTS or `max_attempts` of their profile says
 otherwise, exactly as for their own programs. Waits between attempts (botocore 1.44,
 `retryhandler.py` and `retries/standard.py`; n counts attempts from 1, rand is uniform on 0..1):
@@ -24,10 +22,13 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import client_of, isolated_session, stand_in_client
@@ -46,13 +47,13 @@ RetryMode = Literal["off", "legacy", "standard", "adaptive"]
 _DEFAULT_ATTEMPTS = {"legacy": 5, "standard": 3, "adaptive": 3}
 _LONGEST_WAIT_S = 20.0  # standard and adaptive
 _LONGEST_ASKED_FOR_S = 5.0
-
-
-def retry_settings(mode: RetryMode) -> dict[str, Any]:
-    """The `retries` of a botocore Config."""
-    if mode == "off":
-        return {"total_max_attempts": 1, "mode": "standard"}
-    return {"mode": mode}
+_NO_CREDENTIALS = (
+    aws_errors.NoCredentialsError,
+    aws_errors.PartialCredentialsError,
+    aws_errors.CredentialRetrievalError,
+    aws_errors.TokenRetrievalError,
+    aws_errors.SSOError,
+)
 
 
 def most_attempts(client: Any) -> int:
@@ -68,15 +69,6 @@ def longest_backoff_s(client: Any) -> float:
     if client.meta.config.retries["mode"] == "legacy":
         return float(sum(2**n for n in waits))
     return sum(min(2.0**n, _LONGEST_WAIT_S) + _LONGEST_ASKED_FOR_S for n in waits)
-
-
-_NO_CREDENTIALS = (
-    aws_errors.NoCredentialsError,
-    aws_errors.PartialCredentialsError,
-    aws_errors.CredentialRetrievalError,
-    aws_errors.TokenRetrievalError,
-    aws_errors.SSOError,
-)
 
 
 @dataclass(slots=True)
@@ -114,15 +106,16 @@ def invoke_client(
         profile: None: from botocore's standard configuration.
         call_timeout_s: of one attempt, for connecting and for each wait for bytes.
         max_in_flight: how many calls may be in flight without a connection being thrown away.
-        retries: anything but off is botocore's own mode (see `harness.transport.boto3_transport`).
+        retries: anything but off is botocore's own mode.
         variables: of the local stand-in, as for `harness.aws.clients.make_clients`. None: endpoint
             and credentials come from botocore's standard configuration.
 
     Raises:
         EnvironmentAccessError: the configuration is incomplete or wrong.
     """
+    mode = {"total_max_attempts": 1, "mode": "standard"} if retries == "off" else {"mode": retries}
     config = Config(
-        retries=retry_settings(retries),  # type: ignore[arg-type]
+        retries=mode,  # type: ignore[arg-type]
         max_pool_connections=max_in_flight,
         connect_timeout=call_timeout_s,
         read_timeout=call_timeout_s,
@@ -140,6 +133,38 @@ def invoke_client(
             f"The AWS configuration cannot be used ({exc}); correct it, and check "
             "AWS_ENDPOINT_URL_MWAA and AWS_MAX_ATTEMPTS if they are set."
         ) from exc
+
+
+def trusted_certificates(
+    client: Any, url: str, proxies: Mapping[str, str] | None = None, *, transport: str
+) -> str | None:
+    """The CA bundle that `client` trusts, for a transport of our own; None: `url` is not https.
+
+    Args:
+        client: a boto3 client.
+        url: to be called past the client.
+        proxies: by scheme; None: those of the process environment.
+        transport: its name in a scenario, for errors.
+
+    Raises:
+        EnvironmentAccessError: a proxy is in the way, or the client would not verify.
+    """
+    scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+    if (get_environ_proxies(url) if proxies is None else proxies).get(scheme):
+        raise EnvironmentAccessError(
+            f'Calls of {host} would go through a proxy, which traffic.transport = "{transport}" '
+            'does not do: name the host in NO_PROXY, or set traffic.transport = "boto3".'
+        )
+    if scheme != "https":
+        return None
+    verify = client._endpoint.http_session._verify  # botocore has no public way to ask
+    if not verify:
+        raise EnvironmentAccessError(
+            f"TLS certificates of {host} would not be verified, which traffic.transport = "
+            f'"{transport}" refuses: give their issuer as AWS_CA_BUNDLE, or as ca_bundle of the '
+            "AWS profile."
+        )
+    return str(get_cert_path(verify))
 
 
 def boto3_transport(
@@ -163,28 +188,33 @@ def boto3_transport(
     events.register_last("before-send", _count_attempt, unique_id="headroom-attempts")
 
     def send(call: RestCall) -> CallResult:
-        request: dict[str, Any] = {
-            "Name": environment_name,
-            "Method": call.method,
-            "Path": call.path,
-        }
-        if call.query is not None:
-            request["QueryParameters"] = call.query
-        if call.body is not None:
-            request["Body"] = call.body
         attempts = _Attempts(clock)
         _of_this_call.set(attempts)
         try:
-            answer = client.invoke_rest_api(**request)
+            answer = client.invoke_rest_api(Name=environment_name, **request_members(call))
         except aws_errors.ClientError as exc:
             answer = exc.response
         except Exception as exc:  # botocore's parser lets anything out on an unforeseen answer
-            return _without_answer(exc, attempts.counted)
+            return CallResult(
+                _outcome_without_answer(exc),
+                error_code=type(exc).__name__,
+                attempts=attempts.counted,
+            )
         # Of the last attempt alone: the service's time limit knows nothing of earlier ones.
         elapsed_s = clock() - attempts.last_began_s
         return _with_answer(answer, attempts.counted, elapsed_s, service_timeout_s)
 
     return send
+
+
+def request_members(call: RestCall) -> dict[str, Any]:
+    """A call as members of an InvokeRestApi request, all but the environment's name."""
+    members: dict[str, Any] = {"Method": call.method, "Path": call.path}
+    if call.query is not None:
+        members["QueryParameters"] = call.query
+    if call.body is not None:
+        members["Body"] = call.body
+    return members
 
 
 def _count_attempt(**_: Any) -> None:
@@ -217,14 +247,6 @@ def _with_answer(
         airflow_status=airflow_status,
         error_code=code,
         response_bytes=int(length) if length is not None else None,
-        attempts=attempts,
-    )
-
-
-def _without_answer(error: Exception, attempts: int) -> CallResult:
-    return CallResult(
-        _outcome_without_answer(error),
-        error_code=type(error).__name__,
         attempts=attempts,
     )
 

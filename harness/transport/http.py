@@ -1,22 +1,13 @@
 """Keep-alive HTTP/1.1 for load: cheap enough that the generator does not bend what it measures.
 
-On gevent's sockets and geventhttpclient's parser (llhttp). Its client class costs twice as much a
-call. Its pool asks `select` whether a connection is still open, which fails above 1023 open files;
-bounds neither resolving nor a TLS handshake by the call's deadline; and keeps idle connections for
-ever, which MWAA's autoscaling counts as load.
+On gevent's sockets and geventhttpclient's parser (llhttp), without its response class, which costs
+two thirds more, and its client class, which costs twice as much a call. Its pool asks `select`
+whether a connection is still open, which fails above 1023 open files; bounds neither resolving nor
+a TLS handshake by the call's deadline; and keeps idle connections for ever, which MWAA's
+autoscaling counts as load.
 
 A call is sent once. A connection that the server has closed meanwhile is found out before anything
 is written to it; from the first byte on, whatever happens is how the call ended.
-
-Time limits of many calls at once, watched by one timer.
-
-gevent's own Timeout sets a timer for each call, a quarter of what a lean call costs. Calls are
-limited to seconds, so it is exact enough to look for late ones twenty times a second.
-
-One answer of HTTP/1.1 out of a socket, on geventhttpclient's parser (llhttp).
-
-Directly on the parser, because geventhttpclient's own response class, made to be read in parts,
-costs two thirds more.
 """
 
 import ssl
@@ -40,10 +31,29 @@ from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 
 PERIOD_S = 0.05
+_RECEIVE_BYTES = 65536
+# Below the time after which servers and load balancers close an idle connection (mostly 20 s or
+# more), so that they rarely close one that is being written to.
+IDLE_LIMIT_S = 15.0
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_poll = monkey.get_original("select", "poll")  # asks without giving way to other greenlets
+
+NoAnswerCode = Literal[
+    "ConnectTimeoutError",
+    "ConnectionClosedError",
+    "EndpointConnectionError",
+    "ReadTimeoutError",
+    "SSLError",
+]
 
 
 class Deadlines:
-    """Of the greenlets of one thread, each of which has one deadline at a time."""
+    """Of the greenlets of one thread, each of which has one deadline at a time.
+
+    gevent's own Timeout sets a timer for each call, a quarter of what a lean call costs. Calls are
+    limited to seconds, so it is exact enough to look for late ones twenty times a second.
+    """
 
     def __init__(self) -> None:
         self._ends: dict[Any, tuple[float, Exception]] = {}
@@ -57,31 +67,25 @@ class Deadlines:
             error: what is raised.
         """
         if not self._is_looking:
-            self._look_regularly()
+            self._is_looking = True
+            # Not counted as work: it must not keep an event loop going that has nothing else to do.
+            timer = gevent.get_hub().loop.timer(PERIOD_S, PERIOD_S, ref=False)
+            timer.start(_end_late_ones, self._ends)
+            weakref.finalize(self, timer.close)
         self._ends[getcurrent()] = (end_s, error)
 
     def end(self) -> None:
         """This greenlet has done what it had to do in time."""
         self._ends.pop(getcurrent(), None)
 
-    def _look_regularly(self) -> None:
-        self._is_looking = True
-        # Not counted as work: it must not keep an event loop going that has nothing else to do.
-        timer = gevent.get_hub().loop.timer(PERIOD_S, PERIOD_S, ref=False)
-        timer.start(_look, self._ends)
-        weakref.finalize(self, timer.close)
 
-
-def _look(ends: dict[Any, tuple[float, Exception]]) -> None:
+def _end_late_ones(ends: dict[Any, tuple[float, Exception]]) -> None:
     """In the hub, so that every greenlet in `ends` is waiting right now."""
     now_s = monotonic()
     late = [(greenlet, error) for greenlet, (end_s, error) in ends.items() if end_s <= now_s]
     for greenlet, error in late:
         if ends.pop(greenlet, None) is not None:
             greenlet.throw(error)
-
-
-_RECEIVE_BYTES = 65536
 
 
 class AnswerParser(HTTPResponseParser):
@@ -166,22 +170,6 @@ def receive_answer(sock: Any) -> AnswerParser:
         if not data and not parser.is_complete:
             raise HTTPParseError("closed without an answer")
     return parser
-
-
-# Below the time after which servers and load balancers close an idle connection (mostly 20 s or
-# more), so that they rarely close one that is being written to.
-IDLE_LIMIT_S = 15.0
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_poll = monkey.get_original("select", "poll")  # asks without giving way to other greenlets
-
-NoAnswerCode = Literal[
-    "ConnectTimeoutError",
-    "ConnectionClosedError",
-    "EndpointConnectionError",
-    "ReadTimeoutError",
-    "SSLError",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import is_loopback
@@ -62,69 +61,49 @@ def open_transport(
         NotAllowedError: a local scenario's endpoint is elsewhere.
     """
     environment, limits = scenario.environment, scenario.limits
+    if isinstance(environment, AwsSettings):
+        profile, service_timeout_s = environment.profile, INVOKE_TIMEOUT_S
+    else:
+        profile, service_timeout_s = None, environment.gateway.timeout_s
+    timeout_s, max_in_flight = limits.call_timeout_s, limits.max_in_flight
     client = invoke_client(
         environment=environment_name,
         region=environment.region,
-        profile=environment.profile if isinstance(environment, AwsSettings) else None,
-        call_timeout_s=limits.call_timeout_s,
-        max_in_flight=limits.max_in_flight,
+        profile=profile,
+        call_timeout_s=timeout_s,
+        max_in_flight=max_in_flight,
         retries=scenario.traffic.retries,
         variables=variables,
     )
     url = client.meta.endpoint_url
-    if not isinstance(environment, AwsSettings):
+    is_local = environment.kind != "aws"
+    if is_local:
         require_allowed(scenario, "", endpoint_is_loopback=is_loopback(url))
     if scenario.traffic.transport == "boto3":
-        return _boto3(scenario, client, environment_name)
+        send = boto3_transport(client, environment_name, service_timeout_s=service_timeout_s)
+        longest_s = most_attempts(client) * timeout_s + longest_backoff_s(client)
+        return OpenTransport(send, url, longest_s + BEYOND_TIMEOUT_S, sees_to_it=False)
+    # These run on gevent, which comes in only where load is sent.
     if scenario.traffic.transport == "web_token":
-        return _web_token(scenario, client, environment_name, airflow_version)
-    return _lean(scenario, client, environment_name)
+        from mwaa_headroom.harness.transport.web_token import web_token_transport
 
-
-def _boto3(scenario: Scenario, client: Any, environment_name: str) -> OpenTransport:
-    send = boto3_transport(client, environment_name, service_timeout_s=_service_timeout_s(scenario))
-    longest_s = most_attempts(client) * scenario.limits.call_timeout_s + longest_backoff_s(client)
-    longest_s += BEYOND_TIMEOUT_S
-    return OpenTransport(send, client.meta.endpoint_url, longest_s, sees_to_it=False)
-
-
-def _lean(scenario: Scenario, client: Any, environment_name: str) -> OpenTransport:
-    # gevent: only where load is sent
+        web = web_token_transport(
+            client,
+            environment_name,
+            airflow_version,
+            call_timeout_s=timeout_s,
+            max_in_flight=max_in_flight,
+            this_machine_only=is_local,
+        )
+        return OpenTransport(web, web.url, WEB_TOKEN_STEPS * timeout_s + BEYOND_TIMEOUT_S)
     from mwaa_headroom.harness.transport.lean import lean_transport
     from mwaa_headroom.harness.transport.signer import PATIENCE_S
 
-    limits = scenario.limits
     send = lean_transport(
         client,
         environment_name,
-        service_timeout_s=_service_timeout_s(scenario),
-        call_timeout_s=limits.call_timeout_s,
-        max_in_flight=limits.max_in_flight,
+        call_timeout_s=timeout_s,
+        max_in_flight=max_in_flight,
+        service_timeout_s=service_timeout_s,
     )
-    longest_s = PATIENCE_S + limits.call_timeout_s + BEYOND_TIMEOUT_S
-    return OpenTransport(send, client.meta.endpoint_url, longest_s)
-
-
-def _web_token(
-    scenario: Scenario, client: Any, environment_name: str, airflow_version: str
-) -> OpenTransport:
-    from mwaa_headroom.harness.transport.web_token import web_token_transport  # gevent, as above
-
-    limits = scenario.limits
-    send = web_token_transport(
-        client,
-        environment_name,
-        airflow_version,
-        call_timeout_s=limits.call_timeout_s,
-        max_in_flight=limits.max_in_flight,
-        this_machine_only=not isinstance(scenario.environment, AwsSettings),
-    )
-    longest_s = WEB_TOKEN_STEPS * limits.call_timeout_s
-    return OpenTransport(send, send.url, longest_s + BEYOND_TIMEOUT_S)
-
-
-def _service_timeout_s(scenario: Scenario) -> float:
-    environment = scenario.environment
-    if isinstance(environment, AwsSettings):
-        return INVOKE_TIMEOUT_S
-    return environment.gateway.timeout_s
+    return OpenTransport(send, url, PATIENCE_S + timeout_s + BEYOND_TIMEOUT_S)

@@ -1,6 +1,4 @@
-"""One call and what became of it: outcomes and layers by what the service answered.
-
-What an answer of the MWAA service means.
+"""One call and what became of it: the outcome by what the MWAA service answered.
 
 Airflow's own status is only in `RestApiStatusCode`: the outer status is 400 for all of Airflow's
 errors. Three readings are not documented by AWS and chosen here:
@@ -18,6 +16,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.traffic.operations import RestCall
+
+NEAR_TIMEOUT = 0.95  # of the limit: timers on both sides differ a little
 
 Outcome = Literal[
     "ok",
@@ -65,8 +65,6 @@ class Transport(Protocol):
     def __call__(self, call: RestCall) -> CallResult:
         """Send `call` once."""
 
-
-NEAR_TIMEOUT = 0.95  # of the limit: timers on both sides differ a little
 
 _THROTTLES = frozenset(
     {

@@ -1,13 +1,11 @@
-"""SigV4 for the hot path, with the credentials that boto3 would use.
+"""SigV4 for the hot path: the keys that boto3 would use, and signatures at a tenth of its cost.
 
-The caller's AWS keys, from botocore's chain, without its price on every call.
+The keys come from botocore's chain. botocore looks at the expiry on every call and, once it is
+near, lets that call fetch new keys; keys that live for less than 15 minutes it fetches again for
+every single call. Here a call takes the keys at hand, while a greenlet of its own asks for new ones
+in time. A call waits only if its keys have expired.
 
-botocore looks at the expiry on every call and, once it is near, lets that call fetch new keys; keys
-that live for less than 15 minutes it fetches again for every single call. Here a call takes the
-keys at hand, while a greenlet of its own asks for new ones in time. A call waits only if its keys
-have expired.
-
-AWS Signature Version 4 for POSTs of JSON to one path, at a tenth of botocore's cost.
+The signatures are AWS Signature Version 4 for POSTs of JSON to one path:
 
     signature = HMAC(key, string to sign), in hex
     key = HMAC(HMAC(HMAC(HMAC("AWS4" + secret, date), region), service), "aws4_request")
@@ -38,6 +36,10 @@ LOOK_EVERY_S = 1.0
 ASK_EVERY_S = 60.0  # botocore then decides whether new keys are due: 15 minutes before expiry
 EXPIRES_SOON_S = 30.0  # for keys that live for less
 PATIENCE_S = 5.0  # of a call whose keys have expired: STS answers in less than one
+
+CONTENT_TYPE = "application/json"
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_TERMINATOR = "aws4_request"
 
 
 class NoKeysError(Exception):
@@ -108,7 +110,7 @@ class CurrentKeys:
 
     def _ask(self) -> None:
         try:
-            self._keys, self._problem = _keys_of(self._credentials), ""
+            self._keys, self._problem = self._frozen_keys(), ""
         except ClientError as exc:  # of the service that hands out keys
             self._problem = exc.response.get("Error", {}).get("Code") or "Unknown"
         except Exception as exc:  # whatever a source of credentials lets out
@@ -117,19 +119,13 @@ class CurrentKeys:
             self._asked_s = self._clock()
             self._asking, self._must_wait = None, False
 
-
-def _keys_of(credentials: Credentials | None) -> ReadOnlyCredentials:
-    if credentials is None:
-        raise NoCredentialsError
-    keys = credentials.get_frozen_credentials()
-    if not f"{keys.access_key}{keys.token or ''}".isprintable():
-        raise ValueError("AWS keys with control characters cannot be sent")
-    return keys
-
-
-CONTENT_TYPE = "application/json"
-_ALGORITHM = "AWS4-HMAC-SHA256"
-_TERMINATOR = "aws4_request"
+    def _frozen_keys(self) -> ReadOnlyCredentials:
+        if self._credentials is None:
+            raise NoCredentialsError
+        keys = self._credentials.get_frozen_credentials()
+        if not f"{keys.access_key}{keys.token or ''}".isprintable():
+            raise ValueError("AWS keys with control characters cannot be sent")
+        return keys
 
 
 @dataclass(frozen=True, slots=True)

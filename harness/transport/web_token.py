@@ -1,11 +1,14 @@
 """The documented way past InvokeRestApi's throttle: a web login token, then the webserver itself.
 
-The session is shared. When it has ended, the next call is refused before Airflow does anything, so
-it is sent again after a new login, and counts as two attempts.
+Source: MWAA User Guide, "Create a web server session token and call the Apache Airflow REST API". A
+web login token serves once within 60 s; the session it is exchanged for lives 12 h. Both are
+secrets: neither is ever in a message, a repr or a log.
 
-What a webserver's answer means when nothing but a load balancer stands before it.
+The session is shared by all calls and renewed in time. When it has ended, the next call is refused
+before Airflow does anything, so it is sent again after a new login, and counts as two attempts.
 
-Airflow's own status is the answer's, so what Airflow did not say has to be told apart:
+Nothing but a load balancer stands before the webserver, so Airflow's own status is the answer's,
+and what Airflow did not say has to be told apart:
 
 - JSON is Airflow's, whatever the status. Errors from 500 may come without: a webserver that breaks
   down answers in plain text (Airflow 3) or HTML (Airflow 2).
@@ -15,16 +18,6 @@ Airflow's own status is the answer's, so what Airflow did not say has to be told
   firewall rule's, say) is `throttled`.
 - A success that is not Airflow's, a proxy's page for example, never counts as ok.
 - A refused session is `denied`, whoever refused it: the caller's way in is wrong, not the call.
-
-Logging in to a webserver: from a web login token to the headers that prove a session.
-
-Source: MWAA User Guide, "Create a web server session token and call the Apache Airflow REST API". A
-token is a secret, and so is a session: neither is ever in a message, a repr or a log.
-
-The session behind the web-token transport: logged in once, shared by all calls, renewed in time.
-
-Source: MWAA User Guide, "Create a web server session token and call the Apache Airflow REST API". A
-web login token serves once within 60 s; the session it is exchanged for lives 12 h.
 """
 
 import json
@@ -32,13 +25,10 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 from gevent.lock import BoundedSemaphore
 
 from mwaa_headroom.analysis.mwaa import WEB_SESSION_LIFE_S
@@ -46,11 +36,141 @@ from mwaa_headroom.harness.aws.clients import is_loopback
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
 from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.boto3_transport import trusted_certificates
 from mwaa_headroom.harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError
 from mwaa_headroom.harness.transport.outcome import CallResult, outcome_of_answer
 
+RENEW_BEFORE_S = 900.0
+PAUSE_S = 10.0  # between logins that did not help: they must not become a load of their own
 BALANCER_TIMEOUT_S = 60.0  # idle timeout of an Application Load Balancer, unless configured
 _BALANCER_STATUSES = (502, 503, 504)
+_LOGIN_HEADERS = b"Content-Type: application/x-www-form-urlencoded\r\nUser-Agent: headroom\r\n"
+_CALL_HEADERS = b"Accept: application/json\r\nUser-Agent: headroom\r\n"
+_JSON = b"Content-Type: application/json\r\n"
+
+logger = logging.getLogger(__name__)
+
+
+def web_token_transport(
+    client: Any,
+    environment_name: str,
+    airflow_version: str,
+    *,
+    call_timeout_s: float,
+    max_in_flight: int,
+    this_machine_only: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> "WebTokenTransport":
+    """Log in, and send calls of one environment to its webserver address.
+
+    Args:
+        client: a boto3 `mwaa` client, for the tokens.
+        environment_name: the environment to call.
+        airflow_version: such as "3.3.1"; decides paths and how the session is shown.
+        call_timeout_s: of each attempt, from its start to the last byte of the answer.
+        max_in_flight: as many connections may be open.
+        this_machine_only: refuse a webserver address that is not on this machine.
+        clock: seconds from any fixed point.
+
+    Raises:
+        EnvironmentAccessError: no token, no answer, no session for it, or a configuration that
+            this transport refuses: a proxy, or TLS that is not verified.
+        NotAllowedError: the webserver address is elsewhere and must not be.
+    """
+    dialect = _dialect_of(airflow_version)
+    token = _new_token(client, environment_name)
+    url = webserver_url(
+        token.hostname,
+        service_url=client.meta.endpoint_url,
+        this_machine_only=this_machine_only,
+    )
+    is_plain = urlsplit(url).scheme == "http"
+    endpoint = HttpEndpoint(
+        url,
+        connections=max_in_flight,
+        timeout_s=call_timeout_s,
+        ca_bundle=None if is_plain else trusted_certificates(client, url, transport="web_token"),
+    )
+
+    def session_for(token: WebToken) -> Session:
+        began_s = clock()
+        return Session(_session_headers(endpoint, dialect, token, environment_name), began_s)
+
+    session = SharedSession(
+        session_for(token),
+        log_in=lambda: session_for(_new_token(client, environment_name)),
+        lock=BoundedSemaphore(1),
+        clock=clock,
+    )
+    return WebTokenTransport(url, endpoint, session, dialect.api_prefix, clock)
+
+
+class WebTokenTransport:
+    """Sends calls to a webserver address; for the greenlets of one thread."""
+
+    def __init__(
+        self,
+        url: str,
+        endpoint: HttpEndpoint,
+        session: "SharedSession",
+        api_prefix: str,
+        clock: Callable[[], float],
+    ) -> None:
+        """Nothing is sent before the first call."""
+        self.url = url
+        self._endpoint = endpoint
+        self._session = session
+        self._api_prefix = api_prefix
+        self._clock = clock
+
+    def __call__(self, call: RestCall) -> CallResult:
+        """Send `call`, and once more if the session has ended meanwhile."""
+        session = self._session.current()
+        attempts, began_s = 1, self._clock()
+        try:
+            answer = self._send(call, session)
+            other = self._session.instead_of(session) if self._is_refused(answer) else None
+            if other is not None:
+                attempts, began_s = 2, self._clock()
+                answer = self._send(call, other)
+                if self._is_refused(answer):
+                    self._session.did_not_help(other)
+        except NoAnswerError as exc:
+            return CallResult(exc.outcome, error_code=exc.code, attempts=attempts)
+        return result_of_answer(
+            answer,
+            api_prefix=self._api_prefix,
+            attempts=attempts,
+            elapsed_s=self._clock() - began_s,
+        )
+
+    def _send(self, call: RestCall, session: "Session") -> HttpAnswer:
+        headers, body = _CALL_HEADERS + session.headers, b""
+        if call.body is not None:
+            headers += _JSON
+            body = json.dumps(call.body, separators=(",", ":")).encode()
+        return self._endpoint.send(call.method, rest_target(self._api_prefix, call), headers, body)
+
+    def _is_refused(self, answer: HttpAnswer) -> bool:
+        return session_is_refused(answer, self._api_prefix)
+
+
+def rest_target(api_prefix: str, call: RestCall) -> str:
+    """Path and query of a call as Airflow expects them.
+
+    "%" in a path is left alone: callers may give a run id with or without percent-encoding. In the
+    query a list repeats its key, a null is left out, other values are written as in JSON.
+    """
+    path = quote(call.path, safe="/%:@!$&'()*+,;=~", errors="replace")
+    query = urlencode(list(_query_pairs(call.query or {})), errors="replace")
+    return f"{api_prefix}{path}{'?' if query else ''}{query}"
+
+
+def _query_pairs(query: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in query.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                yield key, one if isinstance(one, str) else json.dumps(one)
 
 
 def result_of_answer(
@@ -99,11 +219,8 @@ def session_is_refused(answer: HttpAnswer, api_prefix: str) -> bool:
     if answer.status == 403:
         return b"Invalid JWT token" in answer.body
     location = answer.headers.get("location", "")
-    return 300 <= answer.status < 400 and not _is_within(location, api_prefix)
-
-
-def _is_within(location: str, api_prefix: str) -> bool:
-    return location == "" or urlsplit(location).path.startswith(f"{api_prefix}/")
+    is_within = location == "" or urlsplit(location).path.startswith(f"{api_prefix}/")
+    return 300 <= answer.status < 400 and not is_within
 
 
 def _is_airflows(answer: HttpAnswer) -> bool:
@@ -116,11 +233,8 @@ def _is_airflows(answer: HttpAnswer) -> bool:
     return answer.status >= 500 and answer.status not in _BALANCER_STATUSES
 
 
-_HEADERS = b"Content-Type: application/x-www-form-urlencoded\r\nUser-Agent: headroom\r\n"
-
-
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class _Dialect:
     """Where an Airflow version's login and API are, and how a session is shown to it."""
 
     login_path: str
@@ -129,11 +243,11 @@ class Dialect:
     api_prefix: str
 
 
-def dialect_of(airflow_version: str) -> Dialect:
-    """The dialect of a version such as "3.3.1"."""
-    if airflow_version.partition(".")[0] == "2":
-        return Dialect("/aws_mwaa/login", "session", "Cookie: session={}\r\n", "/api/v1")
-    return Dialect("/pluginsv2/aws_mwaa/login", "_token", "Authorization: Bearer {}\r\n", "/api/v2")
+def _dialect_of(airflow_version: str) -> _Dialect:
+    if airflow_version.startswith("2."):
+        return _Dialect("/aws_mwaa/login", "session", "Cookie: session={}\r\n", "/api/v1")
+    bearer = "Authorization: Bearer {}\r\n"
+    return _Dialect("/pluginsv2/aws_mwaa/login", "_token", bearer, "/api/v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +258,7 @@ class WebToken:
     token: str = field(repr=False)
 
 
-def new_token(client: Any, environment_name: str) -> WebToken:
-    """A web login token, through a boto3 `mwaa` client.
-
-    Raises:
-        EnvironmentAccessError: refused, unreachable, or there is no such environment.
-    """
+def _new_token(client: Any, environment_name: str) -> WebToken:
     with aws_call("airflow:CreateWebLoginToken", environment=environment_name):
         answer = client.create_web_login_token(Name=environment_name)
         return WebToken(member(answer, "WebServerHostname"), member(answer, "WebToken"))
@@ -177,39 +286,13 @@ def webserver_url(hostname: str, *, service_url: str, this_machine_only: bool) -
     return f"https://{hostname}"
 
 
-def trusted_certificates(client: Any, url: str) -> str | None:
-    """The CA bundle of `client`, for another URL than its own; None: `url` is not https.
-
-    Raises:
-        EnvironmentAccessError: a proxy is in the way, or the client would not verify.
-    """
-    if urlsplit(url).scheme != "https":
-        return None
-    if get_environ_proxies(url).get("https"):
-        raise EnvironmentAccessError(
-            f"The webserver {url} would be reached through a proxy, which the web-token transport "
-            "does not do: name its host in NO_PROXY, or set another traffic.transport."
-        )
-    verify = client._endpoint.http_session._verify  # botocore has no public way to ask
-    if not verify:
-        raise EnvironmentAccessError(
-            f"The certificate of {url} would not be verified, which the web-token transport "
-            "refuses: give its issuer as AWS_CA_BUNDLE, or as ca_bundle of the AWS profile."
-        )
-    return str(get_cert_path(verify))
-
-
-def session_headers(
-    endpoint: HttpEndpoint, dialect: Dialect, token: WebToken, environment_name: str
+def _session_headers(
+    endpoint: HttpEndpoint, dialect: _Dialect, token: WebToken, environment_name: str
 ) -> bytes:
-    """Log in: the header lines that prove it.
-
-    Raises:
-        EnvironmentAccessError: no answer, or no session.
-    """
+    """Log in: the header lines that prove it."""
     body = urlencode({"token": token.token}).encode()
     try:
-        answer = endpoint.send("POST", dialect.login_path, _HEADERS, body)
+        answer = endpoint.send("POST", dialect.login_path, _LOGIN_HEADERS, body)
     except NoAnswerError as exc:
         raise EnvironmentAccessError(
             f"The webserver of environment '{environment_name}' does not answer at "
@@ -224,22 +307,6 @@ def session_headers(
             f"token (status {answer.status}); check that these credentials can open the Airflow UI."
         )
     return dialect.shown_as.format(session[1]).encode()
-
-
-RENEW_BEFORE_S = 900.0
-PAUSE_S = 10.0  # between logins that did not help: they must not become a load of their own
-
-logger = logging.getLogger(__name__)
-
-
-class Lock(AbstractContextManager[object], Protocol):
-    """What `threading` and gevent have."""
-
-    def acquire(self, blocking: bool = True) -> bool:
-        """Whether the lock was got."""
-
-    def release(self) -> None:
-        """Give it back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,7 +325,7 @@ class SharedSession:
         first: Session,
         *,
         log_in: Callable[[], Session],
-        lock: Lock,
+        lock: BoundedSemaphore,
         clock: Callable[[], float],
     ) -> None:
         """Nothing is done before the first question.
@@ -266,7 +333,7 @@ class SharedSession:
         Args:
             first: a login that has just been made.
             log_in: makes another one, or raises what kept it from that.
-            lock: one for the threads or greenlets that share the session.
+            lock: one for all that share the session.
             clock: the one that sessions are dated by, in seconds.
         """
         self._session = first
@@ -278,7 +345,8 @@ class SharedSession:
     def current(self) -> Session:
         """The session to use. If its end is near, one caller renews it while others go on."""
         session = self._session
-        if self._is_old(session) and self._lock.acquire(blocking=False):
+        is_old = self._clock() - session.began_s > WEB_SESSION_LIFE_S - RENEW_BEFORE_S
+        if is_old and self._lock.acquire(blocking=False):
             try:
                 if self._session is session:
                     self._replace()
@@ -298,9 +366,6 @@ class SharedSession:
         if self._session is session:
             self._not_before_s = self._clock() + PAUSE_S
 
-    def _is_old(self, session: Session) -> bool:
-        return self._clock() - session.began_s > WEB_SESSION_LIFE_S - RENEW_BEFORE_S
-
     def _replace(self) -> None:
         if self._clock() < self._not_before_s:
             return
@@ -310,128 +375,3 @@ class SharedSession:
             reason = exc if isinstance(exc, EnvironmentAccessError) else type(exc).__name__
             logger.warning("The web session could not be renewed: %s", reason)
             self._not_before_s = self._clock() + PAUSE_S
-
-
-_ALWAYS_SENT = b"Accept: application/json\r\nUser-Agent: headroom\r\n"
-_JSON = b"Content-Type: application/json\r\n"
-
-
-def web_token_transport(
-    client: Any,
-    environment_name: str,
-    airflow_version: str,
-    *,
-    call_timeout_s: float,
-    max_in_flight: int,
-    this_machine_only: bool = False,
-    clock: Callable[[], float] = time.monotonic,
-) -> "WebTokenTransport":
-    """Log in, and send calls of one environment to its webserver address.
-
-    Args:
-        client: a boto3 `mwaa` client, for the tokens.
-        environment_name: the environment to call.
-        airflow_version: such as "3.3.1"; decides paths and how the session is shown.
-        call_timeout_s: of each attempt, from its start to the last byte of the answer.
-        max_in_flight: as many connections may be open.
-        this_machine_only: refuse a webserver address that is not on this machine.
-        clock: seconds from any fixed point.
-
-    Raises:
-        EnvironmentAccessError: no token, no answer, no session for it, or a configuration that
-            this transport refuses: a proxy, or TLS that is not verified.
-        NotAllowedError: the webserver address is elsewhere and must not be.
-    """
-    dialect = dialect_of(airflow_version)
-    token = new_token(client, environment_name)
-    url = webserver_url(
-        token.hostname,
-        service_url=client.meta.endpoint_url,
-        this_machine_only=this_machine_only,
-    )
-    endpoint = HttpEndpoint(
-        url,
-        connections=max_in_flight,
-        timeout_s=call_timeout_s,
-        ca_bundle=trusted_certificates(client, url),
-    )
-
-    def session_for(token: WebToken) -> Session:
-        began_s = clock()
-        return Session(session_headers(endpoint, dialect, token, environment_name), began_s)
-
-    session = SharedSession(
-        session_for(token),
-        log_in=lambda: session_for(new_token(client, environment_name)),
-        lock=BoundedSemaphore(1),
-        clock=clock,
-    )
-    return WebTokenTransport(url, endpoint, session, dialect.api_prefix, clock)
-
-
-class WebTokenTransport:
-    """Sends calls to a webserver address; for the greenlets of one thread."""
-
-    def __init__(
-        self,
-        url: str,
-        endpoint: HttpEndpoint,
-        session: SharedSession,
-        api_prefix: str,
-        clock: Callable[[], float],
-    ) -> None:
-        """Nothing is sent before the first call."""
-        self.url = url
-        self._endpoint = endpoint
-        self._session = session
-        self._api_prefix = api_prefix
-        self._clock = clock
-
-    def __call__(self, call: RestCall) -> CallResult:
-        """Send `call`, and once more if the session has ended meanwhile."""
-        session = self._session.current()
-        attempts, began_s = 1, self._clock()
-        try:
-            answer = self._send(call, session)
-            other = self._session.instead_of(session) if self._is_refused(answer) else None
-            if other is not None:
-                attempts, began_s = 2, self._clock()
-                answer = self._send(call, other)
-                if self._is_refused(answer):
-                    self._session.did_not_help(other)
-        except NoAnswerError as exc:
-            return CallResult(exc.outcome, error_code=exc.code, attempts=attempts)
-        return result_of_answer(
-            answer,
-            api_prefix=self._api_prefix,
-            attempts=attempts,
-            elapsed_s=self._clock() - began_s,
-        )
-
-    def _send(self, call: RestCall, session: Session) -> HttpAnswer:
-        headers, body = _ALWAYS_SENT + session.headers, b""
-        if call.body is not None:
-            headers += _JSON
-            body = json.dumps(call.body, separators=(",", ":")).encode()
-        return self._endpoint.send(call.method, rest_target(self._api_prefix, call), headers, body)
-
-    def _is_refused(self, answer: HttpAnswer) -> bool:
-        return session_is_refused(answer, self._api_prefix)
-
-
-def rest_target(api_prefix: str, call: RestCall) -> str:
-    """Path and query of a call as Airflow expects them.
-
-    "%" in a path is left alone: callers may give a run id with or without percent-encoding. In the
-    query a list repeats its key, a null is left out, other values are written as in JSON.
-    """
-    path = quote(call.path, safe="/%:@!$&'()*+,;=~", errors="replace")
-    query = urlencode(list(_query_pairs(call.query or {})), errors="replace")
-    return f"{api_prefix}{path}{'?' if query else ''}{query}"
-
-
-def _query_pairs(query: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in query.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                yield key, one if isinstance(one, str) else json.dumps(one)

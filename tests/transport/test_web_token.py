@@ -20,6 +20,7 @@ from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
 from mwaa_headroom.harness.local.gateway.operations import read_invocation
 from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings
 from mwaa_headroom.harness.traffic.operations import RestCall
+from mwaa_headroom.harness.transport.boto3_transport import trusted_certificates
 from mwaa_headroom.harness.transport.http import HttpAnswer
 from mwaa_headroom.harness.transport.outcome import CallResult
 from mwaa_headroom.harness.transport.web_token import (
@@ -31,7 +32,6 @@ from mwaa_headroom.harness.transport.web_token import (
     rest_target,
     result_of_answer,
     session_is_refused,
-    trusted_certificates,
     web_token_transport,
     webserver_url,
 )
@@ -309,7 +309,7 @@ def test_a_webserver_that_does_not_answer(stand):
 
 
 def test_no_secret_is_told(stand, caplog):
-    caplog.set_level(logging.DEBUG, logger="harness")
+    caplog.set_level(logging.DEBUG, logger="mwaa_headroom.harness")
     send = transport_of(stand)
     stand.clock_offset_s = 12.1 * HOUR_S
     send(DAGS)
@@ -346,15 +346,19 @@ def test_a_proxy_is_refused(stand, monkeypatch):
         monkeypatch.setenv(name, "other.aws")
     client = stand.client()
     with pytest.raises(EnvironmentAccessError, match="NO_PROXY"):
-        trusted_certificates(client, "https://x.airflow.aws")
-    assert trusted_certificates(client, "http://127.0.0.1:5000") is None
-    assert Path(trusted_certificates(client, "https://other.aws")).is_file()
+        trusted_certificates(client, "https://x.airflow.aws", transport="web_token")
+    plain, other = (
+        trusted_certificates(client, url, transport="web_token")
+        for url in ("http://127.0.0.1:5000", "https://other.aws")
+    )
+    assert plain is None
+    assert Path(other).is_file()
 
 
 def test_certificates_that_nobody_checks_are_refused(stand):
     client = stand.client(verify=False)
     with pytest.raises(EnvironmentAccessError, match="AWS_CA_BUNDLE"):
-        trusted_certificates(client, "https://x.airflow.aws")
+        trusted_certificates(client, "https://x.airflow.aws", transport="web_token")
 
 
 _WORDS = st.text(st.characters(codec="utf-8", exclude_characters="?\\"), max_size=12)
