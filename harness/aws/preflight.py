@@ -74,9 +74,10 @@ def preflight(
     expects_something = bool(scenario.expect.dags or scenario.expect.healthy_components)
     dags = _uses(scenario, "dag", "dag_id")
     # Without a run to ask for, a call could not even be built: these ask for one that is not there.
-    absent = (f"{run_id_prefix(run_id)}absent",)
-    absent_runs = {use.value: absent for use in dags if use.reads_dag_runs}
-    targets = Targets(facts.airflow_version, run_id, absent_runs)
+    absent = f"{run_id_prefix(run_id)}absent"
+    targets = Targets(
+        facts.airflow_version, run_id, {use.value: (absent,) for use in dags if use.reads_dag_runs}
+    )
 
     def not_ready(name: str, detail: str) -> PreflightResult:
         """Nothing is created where nothing answers; the load records what its calls meet."""
@@ -108,7 +109,7 @@ def preflight(
     variables = _uses(scenario, "variable", "key")
     found_runs, created = _prepare(api, targets, usable, variables)
     return PreflightResult(
-        targets=replace(targets, dag_run_ids={**absent_runs, **found_runs}),
+        targets=replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs}),
         expectations=tuple(dict.fromkeys((*expectations, *unmet))),
         notes=_notes(usable),
         created=created,

@@ -1,10 +1,7 @@
 """The scenario as frozen, checked values. Its TOML keys are the field names below.
 
-What concerns one key is checked here, what concerns several in `harness.scenario.model`.
-
-What must fit together in a scenario, beyond what one key can tell.
-
-Every check raises `ValueError` with a sentence that names the key.
+What concerns one key is checked where it is declared, what concerns several at the end; every check
+raises `ValueError` with a sentence that names the key.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -23,6 +20,10 @@ from mwaa_headroom.harness.local.settings import (
 )
 from mwaa_headroom.harness.traffic.operations import OPERATIONS, check_parameters
 
+HIGHEST_RATE_PER_S: Final = 5000.0  # above this, a typo is likelier than a wish
+CALLS_PER_CLOSED_STAGE: Final = 10**8  # numbers kept for one stage
+_RANDOM_EXCESS: Final = 2  # random arrivals may be more than expected
+
 # Per kind of arrivals, the keys of a stage that only some kinds know: needed, and allowed.
 _STAGE_KEYS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "poisson": (("rate_per_s",), ("ramp_to_rate_per_s",)),
@@ -30,141 +31,12 @@ _STAGE_KEYS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "trace": (("trace_file", "rate_per_s", "peak_rate_per_s"), ()),  # the rates are filled in
     "closed": (("users",), ()),
 }
-_SOME_KINDS_KEYS: Final = (
-    "rate_per_s",
-    "ramp_to_rate_per_s",
-    "trace_file",
-    "peak_rate_per_s",
-    "users",
+_SOME_KINDS_KEYS: Final = tuple(
+    dict.fromkeys(key for needed, allowed in _STAGE_KEYS.values() for key in needed + allowed)
 )
 
-CALLS_PER_CLOSED_STAGE: Final = 10**8  # numbers kept for one stage
-_LUCK: Final = 2  # random arrivals may be more than expected
-
-
-def check_together(scenario: "Scenario") -> None:
-    """Raise `ValueError` at the first thing that does not fit."""
-    _check_traffic(scenario)
-    for index, stage in enumerate(scenario.stages):
-        _check_stage_keys(scenario.traffic.arrivals, f"stages[{index}]", stage)
-        _check_operation(scenario, f"stages[{index}]", stage)
-        _check_harmless(scenario, f"stages[{index}]", stage)
-    _check_recovery(scenario)
-    _check_slo(scenario)
-    _check_numbers(scenario)
-
-
-def _check_traffic(scenario: "Scenario") -> None:
-    traffic = scenario.traffic
-    if traffic.retries != "off" and traffic.transport != "boto3":
-        raise ValueError(
-            f'traffic.retries = "{traffic.retries}" is a mode of botocore\'s: it needs '
-            'traffic.transport = "boto3"'
-        )
-    is_closed = traffic.arrivals == "closed"
-    if is_closed and scenario.question.ask == "capacity":
-        raise ValueError(
-            'question.ask = "capacity" cannot be answered by traffic.arrivals = "closed": users '
-            "who wait for answers never offer more than the environment takes"
-        )
-    if traffic.retries == "adaptive" and scenario.question.ask == "capacity":
-        raise ValueError(
-            'question.ask = "capacity" cannot be answered with traffic.retries = "adaptive", which '
-            "sends less by itself when it is throttled; choose another mode, or ask a check"
-        )
-    if is_closed and traffic.think_time_s is None:
-        raise ValueError('traffic.think_time_s is missing, which traffic.arrivals = "closed" needs')
-    if not is_closed and traffic.think_time_s is not None:
-        raise ValueError('traffic.think_time_s goes only with traffic.arrivals = "closed"')
-
-
-def _check_stage_keys(arrivals: str, place: str, stage: "Stage") -> None:
-    needed, allowed = _STAGE_KEYS[arrivals]
-    for key in needed:
-        if getattr(stage, key) is None:
-            raise ValueError(
-                f'{place}.{key} is missing, which traffic.arrivals = "{arrivals}" needs'
-            )
-    for key in _SOME_KINDS_KEYS:
-        if key not in needed + allowed and getattr(stage, key) is not None:
-            raise ValueError(f'{place}.{key} does not go with traffic.arrivals = "{arrivals}"')
-
-
-def _check_operation(scenario: "Scenario", place: str, stage: "Stage") -> None:
-    mix = scenario.traffic.mix
-    if stage.operation is None:
-        return
-    if stage.operation not in mix:
-        raise ValueError(
-            f"{place}.operation is '{stage.operation}', which is not in traffic.mix "
-            f"({', '.join(mix)})"
-        )
-    if scenario.question.ask == "capacity":
-        raise ValueError(
-            f'{place}.operation does not go with question.ask = "capacity", which is about the '
-            "whole mix; ask a check"
-        )
-
-
-def _check_harmless(scenario: "Scenario", place: str, stage: "Stage") -> None:
-    limits, highest_per_s = scenario.limits, scenario.highest_rate_per_s(stage)
-    if highest_per_s > limits.max_rate_per_s:
-        raise ValueError(
-            f"{place} asks for {highest_per_s:g} calls/s, "
-            f"above limits.max_rate_per_s = {limits.max_rate_per_s:g}"
-        )
-    if stage.users is not None and stage.users > limits.max_in_flight:
-        raise ValueError(
-            f"{place} has {stage.users} users, above limits.max_in_flight = {limits.max_in_flight}"
-        )
-
-
-def _check_numbers(scenario: "Scenario") -> None:
-    most = [scenario.highest_rate_per_s(stage) * stage.duration_s for stage in scenario.stages]
-    is_closed = scenario.traffic.arrivals == "closed"
-    if _LUCK * max(most) > CALLS_PER_CLOSED_STAGE and is_closed:
-        raise ValueError(
-            f"a stage may make up to {max(most):.2g} calls, for a closed workload at most "
-            f"{CALLS_PER_CLOSED_STAGE / _LUCK:.2g} can be numbered: make it shorter"
-        )
-    if _LUCK * sum(most) > RECOVERY_ARRIVALS_FROM and not is_closed:
-        raise ValueError(
-            f"the stages may make up to {sum(most):.2g} calls, in one run at most "
-            f"{RECOVERY_ARRIVALS_FROM / _LUCK:.2g} can be numbered: make several scenarios of them"
-        )
-
-
-def _check_recovery(scenario: "Scenario") -> None:
-    rate_per_s, limits = scenario.recovery.rate_per_s, scenario.limits
-    if rate_per_s is None:
-        return
-    if scenario.traffic.arrivals == "closed":
-        raise ValueError('recovery.rate_per_s does not go with traffic.arrivals = "closed"')
-    if rate_per_s > limits.max_rate_per_s:
-        raise ValueError(
-            f"recovery.rate_per_s = {rate_per_s:g} is above "
-            f"limits.max_rate_per_s = {limits.max_rate_per_s:g}"
-        )
-
-
-def _check_slo(scenario: "Scenario") -> None:
-    expect, mix = scenario.expect, scenario.traffic.mix
-    if not scenario.slo and not (expect.dags or expect.healthy_components):
-        raise ValueError("slo must not be empty: without it nothing can be judged")
-    for index, text in enumerate(scenario.slo):
-        slo = parse_slo(text)
-        if slo.selector_key == "operation" and slo.selector_value not in mix:
-            raise ValueError(
-                f"slo[{index}] names '{slo.selector_value}', which is not in traffic.mix "
-                f"({', '.join(mix)})"
-            )
-    if scenario.question.ask == "capacity" and not scenario.slo:
-        raise ValueError("a capacity question needs an slo")
-
-
-HIGHEST_RATE_PER_S = 5000.0  # above this, a typo is likelier than a wish
-
 Arrivals = Literal["poisson", "constant", "trace", "closed"]
+RetryMode = Literal["off", "legacy", "standard", "adaptive"]  # botocore's, and none
 Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE_PER_S)]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 
@@ -236,7 +108,7 @@ class Traffic(Settings):
     arrivals: Arrivals = "poisson"
     seed: int = 1
     transport: Literal["lean", "boto3", "web_token"] = "lean"
-    retries: Literal["off", "legacy", "standard", "adaptive"] = "off"  # botocore's modes
+    retries: RetryMode = "off"
     think_time_s: Seconds | None = None  # closed only: the mean of exponential think times
     mix: Annotated[dict[str, OperationChoice], Field(min_length=1)]
 
@@ -347,7 +219,7 @@ class Scenario(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
-        check_together(self)
+        _check_together(self)
         return self
 
     @property
@@ -375,3 +247,123 @@ class Scenario(Settings):
             return stage.users / self.traffic.think_time_s
         rates = (stage.rate_per_s, stage.ramp_to_rate_per_s, stage.peak_rate_per_s)
         return max(rate or 0.0 for rate in rates)
+
+
+def _check_together(scenario: Scenario) -> None:
+    _check_traffic(scenario)
+    for index, stage in enumerate(scenario.stages):
+        _check_stage_keys(scenario.traffic.arrivals, f"stages[{index}]", stage)
+        _check_operation(scenario, f"stages[{index}]", stage)
+        _check_harmless(scenario, f"stages[{index}]", stage)
+    _check_recovery(scenario)
+    _check_slo(scenario)
+    _check_numbers(scenario)
+
+
+def _check_traffic(scenario: Scenario) -> None:
+    traffic = scenario.traffic
+    if traffic.retries != "off" and traffic.transport != "boto3":
+        raise ValueError(
+            f'traffic.retries = "{traffic.retries}" is a mode of botocore\'s: it needs '
+            'traffic.transport = "boto3"'
+        )
+    is_closed = traffic.arrivals == "closed"
+    if is_closed and scenario.question.ask == "capacity":
+        raise ValueError(
+            'question.ask = "capacity" cannot be answered by traffic.arrivals = "closed": users '
+            "who wait for answers never offer more than the environment takes"
+        )
+    if traffic.retries == "adaptive" and scenario.question.ask == "capacity":
+        raise ValueError(
+            'question.ask = "capacity" cannot be answered with traffic.retries = "adaptive", which '
+            "sends less by itself when it is throttled; choose another mode, or ask a check"
+        )
+    if is_closed and traffic.think_time_s is None:
+        raise ValueError('traffic.think_time_s is missing, which traffic.arrivals = "closed" needs')
+    if not is_closed and traffic.think_time_s is not None:
+        raise ValueError('traffic.think_time_s goes only with traffic.arrivals = "closed"')
+
+
+def _check_stage_keys(arrivals: str, place: str, stage: Stage) -> None:
+    needed, allowed = _STAGE_KEYS[arrivals]
+    for key in needed:
+        if getattr(stage, key) is None:
+            raise ValueError(
+                f'{place}.{key} is missing, which traffic.arrivals = "{arrivals}" needs'
+            )
+    for key in _SOME_KINDS_KEYS:
+        if key not in needed + allowed and getattr(stage, key) is not None:
+            raise ValueError(f'{place}.{key} does not go with traffic.arrivals = "{arrivals}"')
+
+
+def _check_operation(scenario: Scenario, place: str, stage: Stage) -> None:
+    mix = scenario.traffic.mix
+    if stage.operation is None:
+        return
+    if stage.operation not in mix:
+        raise ValueError(
+            f"{place}.operation is '{stage.operation}', which is not in traffic.mix "
+            f"({', '.join(mix)})"
+        )
+    if scenario.question.ask == "capacity":
+        raise ValueError(
+            f'{place}.operation does not go with question.ask = "capacity", which is about the '
+            "whole mix; ask a check"
+        )
+
+
+def _check_harmless(scenario: Scenario, place: str, stage: Stage) -> None:
+    limits, highest_per_s = scenario.limits, scenario.highest_rate_per_s(stage)
+    if highest_per_s > limits.max_rate_per_s:
+        raise ValueError(
+            f"{place} asks for {highest_per_s:g} calls/s, "
+            f"above limits.max_rate_per_s = {limits.max_rate_per_s:g}"
+        )
+    if stage.users is not None and stage.users > limits.max_in_flight:
+        raise ValueError(
+            f"{place} has {stage.users} users, above limits.max_in_flight = {limits.max_in_flight}"
+        )
+
+
+def _check_numbers(scenario: Scenario) -> None:
+    most = [scenario.highest_rate_per_s(stage) * stage.duration_s for stage in scenario.stages]
+    is_closed = scenario.traffic.arrivals == "closed"
+    if _RANDOM_EXCESS * max(most) > CALLS_PER_CLOSED_STAGE and is_closed:
+        raise ValueError(
+            f"a stage may make up to {max(most):.2g} calls, for a closed workload at most "
+            f"{CALLS_PER_CLOSED_STAGE / _RANDOM_EXCESS:.2g} can be numbered: make it shorter"
+        )
+    if _RANDOM_EXCESS * sum(most) > RECOVERY_ARRIVALS_FROM and not is_closed:
+        raise ValueError(
+            f"the stages may make up to {sum(most):.2g} calls, in one run at most "
+            f"{RECOVERY_ARRIVALS_FROM / _RANDOM_EXCESS:.2g} can be numbered: make several "
+            "scenarios of them"
+        )
+
+
+def _check_recovery(scenario: Scenario) -> None:
+    rate_per_s, limits = scenario.recovery.rate_per_s, scenario.limits
+    if rate_per_s is None:
+        return
+    if scenario.traffic.arrivals == "closed":
+        raise ValueError('recovery.rate_per_s does not go with traffic.arrivals = "closed"')
+    if rate_per_s > limits.max_rate_per_s:
+        raise ValueError(
+            f"recovery.rate_per_s = {rate_per_s:g} is above "
+            f"limits.max_rate_per_s = {limits.max_rate_per_s:g}"
+        )
+
+
+def _check_slo(scenario: Scenario) -> None:
+    expect, mix = scenario.expect, scenario.traffic.mix
+    if not scenario.slo and not (expect.dags or expect.healthy_components):
+        raise ValueError("slo must not be empty: without it nothing can be judged")
+    for index, text in enumerate(scenario.slo):
+        slo = parse_slo(text)
+        if slo.selector_key == "operation" and slo.selector_value not in mix:
+            raise ValueError(
+                f"slo[{index}] names '{slo.selector_value}', which is not in traffic.mix "
+                f"({', '.join(mix)})"
+            )
+    if scenario.question.ask == "capacity" and not scenario.slo:
+        raise ValueError("a capacity question needs an slo")

@@ -1,5 +1,6 @@
 """The operations a mix can hold: their parameters, and the REST call each arrival becomes.
 
+Of the environment a call needs only the targets, found before the run and kept with its record.
 Paths are relative to Airflow's API, as InvokeRestApi wants them, and stay below the 64 characters
 of its model wherever ids allow. Airflow 2 and 3 differ in two places: the health path, and the
 trigger body, in which Airflow 3 requires `logical_date` (null lets many runs start at once).
@@ -8,14 +9,21 @@ trigger body, in which Airflow 3 requires `logical_date` (null lets many runs st
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from mwaa_headroom.harness.errors import PreflightError, RecordError
 from mwaa_headroom.harness.files import writing
 
+Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
+Need = Literal["dag", "dag_runs", "variable"]
+
 TARGETS_FILE = "targets.json"
+DEFAULT_DAG = "headroom_example"
+PAUSABLE_DAG = "headroom_pausable"
+DEFAULT_VARIABLE = "headroom_variable"
+LARGEST_PAYLOAD_BYTES = 1_000_000  # nothing documents the service's own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,68 +83,42 @@ def targets_from_tree(tree: Mapping[str, Any]) -> Targets:
     )
 
 
-class Parameter(Protocol):
-    """One parameter of an operation: its default, and what is wrong with a given value."""
-
-    @property
-    def default(self) -> Any:
-        """What is used when the scenario does not say."""
-
-    def problem(self, value: object) -> str | None:
-        """What is wrong, as the end of a sentence that starts with the name; None: nothing."""
-
-
 @dataclass(frozen=True, slots=True)
-class WholeNumber:
-    """An integer within bounds, both included."""
+class Parameter:
+    """One parameter of an operation.
 
-    default: int
-    lowest: int
-    highest: int
+    Attributes:
+        default: what is used when the scenario does not say.
+        problem: from a given value to what is wrong with it, as the end of a sentence that starts
+            with the name; None: nothing.
+    """
 
-    def problem(self, value: object) -> str | None:
-        """See `Parameter`."""
+    default: Any
+    problem: Callable[[object], str | None]
+
+
+def _whole_number(default: int, lowest: int, highest: int) -> Parameter:
+    def problem(value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
             return f"must be a whole number, got {value!r}"
-        if not self.lowest <= value <= self.highest:
-            return f"must be from {self.lowest} to {self.highest}, got {value}"
+        if not lowest <= value <= highest:
+            return f"must be from {lowest} to {highest}, got {value}"
         return None
 
+    return Parameter(default, problem)
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A string that matches a pattern as a whole."""
 
-    default: str
-    pattern: str
-
-    def problem(self, value: object) -> str | None:
-        """See `Parameter`."""
-        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
-            return f"must be a string that matches {self.pattern}, got {value!r}"
+def _text(default: str, pattern: str) -> Parameter:
+    def problem(value: object) -> str | None:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            return f"must be a string that matches {pattern}, got {value!r}"
         return None
 
-
-@dataclass(frozen=True, slots=True)
-class JsonObject:
-    """A table of JSON values."""
-
-    default: dict[str, Any] = field(default_factory=dict)
-
-    def problem(self, value: object) -> str | None:
-        """See `Parameter`."""
-        if not isinstance(value, dict):
-            return f"must be a table, got {value!r}"
-        return None
+    return Parameter(default, problem)
 
 
-Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
-Need = Literal["dag", "dag_runs", "variable"]
-
-DEFAULT_DAG = "headroom_example"
-PAUSABLE_DAG = "headroom_pausable"
-DEFAULT_VARIABLE = "headroom_variable"
-LARGEST_PAYLOAD_BYTES = 1_000_000  # nothing documents the service's own limit
+def _not_a_table(value: object) -> str | None:
+    return None if isinstance(value, dict) else f"must be a table, got {value!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +218,9 @@ def _list_task_instances(parameters: Mapping[str, Any], arrival: int, targets: T
     return RestCall("GET", f"/dags/{dag_id}/dagRuns/{run}/taskInstances", query=_page(parameters))
 
 
-def _list_dag_runs(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
-    return RestCall("GET", f"/dags/{parameters['dag_id']}/dagRuns", query=_page(parameters))
-
-
 def _list(path: str) -> Callable[[Mapping[str, Any], int, Targets], RestCall]:
     def build(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
-        return RestCall("GET", path, query=_page(parameters))
+        return RestCall("GET", path.format(**parameters), query=_page(parameters))
 
     return build
 
@@ -286,23 +264,19 @@ def _scramble(number: int) -> int:
     return z ^ (z >> 31)
 
 
-def _operations(*operations: Operation) -> dict[str, Operation]:
-    return {operation.name: operation for operation in operations}
-
-
 _ID = r"[A-Za-z0-9_.\-]{1,200}"
-_LIMIT = WholeNumber(default=100, lowest=1, highest=1000)
-_ORDER_BY = Text(default="", pattern=r"-?[a-z_]{1,40}|")  # "": Airflow's own order
-_DAG_ID = Text(default=DEFAULT_DAG, pattern=_ID)
+_LIMIT = _whole_number(100, lowest=1, highest=1000)
+_ORDER_BY = _text("", r"-?[a-z_]{1,40}|")  # "": Airflow's own order
+_DAG_ID = _text(DEFAULT_DAG, _ID)
 
-OPERATIONS: dict[str, Operation] = _operations(
+_ALL = (
     Operation("health", {}, (), _health),
     Operation(
         "trigger_dag_run",
         {
             "dag_id": _DAG_ID,
-            "conf": JsonObject(),
-            "payload_bytes": WholeNumber(0, 0, LARGEST_PAYLOAD_BYTES),
+            "conf": Parameter({}, _not_a_table),
+            "payload_bytes": _whole_number(0, 0, LARGEST_PAYLOAD_BYTES),
         },
         ("dag",),
         _trigger_dag_run,
@@ -311,9 +285,9 @@ OPERATIONS: dict[str, Operation] = _operations(
     Operation(
         "list_dag_runs",
         # "~" lists the runs of all DAGs
-        {"dag_id": Text(DEFAULT_DAG, f"{_ID}|~"), "limit": _LIMIT, "order_by": _ORDER_BY},
+        {"dag_id": _text(DEFAULT_DAG, f"{_ID}|~"), "limit": _LIMIT, "order_by": _ORDER_BY},
         ("dag",),
-        _list_dag_runs,
+        _list("/dags/{dag_id}/dagRuns"),
     ),
     Operation("get_dag_run", {"dag_id": _DAG_ID}, ("dag", "dag_runs"), _get_dag_run),
     Operation(
@@ -322,18 +296,19 @@ OPERATIONS: dict[str, Operation] = _operations(
         ("dag", "dag_runs"),
         _list_task_instances,
     ),
-    Operation("pause_dag", {"dag_id": Text(PAUSABLE_DAG, _ID)}, ("dag",), _set_paused(True)),
-    Operation("unpause_dag", {"dag_id": Text(PAUSABLE_DAG, _ID)}, ("dag",), _set_paused(False)),
+    Operation("pause_dag", {"dag_id": _text(PAUSABLE_DAG, _ID)}, ("dag",), _set_paused(True)),
+    Operation("unpause_dag", {"dag_id": _text(PAUSABLE_DAG, _ID)}, ("dag",), _set_paused(False)),
     Operation("list_variables", {"limit": _LIMIT}, (), _list("/variables")),
     Operation("list_connections", {"limit": _LIMIT}, (), _list("/connections")),
     Operation("list_pools", {"limit": _LIMIT}, (), _list("/pools")),
     Operation(
         "set_variable",
         {
-            "key": Text(DEFAULT_VARIABLE, r"[A-Za-z0-9_.\-]{1,50}"),
-            "value_bytes": WholeNumber(default=32, lowest=1, highest=LARGEST_PAYLOAD_BYTES),
+            "key": _text(DEFAULT_VARIABLE, r"[A-Za-z0-9_.\-]{1,50}"),
+            "value_bytes": _whole_number(32, lowest=1, highest=LARGEST_PAYLOAD_BYTES),
         },
         ("variable",),
         _set_variable,
     ),
 )
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}

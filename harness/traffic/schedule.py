@@ -1,7 +1,9 @@
-"""A closed workload: users who think, call, wait for the answer, and think again.
+"""When what is called: the arrivals of each stage, or what the users of a closed workload do.
 
-Its rate follows the answers: a slow environment is called less often. That is how people and
-workers of a queue behave, but it hides overload, so no capacity can be read off it.
+An open workload has schedules, which do not depend on the answers; worker i of n sends every nth
+arrival. In a closed workload users think, call, wait for the answer, and think again. Its rate
+follows the answers: a slow environment is called less often. That is how people and workers of a
+queue behave, but it hides overload, so no capacity can be read off it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +53,7 @@ class Share:
 
 
 WHOLE: Final = Share(0, 1)
+CYCLES_AT_ONCE: Final = 64  # drawing them one by one would cost more than the rest of a user
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,9 +188,6 @@ def _arrivals_of(
     end_per_s = stage.ramp_to_rate_per_s
     ramp = Ramp(stage.rate_per_s, stage.rate_per_s if end_per_s is None else end_per_s, duration_s)
     return PacedArrivals(kind, ramp, duration_s, randomness)
-
-
-CYCLES_AT_ONCE = 64  # drawing them one by one would cost more than the rest of a user
 
 
 @dataclass(frozen=True, slots=True)

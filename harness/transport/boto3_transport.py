@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -34,6 +34,7 @@ from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import client_of, isolated_session, stand_in_client
 from mwaa_headroom.harness.aws.translate import aws_call
 from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.scenario.model import RetryMode
 from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.outcome import (
     CallResult,
@@ -41,8 +42,6 @@ from mwaa_headroom.harness.transport.outcome import (
     Transport,
     outcome_of_answer,
 )
-
-RetryMode = Literal["off", "legacy", "standard", "adaptive"]
 
 _DEFAULT_ATTEMPTS = {"legacy": 5, "standard": 3, "adaptive": 3}
 _LONGEST_WAIT_S = 20.0  # standard and adaptive

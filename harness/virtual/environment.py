@@ -29,6 +29,16 @@ from mwaa_headroom.harness.local.webservers import Member
 from mwaa_headroom.harness.record.stream import record_batch
 from mwaa_headroom.harness.virtual.webserver import NEVER_S, Call, Endings, Tally, VirtualWebserver
 
+READ_AFTER_S = 1.0  # publishing, and the collector's next look
+
+_OF_VALUES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "Average": fmean,
+    "Maximum": max,
+    "Minimum": min,
+    "Sum": sum,
+    "SampleCount": len,
+}
+
 Event = dict[str, object]
 Measured = Callable[[float, list[Sample]], None]  # start of a period in epoch seconds, its samples
 
@@ -60,13 +70,13 @@ class VirtualEnvironment:
         self._started_at_s = started_at_s
         self._endings = endings
         self._measured = measured
-        self._throttle = Throttle(settings.gateway.throttle, clock=self._clock)
+        self._throttle = Throttle(settings.gateway.throttle, clock=lambda: self.now_s)
         self._sampler = WebserverSampler(
             settings.metrics,
             webserver_cpu=settings.cores,
             min_webservers=settings.min_webservers,
             mean_in_flight=self._mean_in_flight,
-            clock=self._clock,
+            clock=lambda: self.now_s,
         )
         self._rule = ScalingRule(
             settings.autoscaler,
@@ -80,7 +90,7 @@ class VirtualEnvironment:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = count()
         self._period_end_s = period_end_s(started_at_s + self.now_s, self._period_s)
-        self._come_up()
+        self._bring_up()
 
     def at(self, time_s: float, act: Callable[[], None]) -> None:
         """Let something happen when the clock stands there; of equal times in the order given."""
@@ -132,7 +142,7 @@ class VirtualEnvironment:
         chosen.last_turn = self._turn
         chosen.take(call, operation)
 
-    def _come_up(self) -> None:
+    def _bring_up(self) -> None:
         webservers = [self._new_webserver() for _ in range(self._settings.min_webservers)]
         began_s = self.now_s - max(webserver.start_delay_s for webserver in webservers)
         for webserver in webservers:
@@ -220,23 +230,9 @@ class VirtualEnvironment:
         found = next(one for one in self._webservers if one.name == name)
         return found.take_mean_in_flight(self.now_s)
 
-    def _clock(self) -> float:
-        return self.now_s
-
     def _emit(self, kind: str, *, at_s: float | None = None, **keys: object) -> None:
         time_s = self._started_at_s + (self.now_s if at_s is None else at_s)
         self.events.append({"time_s": time_s, "kind": kind, "source": "environment", **keys})
-
-
-READ_AFTER_S = 1.0  # publishing, and the collector's next look
-
-_OF_VALUES: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "Average": fmean,
-    "Maximum": max,
-    "Minimum": min,
-    "Sum": sum,
-    "SampleCount": len,
-}
 
 
 class VirtualMetrics:
@@ -244,8 +240,7 @@ class VirtualMetrics:
 
     def __init__(self, settings: SimulatedSettings) -> None:
         self._settings = settings
-        self._rows: list[tuple[object, ...]] = []
-        self._starts_s: list[float] = []
+        self._rows: list[tuple[float, tuple[object, ...]]] = []  # with the start of the period
 
     def add(self, period_start_s: float, samples: Sequence[Sample]) -> None:
         """Take in one period; epoch seconds."""
@@ -265,16 +260,11 @@ class VirtualMetrics:
             for name in metric.statistics:
                 value = float(_OF_VALUES[name](of_webservers))
                 read = Statistic(metric, name, float(settings.period_s), period_start_s, value)
-                self._rows.append(read.row(read_at_s))
-                self._starts_s.append(period_start_s)
+                self._rows.append((period_start_s, read.row(read_at_s)))
 
     def table(self, until_s: float) -> pa.Table:
         """The periods that began before then, as the reader of records hands them out."""
-        rows = [
-            row
-            for row, start_s in zip(self._rows, self._starts_s, strict=True)
-            if start_s < until_s
-        ]
+        rows = [row for start_s, row in self._rows if start_s < until_s]
         batches = [record_batch(rows, METRICS_SCHEMA)] if rows else []
         table = pa.Table.from_batches(batches, METRICS_SCHEMA)
         columns = [

@@ -1,13 +1,12 @@
 """The load in virtual time: stage after stage, and recovery after one that broke the SLO.
 
-The order of things, the rules and the events are those of the load process (`locustfiles`, see
-`direction.py` and `load_test.py` there), which sends by itself and is never late.
+The order of things, the rules and the events are those of the load process (`locustfiles`), which
+sends by itself and is never late.
 
-What the environment answers: GetEnvironment, preflight, and each entry of the mix once.
-
-Airflow is the simulated one of the stand-in, asked in memory and without waiting. The load needs
-only one answer for each entry of its mix: all calls of an entry end alike but for their times, and
-for the length of lists that grow, which is recorded as it was in the beginning.
+Before the load, `prepare` asks what a real run asks too: GetEnvironment, preflight, and each entry
+of the mix once. Airflow is the simulated one of the stand-in, asked in memory and without waiting.
+The load needs only one answer for each entry of its mix: all calls of an entry end alike but for
+their times, and for the length of lists that grow, which is recorded as it was in the beginning.
 """
 
 import json
@@ -38,7 +37,10 @@ from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_sched
 from mwaa_headroom.harness.traffic.traces import Trace
 from mwaa_headroom.harness.transport.outcome import UNSENT, CallResult, outcome_of_answer
 from mwaa_headroom.harness.virtual.environment import Event, VirtualEnvironment
-from mwaa_headroom.harness.virtual.webserver import Call, Endings, PhaseRows, Words
+from mwaa_headroom.harness.virtual.webserver import Call, Endings, PhaseRows, RowCodes
+
+TICK_S = 1.0
+LOAD_EVENT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,16 @@ def prepare(
     answered = [gateway.answer(call.method, call.path, call.query, call.body) for call in asked]
     results = [_result_of(answer, 0.0, settings) for _, answer in answered]
     count = len(results)
-    results += [_timed_out(settings), _throttled(settings), UNSENT]
+    gateway_settings = settings.gateway
+    message = f"The Airflow REST API did not answer within {gateway_settings.timeout_s:g} seconds"
+    timed_out = service_error(gateway_settings.timeout_exception, message)
+    throttle = gateway_settings.throttle
+    throttled = ApiError(throttle.error_code, throttle.http_status, "Rate exceeded")
+    results += [
+        _result_of(timed_out.answer(), gateway_settings.timeout_s, settings),
+        _result_of(throttled.answer(), 0.0, settings),
+        UNSENT,
+    ]
     return Prepared(
         facts=replace(facts, clock_offset_s=0.0),
         found=found,
@@ -177,19 +188,6 @@ class MemoryGateway:
         return recognised.operation, answer
 
 
-def _timed_out(settings: SimulatedSettings) -> CallResult:
-    gateway = settings.gateway
-    message = f"The Airflow REST API did not answer within {gateway.timeout_s:g} seconds"
-    error = service_error(gateway.timeout_exception, message)
-    return _result_of(error.answer(), gateway.timeout_s, settings)
-
-
-def _throttled(settings: SimulatedSettings) -> CallResult:
-    throttle = settings.gateway.throttle
-    error = ApiError(throttle.error_code, throttle.http_status, "Rate exceeded")
-    return _result_of(error.answer(), 0.0, settings)
-
-
 def _result_of(answer: Answer, elapsed_s: float, settings: SimulatedSettings) -> CallResult:
     airflow_status = json.loads(answer.body).get("RestApiStatusCode")
     outcome = outcome_of_answer(
@@ -201,10 +199,6 @@ def _result_of(answer: Answer, elapsed_s: float, settings: SimulatedSettings) ->
         service_timeout_s=settings.gateway.timeout_s,
     )
     return CallResult(outcome, answer.status, airflow_status, answer.error_code, len(answer.body))
-
-
-BEAT_S = 1.0
-LOAD_EVENT_EVERY_S = 5.0
 
 
 class VirtualLoad:
@@ -232,32 +226,32 @@ class VirtualLoad:
         self._traces = traces
         self._environment = environment
         self._prepared = prepared
-        self._words = Words(tuple(scenario.traffic.mix), prepared.results, started_at_s)
+        self._codes = RowCodes(tuple(scenario.traffic.mix), prepared.results, started_at_s)
         self._overload = Overload(slos, hold_s=scenario.recovery.hold_s)
         self._rule = ErrorRateRule(limit=limits.abort_error_rate, window_s=limits.abort_window_s)
-        self._ended_before = self._failed_before = 0  # of the tally, at the last beat
-        self._told_at_s = 0.0
+        self._ended_before = self._failed_before = 0  # of the tally, at the last tick
+        self._load_emitted_at_s = 0.0
         self._is_loading = self._is_recovering = False
         self._cut_short = self._aborted = self._is_over = False
 
     def run(self) -> Literal["finished", "aborted"]:
         """Send everything; the environment's clock stands then where the last call ended."""
         self._environment.run_until(0.0)
-        self._environment.at(BEAT_S, self._beat)
+        self._environment.at(TICK_S, self._tick)
         completed = all(
             self._run_stage(schedule) for schedule in schedule_of(self._scenario, self._traces)
         )
         self._is_over = True
         rows = sum(phase.arrived for phase in self.phases)
-        self._tell("rows_checked", arrivals=rows, rows=rows)
+        self._emit("rows_checked", arrivals=rows, rows=rows)
         return "finished" if completed else "aborted"
 
     def _run_stage(self, schedule: StageSchedule) -> bool:
         stage, name = schedule.stage, schedule.name
         phase = self._begin(schedule)
-        self._tell("stage_started", stage=stage, name=name)
+        self._emit("stage_started", stage=stage, name=name)
         warm_s = phase.start_s + self._scenario.stages[stage].warmup_s
-        self._overload.look_at(stage, self._words.started_at_s + warm_s)
+        self._overload.look_at(stage, self._codes.started_at_s + warm_s)
         self._rule.clear()
         self._take_counts()
         self._is_loading = True
@@ -266,7 +260,7 @@ class VirtualLoad:
         if not completed:
             self._drain(stage)
             return False
-        self._tell("stage_ended", stage=stage, name=name)
+        self._emit("stage_ended", stage=stage, name=name)
         if not self._broke_slo(phase, stage):
             self._drain(stage)
             # What went wrong in its last moments shows only in calls that have ended since.
@@ -280,16 +274,16 @@ class VirtualLoad:
         schedule = recovery_schedule(self._scenario, after)
         phase = self._begin(schedule)
         rate_per_s = self._scenario.recovery_rate_per_s
-        self._tell("recovery_started", stage=after, rate_per_s=rate_per_s)
-        self._overload.look_at(schedule.stage, self._words.started_at_s + phase.start_s)
+        self._emit("recovery_started", stage=after, rate_per_s=rate_per_s)
+        self._overload.look_at(schedule.stage, self._codes.started_at_s + phase.start_s)
         self._is_recovering = True
         self._send(phase, schedule)
         self._is_recovering = False
         self._overload.add(phase.fresh(KEPT_ROWS))
-        self._tell("recovery_ended", stage=after, recovered=self._overload.has_recovered())
+        self._emit("recovery_ended", stage=after, recovered=self._overload.has_recovered())
 
     def _begin(self, schedule: StageSchedule) -> PhaseRows:
-        phase = PhaseRows(schedule, self._environment.now_s, self._words)
+        phase = PhaseRows(schedule, self._environment.now_s, self._codes)
         self.phases.append(phase)
         self._cut_short = False
         return phase
@@ -317,14 +311,14 @@ class VirtualLoad:
         end_s = phase.start_s + schedule.duration_s
         while not self._cut_short and environment.now_s < end_s:
             environment.run_until(min(end_s, environment.next_timer_s))
-        self._tell_load()
+        self._emit_load()
         return not self._aborted
 
     def _drain(self, stage: int) -> None:
         began_s = self._environment.now_s
         self._environment.run_until_idle()
         took_s = self._environment.now_s - began_s
-        self._tell("drained", stage=stage, in_flight_left=0, took_s=took_s)
+        self._emit("drained", stage=stage, in_flight_left=0, took_s=took_s)
 
     def _broke_slo(self, phase: PhaseRows, index: int) -> bool:
         stage = self._scenario.stages[index]
@@ -336,18 +330,18 @@ class VirtualLoad:
             in_flight=self._environment.tally.in_flight, rate_per_s=last_rate_per_s
         )
 
-    def _beat(self) -> None:
+    def _tick(self) -> None:
         if self._is_over:
             return
         now_s = self._environment.now_s
-        self._environment.at(now_s + BEAT_S, self._beat)
-        if now_s - self._told_at_s >= LOAD_EVENT_EVERY_S:
-            self._tell_load()
+        self._environment.at(now_s + TICK_S, self._tick)
+        if now_s - self._load_emitted_at_s >= LOAD_EVENT_EVERY_S:
+            self._emit_load()
         if self._is_recovering:
             self._overload.add(self.phases[-1].fresh(KEPT_ROWS))
             self._cut_short = self._overload.has_recovered()
         elif self._is_loading:
-            self._abort_if_needed(self._words.started_at_s + now_s)
+            self._abort_if_needed(self._codes.started_at_s + now_s)
 
     def _abort_if_needed(self, now_s: float) -> None:
         calls, errors = self._take_counts()
@@ -355,7 +349,7 @@ class VirtualLoad:
         reason = self._rule.reason_to_abort(now_s)
         if reason is not None:
             self._cut_short = self._aborted = True
-            self._tell("aborted", reason=reason)
+            self._emit("aborted", reason=reason)
 
     def _take_counts(self) -> tuple[int, int]:
         """Calls that have ended since the last time, and those of them that failed."""
@@ -364,9 +358,9 @@ class VirtualLoad:
         self._ended_before, self._failed_before = tally.ended, tally.failed
         return calls, errors
 
-    def _tell_load(self) -> None:
-        self._told_at_s = self._environment.now_s
-        self._tell(
+    def _emit_load(self) -> None:
+        self._load_emitted_at_s = self._environment.now_s
+        self._emit(
             "generator_load",
             worker=0,
             in_flight=self._environment.tally.in_flight,
@@ -375,6 +369,6 @@ class VirtualLoad:
             longest_stall_s=0.0,
         )
 
-    def _tell(self, kind: str, **fields: object) -> None:
-        time_s = self._words.started_at_s + self._environment.now_s
+    def _emit(self, kind: str, **fields: object) -> None:
+        time_s = self._codes.started_at_s + self._environment.now_s
         self.events.append({"time_s": time_s, "kind": kind, "source": "generator", **fields})

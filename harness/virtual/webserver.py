@@ -1,9 +1,8 @@
-"""One webserver in virtual time: its shared processor, and calls that wait for their answers.
+"""One webserver in virtual time, its shared processor and its calls, and the rows these leave.
 
-The rows of one phase while its calls end: compact arrays, one element per arrival.
-
-What follows from the schedule is not kept a second time. A call takes about 20 bytes here, so that
-a day at 50 calls/s fits into a small machine.
+The rows of a phase are compact arrays, one element per arrival, and what follows from the schedule
+is not kept a second time: a call takes about 20 bytes, so that a day at 50 calls/s fits into a
+small machine.
 """
 
 from array import array
@@ -31,12 +30,13 @@ from mwaa_headroom.harness.traffic.schedule import StageSchedule
 from mwaa_headroom.harness.transport.outcome import CallResult
 
 AT_ONCE = 65_536
+NEVER_S = float("inf")
 _NOT_ENDED = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """What rows are told in.
+class RowCodes:
+    """What the numbers kept for rows stand for.
 
     Attributes:
         labels: of the mix, by the numbers in the schedule.
@@ -57,7 +57,7 @@ class PhaseRows:
         arrived: arrivals that were due so far; later ones have no row.
     """
 
-    def __init__(self, schedule: StageSchedule, start_s: float, words: Words) -> None:
+    def __init__(self, schedule: StageSchedule, start_s: float, codes: RowCodes) -> None:
         offsets_s, labels = [np.empty(0)], [np.empty(0, np.int16)]
         for block in schedule.blocks():
             offsets_s.append(block.offset_s)
@@ -65,7 +65,7 @@ class PhaseRows:
         self.start_s = start_s
         self.arrived = 0
         self._schedule = schedule
-        self._words = words
+        self._codes = codes
         self._offset_s = np.concatenate(offsets_s)
         self._label = np.concatenate(labels)
         # Python writes single elements into these much faster than into NumPy's.
@@ -92,38 +92,33 @@ class PhaseRows:
         ended = np.frombuffer(self._result, np.int16)[first : self.arrived] != _NOT_ENDED
         chosen = first + np.flatnonzero(ended & ~self._taken[first : self.arrived])
         self._taken[chosen] = True
-        columns = [self._column(field.name, chosen).cast(field.type) for field in REQUESTS_SCHEMA]
+        columns = [self.column(field.name, chosen).cast(field.type) for field in REQUESTS_SCHEMA]
         return pa.RecordBatch.from_arrays(columns, schema=REQUESTS_SCHEMA)
 
-    def column(self, name: str) -> pa.Array:
-        """One column of all rows, once every call has ended; strings are dictionary-encoded."""
-        return self._column(name, slice(0, self.arrived))
-
-    def _column(self, name: str, chosen: NDArray[np.int64] | slice) -> pa.Array:
+    def column(self, name: str, chosen: NDArray[np.int64] | slice | None = None) -> pa.Array:
+        """A column of chosen rows, or of all once every call has ended; strings are encoded."""
+        if chosen is None:
+            chosen = slice(0, self.arrived)
         results, offset_s = np.frombuffer(self._result, np.int16)[chosen], self._offset_s[chosen]
-        first, words = self._schedule.first, self._words
+        first, codes = self._schedule.first, self._codes
+        unsent = np.array([result.outcome == "unsent" for result in codes.results])[results]
         match name:
             case "arrival":
                 return pa.array(np.arange(first, first + len(self._result))[chosen])
             case "stage":
                 return pa.array(np.full(len(results), self._schedule.stage, np.int32))
             case "operation":
-                return _told(words.labels, pa.string(), self._label[chosen])
+                return _decoded(codes.labels, pa.string(), self._label[chosen])
             case "intended_start_s":
-                return pa.array(words.started_at_s + (self.start_s + offset_s))
+                return pa.array(codes.started_at_s + (self.start_s + offset_s))
             case "lag_s":  # nobody is ever late here
-                return pa.array(np.zeros(len(results)), mask=self._unsent(results))
+                return pa.array(np.zeros(len(results)), mask=unsent)
             case "service_time_s":
-                service_s = np.frombuffer(self._service_s)[chosen]
-                return pa.array(service_s, mask=self._unsent(results))
+                return pa.array(np.frombuffer(self._service_s)[chosen], mask=unsent)
             case "worker":
                 return pa.array(np.zeros(len(results), np.int32))
-        values = [getattr(result, name) for result in words.results]
-        return _told(values, REQUESTS_SCHEMA.field(name).type, results)
-
-    def _unsent(self, results: NDArray[np.int16]) -> NDArray[np.bool_]:
-        unsent = np.array([result.outcome == "unsent" for result in self._words.results])
-        return unsent[results]
+        values = [getattr(result, name) for result in codes.results]
+        return _decoded(values, REQUESTS_SCHEMA.field(name).type, results)
 
 
 def requests_table(phases: Sequence[PhaseRows]) -> pa.Table:
@@ -135,15 +130,13 @@ def requests_table(phases: Sequence[PhaseRows]) -> pa.Table:
     return pa.Table.from_arrays(columns, names=REQUESTS_SCHEMA.names)
 
 
-def _told(
+def _decoded(
     values: Sequence[object], kind: pa.DataType, numbers: NDArray[np.integer[Any]]
 ) -> pa.Array:
-    told = pa.array(values, kind)
-    told = told.dictionary_encode() if pa.types.is_string(kind) else told
-    return told.take(pa.array(numbers))
-
-
-NEVER_S = float("inf")
+    meanings = pa.array(values, kind)
+    if pa.types.is_string(kind):
+        meanings = meanings.dictionary_encode()
+    return meanings.take(pa.array(numbers))
 
 
 @dataclass(slots=True)
@@ -311,12 +304,10 @@ class VirtualWebserver:
             tally.failed += 1
 
     def _look_ahead(self) -> None:
-        next_s = self._processor.next_finish_s()
-        if next_s is None:
-            next_s = NEVER_S
+        finish_s = self._processor.next_finish_s()
+        next_s = NEVER_S if finish_s is None else finish_s
         if self._answers and self._answers[0][0] < next_s:
             next_s = self._answers[0][0]
         if self._deadlines:
-            deadline_s = self._deadlines[0].started_s + self._timeout_s
-            next_s = min(next_s, deadline_s)
+            next_s = min(next_s, self._deadlines[0].started_s + self._timeout_s)
         self.next_s = next_s

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from mwaa_headroom.harness.errors import ScenarioError
-from mwaa_headroom.harness.scenario import load_scenario
-from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
 from mwaa_headroom.harness.scenario.model import AwsSettings
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from mwaa_headroom.harness.cli.validate import validate_command
 from mwaa_headroom.harness.errors import ScenarioError
-from mwaa_headroom.harness.scenario import Scenario, load_scenario
-from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
 
 HEAD = """
 slo = ["p95(latency) < 1s"]

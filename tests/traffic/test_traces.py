@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.errors import RecordError, ScenarioError
-from mwaa_headroom.harness.scenario import load_scenario
+from mwaa_headroom.harness.scenario.load import load_scenario
 from mwaa_headroom.harness.traffic.traces import (
     load_traces,
     parse_trace,
