@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from mwaa_headroom.analysis.sizing.classes import CLASSES
+from mwaa_headroom.analysis.planning.classes import CLASSES
 from mwaa_headroom.harness.aws.clients import AwsClients
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.errors import NotAllowedError
