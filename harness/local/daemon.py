@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final
 
-from mwaa_headroom.harness.errors import EnvironmentStartError, HeadroomError
+from mwaa_headroom.harness.errors import HeadroomError
 from mwaa_headroom.harness.local.instance import Instance, write_json, writing_to
 
 LOCK_ATTEMPTS: Final = 20  # somebody may hold the lock for a moment, to see whether it is taken
@@ -42,11 +42,11 @@ async def _serve(instance: Instance, stop_with_stdin: bool) -> int:
     if stop_with_stdin:
         await _call_at_end_of_stdin(stop.set)
     stopping = asyncio.create_task(stop.wait())
-    life = asyncio.create_task(_live(instance))
-    await asyncio.wait([life, stopping], return_when=asyncio.FIRST_COMPLETED)
-    life.cancel()
+    running = asyncio.create_task(_run(instance))
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    running.cancel()
     try:
-        await life
+        await running
     except asyncio.CancelledError:
         return 0
     except HeadroomError as exc:
@@ -57,15 +57,12 @@ async def _serve(instance: Instance, stop_with_stdin: bool) -> int:
     return 1
 
 
-async def _live(instance: Instance) -> None:
-    lock = await _take_lock(instance)
-    try:
-        await _live_locked(instance)
-    finally:
-        lock.close()
+async def _run(instance: Instance) -> None:
+    with await _take_lock(instance):
+        await _run_locked(instance)
 
 
-async def _live_locked(instance: Instance) -> None:
+async def _run_locked(instance: Instance) -> None:
     # Imported here so that a wrong instance or a taken lock is known at once.
     from mwaa_headroom.harness.local.environment import running_environment
     from mwaa_headroom.harness.local.processes import reclaim
@@ -75,7 +72,9 @@ async def _live_locked(instance: Instance) -> None:
     for path in (instance.ready_path, instance.status_path, instance.cloudtrail_path):
         path.unlink(missing_ok=True)
     try:
-        async with running_environment(settings, instance, _report_progress) as running:
+        async with running_environment(
+            settings, instance, lambda sentence: _say({"progress": sentence})
+        ) as running:
             ready = {**asdict(running.endpoints), "facts": running.facts, "pid": os.getpid()}
             write_json(instance.ready_path, ready)
             _say({"ready": True})
@@ -94,10 +93,7 @@ async def _take_lock(instance: Instance) -> IO[bytes]:
                 lock.flush()
             return lock
         await asyncio.sleep(LOCK_RETRY_S)
-    raise EnvironmentStartError(
-        f"An environment is already running in '{instance.directory}';"
-        f" {instance.how_to_stop()} first."
-    )
+    raise instance.already_running()
 
 
 async def _call_at_end_of_stdin(callback: Callable[[], None]) -> None:
@@ -106,10 +102,6 @@ async def _call_at_end_of_stdin(callback: Callable[[], None]) -> None:
             callback()
 
     await asyncio.get_running_loop().connect_read_pipe(UntilItEnds, sys.stdin)
-
-
-def _report_progress(sentence: str) -> None:
-    _say({"progress": sentence})
 
 
 def _say(message: dict[str, object]) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError, UsageError
@@ -81,12 +80,7 @@ class StandIn:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -106,10 +100,7 @@ def start_daemon(
     """
     require_packages()
     if instance.is_running():
-        raise EnvironmentStartError(
-            f"An environment is already running in '{instance.directory}';"
-            f" {instance.how_to_stop()} first."
-        )
+        raise instance.already_running()
     instance.write_settings(settings)
     options = ["--stop-with-stdin"] if ends_with_us else []
     with writing_to(instance.directory):

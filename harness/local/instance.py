@@ -181,12 +181,16 @@ class Instance:
             lock.close()
         return lock is None
 
-    def how_to_stop(self) -> str:
-        """What the user must do to stop the environment that runs here, as part of a sentence."""
+    def already_running(self) -> EnvironmentStartError:
+        """The error for whoever wants to start another one here: it says how to stop this one."""
         name = self.directory.name
         if self.directory.parent == instance_root() and not name.startswith(RUN_PREFIX):
-            return f"stop it with `headroom local down --name {name}`"
-        return "end the `headroom run` (or other program) that started it"
+            advice = f"stop it with `headroom local down --name {name}`"
+        else:
+            advice = "end the `headroom run` (or other program) that started it"
+        return EnvironmentStartError(
+            f"An environment is already running in '{self.directory}'; {advice} first."
+        )
 
 
 def write_json(path: Path, tree: object) -> None:

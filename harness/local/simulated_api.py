@@ -14,6 +14,8 @@ from itertools import chain, islice
 from typing import Any, Final
 from uuid import uuid4
 
+from mwaa_headroom.harness.local.gateway.operations import api_prefix
+
 DAG_IDS = (
     "headroom_example",
     "headroom_pausable",
@@ -321,7 +323,7 @@ class SimulatedAirflow:
     def __init__(self, airflow_version: str) -> None:
         self.airflow_version = airflow_version
         self._major = int(airflow_version.split(".")[0])
-        self.prefix = "/api/v1" if self._major == 2 else "/api/v2"
+        self.prefix = api_prefix(airflow_version)
         self._bodies = _Bodies(self._major)
         self._dags = {dag_id: _Dag(dag_id) for dag_id in sorted(DAG_IDS)}
         self._dags["headroom_pausable"].is_paused = True

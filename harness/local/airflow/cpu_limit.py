@@ -28,45 +28,34 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class CpuLimiter:
-    """Makes groups below `parent`; `remove_directory` is `Path.rmdir`, except in tests."""
+    """Makes groups below `parent`."""
 
     parent: Path
     version: int  # of control groups: 1 or 2
-    remove_directory: Callable[[Path], None] = Path.rmdir
 
     @classmethod
     def detect(
-        cls,
-        root: Path = Path("/sys/fs/cgroup"),
-        *,
-        own_groups: str | None = None,
-        remove_directory: Callable[[Path], None] = Path.rmdir,
+        cls, root: Path = Path("/sys/fs/cgroup"), *, own_groups: str | None = None
     ) -> "CpuLimiter | Unavailable":
         """Find a place where limits can be set, by trying.
 
         Args:
             root: where control groups are mounted.
             own_groups: the content of /proc/self/cgroup, read if not given.
-            remove_directory: `Path.rmdir`, except on a file system that is not the kernel's.
         """
         if own_groups is None:
             try:
                 own_groups = Path("/proc/self/cgroup").read_text(encoding="utf-8")
             except OSError:
                 return Unavailable("this system has no control groups")
-        limiters = [
-            cls(parent, version, remove_directory)
-            for parent, version in _candidates(root, own_groups)
-        ]
-        if not limiters:
-            return Unavailable(f"there is no CPU controller under {root}")
         refusals = []
-        for limiter in limiters:
+        for parent, version in _candidates(root, own_groups):
+            limiter = cls(parent, version)
             refusal = limiter.refusal()
             if refusal is None:
                 return limiter
             refusals.append(refusal)
-        return Unavailable(refusals[0])
+        return Unavailable((*refusals, f"there is no CPU controller under {root}")[0])
 
     def group(self, name: str) -> Path:
         """The directory of the group with this name."""
@@ -85,7 +74,7 @@ class CpuLimiter:
                 refusal = f"control groups v{self.version}: {where}: {exc.strerror}"
             idle.communicate()
         with contextlib.suppress(OSError):
-            self.remove_directory(group)
+            group.rmdir()
         return refusal
 
     def limit(self, group: Path, pids: Callable[[], Iterable[int]], *, cpus: float) -> None:

@@ -6,7 +6,6 @@ Everything happens on one event loop; nothing here is safe across threads.
 import asyncio
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Literal, Self
 
 
@@ -39,12 +38,7 @@ class Target:
         self.idle.clear()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._count(-1)
         if self.in_flight == 0:
             self.idle.set()

@@ -16,6 +16,8 @@ from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSetting
 
 Action = Literal["InvokeRestApi", "GetEnvironment", "ListEnvironments", "CreateWebLoginToken"]
 
+METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+MOST_PATH_CHARACTERS = 64
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z-_]*"
 ROUTES: Mapping[tuple[str, str], Action] = {
     ("POST", "restapi"): "InvokeRestApi",
@@ -48,10 +50,6 @@ def check_name(name: str, *, known: str) -> None:
         )
     if name != known:
         raise ApiError("ResourceNotFoundException", 404, f"Environment {name} not found")
-
-
-METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
-MOST_PATH_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +128,8 @@ def _check_path(path: str, *, enforce_limit: bool) -> None:
 
 def _text(document: Mapping[str, object], member: str) -> str:
     value = document.get(member)
-    name = member.lower()
     if value is None:
-        raise _broken(None, name, "Member must not be null")
+        raise _broken(None, member.lower(), "Member must not be null")
     if not isinstance(value, str):
         raise validation_error(f"{member} must be a string")
     return value

@@ -187,16 +187,9 @@ def _parse(authorization: str) -> _Claim:
             "Credential must have exactly 5 slash-delimited elements, "
             f"e.g. keyid/date/region/service/term, got '{fields['Credential']}'."
         )
-    access_key_id, date, region, service, terminator = scope
-    return _Claim(
-        access_key_id=access_key_id,
-        date=date,
-        region=region,
-        service=service,
-        terminator=terminator,
-        signed_headers=fields["SignedHeaders"],
-        signature=fields["Signature"],
-    )
+    key_id, date, region, service, terminator = scope
+    signed_headers, signature = fields["SignedHeaders"], fields["Signature"]
+    return _Claim(key_id, date, region, service, terminator, signed_headers, signature)
 
 
 def _timestamp(headers: dict[str, str]) -> str:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
@@ -28,39 +27,33 @@ class Used:
     memory_bytes: int  # resident now
 
 
+@dataclass(eq=False)
 class Child:
     """One started process, leader of its own session, with its descendants."""
 
-    def __init__(
-        self,
-        name: str,
-        process: subprocess.Popen[bytes],
-        tree: watchdog.ProcessTree,
-        log_path: Path,
-    ) -> None:
-        self.name = name
-        self.log_path = log_path
-        self._process = process
-        self._processes = tree
-        self._used = Used(0.0, 0)
+    name: str
+    log_path: Path
+    process: subprocess.Popen[bytes]
+    processes: watchdog.ProcessTree
+    _used: Used = Used(0.0, 0)
 
     @property
     def pid(self) -> int:
         """The process id, also after it has ended."""
-        return self._process.pid
+        return self.process.pid
 
     def is_alive(self) -> bool:
         """False once the process has ended (its descendants may still run)."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def exit_code(self) -> int | None:
         """None while it runs; negative: ended by that signal."""
-        return self._process.poll()
+        return self.process.poll()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the process to end; False if it still runs after `timeout_s`."""
         try:
-            self._process.wait(timeout_s)
+            self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -86,11 +79,6 @@ class Child:
         self._used = Used(max(self._used.cpu_s, cpu_s), memory_bytes or self._used.memory_bytes)
         return self._used
 
-    def end(self, timeout_s: float) -> bool:
-        """Ask it and its descendants to end, after `timeout_s` make them; use `Children.stop`."""
-        ended = watchdog.end(self._processes, grace_s=timeout_s)
-        return self.wait(1.0) and ended
-
 
 class Children:
     """All child processes of one parent, which end with it, even if it is killed.
@@ -112,12 +100,7 @@ class Children:
     def __enter__(self) -> "Children":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop_all()
 
     def start(
@@ -167,7 +150,7 @@ class Children:
             if leader:
                 self._record(name=name, process=leader.pid, started=leader.started)
             tree = watchdog.ProcessTree(marker, (leader,) if leader else ())
-            child = Child(name, process, tree, log_path)
+            child = Child(name, log_path, process, tree)
             self._children.append(child)
             return child
 
@@ -194,10 +177,10 @@ class Children:
         Returns:
             False if a process could not be ended at all.
         """
-        ended = child.end(timeout_s)
+        ended = watchdog.end(child.processes, grace_s=timeout_s)
         with self._lock:
             self._children = [other for other in self._children if other is not child]
-        return ended
+        return child.wait(1.0) and ended
 
     def stop_all(self, timeout_s: float = 10.0) -> bool:
         """End every child, remove owned cgroups and directories, and let the watchdog go.

@@ -85,11 +85,13 @@ def v2_tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_version_2_uses_the_nearest_group_that_has_the_cpu_controller(v2_tree: Path) -> None:
+def test_version_2_uses_the_nearest_group_that_has_the_cpu_controller(
+    v2_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "rmdir", shutil.rmtree)  # plain files do not go with their folder
     limiter = CpuLimiter.detect(
         v2_tree,
         own_groups="0::/user.slice/user@1000.service/app.slice\n",
-        remove_directory=shutil.rmtree,
     )
     assert isinstance(limiter, CpuLimiter)
     assert limiter.version == 2
@@ -132,7 +134,5 @@ def test_a_group_path_of_the_host_inside_a_container_falls_back_to_the_mount(
 ) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
-    limiter = CpuLimiter.detect(
-        tmp_path, own_groups="4:cpu,cpuacct:/docker/1234\n", remove_directory=shutil.rmtree
-    )
-    assert limiter == CpuLimiter(tmp_path / "cpu", 1, shutil.rmtree)
+    limiter = CpuLimiter.detect(tmp_path, own_groups="4:cpu,cpuacct:/docker/1234\n")
+    assert limiter == CpuLimiter(tmp_path / "cpu", 1)
