@@ -35,7 +35,7 @@ from mwaa_headroom.harness.transport.http import HttpEndpoint
 from mwaa_headroom.harness.transport.opening import open_transport
 from mwaa_headroom.harness.transport.outcome import CallResult
 from mwaa_headroom.harness.transport.signer import Signer
-from mwaa_headroom.locustfiles.recorder import EpochClock, Journal
+from mwaa_headroom.locustfiles.recorder import CallRecorder, EpochClock
 from mwaa_headroom.locustfiles.senders import Job
 
 IN_FLIGHT = 10
@@ -159,7 +159,7 @@ def accounting_parts(directory: Path) -> dict[str, Part]:
     logging.getLogger().setLevel(logging.ERROR)  # the runner warns of the CPU that this takes
     environment: Any = Environment()
     environment.create_local_runner()  # its statistics listen to the event
-    journal = Journal(EpochClock())
+    recorder = CallRecorder(EpochClock())
     job = Job(0, 0, "list_dags", 0.0)
     writer = StreamWriter(directory / "requests.arrows", REQUESTS_SCHEMA)
 
@@ -175,14 +175,14 @@ def accounting_parts(directory: Path) -> dict[str, Part]:
         )
 
     def row() -> None:
-        journal.arrived(job, taken=True)
-        journal.sending()
-        journal.ended(job, 0.0, 0.02, RESULT)
+        recorder.arrived(job, True)
+        recorder.sending()
+        recorder.ended(job, 0.0, 0.02, RESULT)
 
     def written() -> None:
         row()
-        if journal.waiting_rows() >= ROWS_AT_ONCE:
-            batch = journal.take()
+        if recorder.waiting_rows() >= ROWS_AT_ONCE:
+            batch = recorder.take()
             if batch is not None:
                 writer.write(batch)
 

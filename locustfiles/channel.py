@@ -1,7 +1,7 @@
 """Messages between a master and its workers, over Locust's own connection.
 
     master -> worker
-        plan    {"test", "number", "blueprint", "statistics"}
+        plan    {"test", "number", "plan", "statistics"}
         ping    {"test", "sent_s"}, every second, and more often at first
         order   {"test", "order", "do": "send", "stage", "share", "start_s", "ahead_s"}
                 {"test", "order", "do": "drain" | "close"}
@@ -42,30 +42,43 @@ class Channel:
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
+        self._handlers: dict[str, tuple[int | None, Handler]] = {}
 
-    def peers(self) -> list[str]:
+    def connected_workers(self) -> list[str]:
         """Ids of the workers that are connected now; of a master only."""
         return [client.id for client in self._runner.clients.all if client.state != "missing"]
 
-    def send(self, kind: str, data: Mapping[str, Any], peer: str | None = None) -> bool:
+    def send(self, kind: str, data: Mapping[str, Any], worker_id: str | None = None) -> bool:
         """Send to one worker, or from a worker to its master; False if that is impossible now."""
         try:
-            self._runner.send_message(kind, dict(data), peer)
+            self._runner.send_message(kind, dict(data), worker_id)
         except RPCError as exc:
             logger.warning("A message (%s) could not be sent: %s", kind, exc)
             return False
         return True
 
-    def listen(self, kind: str, handle: Handler, *, may_wait: bool = False) -> None:
-        """Have `handle(sender's id, data)` called; `may_wait`: in a greenlet of its own."""
+    def listen(
+        self, kind: str, handle: Handler, *, test: int | None = None, may_wait: bool = False
+    ) -> None:
+        """Have `handle(sender's id, data)` called from now on, and nothing else for this kind.
 
-        def on_message(msg: Any, **_: Any) -> None:
+        Args:
+            kind: of the messages.
+            handle: called for each.
+            test: only messages of this test count; None: those of any.
+            may_wait: call it in a greenlet of its own.
+        """
+        if kind not in self._handlers:  # Locust takes one listener per kind, and keeps it for ever
+            self._runner.register_message(kind, self._on_message, concurrent=may_wait)
+        self._handlers[kind] = (test, handle)
+
+    def _on_message(self, msg: Any, **_: Any) -> None:
+        test, handle = self._handlers[msg.type]
+        if test is None or msg.data["test"] == test:
             handle(msg.node_id, msg.data)
 
-        self._runner.register_message(kind, on_message, concurrent=may_wait)
 
-
-def rows_to_wire(batch: pa.RecordBatch | None) -> bytes | None:
+def rows_to_message(batch: pa.RecordBatch | None) -> bytes | None:
     """Rows with REQUESTS_SCHEMA as one message."""
     if batch is None:
         return None
@@ -75,8 +88,8 @@ def rows_to_wire(batch: pa.RecordBatch | None) -> bytes | None:
     return bytes(sink.getvalue())
 
 
-def rows_from_wire(message: bytes | None) -> list[pa.RecordBatch]:
-    """The rows of `rows_to_wire`.
+def rows_from_message(message: bytes | None) -> list[pa.RecordBatch]:
+    """The rows of `rows_to_message`.
 
     Raises:
         ValueError: they have other columns, so they come from another version.

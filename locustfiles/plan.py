@@ -1,4 +1,4 @@
-"""What a load test is to do: from a run directory, from a scenario file, or from a master."""
+"""The test plan: what a load test sends; from a run directory, a scenario file or a master."""
 
 import json
 import os
@@ -25,8 +25,7 @@ from mwaa_headroom.harness.traffic.operations import (
 )
 from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
 from mwaa_headroom.harness.traffic.traces import Trace, load_traces, traces_beside
-from mwaa_headroom.harness.transport.opening import open_transport
-from mwaa_headroom.harness.transport.outcome import Transport
+from mwaa_headroom.harness.transport.opening import OpenTransport, open_transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +47,22 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
-    """What is to be sent, without the means to send it: this travels to workers."""
+class Plan:
+    """What is to be sent, without the means to send it: this travels to workers.
+
+    Raises:
+        HeadroomError: an entry of the mix cannot be called with these targets.
+    """
 
     scenario: Scenario
     environment_name: str
     targets: Targets
     traces: Mapping[int, Trace]
+
+    def __post_init__(self) -> None:
+        """Every entry of the mix must be able to build its call before the first one is due."""
+        for choice in self.scenario.traffic.mix.values():
+            build_call(choice.operation, choice.parameters, arrival=0, targets=self.targets)
 
     def phases(self) -> tuple[Phase, ...]:
         """The stages, in order."""
@@ -70,46 +78,28 @@ class Blueprint:
         """The light load after a stage that broke the SLO."""
         return _open_phase(recovery_schedule(self.scenario, stage))
 
-    def again(self) -> "Blueprint":
-        """The same under another run id: Airflow takes the id of a DAG run only once."""
+    def with_new_run_id(self) -> "Plan":
+        """The same for another test: Airflow takes the id of a DAG run only once."""
         return replace(self, targets=replace(self.targets, run_id=_new_run_id()))
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_message(self) -> dict[str, Any]:
         """Plain values for Locust's channel; no credentials are among them."""
         return {
             "scenario": self.scenario.model_dump(mode="json"),
             "environment_name": self.environment_name,
             "targets": asdict(self.targets),
-            "traces": {str(stage): _trace_to_wire(trace) for stage, trace in self.traces.items()},
+            "traces": {
+                str(stage): {
+                    "kind": trace.kind,
+                    "time_s": trace.time_s.tobytes(),
+                    "rate_per_s": None if trace.rate_per_s is None else trace.rate_per_s.tobytes(),
+                }
+                for stage, trace in self.traces.items()
+            },
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A blueprint and the means to carry it out; see `harness.transport.opening.OpenTransport`."""
-
-    blueprint: Blueprint
-    send: Transport
-    longest_call_s: float
-    cut_calls: bool  # the transport does not itself see to it that none takes longer
-
-    def __post_init__(self) -> None:
-        """Every entry of the mix must be able to build its call before the first one is due."""
-        for choice in self.scenario.traffic.mix.values():
-            build_call(choice.operation, choice.parameters, arrival=0, targets=self.targets)
-
-    @property
-    def scenario(self) -> Scenario:
-        """The scenario to carry out."""
-        return self.blueprint.scenario
-
-    @property
-    def targets(self) -> Targets:
-        """What the calls are aimed at."""
-        return self.blueprint.targets
-
-
-def blueprint_of_run(run_dir: Path) -> Blueprint:
+def plan_of_run(run_dir: Path) -> Plan:
     """What `headroom run` has prepared.
 
     Raises:
@@ -122,11 +112,11 @@ def blueprint_of_run(run_dir: Path) -> Blueprint:
         raise RecordError(f"'{path}' is missing or damaged; prepare the run again.") from exc
     scenario = check_scenario(tree, origin=str(path))
     traces = load_traces(scenario, run_dir)
-    return Blueprint(scenario, scenario.environment.name, load_targets(run_dir), traces)
+    return Plan(scenario, scenario.environment.name, load_targets(run_dir), traces)
 
 
-def blueprint_by_itself(scenario_file: Path, environment_name: str | None) -> Blueprint:
-    """A blueprint without a run directory: access is checked and targets are found here.
+def plan_of_scenario(scenario_file: Path, environment_name: str | None) -> Plan:
+    """A plan without a run directory: access is checked and targets are found here.
 
     Args:
         scenario_file: its own environment is not started: it must be up already.
@@ -142,54 +132,53 @@ def blueprint_by_itself(scenario_file: Path, environment_name: str | None) -> Bl
     on_this_machine = is_loopback(clients.mwaa.meta.endpoint_url)
     require_allowed(scenario, facts.arn, endpoint_is_loopback=on_this_machine)
     targets = preflight(clients, scenario, facts, _new_run_id()).targets
-    return Blueprint(scenario, name, targets, traces_beside(scenario, scenario_file))
+    return Plan(scenario, name, targets, traces_beside(scenario, scenario_file))
 
 
-def blueprint_from_wire(tree: Mapping[str, Any], *, allowed_arn: str) -> Blueprint:
+def plan_of_message(tree: Mapping[str, Any], *, allowed_arn: str) -> Plan:
     """What a master sent.
 
     Args:
-        tree: as `Blueprint.to_wire` made it.
+        tree: as `Plan.to_message` made it.
         allowed_arn: what the user of this worker allows to be loaded; "": nothing on AWS.
 
     Raises:
         HeadroomError: the message is not understood, or load is not allowed.
     """
     try:
-        blueprint = Blueprint(
+        plan = Plan(
             check_scenario(tree["scenario"], origin="the master's scenario"),
             str(tree["environment_name"]),
             targets_from_tree(tree["targets"]),
-            {int(stage): _trace_from_wire(trace) for stage, trace in tree["traces"].items()},
+            {int(stage): _trace_of_message(trace) for stage, trace in tree["traces"].items()},
         )
-        blueprint.phases()  # every trace that is needed is there
+        plan.phases()  # every trace that is needed is there
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise UsageError(
             "The master's plan is not understood; run the same version of headroom on both sides."
         ) from exc
-    named = blueprint.scenario.limits.allow_environment
-    if blueprint.scenario.environment.kind == "aws" and named != allowed_arn:
+    named = plan.scenario.limits.allow_environment
+    if plan.scenario.environment.kind == "aws" and named != allowed_arn:
         raise NotAllowedError(
             f"The master wants to load {named}: if this worker may do so, start it with "
             f"--allow-environment {named}."
         )
-    return blueprint
+    return plan
 
 
-def plan_of(blueprint: Blueprint) -> Plan:
-    """The plan, with a transport that follows this process's own AWS configuration.
+def transport_of(plan: Plan) -> OpenTransport:
+    """A transport that follows this process's own AWS configuration.
 
     Raises:
         HeadroomError: the environment that endpoint and credentials lead to is not the one the
             scenario allows, or the configuration is incomplete.
     """
-    scenario, name = blueprint.scenario, blueprint.environment_name
+    scenario, name = plan.scenario, plan.environment_name
     # Checked by whoever prepared the run, but load goes where this process's own settings lead.
     if isinstance(scenario.environment, AwsSettings):
         arn = describe_environment(_clients(scenario, name), name).arn
         require_allowed(scenario, arn, endpoint_is_loopback=False)
-    opened = open_transport(scenario, name, blueprint.targets.airflow_version)
-    return Plan(blueprint, opened.send, opened.longest_call_s, cut_calls=not opened.sees_to_it)
+    return open_transport(scenario, name, plan.targets.airflow_version)
 
 
 def _open_phase(schedule: StageSchedule) -> Phase:
@@ -198,16 +187,7 @@ def _open_phase(schedule: StageSchedule) -> Phase:
     )
 
 
-def _trace_to_wire(trace: Trace) -> dict[str, Any]:
-    rates = trace.rate_per_s
-    return {
-        "kind": trace.kind,
-        "time_s": trace.time_s.tobytes(),
-        "rate_per_s": None if rates is None else rates.tobytes(),
-    }
-
-
-def _trace_from_wire(tree: Mapping[str, Any]) -> Trace:
+def _trace_of_message(tree: Mapping[str, Any]) -> Trace:
     rates = tree["rate_per_s"]
     return Trace(
         kind=tree["kind"],

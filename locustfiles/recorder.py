@@ -1,16 +1,16 @@
-"""Where all rows of a run come together: written down, counted, and looked at for trouble."""
+"""What is written down: of every call, by the process that made it; of the run, by one process."""
 
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn
 
+import gevent
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from mwaa_headroom.analysis.schema import EVENTS_FILE, REQUESTS_SCHEMA, REQUESTS_STREAM
@@ -20,6 +20,17 @@ from mwaa_headroom.harness.run.load_processes import GeneratorStatus
 from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
 from mwaa_headroom.harness.transport.outcome import UNSENT, CallResult
 from mwaa_headroom.locustfiles.senders import Job
+
+# Rows are written, or sent to the master, once there are so many: turning thousands into columns
+# would stall the event loop.
+MANY_ROWS = 256
+LOAD_EVENT_EVERY_S = 5.0
+STALL_PERIOD_S = 0.01
+SHORTEST_STALL_S = 0.05  # less is the noise of any machine
+
+# Tells Locust's own statistics about one arrival: label, epoch of its intended start, latency in
+# seconds (None: unsent), result.
+ReportToLocust = Callable[[str, float, float | None, CallResult], None]
 
 
 class EpochClock:
@@ -46,11 +57,6 @@ class EpochClock:
         return epoch_s - self._offset_s
 
 
-# Tells Locust's own statistics about one arrival: label, epoch of its intended start, latency in
-# seconds (None: unsent), result.
-Report = Callable[[str, float, float | None, CallResult], None]
-
-
 @dataclass(slots=True)
 class Tally:
     """Counts of one process, or of all together, since the beginning of the run."""
@@ -62,17 +68,11 @@ class Tally:
     errors: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.arrivals + other.arrivals,
-            self.sent + other.sent,
-            self.unsent + other.unsent,
-            self.ok + other.ok,
-            self.errors + other.errors,
-        )
+        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-class Journal:
-    """Takes what happens to every arrival; rows wait here until somebody takes them.
+class CallRecorder:
+    """Takes what happens to every arrival of this process; rows wait here until they are taken.
 
     On the measured path a row is one tuple appended to a list.
 
@@ -83,11 +83,7 @@ class Journal:
     """
 
     def __init__(
-        self,
-        epoch: EpochClock,
-        report: Report | None = None,
-        *,
-        worker: int = 0,
+        self, epoch: EpochClock, report: ReportToLocust | None = None, *, worker: int = 0
     ) -> None:
         self.tally = Tally()
         self._worker = worker
@@ -96,11 +92,11 @@ class Journal:
         self._offset_s = epoch.epoch_s(0.0)
         self._rows: list[tuple[object, ...]] = []
 
-    def follow(self, ahead_s: float) -> None:
+    def set_clock_offset(self, ahead_s: float) -> None:
         """Keep rows by another machine's time of day; this one's is `ahead_s` ahead of it."""
         self._offset_s = self._epoch.epoch_s(0.0) - ahead_s
 
-    def arrived(self, job: Job, *, taken: bool) -> None:
+    def arrived(self, job: Job, taken: bool) -> None:
         """An arrival was due; `taken` is False if it stays unsent."""
         self.tally.arrivals += 1
         if not taken:
@@ -157,23 +153,58 @@ class Journal:
         )
 
 
-class Output(Protocol):
-    """Takes what a load test has to tell."""
+class LoadMeter:
+    """What the load costs this process, from one question to the next.
 
-    def rows(self, batch: pa.RecordBatch) -> None:
-        """Arrivals with the columns of REQUESTS_SCHEMA; safe when this returns."""
+    Args:
+        clock: monotonic seconds.
+        cpu_clock: CPU seconds of this process.
+    """
 
-    def event(self, kind: str, *, time_s: float, **fields: object) -> None:
-        """One event of EVENT_KINDS."""
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._last_asked = self._last_report = (clock(), cpu_clock())
+        self._stalled_s = 0.0
+        self._longest_stall_s = 0.0
 
-    def status(self, status: GeneratorStatus) -> None:
-        """Once a second."""
+    def watch_stalls(self) -> NoReturn:
+        """In a greenlet of its own, until killed: ask to be woken soon, and see how late it is."""
+        while True:
+            before_s = self._clock()
+            gevent.sleep(STALL_PERIOD_S)
+            self.woken_late(self._clock() - before_s - STALL_PERIOD_S)
 
-    def is_wanted(self) -> bool:
-        """False once nobody reads what is told."""
+    def woken_late(self, late_s: float) -> None:
+        """Count one wake-up; while the loop stands still nothing is sent or received."""
+        if late_s >= SHORTEST_STALL_S:
+            self._stalled_s += late_s
+            self._longest_stall_s = max(self._longest_stall_s, late_s)
 
-    def close(self) -> None:
-        """Nothing more comes."""
+    def cpu_fraction(self) -> float:
+        """Of one core, since the last time."""
+        before, self._last_asked = self._last_asked, (self._clock(), self._cpu_clock())
+        return _cpu_fraction(before, self._last_asked)
+
+    def report(self) -> dict[str, float]:
+        """The figures of a `generator_load` event since the last report."""
+        before, self._last_report = self._last_report, (self._clock(), self._cpu_clock())
+        figures = {
+            "cpu_fraction": _cpu_fraction(before, self._last_report),
+            "stalled_s": self._stalled_s,
+            "longest_stall_s": self._longest_stall_s,
+        }
+        self._stalled_s = self._longest_stall_s = 0.0
+        return figures
+
+
+def _cpu_fraction(before: tuple[float, float], now: tuple[float, float]) -> float:
+    return (now[1] - before[1]) / max(now[0] - before[0], 1e-9)
 
 
 class RunDirectoryOutput:
@@ -182,27 +213,25 @@ class RunDirectoryOutput:
     def __init__(self, run_dir: Path) -> None:
         self._stream = StreamWriter(run_dir / REQUESTS_STREAM, REQUESTS_SCHEMA)
         self._events = EventLog(run_dir / EVENTS_FILE)
-        self._reader_is_gone = False
-        self.rows = self._stream.write
+
+    def rows(self, batch: pa.RecordBatch) -> None:
+        """Arrivals with REQUESTS_SCHEMA; safe when this returns."""
+        self._stream.write(batch)
 
     def event(self, kind: str, *, time_s: float, **fields: object) -> None:
-        """See `Output`."""
+        """One event of EVENT_KINDS."""
         self._events.write(kind, source="generator", time_s=time_s, **fields)
 
-    def status(self, status: GeneratorStatus) -> None:
-        """See `Output`."""
-        line = json.dumps(asdict(status)) + "\n"
+    def status(self, status: GeneratorStatus) -> bool:
+        """A line on standard output, once a second; False once nobody reads it any more."""
         try:
-            os.write(1, line.encode())
+            os.write(1, (json.dumps(asdict(status)) + "\n").encode())
         except BrokenPipeError:
-            self._reader_is_gone = True
-
-    def is_wanted(self) -> bool:
-        """See `Output`."""
-        return not self._reader_is_gone
+            return False
+        return True
 
     def close(self) -> None:
-        """See `Output`."""
+        """Nothing more comes."""
         self._stream.close()
         self._events.close()
 
@@ -211,58 +240,58 @@ class NoOutput:
     """For `locust -f ...` by itself: Locust's own statistics are all there is."""
 
     def rows(self, batch: pa.RecordBatch) -> None:
-        """See `Output`."""
+        """Kept nowhere."""
 
     def event(self, kind: str, *, time_s: float, **fields: object) -> None:
-        """See `Output`."""
+        """Kept nowhere."""
 
-    def status(self, status: GeneratorStatus) -> None:
-        """See `Output`."""
-
-    def is_wanted(self) -> bool:
-        """See `Output`."""
+    def status(self, _status: GeneratorStatus) -> bool:
+        """Locust has a status of its own."""
         return True
 
     def close(self) -> None:
-        """See `Output`."""
+        """Nothing is open."""
 
 
-class Books:
-    """Takes in rows, batch by batch, in any order.
+Output = RunDirectoryOutput | NoOutput
+
+
+class RunRecord:
+    """The record of one load test: rows and events of all processes pass through it.
 
     Args:
         output: where they are written.
         overload: sees whether the SLO holds.
         rule: sees whether too many calls fail.
+        epoch: time of day of whoever writes.
+
+    Attributes:
+        rows_of: how many rows each stage has.
     """
 
-    def __init__(self, output: Output, overload: Overload, rule: ErrorRateRule) -> None:
+    def __init__(
+        self, output: Output, overload: Overload, rule: ErrorRateRule, epoch: EpochClock
+    ) -> None:
+        self.epoch = epoch
+        self.rows_of: Counter[int] = Counter()
         self._output = output
         self._overload = overload
         self._rule = rule
-        self.rows = 0
-        self.rows_of: Counter[int] = Counter()  # by stage
 
-    def take_in(self, batch: pa.RecordBatch) -> None:
-        """Rows in the order of REQUESTS_SCHEMA."""
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.rows_of.total()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Rows with REQUESTS_SCHEMA, in any order."""
         self._output.rows(batch)
-        self.rows += batch.num_rows
         stages, counts = np.unique(batch.column("stage").to_numpy(), return_counts=True)
         self.rows_of.update(dict(zip(stages.tolist(), counts.tolist(), strict=True)))
         self._overload.add(batch)
-        self._count_errors(batch)
+        self._rule.add_rows(batch)
 
-    def _count_errors(self, batch: pa.RecordBatch) -> None:
-        parts_s = [_floats(batch, name) for name in ("intended_start_s", "lag_s", "service_time_s")]
-        ended_s = np.sum(parts_s, axis=0)
-        # The light load of a recovery is there to see errors, not to be stopped by them.
-        sent = np.isfinite(ended_s) & (_floats(batch, "stage") >= 0)
-        seconds = ended_s[sent].astype(np.int64)
-        failed = np.asarray(batch.column("outcome").to_numpy(zero_copy_only=False) != "ok")[sent]
-        for second in np.unique(seconds).tolist():
-            here = seconds == second
-            self._rule.add(second, calls=int(here.sum()), errors=int(failed[here].sum()))
-
-
-def _floats(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
-    return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
+    def event(self, kind: str, at_s: float | None = None, **fields: object) -> None:
+        """An event of EVENT_KINDS at a moment on the clock; None: now."""
+        now_s = self.epoch.now_s() if at_s is None else self.epoch.epoch_s(at_s)
+        self._output.event(kind, time_s=now_s, **fields)

@@ -1,4 +1,4 @@
-"""Locust's users are the senders of the pool: each carries one call at a time."""
+"""Locust's users are the senders of a pool: each makes one call at a time."""
 
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, NoReturn
@@ -40,7 +40,7 @@ class SenderPool:
         self._jobs.put((job, handle))
         return True
 
-    def carry(self, job: Job, handle: Callable[[Job], None]) -> None:
+    def run(self, job: Job, handle: Callable[[Job], None]) -> None:
         """Handle `job` right here, as a closed workload's user does, and return when it is done."""
         self.in_flight += 1
         try:
@@ -69,5 +69,5 @@ class InvokeRestApiUser(User):
 
     @task
     def serve(self) -> None:
-        """Carry out jobs until Locust ends this user."""
+        """Handle jobs until Locust ends this user."""
         self.pool.serve()

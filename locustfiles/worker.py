@@ -1,4 +1,4 @@
-"""One of several load processes: carries out its shares and ships its rows to the master."""
+"""One of several load processes: sends its shares and ships its rows to the master."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from gevent.queue import SimpleQueue
 
 from mwaa_headroom.harness.errors import HeadroomError
 from mwaa_headroom.harness.traffic.schedule import Share
+from mwaa_headroom.harness.transport.opening import OpenTransport
 from mwaa_headroom.locustfiles.channel import (
     ORDER,
     PING,
@@ -20,13 +21,19 @@ from mwaa_headroom.locustfiles.channel import (
     READY,
     REPORT,
     Channel,
-    rows_to_wire,
+    rows_to_message,
 )
-from mwaa_headroom.locustfiles.dispatcher import Crew
-from mwaa_headroom.locustfiles.plan import Phase, Plan, blueprint_from_wire, plan_of
-from mwaa_headroom.locustfiles.recorder import EpochClock, Journal, Report
+from mwaa_headroom.locustfiles.dispatcher import Dispatcher
+from mwaa_headroom.locustfiles.plan import Phase, Plan, plan_of_message, transport_of
+from mwaa_headroom.locustfiles.recorder import (
+    LOAD_EVENT_EVERY_S,
+    MANY_ROWS,
+    CallRecorder,
+    EpochClock,
+    LoadMeter,
+    ReportToLocust,
+)
 from mwaa_headroom.locustfiles.senders import SenderPool
-from mwaa_headroom.locustfiles.single_process import LOAD_EVENT_EVERY_S, MANY_ROWS, LoadMeter
 
 TICK_S = 0.2
 REPORT_EVERY_S = 1.0
@@ -35,8 +42,8 @@ MASTER_SILENCE_S = 5.0  # load must not go on when nobody records it
 logger = logging.getLogger(__name__)
 
 
-class WorkerDesk:
-    """Receives a master's messages for whichever test goes on.
+class Worker:
+    """Takes part in every test that its master starts.
 
     Args:
         channel: to the master.
@@ -45,6 +52,9 @@ class WorkerDesk:
         report: feeds Locust's statistics, where the master says that somebody looks at them.
         give_up: ends this process in order, with a plan that was refused (True) or a master that is
             gone (False).
+
+    Attributes:
+        test: this worker's part of the last one; None: there was none yet.
     """
 
     def __init__(
@@ -53,7 +63,7 @@ class WorkerDesk:
         pool: SenderPool,
         *,
         allowed_arn: str,
-        report: Report,
+        report: ReportToLocust,
         give_up: Callable[[bool], None],
     ) -> None:
         self.test: WorkerTest | None = None
@@ -63,8 +73,6 @@ class WorkerDesk:
         self._report = report
         self._give_up = give_up
         channel.listen(PLAN, self._on_plan, may_wait=True)
-        channel.listen(PING, self._on_ping)
-        channel.listen(ORDER, self._on_order)
 
     def finish(self) -> None:
         """Drain and report what is left, if a test goes on."""
@@ -72,40 +80,29 @@ class WorkerDesk:
             self.test.finish()
 
     def _on_plan(self, _: str, data: Mapping[str, Any]) -> None:
-        answer = {
-            "test": data["test"],
-            "cpus": os.cpu_count() or 1,
-            "longest_drain_s": 0.0,
-            "error": "",
-        }
+        ready = {"test": data["test"], "cpus": os.cpu_count() or 1}
         try:
-            blueprint = blueprint_from_wire(data["blueprint"], allowed_arn=self._allowed_arn)
-            plan = plan_of(blueprint)
+            plan = plan_of_message(data["plan"], allowed_arn=self._allowed_arn)
+            transport = transport_of(plan)
         except Exception as exc:  # whatever it is: the master must not wait for this worker
             if not isinstance(exc, HeadroomError):
                 logger.exception("The plan could not be prepared")
             logger.critical("%s", exc)
-            self._channel.send(READY, {**answer, "error": str(exc)})
+            self._channel.send(READY, {**ready, "longest_drain_s": 0.0, "error": str(exc)})
             self._give_up(True)
             return
         self.test = WorkerTest(
             data["test"],
             data["number"],
             plan,
+            transport,
             self._channel,
             self._pool,
             report=self._report if data["statistics"] else None,
             give_up=lambda: self._give_up(False),
         )
-        self._channel.send(READY, {**answer, "longest_drain_s": self.test.longest_drain_s})
-
-    def _on_ping(self, _: str, data: Mapping[str, Any]) -> None:
-        if self.test is not None and data["test"] == self.test.number:
-            self.test.on_ping(data)
-
-    def _on_order(self, _: str, data: Mapping[str, Any]) -> None:
-        if self.test is not None and data["test"] == self.test.number:
-            self.test.on_order(data)
+        longest_drain_s = self.test.longest_drain_s
+        self._channel.send(READY, {**ready, "longest_drain_s": longest_drain_s, "error": ""})
 
 
 class WorkerTest:
@@ -113,22 +110,23 @@ class WorkerTest:
 
     def __init__(
         self,
-        number: int,
+        test: int,
         worker: int,
         plan: Plan,
+        transport: OpenTransport,
         channel: Channel,
         pool: SenderPool,
         *,
-        report: Report | None,
+        report: ReportToLocust | None,
         give_up: Callable[[], None],
     ) -> None:
-        self.number = number
-        self._blueprint = plan.blueprint
-        self._phases = {phase.stage: phase for phase in plan.blueprint.phases()}
+        self._test = test
+        self._plan = plan
+        self._phases = {phase.stage: phase for phase in plan.phases()}
         self._channel = channel
         self._epoch = EpochClock()
-        self._journal = Journal(self._epoch, report, worker=worker)
-        self._crew = Crew(plan, pool, self._journal)
+        self._recorder = CallRecorder(self._epoch, report, worker=worker)
+        self._dispatcher = Dispatcher(plan, transport, pool, self._recorder)
         self._meter = LoadMeter()
         self._give_up = give_up
         self._orders: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
@@ -136,58 +134,60 @@ class WorkerTest:
         self._heard_s = self._reported_s = self._load_told_s = self._epoch.clock()
         self._leaving = False
         self._ended = Event()
-        self._busy = [
+        channel.listen(PING, self._on_ping, test=test)
+        channel.listen(ORDER, self._on_order, test=test)
+        self._background = [
             gevent.spawn(self._meter.watch_stalls),
-            gevent.spawn(self._keep_ticking),
+            gevent.spawn(self._keep_reporting),
         ]
         gevent.spawn(self._carry_out_orders)
 
     @property
     def longest_drain_s(self) -> float:
         """Calls in flight have ended by then."""
-        return self._crew.longest_drain_s
-
-    def on_ping(self, data: Mapping[str, Any]) -> None:
-        """Answer at once: the way there and back is what counts."""
-        self._heard_s = self._epoch.clock()
-        if self._ended.is_set():  # if it broke, the master must notice
-            return
-        pong = {"test": self.number, "sent_s": data["sent_s"], "now_s": self._epoch.now_s()}
-        self._channel.send(PONG, pong)
-
-    def on_order(self, data: Mapping[str, Any]) -> None:
-        """Some orders are for now, the others for when those before are done."""
-        self._heard_s = self._epoch.clock()
-        match data["do"]:
-            case "stop":
-                self._crew.stop()
-            case "end_phase":
-                self._crew.end_phase()
-            case _:
-                self._orders.put(data)
+        return self._dispatcher.longest_drain_s
 
     def finish(self) -> None:
         """Send nothing more, wait for calls in flight and tell the master that this was all."""
         if self._ended.is_set():
             return
         self._leaving = True
-        self._crew.stop()
+        self._dispatcher.stop()
         self._orders.put({"do": "leave"})
         self._ended.wait()
+
+    def _on_ping(self, _: str, data: Mapping[str, Any]) -> None:
+        """Answer at once: the way there and back is what counts."""
+        self._heard_s = self._epoch.clock()
+        if self._ended.is_set():  # if it broke, the master must notice
+            return
+        pong = {"test": self._test, "sent_s": data["sent_s"], "now_s": self._epoch.now_s()}
+        self._channel.send(PONG, pong)
+
+    def _on_order(self, _: str, data: Mapping[str, Any]) -> None:
+        """Some orders are for now, the others for when those before are done."""
+        self._heard_s = self._epoch.clock()
+        match data["do"]:
+            case "stop":
+                self._dispatcher.stop()
+            case "end_phase":
+                self._dispatcher.end_phase()
+            case _:
+                self._orders.put(data)
 
     def _carry_out_orders(self) -> None:
         try:
             while not self._ended.is_set():
                 order = self._orders.get()
                 if self._leaving:
-                    self._crew.drain()
-                    self._crew.close()
+                    self._dispatcher.drain()
+                    self._dispatcher.close()
                     self._send_report(leaving=True)
-                    self._ended.set()
-                else:
-                    self._carry_out(order)
+                    return
+                self._carry_out(order)
         finally:
-            self._end()
+            self._ended.set()
+            gevent.killall(self._background, block=False)
 
     def _carry_out(self, order: Mapping[str, Any]) -> None:
         completed, took_s = True, 0.0
@@ -196,9 +196,9 @@ class WorkerTest:
                 completed = self._send_share(order)
                 self._load_told_s = 0.0  # what belongs to this phase is told with its end
             case "drain":
-                took_s = self._crew.drain().took_s
+                took_s = self._dispatcher.drain().took_s
             case "close":
-                self._crew.close()
+                self._dispatcher.close()
         # An order that leaving cuts short must not look like one that somebody has stopped.
         if not self._leaving:
             self._send_report(order=order["order"], completed=completed, took_s=took_s)
@@ -206,19 +206,19 @@ class WorkerTest:
             self._ended.set()
 
     def _send_share(self, order: Mapping[str, Any]) -> bool:
-        self._journal.follow(order["ahead_s"])
+        self._recorder.set_clock_offset(order["ahead_s"])
         start_s = self._epoch.on_clock_s(order["start_s"] + order["ahead_s"])
-        return self._crew.run(self._phase(order["stage"]), start_s, Share(*order["share"]))
+        return self._dispatcher.run(self._phase(order["stage"]), start_s, Share(*order["share"]))
 
     def _phase(self, stage: int) -> Phase:
-        return self._phases[stage] if stage >= 0 else self._blueprint.recovery_after(-1 - stage)
+        return self._phases[stage] if stage >= 0 else self._plan.recovery_after(-1 - stage)
 
-    def _keep_ticking(self) -> None:
+    def _keep_reporting(self) -> None:
         while True:
             gevent.sleep(TICK_S)
             now_s = self._epoch.clock()
             due = now_s - self._reported_s >= REPORT_EVERY_S
-            if due or self._journal.waiting_rows() >= MANY_ROWS:
+            if due or self._recorder.waiting_rows() >= MANY_ROWS:
                 self._send_report()
             if now_s - self._heard_s > MASTER_SILENCE_S:
                 logger.critical("The master is gone, so this worker stops.")
@@ -247,11 +247,11 @@ class WorkerTest:
         self._channel.send(
             REPORT,
             {
-                "test": self.number,
+                "test": self._test,
                 "sequence": self._sequence,
-                "rows": rows_to_wire(self._journal.take()),
-                "tally": list(astuple(self._journal.tally)),
-                "in_flight": self._crew.in_flight,
+                "rows": rows_to_message(self._recorder.take()),
+                "tally": list(astuple(self._recorder.tally)),
+                "in_flight": self._dispatcher.in_flight,
                 "cpu_fraction": self._meter.cpu_fraction(),
                 "load": load,
                 "order": order,
@@ -260,7 +260,3 @@ class WorkerTest:
                 "leaving": leaving,
             },
         )
-
-    def _end(self) -> None:
-        self._ended.set()
-        gevent.killall(self._busy, block=False)

@@ -1,6 +1,4 @@
-"""Judges a stage while it runs: over the SLO, recovered, or to be aborted?
-
-Sees, while the load goes on, whether a stage broke the SLO and when it holds again.
+"""Judges a stage while the load goes on: did it break the SLO, has it recovered, must it abort?
 
 The judgement is the analysis's own, over the rows that have come in so far. Webserver metrics come
 too late for it, so only the lines about calls are judged.
@@ -11,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,6 +20,9 @@ from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import Slo
 
 FEWEST_CALLS = 20  # fewer say nothing
+KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
+# Of a recovery, which is judged every second: more would hold up the event loop.
+KEPT_ROWS_OF_RECOVERY = 20_000
 
 
 class ErrorRateRule:
@@ -41,6 +43,18 @@ class ErrorRateRule:
         before = self._seconds.get(second, (0, 0))
         self._seconds[second] = (before[0] + calls, before[1] + errors)
 
+    def add_rows(self, batch: pa.RecordBatch) -> None:
+        """Count the calls in rows with REQUESTS_SCHEMA; those that were sent in a stage."""
+        times_s = [_floats(batch, name) for name in ("intended_start_s", "lag_s", "service_time_s")]
+        ended_s = np.sum(times_s, axis=0)
+        # The light load of a recovery is there to see errors, not to be stopped by them.
+        counts = np.isfinite(ended_s) & (_floats(batch, "stage") >= 0)
+        seconds = ended_s[counts].astype(np.int64)
+        failed = np.asarray(batch.column("outcome").to_numpy(zero_copy_only=False) != "ok")[counts]
+        for second in np.unique(seconds).tolist():
+            here = seconds == second
+            self.add(second, calls=int(here.sum()), errors=int(failed[here].sum()))
+
     def clear(self) -> None:
         """Forget all calls so far: another load begins."""
         self._seconds.clear()
@@ -57,11 +71,6 @@ class ErrorRateRule:
             f"{errors} of {calls} calls in the last {self._window_s:g} s failed, "
             f"limits.abort_error_rate is {self._limit:g}."
         )
-
-
-KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
-# Of a recovery, which is judged every second: more would hold up the event loop.
-KEPT_ROWS_OF_RECOVERY = 20_000
 
 
 class Overload:
@@ -140,3 +149,7 @@ class Overload:
 
     def _table(self) -> pa.Table:
         return pa.Table.from_batches(list(self._batches), REQUESTS_SCHEMA)
+
+
+def _floats(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
+    return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)

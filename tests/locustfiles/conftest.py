@@ -22,7 +22,7 @@ from mwaa_headroom.locustfiles.senders import SenderPool
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_stays_frozen() -> Iterator[None]:
-    """A crew keeps what is there out of garbage collection, for the rest of its process."""
+    """A dispatcher keeps what is there out of garbage collection, for the rest of its process."""
     yield
     gc.unfreeze()
 

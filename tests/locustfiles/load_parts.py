@@ -11,8 +11,9 @@ from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.operations import Targets
 from mwaa_headroom.harness.traffic.traces import Trace
+from mwaa_headroom.harness.transport.opening import OpenTransport
 from mwaa_headroom.harness.transport.outcome import CallResult, Transport
-from mwaa_headroom.locustfiles.plan import Blueprint, Plan
+from mwaa_headroom.locustfiles.plan import Plan
 from mwaa_headroom.locustfiles.senders import Job
 
 OK = CallResult("ok", http_status=200, airflow_status=200, response_bytes=12)
@@ -44,26 +45,27 @@ def scenario_of(
     return check_scenario(tree, origin="by hand")
 
 
-def blueprint_of(scenario: Scenario, traces: dict[int, Trace] | None = None) -> Blueprint:
-    return Blueprint(scenario, scenario.environment.name, TARGETS, traces or {})
+def plan_by_hand(scenario: Scenario, traces: dict[int, Trace] | None = None) -> Plan:
+    return Plan(scenario, scenario.environment.name, TARGETS, traces or {})
 
 
-def plan_by_hand(blueprint: Blueprint, send: Transport, *, longest_call_s: float = 5.0) -> Plan:
-    return Plan(blueprint, send, longest_call_s, cut_calls=True)
+def transport_by_hand(send: Transport, *, longest_call_s: float = 5.0) -> OpenTransport:
+    """As boto3's, it does not itself end calls that take too long."""
+    return OpenTransport(send, "http://by-hand.invalid", longest_call_s, sees_to_it=False)
 
 
 def job(arrival: int = 0, *, intended_s: float = 0.0, label: str = "health") -> Job:
     return Job(arrival, 0, label, intended_s)
 
 
-class Remembered:
+class MemoryOutput:
     """An output that keeps everything."""
 
     def __init__(self) -> None:
         self.batches: list[pa.RecordBatch] = []
         self.events: list[dict[str, Any]] = []
         self.statuses: list[GeneratorStatus] = []
-        self.wanted = True
+        self.has_reader = True
         self.closed = False
         self.rows = self.batches.append
 
@@ -71,11 +73,9 @@ class Remembered:
         assert set(EVENT_KINDS[kind]) == set(fields), kind
         self.events.append({"kind": kind, "time_s": time_s, **fields})
 
-    def status(self, status: GeneratorStatus) -> None:
+    def status(self, status: GeneratorStatus) -> bool:
         self.statuses.append(status)
-
-    def is_wanted(self) -> bool:
-        return self.wanted
+        return self.has_reader
 
     def close(self) -> None:
         assert not self.closed
@@ -93,7 +93,7 @@ class Remembered:
         return [event for event in self.events if event["kind"] == kind]
 
 
-class Hands:
+class ManualClock:
     """A clock that is moved by hand."""
 
     def __init__(self, now_s: float = 1000.0) -> None:

@@ -1,284 +1,292 @@
-"""A load test by one process alone, on a real gevent hub; the transport is a function."""
+"""The order of things in a load test, with a generator that does as its script says."""
 
-import logging
-from collections import Counter
-from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 
-import gevent
 import pytest
-from load_parts import DENIED, OK, Remembered, blueprint_of, plan_by_hand, scenario_of
+from load_parts import ManualClock, MemoryOutput, plan_by_hand, scenario_of
+from rows_by_hand import rows_by_hand
 
-from mwaa_headroom.harness.errors import RecordError
-from mwaa_headroom.harness.run.load_processes import (
-    EXIT_ABORTED,
-    EXIT_FAILED,
-    EXIT_FINISHED,
-    EXIT_INTERRUPTED,
-    EXIT_UNUSABLE,
-)
-from mwaa_headroom.harness.traffic.schedule import user_cycles
-from mwaa_headroom.locustfiles import dispatcher, load_test, single_process
-from mwaa_headroom.locustfiles.load_test import LoadTest
-from mwaa_headroom.locustfiles.senders import SenderPool
-from mwaa_headroom.locustfiles.single_process import LoneCarrier
+from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
+from mwaa_headroom.locustfiles.dispatcher import Drained
+from mwaa_headroom.locustfiles.load_test import StageSequence
+from mwaa_headroom.locustfiles.recorder import EpochClock, RunRecord, Tally
 
-STAGE = {"rate_per_s": 200.0, "duration_s": 0.3}
+LEAD_IN_S = 0.25
+ALL_WELL = ["run 0", "update", "drain", "update", "run 1", "update", "drain", "update"]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Everything that happens every second happens ten times a second."""
-    monkeypatch.setattr(load_test, "TICK_S", 0.02)
-    monkeypatch.setattr(single_process, "LOAD_EVENT_EVERY_S", 0.1)
-    monkeypatch.setattr(dispatcher, "DRAIN_BEYOND_LONGEST_CALL_S", 0.05)
+class ScriptedGenerator:
+    """On a clock moved by hand: each phase takes its time, and rows come as scripted.
+
+    Args:
+        service_time_s: by stage, of its calls.
+        stopped_in: the phase in which somebody stops the test.
+    """
+
+    lead_in_s = LEAD_IN_S
+    tally = Tally()
+
+    def __init__(self, clock, epoch, *, service_time_s=None, stopped_in=None, in_flight=0):
+        self.done = []
+        self.starts_s = {}
+        self.in_flight = in_flight
+        self.ended_early = False
+        self.overload = None  # where rows go
+        self.after_each_second = lambda: None
+        self._service_time_s = {0: 0.1, 1: 0.1, -1: 0.1, -2: 0.1} | (service_time_s or {})
+        self._stopped_in = stopped_in
+        self._clock = clock
+        self._epoch = epoch
+        self._rows = []
+
+    def run(self, phase, start_s):
+        self.done.append(f"run {phase.stage}")
+        self.starts_s[phase.stage] = start_s
+        self.ended_early = False
+        self._clock.now_s = start_s
+        for second in range(round(phase.duration_s)):
+            self._clock.now_s = start_s + second + 1
+            self._rows.append((phase.stage, second, start_s))
+            if phase.stage == self._stopped_in:
+                return False
+            self.after_each_second()
+            if self.ended_early:
+                break
+        return True
+
+    def update(self):
+        self.done.append("update")
+        self.bring_rows()
+
+    def bring_rows(self):
+        for stage, second, start_s in self._rows:
+            due_s = partial(self._due_s, start_s)
+            self.overload.add(
+                rows_by_hand(
+                    range(second * 10, second * 10 + 10),
+                    stage=stage,
+                    starts_s=due_s,
+                    service_time_s=self._service_time_s[stage],
+                )
+            )
+        self._rows.clear()
+
+    def end_phase(self):
+        self.done.append("end phase")
+        self.ended_early = True
+
+    def drain(self):
+        self.done.append("drain")
+        self._clock.now_s += 0.5
+        return Drained(self.in_flight, 0.5)
+
+    def _due_s(self, start_s, arrival):
+        return self._epoch.epoch_s(start_s + arrival / 10)
 
 
-class Alone:
-    """One load test and what came of it."""
+class Play:
+    """A sequence of two stages of 10 s, and what came of it."""
 
-    def __init__(self, start_senders):
-        self.output = Remembered()
-        self.pool = SenderPool()
-        self._start_senders = start_senders
-        self.reports = []
+    def __init__(self, *, recovery=None, **script):
+        recovery = {"hold_s": 3.0, "longest_s": 20.0} if recovery is None else recovery
+        scenario = scenario_of(
+            {"name": "low", "rate_per_s": 10, "duration_s": 10, "warmup_s": 2},
+            {"name": "high", "rate_per_s": 10, "ramp_to_rate_per_s": 20, "duration_s": 10},
+            recovery=recovery,
+        )
+        self.clock = ManualClock()
+        self.epoch = EpochClock(self.clock)
+        self.output = MemoryOutput()
+        self.generator = ScriptedGenerator(self.clock, self.epoch, **script)
+        slos = [parse_slo(line) for line in scenario.slo]
+        self.overload = Overload(slos, hold_s=scenario.recovery.hold_s)
+        self.generator.overload = self.overload
+        rule = ErrorRateRule(limit=1.0, window_s=1.0)
+        record = RunRecord(self.output, self.overload, rule, self.epoch)
+        plan = plan_by_hand(scenario)
+        self.stages = StageSequence(plan, self.generator, self.overload, record)
+        self.generator.after_each_second = self.look
 
-    def prepare(self, send, *stages, senders=50, longest_call_s=5.0, **options):
-        self._start_senders(self.pool, senders)
-        self.blueprint = blueprint_of(scenario_of(*stages or (STAGE,), **options))
-        plan = plan_by_hand(self.blueprint, send, longest_call_s=longest_call_s)
-        make = partial(LoneCarrier, plan, self.pool, lambda *told: self.reports.append(told))
-        self.test = LoadTest(self.blueprint, self.output, make)
-        return self.test
+    def look(self):
+        self.generator.bring_rows()
+        self.stages.end_recovery_if_recovered()
 
-    def run(self, send, *stages, **options):
-        test = self.prepare(send, *stages, **options)
-        with gevent.Timeout(60):
-            assert test.run() is True
-        return test.exit_code
-
-    def finish_when(self, has_happened):
-        def watch():
-            while not has_happened():
-                gevent.sleep(0.005)
-            self.test.finish()
-
-        return gevent.spawn(watch)
+    def run(self):
+        return self.stages.run()
 
     @property
-    def rows(self):
-        return self.output.all_rows
-
-    @property
-    def arrivals(self):
-        return sorted(row["arrival"] for row in self.rows)
-
-    @property
-    def checked(self):
-        (event,) = self.output.of_kind("rows_checked")
-        return event["arrivals"], event["rows"]
+    def told(self):
+        return [(event["kind"], event["stage"]) for event in self.output.events]
 
 
-@pytest.fixture
-def alone(start_senders):
-    return Alone(start_senders)
+def test_stage_after_stage():
+    play = Play()
+    assert (play.stages.stage, play.stages.stage_name) == (None, "")
+    assert play.run() is True
+    assert play.generator.done == ALL_WELL
+    assert play.told == [
+        (kind, stage) for stage in (0, 1) for kind in ("stage_started", "stage_ended", "drained")
+    ]
+    stages = play.stages
+    assert (stages.stage, stages.stage_name) == (1, "high")
+    assert stages.stage_started_s == play.generator.starts_s[1]
 
 
-def test_every_arrival_is_a_row(alone):
-    calls = []
-    code = alone.run(lambda call: calls.append(call) or OK, STAGE, STAGE)
-    assert code == EXIT_FINISHED
-    count = sum(phase.schedule.count for phase in alone.blueprint.phases())
-    assert alone.arrivals == list(range(count))
-    assert alone.checked == (count, count)
-    assert len(calls) == len(alone.reports) == count
-    assert {row["worker"] for row in alone.rows} == {0}
-    kinds = [kind for kind in alone.output.kinds if kind != "generator_load"]
-    assert kinds == [*("stage_started", "stage_ended", "drained") * 2, "rows_checked"]
-    assert len(alone.output.of_kind("generator_load")) >= 2, "one for each stage at least"
-    assert alone.output.closed
-
-
-def test_status_lines(alone):
-    results = [OK, OK, DENIED]
-    alone.run(lambda _: results[len(alone.reports) % 3], STAGE)
-    statuses = alone.output.statuses
-    assert len(statuses) >= 2
-    for status in statuses:
-        assert status.arrivals == status.sent + status.unsent
-        assert status.sent == status.ok + status.errors + status.in_flight
-        assert status.rate_per_s >= 0
-        assert status.elapsed_s >= 0
-    last = statuses[-1]
-    assert last.arrivals == len(alone.rows)
-    assert last.errors == sum(row["outcome"] == "denied" for row in alone.rows) > 0
-    assert (last.stage, last.stage_name, last.in_flight) == (0, "stage 1", 0)
-    sent = sum(now.rate_per_s * (now.time_s - before.time_s) for before, now in pairwise(statuses))
-    assert statuses[0].sent + sent == pytest.approx(last.sent)
-
-
-def test_unsent_arrivals_are_rows(alone):
-    """A call takes longer than the stage: as many can be sent as there are senders."""
-    code = alone.run(lambda _: gevent.sleep(0.5) or OK, STAGE, senders=7)
-    assert code == EXIT_FINISHED
-    outcomes = Counter(row["outcome"] for row in alone.rows)
-    assert outcomes == {"ok": 7, "unsent": len(alone.rows) - 7}
-    assert alone.checked == (len(alone.rows),) * 2
-    assert alone.output.statuses[-1].unsent == outcomes["unsent"] > 0
-
-
-def test_a_call_is_cut_at_the_time_limit(alone):
-    alone.run(lambda _: gevent.sleep(30) or OK, STAGE, longest_call_s=0.1)
-    assert {(row["outcome"], row["error_code"]) for row in alone.rows} == {
-        ("client_timeout", "CallTimeout")
-    }
-    assert min(row["service_time_s"] for row in alone.rows) >= 0.099
-    assert alone.checked == (len(alone.rows),) * 2
-
-
-def test_a_call_that_cannot_be_cut_has_a_row_all_the_same(alone):
-    """A transport that keeps the cut from coming is left behind."""
-    left_behind = gevent.event.Event()
-
-    def stubborn(_):
-        while not left_behind.is_set():
-            with suppress(gevent.Timeout):
-                left_behind.wait()
-        return OK
-
-    code = alone.run(stubborn, {"rate_per_s": 50.0, "duration_s": 0.2}, longest_call_s=0.1)
-    rows = alone.rows
-    assert code == EXIT_FINISHED
-    assert {row["outcome"] for row in rows} == {"client_timeout"}
-    assert alone.checked == (len(rows),) * 2
-    (drained,) = alone.output.of_kind("drained")
-    assert drained["in_flight_left"] == len(rows)
-    left_behind.set()
-    gevent.sleep(0.01)
-    assert alone.rows == rows, "what comes later changes nothing"
-
-
-def test_a_transport_that_breaks_leaves_no_arrival_without_a_row(alone, monkeypatch):
-    hub = gevent.get_hub()
-    monkeypatch.setattr(hub, "NOT_ERROR", (*hub.NOT_ERROR, ZeroDivisionError))  # do not print it
-
-    def broken(_):
-        raise ZeroDivisionError
-
-    alone.run(broken, {"rate_per_s": 50.0, "duration_s": 0.2}, longest_call_s=0.1)
-    assert alone.rows
-    assert alone.checked == (len(alone.rows),) * 2
-
-
-def test_closed(alone):
-    code = alone.run(
-        lambda _: gevent.sleep(0.01) or OK,
-        {"users": 4, "duration_s": 0.4},
-        traffic={"arrivals": "closed", "think_time_s": 0.02},
-        senders=0,
+def test_times_of_events():
+    """A stage lasts from its first possible arrival to its planned end, on the time of day."""
+    play = Play()
+    began_s = play.clock()
+    play.run()
+    first_s = play.epoch.epoch_s(began_s + LEAD_IN_S)
+    assert [event["time_s"] - first_s for event in play.output.events[:3]] == pytest.approx(
+        [0.0, 10.0, 10.5]
     )
-    assert code == EXIT_FINISHED
-    by_user = Counter(arrival % 4 for arrival in alone.arrivals)
-    for user, calls in by_user.items():
-        cycles = user_cycles(alone.blueprint.scenario, 0, user)
-        assert {next(cycles).arrival for _ in range(calls)} <= set(alone.arrivals)
-    assert len(by_user) == 4
-    assert alone.checked == (len(alone.rows),) * 2
-    assert min(row["lag_s"] for row in alone.rows) >= 0
-
-
-@pytest.mark.slow
-def test_recovery(alone):
-    slow_s = [0.3] * 80
-
-    def send(_):
-        gevent.sleep(slow_s.pop() if slow_s else 0.001)
-        return OK
-
-    code = alone.run(
-        send,
-        STAGE,
-        slo=["p95(latency) < 100ms"],
-        recovery={"rate_per_s": 100.0, "hold_s": 0.4, "longest_s": 20.0},
-        senders=200,
+    assert play.output.events[2]["took_s"] == 0.5
+    assert play.generator.starts_s[1] == pytest.approx(
+        play.generator.starts_s[0] + 10.5 + LEAD_IN_S
     )
-    assert code == EXIT_FINISHED
-    (started,) = alone.output.of_kind("recovery_started")
-    (ended,) = alone.output.of_kind("recovery_ended")
+
+
+def test_a_stage_that_broke_the_slo_is_followed_by_light_load_before_it_drains():
+    play = Play(service_time_s={0: 5.0, -1: 0.1})
+    assert play.run() is True
+    assert play.generator.done == [
+        *("run 0", "update", "run -1", "end phase", "update", "drain", "update"),
+        *("run 1", "update", "drain", "update"),
+    ]
+    assert play.told[:5] == [
+        ("stage_started", 0),
+        ("stage_ended", 0),
+        ("recovery_started", 0),
+        ("recovery_ended", 0),
+        ("drained", 0),
+    ]
+    (started,) = play.output.of_kind("recovery_started")
+    (ended,) = play.output.of_kind("recovery_ended")
+    assert started["rate_per_s"] == 10.0, "the lowest there is"
     assert ended["recovered"] is True
-    assert ended["time_s"] - started["time_s"] < 15
-    assert {row["stage"] for row in alone.rows} == {0, -1}
-    assert alone.checked == (len(alone.rows),) * 2
+    # It held from the first call on, which is known when the first call after 3 s has its answer.
+    assert 3.0 < ended["time_s"] - started["time_s"] <= 5.0
 
 
-def test_too_many_errors_abort(alone):
-    code = alone.run(lambda _: DENIED, {"rate_per_s": 200.0, "duration_s": 30.0})
-    assert code == EXIT_ABORTED
-    (aborted,) = alone.output.of_kind("aborted")
-    assert "limits.abort_error_rate is 0.9" in aborted["reason"]
-    assert 20 <= len(alone.rows) < 2000
-    assert alone.checked == (len(alone.rows),) * 2
+def test_the_load_is_on_while_stages_are_sent_and_not_in_recoveries():
+    play = Play(service_time_s={0: 5.0})
+    seen = set()
+
+    def look():
+        seen.add((play.stages.stage, play.stages.is_loading))
+        play.look()
+
+    play.generator.after_each_second = look
+    play.run()
+    assert seen == {(0, True), (-1, False), (1, True)}
+    assert not play.stages.is_loading
 
 
-def test_stopped_in_the_middle_it_drains(alone):
-    test = alone.prepare(lambda _: gevent.sleep(0.2) or OK, {"rate_per_s": 50, "duration_s": 60})
-    stopping = alone.finish_when(lambda: len(alone.rows) > 3)
-    assert test.run() is False, "who stopped it ends the test in Locust too"
-    stopping.join()
-    assert test.exit_code == EXIT_INTERRUPTED
-    assert {row["outcome"] for row in alone.rows} == {"ok"}
-    assert alone.checked == (len(alone.rows),) * 2
-    assert "interrupted" in alone.output.kinds
-    assert "stage_ended" not in alone.output.kinds
+def test_a_recovery_that_does_not_come_lasts_its_time():
+    play = Play(service_time_s={1: 5.0, -2: 5.0})
+    assert play.run() is True
+    assert play.generator.done == [*ALL_WELL[:6], "run -2", "update", "drain", "update"]
+    (started,) = play.output.of_kind("recovery_started")
+    (ended,) = play.output.of_kind("recovery_ended")
+    assert (started["stage"], ended["stage"], ended["recovered"]) == (1, 1, False)
+    assert ended["time_s"] - started["time_s"] == pytest.approx(20.0)
+    assert play.stages.stage_name == "recovery after high"
 
 
-def test_stopped_before_anything_began(alone):
-    test = alone.prepare(lambda _: OK)
-    test.finish()
-    assert test.exit_code == EXIT_INTERRUPTED
-    assert alone.output.kinds.count("interrupted") == 1
-    assert alone.rows == []
-    assert alone.output.closed
-    assert test.run() is False
+def test_a_server_that_froze_in_the_last_moment_is_seen_when_its_calls_have_ended():
+    play = Play(service_time_s={1: 5.0})
+    bring = play.generator.bring_rows
+    play.generator.bring_rows = lambda: bring() if play.generator.done.count("drain") > 1 else None
+    play.run()
+    assert [kind for kind, stage in play.told if stage == 1] == [
+        *("stage_started", "stage_ended", "drained"),
+        *("recovery_started", "recovery_ended", "drained"),
+    ]
 
 
-def test_it_runs_once(alone):
-    """Locust may announce more than once that all users are up."""
-    assert alone.run(lambda _: OK) == EXIT_FINISHED
-    rows = len(alone.rows)
-    assert alone.test.run() is False
-    alone.test.finish()
-    assert len(alone.rows) == rows
+def test_a_frozen_server_is_seen_by_the_calls_in_flight():
+    play = Play(in_flight=50)
+    play.generator.bring_rows = lambda: None  # not one call has ended
+    play.run()
+    assert [stage for kind, stage in play.told if kind == "recovery_started"] == [0, 1]
+    assert [event["in_flight_left"] for event in play.output.of_kind("drained")] == [50, 50]
 
 
-def test_whoever_started_it_is_gone(alone):
-    alone.output.wanted = False
-    assert alone.run(lambda _: OK, {"rate_per_s": 50, "duration_s": 60}) == EXIT_INTERRUPTED
+def test_the_rate_at_the_end_of_a_ramp_counts():
+    """25 in flight are too many for 10/s and 1 s, but not for 20/s."""
+    play = Play(in_flight=25)
+    play.run()
+    assert [stage for kind, stage in play.told if kind == "recovery_started"] == [0]
 
 
-def test_a_record_that_cannot_be_written(alone, caplog):
-    def full(_):
-        raise RecordError("The disk is full.")
+def test_only_the_warm_up_was_slow():
+    play = Play()
+    slow = rows_by_hand(
+        range(20),
+        starts_s=lambda n: play.epoch.epoch_s(play.clock() + LEAD_IN_S + n / 10),
+        service_time_s=5.0,
+    )
+    look_at = play.overload.look_at
 
-    alone.output.rows = full
-    with caplog.at_level(logging.CRITICAL + 1):
-        code = alone.run(lambda _: OK, {"rate_per_s": 50, "duration_s": 60})
-    assert code in (EXIT_FAILED, EXIT_UNUSABLE)
+    def look_and_see_slow_ones(stage, from_s):
+        look_at(stage, from_s)
+        if stage == 0:
+            play.overload.add(slow)
+
+    play.overload.look_at = look_and_see_slow_ones
+    play.run()
+    assert play.generator.done == ALL_WELL
 
 
-def test_errors_of_one_stage_do_not_abort_the_next(alone):
-    """The first fails as a whole, in its last moments; the second must not pay for it."""
+def test_without_recovery_phases_nothing_follows_a_broken_stage():
+    play = Play(recovery={"longest_s": 0.0}, service_time_s={0: 5.0, 1: 5.0}, in_flight=99)
+    assert play.run() is True
+    assert [step for step in play.generator.done if step.startswith("run")] == ["run 0", "run 1"]
 
-    def send(_):
-        failing = alone.test._direction.stage == 0
-        if failing:
-            gevent.sleep(0.3)
-        return DENIED if failing else OK
 
-    last_moments = {"rate_per_s": 200.0, "duration_s": 0.25}
-    code = alone.run(send, last_moments, STAGE, abort_error_rate=0.5)
-    assert code == EXIT_FINISHED
-    outcomes = Counter((row["stage"], row["outcome"]) for row in alone.rows)
-    assert outcomes[0, "denied"] >= 20
-    assert set(outcomes) == {(0, "denied"), (1, "ok")}
+@pytest.mark.parametrize(
+    ("stopped_in", "told"),
+    [
+        (0, [("stage_started", 0), ("drained", 0)]),
+        (
+            -1,
+            [
+                ("stage_started", 0),
+                ("stage_ended", 0),
+                ("recovery_started", 0),
+                ("recovery_ended", 0),
+                ("drained", 0),
+            ],
+        ),
+    ],
+)
+def test_stopped_in_the_middle(stopped_in, told):
+    """What was begun is drained, nothing more begins, and a stage that was cut has no end."""
+    play = Play(stopped_in=stopped_in, service_time_s={0: 5.0})
+    assert play.run() is False
+    assert play.told == told
+    assert all(event["recovered"] is False for event in play.output.of_kind("recovery_ended"))
+
+
+def test_looking_outside_a_recovery_ends_nothing():
+    play = Play()
+    play.run()
+    play.overload.look_at(0, 0.0)
+    play.overload.add(rows_by_hand(range(200), starts_s=lambda n: n / 10))
+    assert play.overload.has_recovered()
+    play.stages.end_recovery_if_recovered()
+    assert "end phase" not in play.generator.done
+
+
+def test_a_generator_that_cannot_go_on_is_heard():
+    play = Play()
+
+    def broken(*_):
+        raise UsageError("no.")
+
+    play.generator.run = broken
+    with pytest.raises(UsageError, match="no"):
+        play.run()

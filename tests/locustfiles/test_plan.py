@@ -1,21 +1,17 @@
-"""What a master tells its workers, packed and unpacked as Locust's channel does it."""
+"""The test plan, and what of it reaches workers: packed and unpacked as Locust does it."""
 
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from load_parts import OK, TARGETS, blueprint_of, plan_by_hand, scenario_of
+from load_parts import TARGETS, plan_by_hand, scenario_of
 from locust.rpc.protocol import Message
-from rows_by_hand import rows_by_hand
 
-from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.harness.errors import HeadroomError, NotAllowedError
 from mwaa_headroom.harness.traffic.operations import Targets
 from mwaa_headroom.harness.traffic.traces import parse_trace
 from mwaa_headroom.locustfiles import plan as plan_module
-from mwaa_headroom.locustfiles.channel import rows_from_wire, rows_to_wire
-from mwaa_headroom.locustfiles.plan import blueprint_from_wire
+from mwaa_headroom.locustfiles.plan import plan_of_message
 
 ARN = "arn:aws:airflow:eu-west-1:123456789012:environment/prod"
 ON_AWS = {"environment": {"kind": "aws", "name": "prod"}, "allow_environment": ARN}
@@ -26,8 +22,8 @@ def sent(tree):
     return Message.unserialize(Message("headroom_plan", tree, "worker-1").serialize()).data
 
 
-def received(blueprint, *, allowed_arn="", **changes):
-    return blueprint_from_wire(sent(blueprint.to_wire() | changes), allowed_arn=allowed_arn)
+def received(plan, *, allowed_arn="", **changes):
+    return plan_of_message(sent(plan.to_message() | changes), allowed_arn=allowed_arn)
 
 
 def arrivals_of(phase):
@@ -45,7 +41,7 @@ def test_a_plan_arrives_as_it_was_sent():
         recovery={"rate_per_s": 3, "longest_s": 20.0},
     )
     targets = Targets("2.10.3", "run-1", {"slow": ("a", "b"), "fast": ()})
-    there = replace(blueprint_of(scenario), targets=targets, environment_name="another")
+    there = replace(plan_by_hand(scenario), targets=targets, environment_name="another")
     here = received(there)
     assert (here.scenario, here.targets, here.environment_name) == (scenario, targets, "another")
     for one, other in zip(there.phases(), here.phases(), strict=True):
@@ -60,7 +56,7 @@ def test_traces_travel_with_it(text):
     trace = parse_trace(text, "t.csv")
     stage = {"trace_file": "t.csv", "rate_per_s": 1, "peak_rate_per_s": 1}
     scenario = scenario_of(stage, stage, traffic={"arrivals": "trace"})
-    there = blueprint_of(scenario, {0: trace, 1: trace})
+    there = plan_by_hand(scenario, {0: trace, 1: trace})
     here = received(there)
     assert set(here.traces) == {0, 1}
     assert here.traces[1].kind == trace.kind
@@ -71,14 +67,14 @@ def test_traces_travel_with_it(text):
 
 def test_a_closed_plan_has_users():
     scenario = scenario_of({"users": 3}, traffic={"arrivals": "closed", "think_time_s": 2})
-    (phase,) = received(blueprint_of(scenario)).phases()
+    (phase,) = received(plan_by_hand(scenario)).phases()
     assert (phase.users, phase.schedule, phase.labels) == (3, None, ("health",))
 
 
 def test_nothing_secret_is_sent(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nor-this")
-    message = Message("headroom_plan", blueprint_of(scenario_of()).to_wire(), None).serialize()
+    message = Message("headroom_plan", plan_by_hand(scenario_of()).to_message(), None).serialize()
     assert b"do-not-tell" not in message
     assert b"nor-this" not in message
 
@@ -86,13 +82,13 @@ def test_nothing_secret_is_sent(monkeypatch):
 @pytest.mark.parametrize("allowed_arn", ["", ARN + "-2", ARN.upper()])
 def test_load_on_aws_needs_the_workers_own_consent(allowed_arn):
     with pytest.raises(NotAllowedError, match=f"--allow-environment {ARN}") as caught:
-        received(blueprint_of(scenario_of(**ON_AWS)), allowed_arn=allowed_arn)
+        received(plan_by_hand(scenario_of(**ON_AWS)), allowed_arn=allowed_arn)
     assert "\n" not in str(caught.value)
 
 
 def test_with_its_consent_it_is_a_plan():
-    blueprint = blueprint_of(scenario_of(**ON_AWS))
-    assert received(blueprint, allowed_arn=ARN).scenario == blueprint.scenario
+    plan = plan_by_hand(scenario_of(**ON_AWS))
+    assert received(plan, allowed_arn=ARN).scenario == plan.scenario
 
 
 def test_a_local_plan_needs_no_consent_but_stays_on_this_machine(monkeypatch):
@@ -101,7 +97,7 @@ def test_a_local_plan_needs_no_consent_but_stays_on_this_machine(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_MWAA", "http://elsewhere.invalid")
     with pytest.raises(NotAllowedError, match="elsewhere"):
-        plan_module.plan_of(received(blueprint_of(scenario_of())))
+        plan_module.transport_of(received(plan_by_hand(scenario_of())))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +116,7 @@ def test_a_local_plan_needs_no_consent_but_stays_on_this_machine(monkeypatch):
 )
 def test_what_is_not_understood_is_told_in_one_sentence(changes):
     with pytest.raises(HeadroomError) as caught:
-        received(blueprint_of(scenario_of()), **changes)
+        received(plan_by_hand(scenario_of()), **changes)
     assert "\n" not in str(caught.value)
     assert "master" in str(caught.value)
 
@@ -128,7 +124,7 @@ def test_what_is_not_understood_is_told_in_one_sentence(changes):
 @pytest.mark.parametrize("tree", [None, [], "plan", {}, {"scenario": {}}])
 def test_an_old_message_is_told_in_one_sentence(tree):
     with pytest.raises(HeadroomError) as caught:
-        blueprint_from_wire(sent(tree), allowed_arn="")
+        plan_of_message(sent(tree), allowed_arn="")
     assert "\n" not in str(caught.value)
 
 
@@ -136,29 +132,11 @@ def test_a_plan_must_be_able_to_build_its_calls():
     """Before the first one is due, not in the middle of a run."""
     scenario = scenario_of(traffic={"mix": {"get_dag_run": 1}})
     with pytest.raises(HeadroomError):
-        plan_by_hand(blueprint_of(scenario), lambda _: OK)
+        plan_by_hand(scenario)
 
 
 def test_each_test_has_run_ids_of_its_own():
-    blueprint = blueprint_of(scenario_of())
-    one, other = blueprint.again(), blueprint.again()
+    plan = plan_by_hand(scenario_of())
+    one, other = plan.with_new_run_id(), plan.with_new_run_id()
     assert len({TARGETS.run_id, one.targets.run_id, other.targets.run_id}) == 3
-    assert one.scenario is blueprint.scenario
-
-
-def test_rows_arrive_as_they_were_sent():
-    batch = rows_by_hand([3, 1], stage=-1, outcome="unsent")
-    (arrived,) = rows_from_wire(sent({"rows": rows_to_wire(batch)})["rows"])
-    assert arrived.equals(batch)
-    assert rows_from_wire(sent({"rows": rows_to_wire(None)})["rows"]) == []
-
-
-def test_rows_of_another_version_are_refused():
-    other = rows_by_hand([1]).rename_columns([f"{name}_2" for name in REQUESTS_SCHEMA.names])
-    with pytest.raises(ValueError, match="another version"):
-        rows_from_wire(rows_to_wire(other))
-
-
-def test_what_is_no_rows_is_no_crash_of_the_interpreter():
-    with pytest.raises(pa.ArrowInvalid):
-        rows_from_wire(b"not arrow")
+    assert one.scenario is plan.scenario

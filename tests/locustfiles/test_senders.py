@@ -26,7 +26,7 @@ def test_a_pool_takes_as_many_jobs_as_it_has_idle_senders(start_senders):
 
 def test_a_job_of_ones_own_needs_no_sender():
     pool, seen = SenderPool(), []
-    pool.carry(job(5), lambda taken: seen.append((taken.arrival, pool.in_flight)))
+    pool.run(job(5), lambda taken: seen.append((taken.arrival, pool.in_flight)))
     assert seen == [(5, 1)]
     assert (pool.in_flight, pool.idle) == (0, 0)
 
@@ -54,5 +54,5 @@ def test_a_handler_that_breaks_frees_its_place():
     sender.join()
     assert pool.in_flight == 0
     with pytest.raises(ZeroDivisionError):
-        pool.carry(job(), lambda _: 1 / 0)
+        pool.run(job(), lambda _: 1 / 0)
     assert pool.in_flight == 0

@@ -38,6 +38,13 @@ from mwaa_headroom.harness.traffic.traces import parse_trace, trace_name
 
 pytestmark = pytest.mark.slow
 
+PARSE = """
+import sys
+from locust.argument_parser import parse_options
+import mwaa_headroom.locustfiles.invoke_rest_api
+print("web host:", parse_options(sys.argv[1:]).web_host)
+"""
+
 LOG_MAY_NOT_HOLD = ("Traceback", "MonkeyPatchWarning", "Connection pool is full")
 
 
@@ -390,7 +397,7 @@ def test_it_does_not_outlive_its_parent(tmp_path):
     parent = textwrap.dedent("""
         import os, sys, time
         from pathlib import Path
-        from harness.generator import Generator
+        from mwaa_headroom.harness.run.load_processes import Generator
         generator = Generator(Path(sys.argv[1]), os.environ)
         generator.start()
         while generator.latest() is None:
@@ -474,3 +481,20 @@ def test_locust_by_itself_refuses_what_nobody_allowed(short_scenario):
         done = locust_by_itself(short_scenario, variables(port))
     assert done.returncode == EXIT_UNUSABLE, done.stderr
     assert "allow_environment" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "host"), [((), "127.0.0.1"), (("--web-host", "127.0.0.2"), "127.0.0.2")]
+)
+def test_the_web_ui_listens_on_this_machine_unless_told_otherwise(
+    arguments: tuple[str, ...], host: str
+) -> None:
+    # A process of its own, because importing Locust patches the standard library.
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert f"web host: {host}" in done.stdout

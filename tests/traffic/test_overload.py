@@ -1,11 +1,11 @@
-"""Whether a stage broke the SLO, and when it holds again, from the rows that have come in."""
+"""Whether a stage broke the SLO, when it holds again, and when too many errors abort a run."""
 
 import pytest
 from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.traffic import overload as overload_module
-from mwaa_headroom.harness.traffic.overload import Overload
+from mwaa_headroom.harness.traffic.overload import FEWEST_CALLS, ErrorRateRule, Overload
 
 HOLD_S = 3.0
 RECOVERY = -1
@@ -150,3 +150,83 @@ def test_memory_is_bounded_and_the_last_calls_are_judged(monkeypatch):
         overload.add(tenths(range(n, n + 50)))
     assert not overload.broke_slo(in_flight=0, rate_per_s=10)
     assert sum(batch.num_rows for batch in overload._batches) <= 250
+
+
+FEW = FEWEST_CALLS - 1
+
+
+def rule_after(seconds: list[tuple[int, int, int]], **settings: float) -> ErrorRateRule:
+    """Of each second: calls that ended in it, and errors among them."""
+    rule = ErrorRateRule(**{"limit": 0.5, "window_s": 10.0} | settings)
+    for second, calls, errors in seconds:
+        rule.add(second, calls=calls, errors=errors)
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("seconds", "now_s", "aborts", "why"),
+    [
+        ([], 0.0, False, "nothing was sent"),
+        ([(1, FEW, FEW)], 1.5, False, "one call too few to say anything"),
+        ([(1, FEWEST_CALLS, FEWEST_CALLS)], 1.5, True, "all failed"),
+        ([(1, 20, 10)], 1.5, True, "exactly at the limit"),
+        ([(1, 21, 10)], 1.5, False, "just below the limit"),
+        ([(1, 30, 30)], 13.0, False, "all errors have left the window"),
+        ([(1, 30, 30), (13, 30, 0)], 13.5, False, "only good calls are left"),
+        ([(1, 30, 0), (13, 30, 30)], 13.5, True, "only errors are left"),
+        ([(3, 10, 10)] * 3, 3.5, True, "one second may come in parts"),
+        ([(9, 15, 15), (5, 15, 0)], 9.5, True, "workers report in any order"),
+        ([(9, 15, 15), (2, 16, 0)], 9.5, False, "and what comes late still counts"),
+    ],
+)
+def test_when_it_fires(seconds, now_s, aborts, why):
+    assert (rule_after(seconds).reason_to_abort(now_s) is not None) is aborts, why
+
+
+def test_what_has_left_the_window_does_not_come_back():
+    rule = rule_after([(1, 30, 30)])
+    assert rule.reason_to_abort(100.0) is None
+    assert rule.reason_to_abort(2.0) is None
+
+
+def test_the_reason_is_one_sentence_with_the_numbers():
+    reason = rule_after([(1, 30, 30)], limit=0.9).reason_to_abort(2.0)
+    assert reason == "30 of 30 calls in the last 10 s failed, limits.abort_error_rate is 0.9."
+
+
+def rule_of_rows(*batches):
+    rule = ErrorRateRule(limit=0.5, window_s=10.0)
+    for batch in batches:
+        rule.add_rows(batch)
+    return rule
+
+
+def failed(arrivals, **columns):
+    return rows_by_hand(arrivals, starts_s=lambda _: 1000.0, outcome="throttled", **columns)
+
+
+def test_errors_count_from_when_a_call_ended():
+    """Due at 1000 s, answered 25 s later."""
+    rule = rule_of_rows(failed(range(40), service_time_s=25.0))
+    assert "40 of 40 calls in the last 10 s" in str(rule.reason_to_abort(1026.0))
+    assert rule_of_rows(failed(range(40))).reason_to_abort(1026.0) is None, "that was long ago"
+
+
+def test_good_calls_count_against_errors():
+    good = rows_by_hand(range(30, 61), starts_s=lambda _: 1000.5)
+    rule = rule_of_rows(failed(range(30)), good)
+    assert rule.reason_to_abort(1001.0) is None
+    rule.add_rows(failed([100]))
+    assert "31 of 62 calls" in str(rule.reason_to_abort(1001.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ({"outcome": "unsent"}, "unsent arrivals are no errors of the environment"),
+        ({"outcome": "throttled", "stage": -1}, "light load is there to see errors"),
+    ],
+)
+def test_what_is_no_reason_to_abort(rows, why):
+    batch = rows_by_hand(range(100), starts_s=lambda _: 1000.0, **rows)
+    assert rule_of_rows(batch).reason_to_abort(1001.0) is None, why
