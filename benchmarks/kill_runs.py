@@ -21,7 +21,7 @@ from mwaa_headroom.harness.local.instance import RUN_PREFIX, Instance
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.environments import RunEnvironment
 from mwaa_headroom.harness.run.load import carry_load
-from mwaa_headroom.harness.run.load_processes import Fleet, Generator
+from mwaa_headroom.harness.run.load_processes import Generator, LoadProcesses
 from mwaa_headroom.harness.run.progress import LoadStatus
 from mwaa_headroom.harness.run.recording import Phases, start_recording
 from mwaa_headroom.harness.scenario.load import load_scenario
@@ -173,12 +173,12 @@ def with_load_process_killed(
 
 def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Path:
     """What `headroom run` does from the load to the finished record; the run directory."""
-    name, fleet = scenario.environment.name, Fleet(processes=2)
+    name, load_processes = scenario.environment.name, LoadProcesses(processes=2)
     recording = start_recording(
         scenario,
         scenario_file=Path("kills.toml"),
         runs_directory=folder / "runs",
-        fleet=fleet,
+        load_processes=load_processes,
         facts=EnvironmentFacts(name, "", "AVAILABLE", "3.3.1", None, None, None, None, {}),
         stand_in_facts={},
         phases=Phases(),
@@ -197,7 +197,7 @@ def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Pat
         is_ours=True,
     )
     ending = carry_load(
-        Generator(recording.directory, surroundings, fleet),
+        Generator(recording.directory, surroundings, load_processes),
         environment,
         recording,
         Silence(),

@@ -16,7 +16,7 @@ from mwaa_headroom.harness.run.load_processes import (
     DEFAULT_MASTER_PORT,
     MOST_PROCESSES,
     WAIT_FOR_WORKERS_S,
-    Fleet,
+    LoadProcesses,
 )
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def run_command(
     virtual_time: bool,
     no_progress: bool,
     json_output: bool,
-    **fleet: Any,
+    **processes: Any,
 ) -> int:
     """Carry out a SCENARIO file: start or find its environment, send its traffic, report.
 
@@ -136,8 +136,8 @@ def run_command(
 
     # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    load_processes = fleet_of(**fleet)
-    if virtual_time and any(given is not None for given in fleet.values()):
+    load_processes = load_processes_of(**processes)
+    if virtual_time and any(given is not None for given in processes.values()):
         raise UsageError(
             "--virtual-time sends nothing, so the options about load processes do not go with it: "
             "leave one or the other out."
@@ -153,20 +153,22 @@ def run_command(
                 scenario, **where, started_at_s=time.time(), progress=progress
             )
         else:
-            directory = run_scenario(scenario, **where, progress=progress, fleet=load_processes)
+            directory = run_scenario(
+                scenario, **where, progress=progress, load_processes=load_processes
+            )
         progress.step("Analysing the record")
         analysis, paths = report_run(directory)
     return show_report(analysis, paths, json_output=json_output)
 
 
-def fleet_of(
+def load_processes_of(
     *,
     processes: int | None,
     remote_workers: int | None,
     bind_host: str | None,
     port: int | None,
     wait_s: float | None,
-) -> Fleet:
+) -> LoadProcesses:
     """The load processes that the options ask for; None: not given.
 
     Raises:
@@ -181,7 +183,7 @@ def fleet_of(
         for name, value in given.items():
             if value is not None:
                 raise UsageError(f"{name} goes only with --expect-workers.")
-        return Fleet(processes=processes or 1)
+        return LoadProcesses(processes=processes or 1)
     host = bind_host or "127.0.0.1"
     try:
         ipaddress.IPv4Address(host)
@@ -189,7 +191,7 @@ def fleet_of(
         raise UsageError(
             f"--bind must be an IPv4 address of this machine, such as 10.0.0.5, not '{host}'."
         ) from exc
-    return Fleet(
+    return LoadProcesses(
         remote_workers=remote_workers,
         bind_host=host,
         port=port,

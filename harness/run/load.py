@@ -75,7 +75,7 @@ def carry_load(
             if status is not None and status.workers_lost > lost:
                 lost = status.workers_lost
                 progress.note(_loss_of_workers(lost))
-            reason = generator.trouble() or _reason_to_stop(environment, give_up_at_s)
+            reason = generator.problem_at_start() or _reason_to_stop(environment, give_up_at_s)
             if reason:
                 tell(reason)
                 ending = "failed"
@@ -90,7 +90,7 @@ def carry_load(
     code = _stop(generator, drain_s)
     recording.copy_events(environment.new_events())
     if ending is None and code not in _ENDINGS:
-        why = generator.last_words() or f"{GENERATOR_LOG} says why."
+        why = generator.logged_reason() or f"{GENERATOR_LOG} says why."
         tell(f"The load generator ended with code {code}: {why}")
     return ending or _ENDINGS.get(code, "failed")
 

@@ -26,7 +26,7 @@ from mwaa_headroom.harness.record.directory import (
     finish_tables,
     write_manifest,
 )
-from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE, Fleet
+from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE, LoadProcesses
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.traces import save_traces
 
@@ -64,7 +64,7 @@ class Recording:
     events: EventLog
     scenario: Scenario
     scenario_file: Path
-    fleet: Fleet
+    load_processes: LoadProcesses
     facts_before: EnvironmentFacts
     stand_in_facts: Mapping[str, object]
     phases: Phases
@@ -116,7 +116,10 @@ class Recording:
             before=self.facts_before,
             after=self.facts_after,
             facts={**facts, **self.stand_in_facts},
-            generator={"workers": self.fleet.workers, "remote": self.fleet.is_remote},
+            generator={
+                "workers": self.load_processes.workers,
+                "remote": self.load_processes.is_remote,
+            },
             rows=rows,
             phases_s=self.phases.durations_s,
         )
@@ -128,7 +131,7 @@ def start_recording(
     *,
     scenario_file: Path,
     runs_directory: Path,
-    fleet: Fleet,
+    load_processes: LoadProcesses,
     facts: EnvironmentFacts,
     stand_in_facts: Mapping[str, object],
     phases: Phases,
@@ -145,7 +148,7 @@ def start_recording(
         events=EventLog(directory / EVENTS_FILE),
         scenario=scenario,
         scenario_file=scenario_file,
-        fleet=fleet,
+        load_processes=load_processes,
         facts_before=facts,
         stand_in_facts=stand_in_facts,
         phases=phases,

@@ -26,9 +26,8 @@ from mwaa_headroom.harness.run.environments import RunEnvironment, open_environm
 from mwaa_headroom.harness.run.load import Ending, carry_load
 from mwaa_headroom.harness.run.load_processes import (
     ALLOW_VARIABLE,
-    Fleet,
     Generator,
-    require_fitting,
+    LoadProcesses,
 )
 from mwaa_headroom.harness.run.progress import Progress
 from mwaa_headroom.harness.run.recording import Phases, Recording, start_recording
@@ -43,7 +42,7 @@ def run_scenario(
     scenario_file: Path,
     runs_directory: Path,
     progress: Progress,
-    fleet: Fleet = Fleet(),  # noqa: B008 - frozen
+    load_processes: LoadProcesses = LoadProcesses(),  # noqa: B008 - frozen
 ) -> Path:
     """Carry out a scenario and return its run directory.
 
@@ -53,7 +52,7 @@ def run_scenario(
         HeadroomError: nothing was loaded (environment, permission, preflight, load processes that
             do not fit the scenario), or the record could not be written.
     """
-    require_fitting(fleet, scenario)
+    load_processes.require_fitting(scenario)
     phases = Phases()
     recording: Recording | None = None
     ending: Ending = "failed"
@@ -69,7 +68,7 @@ def run_scenario(
                 scenario,
                 scenario_file=scenario_file,
                 runs_directory=runs_directory,
-                fleet=fleet,
+                load_processes=load_processes,
                 facts=facts,
                 stand_in_facts=environment.facts,
                 phases=phases,
@@ -167,7 +166,7 @@ class _Session:
         allowed = self.recording.scenario.limits.allow_environment
         if allowed is not None:  # workers on this machine may load what the scenario may
             variables[ALLOW_VARIABLE] = allowed
-        return Generator(self.recording.directory, variables, self.recording.fleet)
+        return Generator(self.recording.directory, variables, self.recording.load_processes)
 
     def _longest_call_s(self) -> float:
         scenario, environment = self.recording.scenario, self.environment
@@ -186,19 +185,19 @@ class _Session:
         return opened.longest_call_s
 
     def _announce_load(self) -> None:
-        fleet, progress = self.recording.fleet, self.progress
-        if not fleet.is_remote:
-            several = f" from {fleet.workers} processes" if fleet.has_master else ""
+        processes, progress = self.recording.load_processes, self.progress
+        if not processes.is_remote:
+            several = f" from {processes.workers} processes" if processes.has_master else ""
             progress.step(f"Sending the load{several}")
             return
         allowed = self.recording.scenario.limits.allow_environment
         option = "" if allowed is None else f" --allow-environment {allowed}"
-        progress.step(f"Waiting for workers, {fleet.workers} in all; start each with")
-        progress.step(f"    headroom worker --master {fleet.meeting_point}{option}")
-        if not fleet.is_on_loopback:
+        progress.step(f"Waiting for workers, {processes.workers} in all; start each with")
+        progress.step(f"    headroom worker --master {processes.master_address}{option}")
+        if not processes.is_on_loopback:
             progress.note(
-                f"Whoever can reach {fleet.meeting_point} can join this run and read its scenario: "
-                "Locust neither authenticates nor encrypts what it tells its workers."
+                f"Whoever can reach {processes.master_address} can join this run and read its "
+                "scenario: Locust neither authenticates nor encrypts what it tells its workers."
             )
 
     def _facts_after(self) -> EnvironmentFacts | None:

@@ -28,8 +28,8 @@ from mwaa_headroom.harness.run.load_processes import (
     EXIT_UNUSABLE,
     GENERATOR_LOG,
     SCENARIO_FILE,
-    Fleet,
     Generator,
+    LoadProcesses,
 )
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
@@ -48,17 +48,19 @@ print("web host:", parse_options(sys.argv[1:]).web_host)
 LOG_MAY_NOT_HOLD = ("Traceback", "MonkeyPatchWarning", "Connection pool is full")
 
 
-def started(run_dir: Path, scenario: Scenario, port: int, fleet: Fleet | None = None) -> Generator:
+def started(
+    run_dir: Path, scenario: Scenario, port: int, processes: LoadProcesses | None = None
+) -> Generator:
     prepare(run_dir, scenario)
-    generator = Generator(run_dir, variables(port), fleet or Fleet())
+    generator = Generator(run_dir, variables(port), processes or LoadProcesses())
     generator.start()
     return generator
 
 
 def run(
-    run_dir: Path, scenario: Scenario, port: int, fleet: Fleet | None = None
+    run_dir: Path, scenario: Scenario, port: int, processes: LoadProcesses | None = None
 ) -> tuple[int, Generator]:
-    generator = started(run_dir, scenario, port, fleet)
+    generator = started(run_dir, scenario, port, processes)
     try:
         code = generator.wait(60)
     finally:
@@ -150,7 +152,7 @@ def test_every_arrival_is_a_row(tmp_path):
 def test_without_any_worker_the_run_ends(tmp_path):
     scenario = cheap_scenario([{"rate_per_s": 40, "duration_s": 90}])
     with canned_server() as port:
-        generator = started(tmp_path, scenario, port, Fleet(processes=2))
+        generator = started(tmp_path, scenario, port, LoadProcesses(processes=2))
         until(sent_at_least(generator, 60))
         for worker in psutil.Process().children():
             if "--worker" in worker.cmdline():
@@ -402,7 +404,7 @@ def test_it_does_not_outlive_its_parent(tmp_path):
         generator.start()
         while generator.latest() is None:
             time.sleep(0.05)
-        print(generator._process.pid, flush=True)
+        print(generator._main.pid, flush=True)
         time.sleep(90)
     """)
     with (

@@ -7,7 +7,7 @@ import pytest
 from mwaa_headroom.harness.aws.collector import LatestMetrics
 from mwaa_headroom.harness.cli.progress import load_line
 from mwaa_headroom.harness.run.load import load_status, longest_load_s
-from mwaa_headroom.harness.run.load_processes import Fleet, Generator, GeneratorStatus
+from mwaa_headroom.harness.run.load_processes import GeneratorStatus
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
 
@@ -98,23 +98,3 @@ def test_the_line_under_load(what: Scenario, stage: int, elapsed_s: float, line:
 )
 def test_a_load_has_an_end(what: Scenario, longest_s: float) -> None:
     assert longest_load_s(what, drain_s=25.0) == longest_s
-
-
-def test_waiting_for_workers_has_an_end_too(tmp_path) -> None:
-    alone, several = (Generator(tmp_path, {}, fleet) for fleet in (Fleet(), Fleet(processes=2)))
-    patient = Generator(tmp_path, {}, Fleet(remote_workers=2, wait_s=600))
-    assert alone.longest_start_s < several.longest_start_s < patient.longest_start_s
-    assert patient.longest_start_s > 600
-
-
-def test_the_reason_of_an_end_is_found_in_the_log(tmp_path) -> None:
-    generator = Generator(tmp_path, {})
-    log = tmp_path / "generator.log"
-    log.write_text("[2026-11-22 11:00:00,1] vm/INFO/locust.main: Starting\nTraceback: x\n")
-    assert generator.last_words() == ""
-    log.write_text(
-        "[2026-11-22 11:00:00,1] vm/CRITICAL/locustfiles.x: First.\n"
-        "[2026-11-22 11:00:00,2] vm/CRITICAL/locustfiles.x: It cannot be: do this.\n"
-        "[2026-11-22 11:00:00,3] vm/INFO/locust.main: Shutting down (exit code 2)\n"
-    )
-    assert generator.last_words() == "It cannot be: do this."

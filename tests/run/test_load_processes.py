@@ -1,4 +1,4 @@
-"""Which processes may carry out which scenario, and where they meet."""
+"""Which processes may carry out which scenario, where they meet, and how they end."""
 
 import os
 import socket
@@ -10,17 +10,20 @@ import pytest
 
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.run.load_processes import (
+    LOCUSTFILE,
     PARENT_VARIABLE,
     RUN_DIR_VARIABLE,
-    Fleet,
+    Generator,
+    LoadProcesses,
     end_all,
     locust_variables,
-    require_fitting,
     reserve_port,
 )
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
 
+ANYWHERE, NOBODYS_ADDRESS = "0.0.0.0", "192.0.2.77"  # noqa: S104
+ELSEWHERE = "ADDRESS-OF-THIS-MACHINE:5557"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); "
 
 
@@ -38,39 +41,41 @@ def scenario(kind: str = "simulated", **limits: object) -> Scenario:
 
 
 @pytest.mark.parametrize(
-    ("fleet", "kind", "fits"),
+    ("processes", "kind", "fits"),
     [
-        (Fleet(), "simulated", True),
-        (Fleet(processes=8), "local", True),
-        (Fleet(remote_workers=2, port=reserve_port()), "aws", True),
-        (Fleet(remote_workers=2, port=reserve_port()), "simulated", True),
-        (Fleet(remote_workers=2, bind_host="0.0.0.0", port=reserve_port()), "aws", True),  # noqa: S104
-        (Fleet(remote_workers=2, bind_host="10.0.0.1"), "simulated", False),
-        (Fleet(remote_workers=2, bind_host="0.0.0.0"), "local", False),  # noqa: S104
-        (Fleet(remote_workers=2, bind_host="192.0.2.77"), "aws", False),  # nobody has this address
+        (LoadProcesses(), "simulated", True),
+        (LoadProcesses(processes=8), "local", True),
+        (LoadProcesses(remote_workers=2, port=reserve_port()), "aws", True),
+        (LoadProcesses(remote_workers=2, port=reserve_port()), "simulated", True),
+        (LoadProcesses(remote_workers=2, bind_host=ANYWHERE, port=reserve_port()), "aws", True),
+        (LoadProcesses(remote_workers=2, bind_host="10.0.0.1"), "simulated", False),
+        (LoadProcesses(remote_workers=2, bind_host=ANYWHERE), "local", False),
+        (LoadProcesses(remote_workers=2, bind_host=NOBODYS_ADDRESS), "aws", False),
     ],
 )
-def test_a_local_environment_has_local_workers(fleet: Fleet, kind: str, fits: bool) -> None:
+def test_a_local_environment_has_local_workers(
+    processes: LoadProcesses, kind: str, fits: bool
+) -> None:
     if fits:
-        require_fitting(fleet, scenario(kind))
+        processes.require_fitting(scenario(kind))
     else:
         with pytest.raises(UsageError, match="--bind"):
-            require_fitting(fleet, scenario(kind))
+            processes.require_fitting(scenario(kind))
 
 
 def test_senders_cannot_be_fewer_than_processes() -> None:
-    require_fitting(Fleet(processes=3), scenario(max_in_flight=3))
+    LoadProcesses(processes=3).require_fitting(scenario(max_in_flight=3))
     with pytest.raises(UsageError, match=r"4 processes cannot share limits\.max_in_flight = 3"):
-        require_fitting(Fleet(processes=4), scenario(max_in_flight=3))
+        LoadProcesses(processes=4).require_fitting(scenario(max_in_flight=3))
 
 
 def test_a_port_somebody_listens_at_is_refused() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        fleet = Fleet(remote_workers=1, port=other.getsockname()[1])
+        processes = LoadProcesses(remote_workers=1, port=other.getsockname()[1])
         with pytest.raises(UsageError, match=r"Address already in use.*--port"):
-            require_fitting(fleet, scenario("aws"))
+            processes.require_fitting(scenario("aws"))
 
 
 def test_a_reserved_port_is_given_to_who_asks_for_it_only() -> None:
@@ -84,19 +89,19 @@ def test_a_reserved_port_is_given_to_who_asks_for_it_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fleet", "workers", "has_master", "where"),
+    ("processes", "workers", "has_master", "where"),
     [
-        (Fleet(), 1, False, "127.0.0.1:5557"),
-        (Fleet(processes=2), 2, True, "127.0.0.1:5557"),
-        (Fleet(remote_workers=1), 1, True, "127.0.0.1:5557"),
-        (Fleet(remote_workers=3, bind_host="10.0.0.5", port=9), 3, True, "10.0.0.5:9"),
-        (Fleet(remote_workers=3, bind_host="0.0.0.0"), 3, True, "ADDRESS-OF-THIS-MACHINE:5557"),  # noqa: S104
+        (LoadProcesses(), 1, False, "127.0.0.1:5557"),
+        (LoadProcesses(processes=2), 2, True, "127.0.0.1:5557"),
+        (LoadProcesses(remote_workers=1), 1, True, "127.0.0.1:5557"),
+        (LoadProcesses(remote_workers=3, bind_host="10.0.0.5", port=9), 3, True, "10.0.0.5:9"),
+        (LoadProcesses(remote_workers=3, bind_host=ANYWHERE), 3, True, ELSEWHERE),
     ],
 )
-def test_what_a_fleet_says_of_itself(
-    fleet: Fleet, workers: int, has_master: bool, where: str
+def test_what_load_processes_say_of_themselves(
+    processes: LoadProcesses, workers: int, has_master: bool, where: str
 ) -> None:
-    told = (fleet.workers, fleet.has_master, fleet.meeting_point)
+    told = (processes.workers, processes.has_master, processes.master_address)
     assert told == (workers, has_master, where)
 
 
@@ -108,7 +113,7 @@ def test_load_processes_know_nothing_of_the_users_own_locust(tmp_path) -> None:
 
 
 def test_processes_that_will_not_end_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mwaa_headroom.harness.run.load_processes._ASK_AGAIN_S", 0.3)
+    monkeypatch.setattr("mwaa_headroom.harness.run.load_processes.TERMINATED_WITHIN_S", 0.3)
     quick, stubborn = (
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         for code in ("pass", STUBBORN + "time.sleep(60)")
@@ -120,3 +125,28 @@ def test_processes_that_will_not_end_are_killed(monkeypatch: pytest.MonkeyPatch)
         end_all([quick, stubborn], patience_s=0.1)
         assert (quick.poll(), stubborn.poll()) == (0, -9)
         assert time.monotonic() - began_s < 30
+
+
+def test_waiting_for_workers_has_an_end_too(tmp_path) -> None:
+    alone, several = (Generator(tmp_path, {}, LoadProcesses(processes=n)) for n in (1, 2))
+    patient = Generator(tmp_path, {}, LoadProcesses(remote_workers=2, wait_s=600))
+    assert alone.longest_start_s < several.longest_start_s < patient.longest_start_s
+    assert patient.longest_start_s > 600
+
+
+def test_the_reason_of_an_end_is_found_in_the_log(tmp_path) -> None:
+    generator = Generator(tmp_path, {})
+    log = tmp_path / "generator.log"
+    log.write_text("[2026-11-22 11:00:00,1] vm/INFO/locust.main: Starting\nTraceback: x\n")
+    assert generator.logged_reason() == ""
+    log.write_text(
+        "[2026-11-22 11:00:00,1] vm/CRITICAL/locustfiles.x: First.\n"
+        "[2026-11-22 11:00:00,2] vm/CRITICAL/locustfiles.x: It cannot be: do this.\n"
+        "[2026-11-22 11:00:00,3] vm/INFO/locust.main: Shutting down (exit code 2)\n"
+    )
+    assert generator.logged_reason() == "It cannot be: do this."
+
+
+def test_the_locustfile_is_where_load_processes_look_for_it() -> None:
+    assert LOCUSTFILE.is_file()
+    assert LOCUSTFILE.name == "invoke_rest_api.py"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from mwaa_headroom.harness.cli.run import fleet_of
+from mwaa_headroom.harness.cli.run import load_processes_of
 from mwaa_headroom.harness.cli.worker import _address
 from mwaa_headroom.harness.errors import HeadroomError, UsageError
-from mwaa_headroom.harness.run.load_processes import Fleet
+from mwaa_headroom.harness.run.load_processes import LoadProcesses
 from mwaa_headroom.harness.run.worker import wait_for_master
 
 NOTHING: dict[str, Any] = dict.fromkeys(
@@ -17,19 +17,19 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 
 
 @pytest.mark.parametrize(
-    ("given", "fleet"),
+    ("given", "processes"),
     [
-        ({}, Fleet()),
-        ({"processes": 4}, Fleet(processes=4)),
-        ({"remote_workers": 2}, Fleet(remote_workers=2)),
+        ({}, LoadProcesses()),
+        ({"processes": 4}, LoadProcesses(processes=4)),
+        ({"remote_workers": 2}, LoadProcesses(remote_workers=2)),
         (
             {"remote_workers": 2, "bind_host": "10.0.0.5", "port": 6000, "wait_s": 5.0},
-            Fleet(remote_workers=2, bind_host="10.0.0.5", port=6000, wait_s=5.0),
+            LoadProcesses(remote_workers=2, bind_host="10.0.0.5", port=6000, wait_s=5.0),
         ),
     ],
 )
-def test_options_become_a_fleet(given: dict[str, Any], fleet: Fleet) -> None:
-    assert fleet_of(**NOTHING | given) == fleet
+def test_options_say_which_processes_send(given: dict[str, Any], processes: LoadProcesses) -> None:
+    assert load_processes_of(**NOTHING | given) == processes
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_options_become_a_fleet(given: dict[str, Any], fleet: Fleet) -> None:
 )
 def test_what_does_not_go_together_is_told(given: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        fleet_of(**NOTHING | given)
+        load_processes_of(**NOTHING | given)
 
 
 @pytest.mark.parametrize(
