@@ -137,9 +137,16 @@ def test_a_run_on_aws_needs_no_extra_packages(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--no-progress", "--virtual-time"])
-def test_a_simulated_run_without_the_extra_packages_is_refused(option: str, tmp_path: Path) -> None:
-    answer = run_without_extra_packages("smoke.toml", tmp_path, option)
+def test_a_run_in_virtual_time_needs_no_extra_packages(tmp_path: Path) -> None:
+    answer = run_without_extra_packages("smoke.toml", tmp_path, "--virtual-time")
+
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "latest" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_simulated_environment_without_the_extra_packages_is_refused(tmp_path: Path) -> None:
+    answer = run_without_extra_packages("smoke.toml", tmp_path)
 
     assert answer.returncode == 2
     assert (

@@ -129,10 +129,10 @@ def run_command(
     Ctrl-C then keeps nothing.
     """
     from mwaa_headroom.harness.cli.progress import console_progress
-    from mwaa_headroom.harness.local.handle import require_packages
     from mwaa_headroom.harness.run.answers import report_run
     from mwaa_headroom.harness.run.session import run_scenario
     from mwaa_headroom.harness.scenario.load import load_scenario
+    from mwaa_headroom.harness.virtual.run import run_in_virtual_time
 
     # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -146,9 +146,6 @@ def run_command(
     where = {"scenario_file": scenario_file, "runs_directory": runs_directory}
     with console_progress(quiet=no_progress) as progress:
         if virtual_time:
-            require_packages()
-            from mwaa_headroom.harness.virtual.run import run_in_virtual_time
-
             directory = run_in_virtual_time(
                 scenario, **where, started_at_s=time.time(), progress=progress
             )

@@ -98,7 +98,12 @@ def start_daemon(
         EnvironmentStartError: it did not come up, or one is already running in this folder.
         InstallError: Airflow could not be installed.
     """
-    require_packages()
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
+            " run `pip install 'mwaa-headroom[local]'`."
+        )
     if instance.is_running():
         raise instance.already_running()
     instance.write_settings(settings)
@@ -122,16 +127,6 @@ def start_daemon(
         _end(daemon, instance)
         raise
     return daemon
-
-
-def require_packages() -> None:
-    """Raise `UsageError` where the packages for local environments are not installed."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
-            " run `pip install 'mwaa-headroom[local]'`."
-        )
 
 
 def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic) -> bool:
