@@ -11,13 +11,29 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL_BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [line.strip() for block in SHELL_BLOCKS for line in block.splitlines() if line.strip()]
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")), ROOT / "CONTRIBUTING.md")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    lines = "".join(blocks(page, "sh")).splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def documented(page: str, beginning: str) -> list[str]:
+    """The command of a page that begins so, split into arguments."""
+    found = [command for command in commands(ROOT / page) if command.startswith(beginning)]
+    assert len(found) == 1, f"{page} should have one command '{beginning} ...', has {found}"
+    return shlex.split(found[0].replace(".venv/bin", str(BIN)))
 
 
 def run(
-    arguments: list[str], tmp_path: Path, timeout_s: float, **variables: str
+    arguments: list[str], timeout_s: float, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         arguments,
@@ -30,43 +46,69 @@ def run(
     )
 
 
-def documented(beginning: str) -> list[str]:
-    """The README's command that begins so, split into arguments."""
-    found = [command for command in COMMANDS if command.startswith(beginning)]
-    assert len(found) == 1, f"README should have one command '{beginning} ...', has {found}"
-    return shlex.split(found[0].replace(".venv/bin", str(BIN)))
+def test_every_command_is_tried_somewhere() -> None:
+    """Besides `make test`, which cannot call itself; `make quickstart` is a test of its own."""
+    tried = {
+        "README.md": ["make quickstart", "make test"],
+        "docs/tutorial.md": [
+            "make quickstart",
+            ".venv/bin/headroom validate",
+            ".venv/bin/headroom run scenarios/smoke.toml",
+            ".venv/bin/headroom report",
+            ".venv/bin/headroom run scenarios/pinned_capacity.toml",
+            ".venv/bin/headroom run scenarios/bursts.toml",
+            ".venv/bin/headroom capacity",
+            ".venv/bin/headroom size",
+            ".venv/bin/headroom what-if",
+        ],
+        "docs/how-to/ci-gate.md": [".venv/bin/headroom run"],
+        "docs/how-to/local-environment.md": [
+            'eval "$(.venv/bin/headroom local up)"',
+            "aws mwaa invoke-rest-api",
+            ".venv/bin/headroom local status",
+            ".venv/bin/headroom local down",
+        ],
+        "docs/how-to/several-machines.md": [".venv/bin/headroom run"],
+        "docs/how-to/your-own-traffic.md": [".venv/bin/headroom validate", ".venv/bin/locust"],
+    }
+    written = {
+        page.relative_to(ROOT).as_posix(): commands(page) for page in PAGES if commands(page)
+    }
+
+    assert written.keys() == tried.keys()
+    for page, lines in written.items():
+        assert len(lines) == len(tried[page]), page
+        for line, beginning in zip(lines, tried[page], strict=True):
+            assert line.startswith(beginning), page
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in makefile for target in ("quickstart", "test", "reference"))
 
 
-def test_every_command_of_the_readme_is_tried_somewhere() -> None:
-    """Besides `make test`, which cannot call itself."""
-    tried = (
-        "make quickstart",
-        "make test",
-        ".venv/bin/headroom validate",
-        ".venv/bin/headroom run",
-        ".venv/bin/headroom report",
-        ".venv/bin/headroom capacity",
-        ".venv/bin/headroom size",
-        ".venv/bin/headroom what-if",
-        'eval "$(.venv/bin/headroom local up)"',
-        "aws mwaa invoke-rest-api",
-        ".venv/bin/headroom local status",
-        ".venv/bin/headroom local down",
-        ".venv/bin/locust",
-    )
-    assert [command for command in COMMANDS if not command.startswith(tried)] == []
-    assert "\ntest:" in (ROOT / "Makefile").read_text()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if ":" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
 
 
-@pytest.mark.parametrize(
-    "link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README)) - {""}), ids=str
-)
-def test_every_link_of_the_readme_leads_somewhere(link: str) -> None:
-    assert (ROOT / link).exists()
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-def test_the_scenarios_of_the_readme_are_the_shipped_ones() -> None:
-    named = set(re.findall(r"\| `(scenarios/\w+\.toml)` \|", README))
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_scenarios_of_the_tutorial_are_the_shipped_ones() -> None:
+    tutorial = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\| `(scenarios/\w+\.toml)` \|", tutorial))
 
     assert named == {f"scenarios/{path.name}" for path in (ROOT / "scenarios").glob("*.toml")}
 
@@ -74,47 +116,68 @@ def test_the_scenarios_of_the_readme_are_the_shipped_ones() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_validate_run_and_report(tmp_path: Path) -> None:
-    validated = run(documented(".venv/bin/headroom validate"), tmp_path, 60)
+    page = "docs/tutorial.md"
+    validated = run(documented(page, ".venv/bin/headroom validate"), 60)
     ran = run(
-        [*documented(".venv/bin/headroom run scenarios/smoke"), "--runs", str(tmp_path)],
-        tmp_path,
-        150,
+        [*documented(page, ".venv/bin/headroom run scenarios/smoke"), "--runs", str(tmp_path)], 150
     )
-    reported = run(
-        [*documented(".venv/bin/headroom report")[:-1], f"{tmp_path}/latest"], tmp_path, 60
-    )
+    reported = run([*documented(page, ".venv/bin/headroom report")[:-1], f"{tmp_path}/latest"], 60)
 
     assert validated.returncode == 0, validated.stderr
     assert ran.returncode == 0, ran.stderr
     assert reported.returncode == 0, reported.stderr
-    assert (tmp_path / "latest" / "report.html").stat().st_size > 10_000
+    left = re.findall(r"`([\w.]+\.\w+)`", next_table(page, "| file | holds |"))
+    assert "report.html" in left
+    assert [name for name in left if not (tmp_path / "latest" / name).is_file()] == []
+
+
+def next_table(page: str, heading: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return text[text.index(heading) :].split("\n\n", 1)[0]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_planning_from_runs(tmp_path: Path) -> None:
-    (block,) = [block for block in SHELL_BLOCKS if "headroom capacity" in block]
+    (block,) = [one for one in blocks(DOCS / "tutorial.md", "sh") if "headroom capacity" in one]
 
     answers = [
-        run(shlex.split(line.replace(" runs/", f" {tmp_path}/")), tmp_path, 60)
+        run(shlex.split(line.replace(" runs/", f" {tmp_path}/")), 60)
         for line in block.replace(".venv/bin", str(BIN)).splitlines()
     ]
 
     assert [answer.returncode for answer in answers] == [0, 0, 0, 0, 0], answers
-    assert "with 2 webservers (95 % intervals)" in " ".join(answers[2].stdout.split())
+    assert "with 2 webservers" in " ".join(answers[2].stdout.split())
     assert "USD a month" in " ".join(answers[3].stdout.split())
     assert "a burst from 4 to 20 calls/s" in " ".join(answers[4].stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_other_commands_of_the_how_tos(tmp_path: Path) -> None:
+    """The gate in virtual time, because the same run is made for the tutorial."""
+    gate = documented("docs/how-to/ci-gate.md", ".venv/bin/headroom run")
+    shared = documented("docs/how-to/several-machines.md", ".venv/bin/headroom run")
+    traces = documented("docs/how-to/your-own-traffic.md", ".venv/bin/headroom validate")
+
+    gated = run([*gate, "--virtual-time", "--runs", f"{tmp_path}/gate"], 60)
+    ran = run([*shared, "--runs", f"{tmp_path}/shared"], 150)
+    validated = run(traces, 60)
+
+    assert (gated.returncode, gated.stderr) == (0, "")
+    assert ran.returncode == 0, ran.stderr
+    assert validated.returncode == 0, validated.stderr
+    assert "traces/morning.csv" in validated.stdout
 
 
 @pytest.mark.airflow
 @pytest.mark.timeout(300)
 def test_mwaa_on_this_machine(tmp_path: Path) -> None:
     """The shell lines, the Python lines and Locust by itself, against one environment."""
-    python = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    (shell,) = [block for block in SHELL_BLOCKS if "local up" in block]
-    up, aws, status, down = shell.splitlines()
-    (locust,) = [command for command in COMMANDS if command.startswith(".venv/bin/locust")]
-    (tmp_path / "example.py").write_text("\n".join(python))
+    page = DOCS / "how-to" / "local-environment.md"
+    up, aws, status, down = commands(page)
+    locust = shlex.join(documented("docs/how-to/your-own-traffic.md", ".venv/bin/locust"))
+    (tmp_path / "example.py").write_text("\n".join(blocks(page, "python")))
     script = "\n".join(
         (
             "trap '.venv/bin/headroom local down' EXIT",
@@ -128,7 +191,7 @@ def test_mwaa_on_this_machine(tmp_path: Path) -> None:
         )
     )
 
-    answer = run(["bash", "-c", script], tmp_path, 280, XDG_CACHE_HOME=own_cache(tmp_path))
+    answer = run(["bash", "-c", script], 280, XDG_CACHE_HOME=own_cache(tmp_path))
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert '"RestApiStatusCode": 200' in answer.stdout
