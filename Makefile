@@ -29,6 +29,9 @@ format: $(VENV)/dev.done  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+reference: $(VENV)/run.done  ## write docs/reference.md from the code
+	@$(BIN)/python docs/make_reference.py
+
 requirements: $(VENV)/run.done  ## compile the pinned requirement files anew
 	@for source in requirements/bootstrap.in requirements/run.in requirements/dev.in \
 	        harness/local/airflow/requirements/*.in; do \
@@ -56,4 +59,4 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help quickstart test test-fast format requirements
+.PHONY: help quickstart test test-fast format reference requirements

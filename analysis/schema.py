@@ -65,14 +65,14 @@ REQUESTS_SCHEMA: Final = pa.schema(
         pa.field("arrival", pa.int64(), nullable=False),  # index in the whole run's schedule
         pa.field("stage", pa.int32(), nullable=False),  # index in the scenario; below 0: recovery
         pa.field("operation", pa.string(), nullable=False),  # label in the mix
-        pa.field("intended_start_s", pa.float64(), nullable=False),
+        pa.field("intended_start_s", pa.float64(), nullable=False),  # by the schedule
         pa.field("lag_s", pa.float64()),  # actual start - intended start; null: unsent
         pa.field("service_time_s", pa.float64()),  # end - actual start; null: unsent
         pa.field("outcome", pa.string(), nullable=False),  # a key of LAYER_OF_OUTCOME
         pa.field("http_status", pa.int32()),  # of the outer answer; null: none came
         pa.field("airflow_status", pa.int32()),  # RestApiStatusCode; null: Airflow did not answer
         pa.field("error_code", pa.string()),  # AWS error code or exception class; never a payload
-        pa.field("response_bytes", pa.int64()),
+        pa.field("response_bytes", pa.int64()),  # of the answer; null: none came
         pa.field("attempts", pa.int32(), nullable=False),  # 0: unsent
         pa.field("worker", pa.int32(), nullable=False),  # which load process sent it
     ]
@@ -86,11 +86,11 @@ METRICS_SCHEMA: Final = pa.schema(
         pa.field("cluster", pa.string(), nullable=False),  # WebServer, AdditionalWebservers, or ""
         pa.field("dimensions", pa.string(), nullable=False),  # JSON object of all dimensions
         pa.field("statistic", pa.string(), nullable=False),  # Average, Maximum, SampleCount, ...
-        pa.field("unit", pa.string()),
-        pa.field("period_s", pa.float64(), nullable=False),
-        pa.field("period_start_s", pa.float64(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
-        pa.field("read_at_s", pa.float64(), nullable=False),
+        pa.field("unit", pa.string()),  # as CloudWatch names it: Percent, Count, ...
+        pa.field("period_s", pa.float64(), nullable=False),  # length of its period
+        pa.field("period_start_s", pa.float64(), nullable=False),  # when its period began
+        pa.field("value", pa.float64(), nullable=False),  # in its unit
+        pa.field("read_at_s", pa.float64(), nullable=False),  # when it was read; the latest counts
     ]
 )
 

@@ -21,12 +21,19 @@ class ExitCode(IntEnum):
     """What `headroom` ends with."""
 
     OK = 0
+    """The question was answered, the SLO holds, there is no regression."""
     INTERNAL = 1
+    """An error of headroom or of the local environment."""
     USAGE = 2
+    """Wrong usage or configuration, or what is asked for is not allowed."""
     SLO_NOT_MET = 3
+    """The SLO of a check was broken."""
     REGRESSION = 4
+    """The contender is worse than the baseline by more than the margin."""
     INCONCLUSIVE = 5
+    """The run cannot answer its question, or the runs cannot be compared or told apart."""
     INTERRUPTED = 130
+    """Ctrl-C, or the run was ended by a signal; what was recorded is reported."""
 
 
 class HeadroomError(Exception):

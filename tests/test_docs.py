@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -111,6 +112,12 @@ def test_the_scenarios_of_the_tutorial_are_the_shipped_ones() -> None:
     named = set(re.findall(r"\| `(scenarios/\w+\.toml)` \|", tutorial))
 
     assert named == {f"scenarios/{path.name}" for path in (ROOT / "scenarios").glob("*.toml")}
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    made = runpy.run_path(str(DOCS / "make_reference.py"))["reference"]()
+
+    assert made == (DOCS / "reference.md").read_text(encoding="utf-8"), "run `make reference`"
 
 
 @pytest.mark.slow

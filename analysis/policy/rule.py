@@ -41,19 +41,33 @@ class PolicyParameters:
     """
 
     enabled: bool = True
+    """Whether webservers are added and removed at all."""
     cpu_above_percent: float = CPU_ABOVE_PERCENT
+    """CPUUtilization above which webservers are added. Documented."""
     connections_above: float = CONNECTIONS_ABOVE
+    """ActiveConnectionCount above which webservers are added. Documented."""
     connections_scope: Literal["per_webserver", "total"] = "per_webserver"
-    statistic: Literal["Average", "Maximum"] = "Average"  # over the webservers
-    datapoints_to_alarm: int = 2  # M ...
-    evaluation_periods: int = 2  # ... of N
+    """Whether connections count per webserver or all together. Unverified."""
+    statistic: Literal["Average", "Maximum"] = "Average"
+    """Of the webservers' CPU: their mean, or the busiest one. Unverified."""
+    datapoints_to_alarm: int = 2
+    """M: so many periods with a metric above its threshold add webservers. Unverified."""
+    evaluation_periods: int = 2
+    """N: among how many of the last periods M are counted. Unverified."""
     scale_out_step: int = 1
+    """Webservers added at once. Unverified."""
     scale_in_step: int = 1
+    """Webservers removed at once. Unverified."""
     scale_out_cooldown_s: float = 10.0
+    """Least time between two decisions to scale out. Unverified."""
     scale_in_cooldown_s: float = 60.0
+    """Least time from any decision to one to scale in. Unverified."""
     scale_in_cpu_below_percent: float = 30.0
+    """CPUUtilization below which a period is quiet. Unverified."""
     scale_in_connections_below: float = 5.0
+    """ActiveConnectionCount below which a period is quiet. Unverified."""
     scale_in_periods: int = 6
+    """Quiet periods in a row, by both metrics, before webservers are removed. Unverified."""
 
     def __post_init__(self) -> None:
         for name in ("cpu_above_percent", "connections_above"):

@@ -4,6 +4,7 @@ Behaviour of AWS that nobody could verify is a named setting here, with a commen
 choice in code. Defaults are the most plausible reading of the public documentation.
 
 Imports nothing that only a running environment needs, so that scenarios can be checked without it.
+The string below a key is its meaning in docs/reference.md.
 """
 
 from collections.abc import Mapping
@@ -55,32 +56,44 @@ class ThrottleSettings(Settings):
     """
 
     rate_per_s: Positive | None = None
+    """Calls per second that are let through in the long run; none: all are."""
     burst: Annotated[int, Field(ge=1)] = 20
-    error_code: str = "ThrottlingException"  # unverified: could be TooManyRequestsException
-    http_status: Literal[400, 429] = 429  # unverified
+    """Calls that are let through at once after a pause. Unverified."""
+    error_code: str = "ThrottlingException"
+    """Error code of a refused call. Unverified: could be TooManyRequestsException."""
+    http_status: Literal[400, 429] = 429
+    """HTTP status of a refused call. Unverified."""
     retry_after_ms: Annotated[int, Field(ge=0)] | None = None
-    # ^ unverified: does AWS say when to come back? If set, in the header x-amz-retry-after
+    """When to come back, in the header x-amz-retry-after; none: not said. Unverified."""
 
 
 class GatewaySettings(Settings):
     """How the gateway answers where AWS's behaviour is documented only in part."""
 
     throttle: ThrottleSettings = ThrottleSettings()
+    """The throttle of InvokeRestApi."""
     timeout_s: Positive = INVOKE_TIMEOUT_S
+    """After how long a call is cut."""
     timeout_exception: Literal["InternalServerException", "RestApiServerException"] = (
-        "InternalServerException"  # unverified: documented is only that an error is raised
+        "InternalServerException"
     )
+    """Error code of a call that was cut. Unverified: documented is only that an error is raised."""
     max_request_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * 1024
-    # ^ unverified for MWAA: Amazon API Gateway's own limit
+    """Largest request. Unverified for MWAA: Amazon API Gateway's own limit."""
     max_response_bytes: Annotated[int, Field(ge=1)] = INVOKE_RESPONSE_BYTES
+    """Largest answer."""
     too_large_exception: Literal["ValidationException", "InternalServerException"] = (
-        "ValidationException"  # unverified: documented is only that the call fails
+        "ValidationException"
     )
+    """Error code when the answer is too large. Unverified: documented is only that it fails."""
     enforce_path_limit: bool = False
-    # ^ unverified: the model says 64 characters, botocore sends more
-    unwrap_string_body: bool = True  # unverified: Body=json.dumps(...) shown working in a talk
-    drop_nulls: bool = False  # third party: nulls are dropped from RestApiResponse
-    max_clock_skew_s: Positive = 300.0  # AWS's general SigV4 rule
+    """Refuse paths above 64 characters. Unverified: so says the model, but botocore sends more."""
+    unwrap_string_body: bool = True
+    """Take a JSON text as Body for what it holds. Unverified: shown working in a talk."""
+    drop_nulls: bool = False
+    """Leave null values out of RestApiResponse. Unverified: reported by third parties."""
+    max_clock_skew_s: Positive = 300.0
+    """How far a signature's time may be off: AWS's general rule for SigV4."""
 
 
 class _FromTable:
@@ -98,33 +111,46 @@ class _FromTable:
 class MetricsSettings(Settings):
     """What is published to CloudWatch under AWS/MWAA."""
 
-    period_s: Literal[1, 5, 10, 30, 60] = 5  # AWS publishes every 60 s; local runs are short
+    period_s: Literal[1, 5, 10, 30, 60] = 5
+    """Length of a metric period. AWS has 60 s; local runs are short."""
     connections_per_call: Annotated[int, Field(ge=1)] = 1
-    # ^ unverified: ELB's definition counts client->LB and LB->target connections, that is 2
+    """Connections that one call counts as. Unverified: by ELB's definition it would be 2."""
     connections_have_cluster: bool = True
-    # ^ unverified: has ActiveConnectionCount the dimension Cluster, as CPUUtilization has?
+    """Give ActiveConnectionCount the dimension Cluster, as CPUUtilization has. Unverified."""
     additional_cluster: Annotated[str, Field(pattern=r"(?i)^additionalwebserver")] = (
-        "AdditionalWebservers"  # unverified: so printed in the user guide, and nowhere else
+        "AdditionalWebservers"
     )
-    while_starting: bool = False  # unverified: does a webserver count before it is healthy?
+    """Cluster of webservers beyond the minimum. Unverified: so printed only in the user guide."""
+    while_starting: bool = False
+    """Whether SampleCount counts a webserver before it is healthy. Unverified."""
     database_cpu: Positive = 1.0
-    # ^ CPUs that are 100 % of the database's CPUUtilization; what MWAA's database has is not
-    #   documented. The local one is not held to them: it may pass 100 %.
+    """CPUs that are 100 % of the database's CPUUtilization; MWAA's are not documented. The local
+    database is not held to them: it may pass 100 %."""
 
 
 class StandInSettings(Settings):
     """What both kinds of local environment have in common."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z][0-9a-zA-Z\-_]{0,79}$")] = "headroom-local"
+    """Name of the environment."""
     region: str = "us-east-1"
+    """Region it claims to be in."""
     account: Annotated[str, Field(pattern=r"^\d{12}$")] = "123456789012"
+    """AWS account it claims to belong to."""
     airflow_role: Literal["Admin", "Op", "User", "Viewer", "Public"] = "Admin"
+    """Airflow role that callers get."""
     min_webservers: Annotated[int, Field(ge=1, le=MOST_WEBSERVERS)] = 2
+    """Webservers to start with, and the fewest of the autoscaler."""
     max_webservers: Annotated[int, Field(ge=1, le=MOST_WEBSERVERS)] = 4
-    gateway_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
+    """The most webservers the autoscaler may have; the minimum: a fixed number."""
+    gateway_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of the MWAA API on this machine; 0: any free one."""
     gateway: GatewaySettings = GatewaySettings()
+    """How the MWAA API behaves."""
     autoscaler: Annotated[PolicyParameters, _FromTable] = PolicyParameters()
+    """The scaling rule."""
     metrics: MetricsSettings = MetricsSettings()
+    """What CloudWatch is told."""
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> "StandInSettings":
@@ -137,13 +163,19 @@ class LocalSettings(StandInSettings):
     """Real Airflow on this machine."""
 
     kind: Literal["local"] = "local"
+    """Real Airflow on this machine."""
     airflow_version: AirflowVersion = "3.3.1"
-    webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25  # CPUs per webserver
-    webserver_memory_mib: Annotated[int, Field(ge=256)] = 2048  # 100 % of MemoryUtilization
+    """Which Airflow to install and run."""
+    webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25
+    """CPUs of one webserver: what 100 % CPUUtilization means."""
+    webserver_memory_mib: Annotated[int, Field(ge=256)] = 2048
+    """Memory of one webserver: what 100 % MemoryUtilization means."""
     database_pool_size: Annotated[int, Field(ge=1)] = 64
-    # ^ with Airflow's own default (5, overflow 10) a webserver with more calls in flight hangs for
-    #   tens of seconds after the load has stopped (apache/airflow issue 66493): set 5 to see it.
+    """Database connections that one webserver keeps open. With Airflow's own default (5, overflow
+    10) a webserver with more calls in flight hangs for tens of seconds after the load has stopped
+    (apache/airflow issue 66493): set 5 to see it."""
     database_max_overflow: Annotated[int, Field(ge=0)] = 10
+    """Database connections beyond these that it may open for a while."""
 
     @field_validator("airflow_version")
     @classmethod
@@ -177,19 +209,27 @@ class SimulatedSettings(StandInSettings):
     """Webservers whose service demands are known, because they are set here."""
 
     kind: Literal["simulated"] = "simulated"
+    """Simulated webservers."""
     airflow_version: AirflowVersion = "3.3.1"
-    cores: Positive = 1.0  # CPUs per webserver
+    """The Airflow version they claim to be; decides paths and bodies of calls."""
+    cores: Positive = 1.0
+    """CPUs of one webserver."""
     demand_s: dict[str, Positive] = Field(default_factory=lambda: dict(SIMULATED_DEMANDS_S))
-    # ^ CPU-seconds per call; an operation that is not given keeps its default
-    demand_cv: Annotated[float, Field(ge=0)] = 0.0  # 0: every call costs exactly its demand
+    """CPU-seconds per call, by operation; one that is not given keeps its default."""
+    demand_cv: Annotated[float, Field(ge=0)] = 0.0
+    """Coefficient of variation of the demand of single calls; 0: all cost the same."""
     contention: Annotated[float, Field(ge=0)] = 0.0
-    # ^ each call in service beyond the first makes every call's demand larger by this fraction
+    """Fraction by which each call in service beyond the first makes every call dearer."""
     background_cpu: Annotated[float, Field(ge=0)] = 0.0
-    # ^ CPUs each webserver uses without calls; calls have that much less
-    latency_s: Annotated[float, Field(ge=0)] = 0.002  # added to each call, costs no CPU
-    start_s: Annotated[float, Field(ge=0)] = 1.0  # from decision to ready, on average
-    start_cv: Annotated[float, Field(ge=0)] = 0.0  # 0: every webserver takes exactly start_s
+    """CPUs that each webserver uses without calls; calls have that much less."""
+    latency_s: Annotated[float, Field(ge=0)] = 0.002
+    """Added to the time of each call; costs no CPU."""
+    start_s: Annotated[float, Field(ge=0)] = 1.0
+    """Mean time from the decision to scale out until the webserver is ready."""
+    start_cv: Annotated[float, Field(ge=0)] = 0.0
+    """Coefficient of variation of that time; 0: every webserver takes exactly start_s."""
     seed: int = 1
+    """Of all that is random in the webservers."""
 
     @field_validator("demand_s")
     @classmethod

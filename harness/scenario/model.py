@@ -60,20 +60,30 @@ class Question(Settings):
     """
 
     ask: Literal["capacity", "check"]
-    target_rate_per_s: Positive | None = None  # the load to size for; None: the highest stage
-    utilisation_target: Annotated[float, Field(gt=0, lt=1)] = 0.7  # scale-out begins above this
+    """`capacity`: which stage breaks the SLO; `check`: the SLO must hold."""
+    target_rate_per_s: Positive | None = None
+    """The load to size for, in calls per second; none: the highest stage."""
+    utilisation_target: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    """Share of the webservers' CPU not to be exceeded; scale-out begins above 0.7."""
 
 
 class AwsSettings(Settings):
     """A real environment on AWS, found through botocore's standard configuration."""
 
     kind: Literal["aws"]
+    """An environment on AWS."""
     name: str
+    """Name of the environment."""
     region: str | None = None
+    """Its region; none: as botocore finds it."""
     profile: str | None = None
+    """AWS profile with the credentials; none: as botocore finds them."""
     metric_period_s: Literal[60] = 60
-    metrics_settle_s: Annotated[float, Field(ge=0)] = 180.0  # how long metrics may arrive late
-    webserver_cpu: Positive | None = None  # vCPU per webserver; None: from the environment class
+    """Length of a metric period."""
+    metrics_settle_s: Annotated[float, Field(ge=0)] = 180.0
+    """How late metrics may arrive: so long a run waits for them at its end."""
+    webserver_cpu: Positive | None = None
+    """vCPU of one webserver; none: from the environment class."""
 
 
 AnyEnvironment = Annotated[
@@ -85,8 +95,11 @@ class OperationChoice(Settings):
     """One entry of the mix: an operation with its parameters. The label is the key in the file."""
 
     operation: str
+    """Which call is sent."""
     weight: Positive
+    """Its share of the calls, relative to the other entries."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of the operation, written beside the weight; see "Operations"."""
 
     @model_validator(mode="after")
     def _known(self) -> "OperationChoice":
@@ -106,11 +119,17 @@ class Traffic(Settings):
     """
 
     arrivals: Arrivals = "poisson"
+    """When calls start: at random, evenly spaced, by a recorded trace, or by users who wait."""
     seed: int = 1
+    """Of the arrivals: the same seed gives the same ones."""
     transport: Literal["lean", "boto3", "web_token"] = "lean"
+    """How calls are sent: signed by headroom, by boto3, or to the webserver with a login token."""
     retries: RetryMode = "off"
-    think_time_s: Seconds | None = None  # closed only: the mean of exponential think times
+    """botocore's retry mode; needs the transport boto3."""
+    think_time_s: Seconds | None = None
+    """Mean of the users' exponential think times; only with closed arrivals, which need it."""
     mix: Annotated[dict[str, OperationChoice], Field(min_length=1)]
+    """Which calls are sent, by label; see "[traffic.mix]"."""
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -144,14 +163,23 @@ class Stage(Settings):
     """A part of a run with one setting; which keys it needs depends on `traffic.arrivals`."""
 
     name: str = ""
-    rate_per_s: Rate | None = None  # trace: its mean, filled in; closed: None
+    """What reports call it; empty: "stage" and its number."""
+    rate_per_s: Rate | None = None
+    """Calls per second; poisson and constant need it, of a trace it is filled in."""
     ramp_to_rate_per_s: Rate | None = None
-    trace_file: Annotated[str, Field(min_length=1)] | None = None  # seen from the scenario file
-    peak_rate_per_s: Rate | None = None  # trace: the most in any one second, filled in
-    users: Annotated[int, Field(ge=1)] | None = None  # closed only
-    operation: str | None = None  # a label of the mix: only that is sent; None: the whole mix
+    """Calls per second at its end, reached evenly; none: the rate stays."""
+    trace_file: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file with the trace, relative to the scenario file; traces need it."""
+    peak_rate_per_s: Rate | None = None
+    """The most calls in any one second of a trace; filled in."""
+    users: Annotated[int, Field(ge=1)] | None = None
+    """Users who call, wait for the answer and think; closed arrivals need it."""
+    operation: str | None = None
+    """Label of the mix that is sent alone; none: the whole mix."""
     duration_s: Seconds
-    warmup_s: Annotated[float, Field(ge=0)] = 0.0  # at its start, left out of its judgement
+    """How long the load lasts."""
+    warmup_s: Annotated[float, Field(ge=0)] = 0.0
+    """Time at its start that is left out when it is judged."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> "Stage":
@@ -163,9 +191,12 @@ class Stage(Settings):
 class Recovery(Settings):
     """The light load after a stage that broke the SLO, until the SLO holds again."""
 
-    rate_per_s: Rate | None = None  # None: the stages' lowest, at most half their highest
-    hold_s: Positive = 10.0  # for so long the SLO must hold
-    longest_s: Annotated[float, Field(ge=0, le=3600)] = 60.0  # 0: no recovery phases
+    rate_per_s: Rate | None = None
+    """Calls per second of the light load; none: the stages' lowest, at most half their highest."""
+    hold_s: Positive = 10.0
+    """How long the SLO has to hold to count as restored."""
+    longest_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """After how long a recovery phase is given up; 0: there are none."""
 
     @model_validator(mode="after")
     def _can_be_seen(self) -> "Recovery":
@@ -180,34 +211,53 @@ class Expectations(Settings):
     healthy_components: Annotated[
         tuple[Literal["metadatabase", "scheduler", "triggerer", "dag_processor"], ...], Array
     ] = ()
+    """Components that must be healthy."""
     dags: Annotated[tuple[str, ...], Array] = ()
+    """DAGs that must exist."""
 
 
 class Limits(Settings):
     """What keeps a run from doing harm."""
 
     max_rate_per_s: Positive = INVOKE_RATE_PER_S
+    """Highest rate a stage may ask for; the default is the documented one of InvokeRestApi."""
     max_in_flight: Annotated[int, Field(ge=1, le=5000)] = 256
-    call_timeout_s: Positive = 15.0  # above the service's own 10 s, to tell the two apart
-    abort_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.9  # over the last abort_window_s
+    """Most calls in flight; arrivals beyond are recorded as unsent."""
+    call_timeout_s: Positive = 15.0
+    """After how long a call is given up; above the service's own 10 s, to tell the two apart."""
+    abort_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of errors over the last `abort_window_s` at which the run is aborted."""
     abort_window_s: Positive = 30.0
-    allow_environment: str | None = None  # kind aws: the ARN that may be loaded
-    clean_up: bool = True  # kind aws: delete what the run created
+    """The time over which errors are counted for that."""
+    allow_environment: str | None = None
+    """ARN of the environment on AWS that may be loaded; without it none is."""
+    clean_up: bool = True
+    """Delete what the run created in an environment on AWS."""
 
 
 class Scenario(Settings):
     """One scenario file, checked as a whole."""
 
     name: str
+    """What the scenario is called."""
     description: str = ""
+    """One sentence for reports."""
     slo: Annotated[tuple[Slo, ...], Array] = ()
+    """Lines that must all hold; see "SLO"."""
     question: Question
+    """What the scenario asks."""
     environment: AnyEnvironment
+    """What is loaded."""
     traffic: Traffic
+    """Which calls are sent, and when."""
     stages: Annotated[tuple[Stage, ...], Array, Field(min_length=1)]
+    """Parts of the run, one after the other."""
     recovery: Recovery = Recovery()
+    """The light load after a stage that broke the SLO."""
     expect: Expectations = Expectations()
+    """What must be there before any load."""
     limits: Limits = Limits()
+    """What keeps a run from doing harm."""
 
     @field_validator("stages", mode="after")
     @classmethod

@@ -91,10 +91,12 @@ class Parameter:
         default: what is used when the scenario does not say.
         problem: from a given value to what is wrong with it, as the end of a sentence that starts
             with the name; None: nothing.
+        bounds: of a number, for the reference.
     """
 
     default: Any
     problem: Callable[[object], str | None]
+    bounds: str = ""
 
 
 def _whole_number(default: int, lowest: int, highest: int) -> Parameter:
@@ -105,7 +107,7 @@ def _whole_number(default: int, lowest: int, highest: int) -> Parameter:
             return f"must be from {lowest} to {highest}, got {value}"
         return None
 
-    return Parameter(default, problem)
+    return Parameter(default, problem, bounds=f"{lowest} to {highest}")
 
 
 def _text(default: str, pattern: str) -> Parameter:
