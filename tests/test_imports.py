@@ -68,6 +68,12 @@ def offenders(
         ("harness", ("locust",), (), "Locust is a process of its own"),
         (
             "harness",
+            ("aiohttp", "flask", "moto", "uv", "yarl"),
+            ("harness/local/",),
+            "only environments on this machine need them",
+        ),
+        (
+            "harness",
             ("gevent", "geventhttpclient"),
             (
                 "harness/transport/http.py",

@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+# Those that scenarios call; real Airflow parses them from `airflow/dags`.
+DAG_IDS = (
+    "headroom_example",
+    "headroom_pausable",
+    "headroom_work",
+    *(f"headroom_dag_{number:02}" for number in range(1, 21)),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

@@ -16,11 +16,7 @@ from mwaa_headroom.harness.local.gateway.balancer import Balancer
 from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
-from mwaa_headroom.harness.local.metrics import (
-    DatabaseSampler,
-    MetricsPublisher,
-    WebserverSampler,
-)
+from mwaa_headroom.harness.local.metrics import DatabaseSampler, MetricsPublisher, WebserverSampler
 from mwaa_headroom.harness.local.metrics_server import start_metrics_server
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings

@@ -14,14 +14,9 @@ from itertools import chain, islice
 from typing import Any, Final
 from uuid import uuid4
 
+from mwaa_headroom.harness.local.backend import DAG_IDS
 from mwaa_headroom.harness.local.gateway.operations import api_prefix
 
-DAG_IDS = (
-    "headroom_example",
-    "headroom_pausable",
-    "headroom_work",
-    *(f"headroom_dag_{number:02d}" for number in range(1, 21)),
-)
 QUEUED_FOR_S = 0.3  # from the trigger until a scheduler starts the DAG run
 RUNS_FOR_S = 1.0
 IN_ORDER_OF_CREATION = frozenset(

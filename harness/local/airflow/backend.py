@@ -21,7 +21,7 @@ from mwaa_headroom.harness.local.airflow.webserver import (
     free_port,
     wait_for,
 )
-from mwaa_headroom.harness.local.backend import DatabaseUsage
+from mwaa_headroom.harness.local.backend import DAG_IDS, DatabaseUsage
 from mwaa_headroom.harness.local.processes import Child, Children
 from mwaa_headroom.harness.local.settings import LocalSettings
 
@@ -132,7 +132,7 @@ class AirflowBackend:
             headers = {"Authorization": authorization or ""}
             async with session.get(f"{base_url}{release.DAG_LIST}", headers=headers) as answer:
                 ids = {dag["dag_id"] for dag in (await answer.json())["dags"]}
-            return ids >= release.DAG_IDS
+            return ids >= set(DAG_IDS)
 
         async def healthy(session: aiohttp.ClientSession, component: str) -> bool:
             async with session.get(f"{self._ready_url()}{release.HEALTH}") as answer:

@@ -94,7 +94,7 @@ class CpuLimiter:
         quota_us = max(round(cpus * PERIOD_US), _MINIMUM_QUOTA_US)
         self._write_quota(group, str(quota_us))
         for _ in range(_ROUNDS):
-            outside = set(pids()) - _members(group)
+            outside = set(pids()) - set(map(int, _words(group / "cgroup.procs")))
             for pid in outside:
                 with contextlib.suppress(ProcessLookupError):
                     _write(group / "cgroup.procs", str(pid))
@@ -144,10 +144,6 @@ def _candidates(root: Path, own_groups: str) -> list[tuple[Path, int]]:
             if place.is_relative_to(root) and "cpu" in _words(place / "cgroup.controllers")
         ]
     return list(dict.fromkeys(found))
-
-
-def _members(group: Path) -> set[int]:
-    return {int(word) for word in _words(group / "cgroup.procs")}
 
 
 def _words(file: Path) -> list[str]:

@@ -73,11 +73,7 @@ class Database:
     """
 
     def __init__(
-        self,
-        installation: Installation,
-        children: Children,
-        log_path: Path,
-        max_connections: int,
+        self, installation: Installation, children: Children, log_path: Path, max_connections: int
     ) -> None:
         self._children = children
         self._log_path = log_path

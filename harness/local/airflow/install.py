@@ -103,7 +103,9 @@ def install(version: str, workspace: Workspace) -> Installation:
         InstallError: unknown version, no network, no room; names the log.
     """
     requirements = requirement_file(version)
-    installation = Installation(version, cache_home() / "airflow" / _key(version, requirements))
+    content = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = cache_home() / "airflow" / f"{version}-{python_tag()}-{content}"
+    installation = Installation(version, folder)
 
     def build(folder: Path) -> None:
         workspace.progress(f"Installing Airflow {version} (once; 300 MB) into {folder}")
@@ -116,7 +118,7 @@ def install(version: str, workspace: Workspace) -> Installation:
         )
 
     try:
-        build_once(installation.folder, build, workspace, doing="installs Airflow")
+        build_once(folder, build, workspace, doing="installs Airflow")
     except InstallError:
         raise
     except EnvironmentStartError as exc:
@@ -129,11 +131,6 @@ def python_tag() -> str:
     identity = f"{sys.base_prefix} {sys.version}"
     short = hashlib.sha256(identity.encode()).hexdigest()[:6]
     return f"cp{sys.version_info.major}{sys.version_info.minor}-{short}"
-
-
-def _key(version: str, requirements: Path) -> str:
-    content = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    return f"{version}-{python_tag()}-{content}"
 
 
 def _uv(workspace: Workspace, *arguments: str) -> None:

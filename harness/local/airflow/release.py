@@ -23,10 +23,6 @@ from mwaa_headroom.harness.local.airflow.install import Installation, Workspace
 from mwaa_headroom.harness.local.processes import Child
 
 DAGS = Path(__file__).parent / "dags"
-DAG_IDS = frozenset(
-    ["headroom_example", "headroom_pausable", "headroom_work"]
-    + [f"headroom_dag_{number:02}" for number in range(1, 21)]
-)
 PREPARE = (("db", "migrate"), ("dags", "reserialize"))
 SCHEDULER = ("scheduler", "--skip-serve-logs")  # also runs the tasks
 DAG_PROCESSOR = ("dag-processor",)  # the DAGs come parsed with the database: little to do

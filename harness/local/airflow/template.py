@@ -60,10 +60,7 @@ def _key(version: str) -> str:
 
 
 def _run(
-    command: tuple[str, ...],
-    installation: Installation,
-    database: Database,
-    workspace: Workspace,
+    command: tuple[str, ...], installation: Installation, database: Database, workspace: Workspace
 ) -> None:
     child = release.start_airflow("template", command, workspace, installation, database.urls())
     try:

@@ -55,11 +55,7 @@ class Upstream:
         )
 
     async def call(
-        self,
-        invocation: Invocation,
-        *,
-        headers: Mapping[str, str],
-        max_bytes: int | None,
+        self, invocation: Invocation, *, headers: Mapping[str, str], max_bytes: int | None
     ) -> UpstreamAnswer:
         """Send one call, and hand back the answer whatever its status.
 

@@ -15,10 +15,7 @@ from aiohttp import web
 
 from mwaa_headroom.analysis.mwaa import WEB_SESSION_LIFE_S, WEB_TOKEN_LIFE_S
 from mwaa_headroom.harness.local.gateway.balancer import NoWebserverError
-from mwaa_headroom.harness.local.gateway.operations import (
-    Invocation,
-    leaves_its_folder,
-)
+from mwaa_headroom.harness.local.gateway.operations import Invocation, leaves_its_folder
 from mwaa_headroom.harness.local.gateway.upstream import Upstream, UpstreamError
 
 IDLE_TIMEOUT_S = 60.0  # an Application Load Balancer's default

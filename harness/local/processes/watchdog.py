@@ -88,7 +88,7 @@ def end(tree: ProcessTree, *, grace_s: float) -> bool:
         _send(identity, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     last = deadline + _KILL_S
-    while survivors := _still_alive(survivors) | tree.to_kill():
+    while survivors := set(filter(is_running, survivors)) | tree.to_kill():
         now = time.monotonic()
         if now > last:
             return False
@@ -220,10 +220,6 @@ def _descendants(roots: Iterable[Identity], table: dict[int, _Process]) -> set[I
     while more := {pid for pid, entry in table.items() if entry.parent in pids and pid not in pids}:
         pids |= more
     return {table[pid].identity for pid in pids if pid in table}
-
-
-def _still_alive(identities: Iterable[Identity]) -> set[Identity]:
-    return {identity for identity in identities if is_running(identity)}
 
 
 def _send(identity: Identity, number: signal.Signals) -> None:

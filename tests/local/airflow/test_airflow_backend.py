@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
-from mwaa_headroom.harness.local.airflow.release import DAG_IDS
 from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
+from mwaa_headroom.harness.local.backend import DAG_IDS
 from mwaa_headroom.harness.local.processes import MARKER, Children, reclaim
 from mwaa_headroom.harness.local.settings import LocalSettings
 
@@ -173,7 +173,7 @@ def test_passwords_are_private(in_environment: Run, directory: Path) -> None:
 def test_the_shipped_dags_are_listed_and_not_paused(in_environment: Run) -> None:
     async def test(environment: Environment) -> None:
         _, body = await environment.call(0, "GET", "/dags?limit=100")
-        assert {dag["dag_id"] for dag in body["dags"]} == DAG_IDS  # type: ignore[attr-defined]
+        assert {dag["dag_id"] for dag in body["dags"]} == set(DAG_IDS)  # type: ignore[attr-defined]
         assert not any(dag["is_paused"] for dag in body["dags"])  # type: ignore[attr-defined]
         _, errors = await environment.call(0, "GET", "/importErrors")
         assert errors["total_entries"] == 0
