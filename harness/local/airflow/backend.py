@@ -151,13 +151,7 @@ class AirflowBackend:
         )
         for name, condition in conditions:
             service = self._services[name]
-            await wait_for(
-                condition,
-                alive=service.is_alive,
-                what=f"The {name}",
-                log_path=service.log_path,
-                timeout_s=_SERVICE_TIMEOUT_S,
-            )
+            await wait_for(condition, service, what=f"The {name}", timeout_s=_SERVICE_TIMEOUT_S)
 
     async def authorization(self, airflow_role: str) -> str | None:
         """The Authorization header for this Airflow role; None for the role Public."""

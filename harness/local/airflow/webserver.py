@@ -64,13 +64,7 @@ class AirflowWebserver:
         Raises:
             EnvironmentStartError: it ends or does not answer in time; names its log.
         """
-        await wait_for(
-            self._answers,
-            alive=self.is_alive,
-            what=self.name,
-            log_path=self.child.log_path,
-            timeout_s=_START_TIMEOUT_S,
-        )
+        await wait_for(self._answers, self.child, what=self.name, timeout_s=_START_TIMEOUT_S)
         if self.limit:
             await asyncio.to_thread(self._apply, self.limit)
         self.ready = True
@@ -111,16 +105,15 @@ class AirflowWebserver:
 
 async def wait_for(
     condition: Callable[[aiohttp.ClientSession], Awaitable[bool]],
+    child: Child,
     *,
-    alive: Callable[[], bool],
     what: str,
-    log_path: Path,
     timeout_s: float,
 ) -> None:
     """Poll until `condition` holds; a refused or broken connection means not yet.
 
     Raises:
-        EnvironmentStartError: `alive` says no, or time is up; names the log.
+        EnvironmentStartError: the child has ended, or time is up; names the log.
     """
     deadline = time.monotonic() + timeout_s
     async with aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as session:
@@ -130,11 +123,12 @@ async def wait_for(
                     return
             except (aiohttp.ClientError, TimeoutError, KeyError):
                 pass
-            if not alive():
-                raise EnvironmentStartError(f"{what} ended while it was starting{hint(log_path)}.")
+            if not child.is_alive():
+                reason = hint(child.log_path)
+                raise EnvironmentStartError(f"{what} ended while it was starting{reason}.")
             if time.monotonic() > deadline:
                 raise EnvironmentStartError(
-                    f"{what} was not ready after {timeout_s:.0f} s{hint(log_path)}."
+                    f"{what} was not ready after {timeout_s:.0f} s{hint(child.log_path)}."
                 )
             await asyncio.sleep(_POLL_S)
 
