@@ -103,6 +103,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", ["methods.md", "architecture.md"])
+def test_every_module_that_is_named_exists(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+(?:\.py|\.toml|/))`", text)
+    folders = (ROOT, ROOT / "analysis", ROOT / "harness", ROOT / "locustfiles")
+
+    assert named
+    assert [name for name in named if not any((one / name).exists() for one in folders)] == []
+
+
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 
