@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import Difference, Identity, RunAnalysis
 
@@ -142,23 +143,22 @@ SCALING_RULE = Purpose(
 )
 
 
-def objection(analysis: RunAnalysis) -> str:
-    """Why a run may not be compared with any other, one sentence that names it; "": it may."""
-    name = f"Run {analysis.run_id}"
+def objection(analysis: RunAnalysis) -> Finding | None:
+    """Why a run may not be compared with any other; None: it may."""
+    run_id = analysis.run_id
     changed = analysis.environment.get("changed")
     if analysis.status != "finished":
-        how = "was cut off" if analysis.status == "running" else f"is {analysis.status}"
-        return f"{name} {how}: only finished runs can be compared."
+        return refusal("identity.not_finished", run_id=run_id, status=analysis.status)
     if not analysis.complete:
-        why = analysis.warnings[0] if analysis.warnings else "A part of it is missing."
-        return f"{name} has an incomplete record: {_lowered(why)}"
+        why = next(iter(analysis.warnings), None)
+        return refusal("identity.incomplete_record", run_id=run_id, why=why)
     if changed:
-        names = ", ".join(map(str, changed)) if isinstance(changed, list) else str(changed)
-        return f"{name} is not of one environment: {names} changed while it ran."
+        names = tuple(map(str, changed)) if isinstance(changed, list) else (str(changed),)
+        return refusal("identity.environment_changed", run_id=run_id, names=names)
     if not analysis.generator.ok:
-        why = analysis.generator.reasons[0] if analysis.generator.reasons else "It was too busy."
-        return f"In run {analysis.run_id} the load generator was past its limits: {_lowered(why)}"
-    return ""
+        why = next(iter(analysis.generator.reasons), None)
+        return refusal("identity.generator_past_limits", run_id=run_id, why=why)
+    return None
 
 
 Sides = Mapping[str, Sequence[RunAnalysis]]
@@ -204,7 +204,14 @@ def allowed(sides: Sides, purpose: Purpose) -> tuple[Difference, ...]:
     )
 
 
-def in_words(difference: Difference) -> str:
+def unlike_runs(differences: Iterable[Difference]) -> tuple[Finding, ...]:
+    """Why runs cannot be used together, one for each difference."""
+    return tuple(
+        refusal("identity.unlike", what=found.what, values=found.values) for found in differences
+    )
+
+
+def in_words(difference: Difference) -> str:  # TODO: goes when capacity and sizing give findings
     """A difference that forbids using runs together, as a sentence."""
     values = "; ".join(f"{value} ({who})" for value, who in difference.values)
     return f"The runs differ in {difference.what}: {values}."
@@ -300,7 +307,3 @@ def _word(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_word, value))
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _lowered(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]

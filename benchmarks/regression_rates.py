@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mwaa_headroom.analysis.comparison.metrics import Metric
 from mwaa_headroom.analysis.comparison.regression import MetricSamples, compare_gate, overall
-from mwaa_headroom.analysis.comparison.results import Metric
 from mwaa_headroom.analysis.statistics import Estimate, value_at_rank
 
 SLOWDOWNS = (0.0, 0.05, 0.1, 0.2)

@@ -7,32 +7,66 @@ inconclusive  otherwise
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
 
+from mwaa_headroom.analysis.comparison.metrics import CAPACITY, Metric, gate_stages, run_metrics
 from mwaa_headroom.analysis.comparison.regression import (
-    CAPACITY,
     CONFIDENCE,
-    EXIT_CODES,
     SHARE_MARGIN,
+    GateVerdict,
+    MetricComparison,
     MetricSamples,
     compare_gate,
     compare_informational,
-    gate_stages,
     overall,
-    run_metrics,
-    sentence,
     too_few_runs,
 )
-from mwaa_headroom.analysis.comparison.results import ComparedRun, Comparison, ComparisonVerdict
-from mwaa_headroom.analysis.identity import COMPARISON, allowed, in_words, objection, unlike
-from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
+from mwaa_headroom.analysis.identity import COMPARISON, allowed, objection, unlike, unlike_runs
+from mwaa_headroom.analysis.results import Difference, RunAnalysis
 from mwaa_headroom.analysis.statistics import Estimate
 
-_UNMEASURED = Estimate(value=None, warnings=("It was not measured.",))
+Runs = Sequence[RunAnalysis]
+ComparisonVerdict = GateVerdict | Literal["refused"]
+EXIT_CODES: Final[dict[ComparisonVerdict, int]] = {
+    "pass": 0,
+    "regression": 4,
+    "inconclusive": 5,
+    "refused": 5,
+}
 
 
-def compare_runs(
-    baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis], *, margin: float
-) -> Comparison:
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """One run, and where it stands among the others."""
+
+    run_id: str
+    directory: str
+    started_at_s: float
+    airflow_version: str  # "": not known
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sets of runs, held against each other."""
+
+    baseline: tuple[ComparedRun, ...]
+    contender: tuple[ComparedRun, ...]
+    margin: float  # fraction by which a gate metric may get worse
+    share_margin: float  # the same for shares, as a difference
+    confidence: float
+    verdict: ComparisonVerdict
+    exit_code: int  # 0, 4 or 5
+    refusals: tuple[Finding, ...] = ()  # why the runs cannot be compared
+    differences: tuple[Difference, ...] = ()  # that forbid comparing
+    meant_to_differ: tuple[Difference, ...] = ()
+    gate: tuple[MetricComparison, ...] = ()
+    informational: tuple[MetricComparison, ...] = ()
+    notes: tuple[Finding, ...] = ()
+
+
+def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Comparison:
     """Hold two sets of runs against each other; at least one run each.
 
     Args:
@@ -44,10 +78,10 @@ def compare_runs(
     differences = unlike(sides, COMPARISON)
     gate, informational = _samples(baseline, contender)
     refusals = (
-        *_objections(sides.values()),
-        *_shared(baseline, contender),
-        *map(in_words, differences),
-    ) or _unanswerable(baseline, contender, gate)
+        *filter(None, map(objection, (*baseline, *contender))),
+        *_on_both_sides(baseline, contender),
+        *unlike_runs(differences),
+    ) or tuple(_unanswerable(baseline, contender, gate))
     judged = () if refusals else compare_gate(gate, margin=margin)
     verdict: ComparisonVerdict = "refused" if refusals else overall(judged)
     return Comparison(
@@ -58,7 +92,6 @@ def compare_runs(
         confidence=CONFIDENCE,
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
-        sentence=sentence(verdict, refusals, judged, margin),
         refusals=refusals,
         differences=differences,
         meant_to_differ=allowed(sides, COMPARISON),
@@ -78,74 +111,60 @@ def compared_run(run: RunAnalysis) -> ComparedRun:
     )
 
 
-def _samples(
-    baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]
-) -> tuple[list[MetricSamples], list[MetricSamples]]:
+def _samples(baseline: Runs, contender: Runs) -> tuple[list[MetricSamples], list[MetricSamples]]:
     """The metrics that any run has, those of the gate and the others."""
-    gated = gate_stages(list(baseline))
+    gated = gate_stages(baseline)
     sides = [[run_metrics(run, gated) for run in runs] for runs in (baseline, contender)]
     both = [*sides[0], *sides[1]]
+
+    def sampled(
+        metrics: Iterable[Metric], values: Sequence[Sequence[dict[Metric, Estimate]]]
+    ) -> list[MetricSamples]:
+        absent = Estimate(value=None)
+        return [
+            MetricSamples(metric, *(tuple(run.get(metric, absent) for run in s) for s in values))
+            for metric in metrics
+        ]
+
     gate = dict.fromkeys(metric for run in both for metric in run.gate)
-    informational = dict.fromkeys(
+    others = dict.fromkeys(
         metric for run in both for metric in run.informational if metric not in gate
     )
     return (
-        [
-            MetricSamples(
-                metric, *(tuple(r.gate.get(metric, _UNMEASURED) for r in s) for s in sides)
-            )
-            for metric in gate
-        ],
-        [
-            MetricSamples(
-                metric, *(tuple(r.informational.get(metric, _UNMEASURED) for r in s) for s in sides)
-            )
-            for metric in sorted(informational, key=lambda each: each != CAPACITY)
-        ],
+        sampled(gate, [[run.gate for run in side] for side in sides]),
+        sampled(
+            sorted(others, key=lambda each: each != CAPACITY),
+            [[run.informational for run in side] for side in sides],
+        ),
     )
 
 
 def _unanswerable(
-    baseline: Sequence[RunAnalysis],
-    contender: Sequence[RunAnalysis],
-    gate: Sequence[MetricSamples],
-) -> tuple[str, ...]:
+    baseline: Runs, contender: Runs, gate: Sequence[MetricSamples]
+) -> Iterator[Finding]:
     """Why like runs cannot be judged all the same."""
     if not gate:
-        return (
-            "The runs have nothing to judge: no stage in which the SLO held in every baseline run, "
-            "and no service demand.",
-        )
-    few = too_few_runs(len(baseline), len(contender), len(gate))
-    return (few,) if few else ()
+        yield refusal("comparison.nothing_to_judge")
+    elif few := too_few_runs(len(baseline), len(contender), len(gate)):
+        yield few
 
 
-def _objections(sides: Iterable[Sequence[RunAnalysis]]) -> list[str]:
-    found = (objection(run) for runs in sides for run in runs)
-    return [sentence for sentence in found if sentence]
-
-
-def _shared(baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]) -> list[str]:
-    """Runs given on both sides; told by when they began, for directories may be copies."""
+def _on_both_sides(baseline: Runs, contender: Runs) -> Iterator[Finding]:
+    """Told by when runs began, for directories may be copies."""
     known = {(run.run_id, run.started_at_s) for run in baseline}
-    return [
-        f"Run {run.run_id} is given on both sides: a run cannot be compared with itself."
-        for run in contender
-        if (run.run_id, run.started_at_s) in known
-    ]
+    for run in contender:
+        if (run.run_id, run.started_at_s) in known:
+            yield refusal("comparison.on_both_sides", run_id=run.run_id)
 
 
-def _notes(baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]) -> Iterator[str]:
+def _notes(baseline: Runs, contender: Runs) -> Iterator[Finding]:
     """What a careful reader must know of how the runs were made."""
     starts = [[run.started_at_s for run in side] for side in (baseline, contender)]
     if max(starts[0]) < min(starts[1]) or max(starts[1]) < min(starts[0]):
-        yield (
-            "All runs of one side came before all of the other, so whatever else changed meanwhile "
-            "looks like a change too: let the sides take turns."
-        )
+        yield warning("comparison.one_side_first")
     versions = [
         {str(run.environment.get("airflow_version", "")) for run in side}
         for side in (baseline, contender)
     ]
     if versions[0] == versions[1]:
-        yield f"Both sides ran the same Airflow ({', '.join(sorted(versions[0])) or 'not known'})."
+        yield note("comparison.same_airflow", versions=tuple(sorted(versions[0])))

@@ -8,7 +8,7 @@ that are no measurement are left out by name; unlike runs are refused.
 The interval of a change is that of a comparison of the runs before with those after it. Since the
 same runs chose where to cut, the change is rather smaller than it says.
 
-Where the level of a series of runs changed: E-divisive means.
+Change points are found by E-divisive means:
 
     Q(tau, k) = m n / (m + n)
                 [ 2/(m n) sum |X - Y| - sum |X - X'| / C(m,2) - sum |Y - Y'| / C(n,2) ]
@@ -32,30 +32,28 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.comparison.compare import compared_run
-from mwaa_headroom.analysis.comparison.rank_tests import change, scaled, shift
-from mwaa_headroom.analysis.comparison.regression import TAIL, gate_stages, run_metrics
-from mwaa_headroom.analysis.comparison.results import (
-    ChangePoint,
-    ComparedRun,
-    History,
-    Metric,
-    MetricHistory,
-)
+from mwaa_headroom.analysis.comparison.compare import ComparedRun, compared_run
+from mwaa_headroom.analysis.comparison.metrics import Metric, gate_stages, run_metrics
+from mwaa_headroom.analysis.comparison.rank_tests import shift
+from mwaa_headroom.analysis.comparison.regression import TAIL
+from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.identity import (
     COMPARISON,
     allowed,
     each_run,
-    in_words,
     objection,
     unlike,
+    unlike_runs,
 )
-from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.statistics import Floats
+from mwaa_headroom.analysis.results import Difference, RunAnalysis
+from mwaa_headroom.analysis.statistics import Estimate, Floats
 
+FALSE_ALARMS = 0.05
+HELD_SHARE = 0.5
 FEWEST_VALUES = 15
 FEWEST_ON_A_SIDE = 3
 ORDERS = 1999
+_EXIT_OK, _EXIT_INCONCLUSIVE = 0, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,118 @@ class Split:
 
     index: int
     p: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """Where the level of one metric changed: between two neighbouring runs."""
+
+    index: int  # of the first run after the change, in `MetricHistory.runs`
+    first_run: ComparedRun  # that began it
+    run_before: ComparedRun
+    p: float  # of the permutation test
+    before: float  # median of the runs since the change before, or since the beginning
+    after: float  # median of the runs until the next change, or until the end
+    change: Estimate  # after / before, or their difference for a share
+    is_worse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MetricHistory:
+    """One metric over the runs that have it, in the order of time."""
+
+    metric: Metric
+    runs: tuple[ComparedRun, ...]
+    values: tuple[float, ...]
+    change_points: tuple[ChangePoint, ...]
+    refusal: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Many runs of one thing, and when it changed."""
+
+    runs: tuple[ComparedRun, ...]
+    metrics: tuple[MetricHistory, ...]
+    exit_code: int  # 0 or 5
+    refusals: tuple[Finding, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    meant_to_differ: tuple[Difference, ...] = ()
+    notes: tuple[Finding, ...] = ()
+
+
+def trace_history(runs: Sequence[RunAnalysis]) -> History:
+    """The change points of at least one run's metrics; runs in any order."""
+    objections = {run.run_id: objection(run) for run in runs}
+    valid = sorted(
+        (run for run in runs if not objections[run.run_id]),
+        key=lambda run: run.started_at_s,
+    )
+    sides = each_run(valid)
+    differences = unlike(sides, COMPARISON)
+    refusals = list(unlike_runs(differences))
+    if len(valid) < FEWEST_VALUES:
+        refusals.append(refusal("history.few_runs", runs=len(valid), needed=FEWEST_VALUES))
+    metrics = () if refusals else _histories(valid)
+    if not refusals and all(metric.refusal for metric in metrics):
+        refusals.append(refusal("history.no_metric", needed=FEWEST_VALUES))
+    return History(
+        runs=tuple(map(compared_run, valid)),
+        metrics=metrics,
+        exit_code=_EXIT_INCONCLUSIVE if refusals else _EXIT_OK,
+        refusals=tuple(refusals),
+        differences=differences,
+        meant_to_differ=allowed(sides, COMPARISON),
+        notes=tuple(note("history.left_out", why=why) for why in objections.values() if why),
+    )
+
+
+def _histories(runs: Sequence[RunAnalysis]) -> tuple[MetricHistory, ...]:
+    gated = gate_stages(runs, share=HELD_SHARE)
+    series: dict[Metric, list[tuple[ComparedRun, float]]] = {}
+    for run in runs:
+        for metric, estimate in run_metrics(run, gated).gate.items():
+            own = series.setdefault(metric, [])
+            if estimate.value is not None and (metric.is_share or estimate.value > 0):
+                own.append((compared_run(run), estimate.value))
+    level = FALSE_ALARMS / max(len(series), 1)
+    return tuple(_history(metric, points, level) for metric, points in series.items())
+
+
+def _history(
+    metric: Metric, points: Sequence[tuple[ComparedRun, float]], level: float
+) -> MetricHistory:
+    runs = tuple(run for run, _ in points)
+    values = tuple(value for _, value in points)
+    found = change_points(metric.scaled(np.array(values)).tolist(), level)
+    return MetricHistory(
+        metric=metric,
+        runs=runs,
+        values=values,
+        change_points=tuple(_change_points(metric, runs, np.array(values), found)),
+        refusal=None
+        if len(values) >= FEWEST_VALUES
+        else refusal("history.few_values", values=len(values), needed=FEWEST_VALUES),
+    )
+
+
+def _change_points(
+    metric: Metric, runs: Sequence[ComparedRun], values: Floats, splits: Sequence[Split]
+) -> Iterator[ChangePoint]:
+    ends = [0, *(split.index for split in splits), len(values)]
+    for place, split in enumerate(splits, start=1):
+        before, after = values[ends[place - 1] : split.index], values[split.index : ends[place + 1]]
+        found = shift(metric.scaled(before), metric.scaled(after), TAIL)
+        yield ChangePoint(
+            index=split.index,
+            first_run=runs[split.index],
+            run_before=runs[split.index - 1],
+            p=split.p,
+            before=float(np.median(before)),
+            after=float(np.median(after)),
+            change=metric.change(found, len(before) + len(after)),
+            is_worse=found.value > 0,
+        )
 
 
 def change_points(values: Sequence[float], level: float) -> tuple[Split, ...]:
@@ -147,127 +257,3 @@ def _grid(size: int) -> _Grid:
     ).T
     m, n = tau, k - tau
     return _Grid(tau, k, 1 / (m * n), 1 / (m * (m - 1)), 1 / (n * (n - 1)), m * n / (m + n))
-
-
-FALSE_ALARMS = 0.05
-HELD_SHARE = 0.5
-_EXIT_OK, _EXIT_INCONCLUSIVE = 0, 5
-
-
-def trace_history(runs: Sequence[RunAnalysis]) -> History:
-    """The change points of at least one run's metrics; runs in any order."""
-    objections = {run.run_id: objection(run) for run in runs}
-    valid = sorted(
-        (run for run in runs if not objections[run.run_id]),
-        key=lambda run: run.started_at_s,
-    )
-    notes = tuple(f"Left out: {why}" for why in objections.values() if why)
-    by_name = each_run(valid)
-    differences = unlike(by_name, COMPARISON)
-    refusals = [in_words(difference) for difference in differences]
-    if len(valid) < FEWEST_VALUES:
-        refusals.append(
-            f"A history needs at least {FEWEST_VALUES} valid runs, there are {len(valid)}; with "
-            "fewer, hold two sets against each other (headroom compare)."
-        )
-    compared = tuple(map(compared_run, valid))
-    metrics = () if refusals else _histories(valid)
-    if not refusals and all(metric.refusal for metric in metrics):
-        refusals.append(
-            f"No metric is known in {FEWEST_VALUES} runs: there is neither a stage in which the "
-            "SLO held nor a service demand."
-        )
-    return History(
-        runs=compared,
-        metrics=metrics,
-        exit_code=_EXIT_INCONCLUSIVE if refusals else _EXIT_OK,
-        sentence=_sentence(compared, metrics, refusals),
-        refusals=tuple(refusals),
-        differences=differences,
-        meant_to_differ=allowed(by_name, COMPARISON),
-        notes=notes,
-    )
-
-
-def _histories(runs: Sequence[RunAnalysis]) -> tuple[MetricHistory, ...]:
-    gated = gate_stages(list(runs), share=HELD_SHARE)
-    series: dict[Metric, list[tuple[ComparedRun, float]]] = {}
-    for run in runs:
-        for metric, estimate in run_metrics(run, gated).gate.items():
-            own = series.setdefault(metric, [])
-            if estimate.value is not None and (metric.is_share or estimate.value > 0):
-                own.append((compared_run(run), estimate.value))
-    level = FALSE_ALARMS / max(len(series), 1)
-    return tuple(_history(metric, points, level) for metric, points in series.items())
-
-
-def _history(
-    metric: Metric, points: Sequence[tuple[ComparedRun, float]], level: float
-) -> MetricHistory:
-    runs = tuple(run for run, _ in points)
-    values = tuple(value for _, value in points)
-    found = change_points(scaled(metric, np.array(values)).tolist(), level)
-    refusal = (
-        f"Known in {len(values)} runs only, change points need {FEWEST_VALUES}."
-        if len(values) < FEWEST_VALUES
-        else ""
-    )
-    return MetricHistory(
-        metric=metric,
-        runs=runs,
-        values=values,
-        change_points=tuple(_change_points(metric, runs, np.array(values), found)),
-        refusal=refusal,
-    )
-
-
-def _change_points(
-    metric: Metric,
-    runs: Sequence[ComparedRun],
-    values: np.ndarray[tuple[int], np.dtype[np.float64]],
-    splits: Sequence[Split],
-) -> Iterator[ChangePoint]:
-    ends = [0, *(split.index for split in splits), len(values)]
-    for place, split in enumerate(splits, start=1):
-        before, after = values[ends[place - 1] : split.index], values[split.index : ends[place + 1]]
-        found = shift(scaled(metric, before), scaled(metric, after), TAIL)
-        yield ChangePoint(
-            index=split.index,
-            first_run=runs[split.index],
-            run_before=runs[split.index - 1],
-            p=split.p,
-            before=float(np.median(before)),
-            after=float(np.median(after)),
-            change=change(metric, found, len(before) + len(after)),
-            is_worse=found.value > 0,
-        )
-
-
-def _sentence(
-    runs: Sequence[ComparedRun], metrics: Sequence[MetricHistory], refusals: Sequence[str]
-) -> str:
-    if refusals:
-        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-        first = refusals[0]
-        return f"No history: {first[:1].lower()}{first[1:].rstrip('.')}{more}."
-    found = [point for metric in metrics for point in metric.change_points]
-    judged = sum(not metric.refusal for metric in metrics)
-    over = f"{judged} metric{'' if judged == 1 else 's'} of {len(runs)} runs"
-    if not found:
-        return f"No change in {over}."
-    worse = sum(point.is_worse for point in found)
-    last = max(found, key=lambda point: point.first_run.started_at_s)
-    count = f"{len(found)} change{'' if len(found) == 1 else 's'}"
-    return (
-        f"{count} in {over}, {worse} for the worse; the last began with run "
-        f"{last.first_run.run_id}{_versions(last)}."
-    )
-
-
-def _versions(point: ChangePoint) -> str:
-    before, since = point.run_before.airflow_version, point.first_run.airflow_version
-    if not before or not since:
-        return ""
-    if before == since:
-        return f" (Airflow {since} before and since)"
-    return f" (Airflow {before} before, {since} since)"

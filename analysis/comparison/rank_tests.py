@@ -1,11 +1,4 @@
-"""The scale on which a metric's change is a shift, and larger is worse.
-
-    ratio metrics   s ln(x),  so that a shift is a ratio; values must be above 0
-    shares          s x,      so that a shift is a difference; they are often 0
-
-s = -1 where more is better, else 1.
-
-Exact two-sample inference by ranks, for the handful of values that runs give.
+"""Exact two-sample inference by ranks, for the handful of values that runs give.
 
     U         pairs (x, y) with y > x, ties count half
     p         of U among all C(m+n, m) equally likely ways to deal the values out to the sides
@@ -16,7 +9,7 @@ Exact two-sample inference by ranks, for the handful of values that runs give.
 The dealing out is of mid-ranks, so p is exact with ties too, where `scipy.stats.mannwhitneyu(
 method="exact")` is not: it takes the null distribution without ties. The interval is that of the
 values the two-sided test does not refuse; ties only make its coverage larger (Noether). On the
-logarithms of positive values, differences are ratios.
+logarithms of positive values, differences are ratios (`metrics`).
 
 Sources: Mann and Whitney, Ann. Math. Stat. 18 (1947) 50; Hodges and Lehmann, Ann. Math. Stat. 34
 (1963) 598; Noether, J. Am. Stat. Assoc. 62 (1967) 184; Lehmann, Nonparametrics, 1975, 1.4 and 2.6.
@@ -45,9 +38,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mwaa_headroom.analysis.comparison.results import Metric
-from mwaa_headroom.analysis.statistics import Estimate, Floats
+from mwaa_headroom.analysis.statistics import Floats
 
+POWER = 0.8
+MOST_RUNS = 50  # per side; above, nobody runs them
+_FEWEST_RUNS = 3
+_REPLICATES = 1000
 _SAME = 1e-9  # of a tail: sums of probabilities differ in their last digits
 
 
@@ -120,12 +116,6 @@ def _rank_sum_null(doubled_ranks: tuple[int, ...], chosen: int) -> Floats:
     return np.asarray(ways[chosen] / math.comb(len(doubled_ranks), chosen), dtype=np.float64)
 
 
-POWER = 0.8
-MOST_RUNS = 50  # per side; above, nobody runs them
-_REPLICATES = 1000
-_FEWEST = 3
-
-
 def spread(x: Floats, y: Floats) -> float:
     """Pooled standard deviation within the sides, in their unit; needs two values on one side."""
     freedom = len(x) + len(y) - 2
@@ -152,7 +142,7 @@ def detectable_shift(m: int, n: int, spread_: float, margin: float, tail: float)
 
 def runs_needed(spread_: float, margin: float, tail: float) -> int | None:
     """Values per side with which no shift passes 4 times out of 5; None: more than `MOST_RUNS`."""
-    low, high = _FEWEST, MOST_RUNS
+    low, high = _FEWEST_RUNS, MOST_RUNS
     if not _is_enough(high, spread_, margin, tail):
         return None
     while low < high:
@@ -181,33 +171,3 @@ def _spreads_below(m: int, n: int, tail: float) -> float | None:
     differences = (y - x).reshape(_REPLICATES, m * n)
     lower_ends = np.partition(differences, k - 1, axis=1)[:, k - 1]
     return float(-np.quantile(lower_ends, 1 - POWER))
-
-
-def scaled(metric: Metric, values: Floats) -> Floats:
-    """The values on that scale; those without a ratio to anything are left out."""
-    if metric.is_share:
-        return _sign(metric) * values
-    return _sign(metric) * np.log(values[values > 0])
-
-
-def scaled_margin(metric: Metric, margin: float, share_margin: float) -> float:
-    """How far for the worse is allowed, on that scale."""
-    return share_margin if metric.is_share else math.log1p(margin)
-
-
-def unscaled(metric: Metric, value: float) -> float:
-    """A shift on that scale as a ratio, or as the difference of a share."""
-    own = _sign(metric) * value
-    return own if metric.is_share else math.exp(own)
-
-
-def change(metric: Metric, shift: Shift, count: int) -> Estimate:
-    """A shift with its interval as a ratio or a difference, from `count` values."""
-    ends = [None if end is None else unscaled(metric, end) for end in (shift.low, shift.high)]
-    if metric.higher_is_better:
-        ends.reverse()
-    return Estimate(value=unscaled(metric, shift.value), low=ends[0], high=ends[1], n=count)
-
-
-def _sign(metric: Metric) -> int:
-    return -1 if metric.higher_is_better else 1

@@ -1,7 +1,7 @@
 """The analysis as strict JSON, for programs.
 
-The keys are the fields of `analysis.results` and `analysis.comparison.results`, with the unit added
-where a field's name has none (`RENAMED`); `observed` is in base units: seconds, fraction, count.
+The keys are the fields of the dataclasses, with the unit added where a field's name has none
+(`RENAMED`); `observed` is in base units: seconds, fraction, count.
 What is not known, NaN and infinities included, is null. The raw events are left out: they are in
 the record.
 """

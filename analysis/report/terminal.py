@@ -155,11 +155,13 @@ def _grid(table: Table) -> Grid:
     for index, column in enumerate(table.columns):
         cells = [column.heading, column.unit, *(row[index] for row in table.rows)]
         words = cells if column.right else [*cells[:2], *(w for c in cells for w in c.split())]
+        least = max(map(cell_len, words))
         grid.add_column(
             f"{column.heading}\n{column.unit}" if has_units else column.heading,
             justify="right" if column.right else "left",
-            no_wrap=column.right,
-            min_width=max(map(cell_len, words)),
+            # Else rich takes width from a column that has none to give, and the line gets too long.
+            no_wrap=least == max(map(cell_len, cells)),
+            min_width=least,
         )
     for row in table.rows:
         grid.add_row(*map(_marked, row))

@@ -1,13 +1,12 @@
-"""`headroom history`: when did many runs of one thing change?"""
+"""`headroom compare` and `headroom history`: runs held against each other."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from mwaa_headroom.harness.cli.options import Percentage, as_json, terminal_settings
+from mwaa_headroom.harness.cli.options import Percentage, as_json, show_answer, verbose
 from mwaa_headroom.harness.errors import RecordError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -58,6 +57,7 @@ def _side(name: str, what: str) -> Callable[[Command], Command]:
     help="How much worse a metric of the gate may get.",
 )
 @as_json
+@verbose
 @click.option(
     "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML to FILE."
 )
@@ -65,13 +65,14 @@ def _side(name: str, what: str) -> Callable[[Command], Command]:
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, JUnit, text, plot) into DIR.",
+    help="Write the report (HTML, JSON, JUnit, Markdown, text, plot) into DIR.",
 )
 def compare_command(
     baseline: tuple[Path, ...],
     contender: tuple[Path, ...],
     margin: float,
     json_output: bool,
+    verbose: bool,
     junit: Path | None,
     output: Path | None,
 ) -> int:
@@ -82,24 +83,15 @@ def compare_command(
 
     Exit codes: 0 pass, 4 regression, 5 inconclusive or not comparable.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
-    from mwaa_headroom.analysis.report.comparison.junit import comparison_junit_xml
-    from mwaa_headroom.analysis.report.comparison.terminal import render_comparison
-    from mwaa_headroom.harness.run.answers import compare_directories, write_files
+    from mwaa_headroom.analysis.report.comparison_report import comparison_document
+    from mwaa_headroom.analysis.report.junit import render_junit
+    from mwaa_headroom.harness.run.answers import compare_directories
 
     comparison = compare_directories(baseline, contender, margin=margin)
-    if json_output:
-        click.echo(json.dumps(plain(comparison), indent=2))
-    else:
-        click.echo(render_comparison(comparison, **terminal_settings()))
+    document = comparison_document(comparison)
+    show_answer(document, json_output=json_output, verbose=verbose, output=output)
     if junit is not None:
-        _write_text(junit, comparison_junit_xml(comparison))
-    if output is not None:
-        from mwaa_headroom.analysis.report.comparison.write import write_comparison
-
-        page = write_files(write_comparison, comparison, output)
-        if not json_output:
-            click.echo(f"\nReport: {page}")
+        _write_text(junit, render_junit(document))
     return comparison.exit_code
 
 
@@ -115,13 +107,16 @@ def _write_text(path: Path, text: str) -> None:
     "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @as_json
+@verbose
 @click.option(
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, text, plot) into DIR.",
+    help="Write the report (HTML, JSON, Markdown, text, plot) into DIR.",
 )
-def history_command(directories: tuple[Path, ...], json_output: bool, output: Path | None) -> int:
+def history_command(
+    directories: tuple[Path, ...], json_output: bool, verbose: bool, output: Path | None
+) -> int:
     """Find where runs changed: at least 15 of the same scenario, in the order of time.
 
     Each DIR is a run directory or holds some. Runs that were aborted, cut off, or whose load
@@ -129,19 +124,9 @@ def history_command(directories: tuple[Path, ...], json_output: bool, output: Pa
 
     Exit codes: 0 told, changed or not; 5 not comparable or too few.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
-    from mwaa_headroom.analysis.report.comparison.terminal import render_history
-    from mwaa_headroom.harness.run.answers import trace_directories, write_files
+    from mwaa_headroom.analysis.report.comparison_report import history_document
+    from mwaa_headroom.harness.run.answers import trace_directories
 
     history = trace_directories(directories)
-    if json_output:
-        click.echo(json.dumps(plain(history), indent=2))
-    else:
-        click.echo(render_history(history, **terminal_settings()))
-    if output is not None:
-        from mwaa_headroom.analysis.report.comparison.write import write_history
-
-        page = write_files(write_history, history, output)
-        if not json_output:
-            click.echo(f"\nReport: {page}")
+    show_answer(history_document(history), json_output=json_output, verbose=verbose, output=output)
     return history.exit_code

@@ -1,12 +1,17 @@
 """Options that several commands share, so that they read and behave alike everywhere."""
 
+import json
 import math
 import os
 import shutil
 import sys
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
+
+if TYPE_CHECKING:
+    from mwaa_headroom.analysis.report.document import Document
 
 WIDEST_COLUMNS = 100  # wider tables are harder to read, not easier
 
@@ -37,6 +42,32 @@ overrides = click.option(
 as_json = click.option(
     "--json", "json_output", is_flag=True, help="Print machine-readable JSON on standard output."
 )
+verbose = click.option("--verbose", is_flag=True, help="Print all of the report.")
+
+
+def show_answer(
+    document: "Document", *, json_output: bool, verbose: bool, output: Path | None
+) -> None:
+    """Print an answer as text or JSON, and write its report into `output` if that is given.
+
+    Raises:
+        RecordError: the directory cannot be written.
+    """
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.terminal import render_terminal
+
+    if json_output:
+        click.echo(json.dumps(plain(document.result), indent=2))
+    else:
+        click.echo(render_terminal(document, verbose=verbose, **terminal_settings()))
+    if output is not None:
+        from mwaa_headroom.analysis.report.write import write_document
+        from mwaa_headroom.harness.run.answers import writing_into
+
+        with writing_into(output):
+            page = write_document(document, output)
+        if not json_output:
+            click.echo(f"\nReport: {page}")
 
 
 class Percentage(click.ParamType[float]):

@@ -14,15 +14,13 @@ from mwaa_headroom.harness.errors import RecordError
 if TYPE_CHECKING:
     from mwaa_headroom.analysis.report.write import ReportPaths
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
-from mwaa_headroom.analysis.comparison.compare import compare_runs
-from mwaa_headroom.analysis.comparison.history import trace_history
-from mwaa_headroom.analysis.comparison.results import Comparison, History
+from mwaa_headroom.analysis.comparison.compare import Comparison, compare_runs
+from mwaa_headroom.analysis.comparison.history import History, trace_history
 from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
     TrialRun,
@@ -145,9 +143,6 @@ def _only_run(given: Path) -> Path:
     return found[0]
 
 
-Result = TypeVar("Result", Comparison, History)
-
-
 def compare_directories(
     baseline: Sequence[Path], contender: Sequence[Path], *, margin: float
 ) -> Comparison:
@@ -171,16 +166,6 @@ def trace_directories(directories: Sequence[Path]) -> History:
         RecordError: there is no run, or one that cannot be read.
     """
     return trace_history(analysed_runs(directories))
-
-
-def write_files(write: Callable[[Result, Path], Path], result: Result, directory: Path) -> Path:
-    """Write the files of a result with one of the functions of `analysis.report.comparison.write`.
-
-    Raises:
-        RecordError: the directory cannot be written.
-    """
-    with writing_into(directory):
-        return write(result, directory)
 
 
 def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:

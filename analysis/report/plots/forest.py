@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from mwaa_headroom.analysis.comparison.results import Comparison, MetricComparison
-from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.comparison.compare import Comparison
+from mwaa_headroom.analysis.comparison.regression import MetricComparison
+from mwaa_headroom.analysis.report import metric_words, words
 from mwaa_headroom.analysis.report.plots.drawing import (
     FAINT,
     GREEN,
@@ -44,8 +44,8 @@ _TICK_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 _MOST_TICKS: Final = 9
 
 
-def draw_forest(comparison: Comparison) -> Figure:
-    """Ratios above, on a logarithmic axis; differences of shares below."""
+def draw_forest(comparison: Comparison, caption: str) -> Figure:
+    """Ratios above, on a logarithmic axis; differences of shares below; `caption` over all."""
     known = [each for each in comparison.gate if words.is_known(each.change.value)]
     panels = [
         rows
@@ -58,7 +58,7 @@ def draw_forest(comparison: Comparison) -> Figure:
     heights = [_ROW_IN * (len(rows) + 0.4) for rows in panels] or [1.2]
     height_in = _TOP_IN + sum(heights) + _GAP_IN * (len(heights) - 1) + _BOTTOM_IN
     figure = new_figure(_WIDTH_IN, height_in)
-    title(figure, comparison.sentence.split(";", maxsplit=1)[0].rstrip("."))
+    title(figure, caption)
     top_in = height_in - _TOP_IN
     for place, (rows, panel_in) in enumerate(zip(panels or [[]], heights, strict=True)):
         axes = _axes(figure, top_in - panel_in, panel_in, height_in)
@@ -117,7 +117,7 @@ def _draw_row(axes: Axes, y: int, each: MetricComparison, runs: Floats) -> None:
         axes.hlines(y, change.low, change.high, color=colour, linewidth=2.4)
     axes.plot(change.value or 0.0, y, _MARKERS.get(each.verdict, "o"), color=colour, ms=8)
     axes.annotate(
-        tables.change(each.metric, change),
+        metric_words.change(each.metric, change),
         (1, y),
         (8, 0),
         xycoords=("axes fraction", "data"),

@@ -10,13 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.comparison.results import (
-    ChangePoint,
-    ComparedRun,
-    History,
-    MetricHistory,
-)
-from mwaa_headroom.analysis.report.comparison import tables
+from mwaa_headroom.analysis.comparison.compare import ComparedRun
+from mwaa_headroom.analysis.comparison.history import ChangePoint, History, MetricHistory
+from mwaa_headroom.analysis.report import metric_words
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
@@ -44,13 +40,13 @@ _KEYS: Final = {
 _OFFSETS: Final = tuple((x, y) for y in (0, 12, -12, 24, -24) for x in (6, -6))
 
 
-def draw_history(history: History) -> Figure:
-    """One panel per metric, all over the same runs in the order of time."""
+def draw_history(history: History, caption: str) -> Figure:
+    """One panel per metric, all over the same runs in the order of time; `caption` over all."""
     metrics = [metric for metric in history.metrics if metric.values]
     count = max(len(metrics), 1)
     height_in = _TOP_IN + count * _PANEL_IN + (count - 1) * _GAP_IN + _BOTTOM_IN
     figure = new_figure(_WIDTH_IN, height_in)
-    title(figure, history.sentence.rstrip("."))
+    title(figure, caption)
     places = {run.run_id: place for place, run in enumerate(history.runs, start=1)}
     for row in range(count):
         bottom_in = height_in - _TOP_IN - row * (_PANEL_IN + _GAP_IN) - _PANEL_IN
@@ -111,7 +107,7 @@ def _mark(
     colour = VERMILLION if point.is_worse else GREEN
     at = (x[point.index - 1] + x[point.index]) / 2
     axes.axvline(at, color=colour, linewidth=1.4, linestyle=(0, (5, 3)))
-    text = tables.change(metric.metric, point.change).split(" (", maxsplit=1)[0]
+    text = metric_words.change_alone(metric.metric, point.change.value)
     low, high = axes.get_ylim()
     labels.add(
         text if metric.metric.is_share else f"x {text}",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mwaa_headroom.analysis.comparison.metrics import Metric
 from mwaa_headroom.analysis.comparison.regression import (
     TAIL,
     MetricSamples,
@@ -15,7 +16,7 @@ from mwaa_headroom.analysis.comparison.regression import (
     holm,
     too_few_runs,
 )
-from mwaa_headroom.analysis.comparison.results import Metric
+from mwaa_headroom.analysis.findings import warning
 from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
 
 LATENCY = Metric("p95 latency", "s")
@@ -84,26 +85,26 @@ def test_one_bad_metric_among_many_needs_more_than_its_own_interval() -> None:
 
     assert among_six.verdict == "regression"
     assert among_seven.verdict == "inconclusive"
-    assert "number of metrics" in among_seven.reason
+    assert among_seven.reason == warning("comparison.not_after_correction")
 
 
 @pytest.mark.parametrize(
-    ("runs", "metrics", "told"),
+    ("runs", "metrics", "needed"),
     [
-        ((3, 3), 1, "make at least 4 of each"),
-        ((4, 4), 1, ""),
-        ((4, 4), 5, "make at least 5 of each"),
-        ((5, 5), 6, ""),
-        ((5, 5), 7, "make at least 6 of each"),
-        ((2, 6), 1, "make at least 4 of each"),
+        ((3, 3), 1, 4),
+        ((4, 4), 1, None),
+        ((4, 4), 5, 5),
+        ((5, 5), 6, None),
+        ((5, 5), 7, 6),
+        ((2, 6), 1, 4),
     ],
 )
 def test_too_few_runs_are_refused_with_the_number_needed(
-    runs: tuple[int, int], metrics: int, told: str
+    runs: tuple[int, int], metrics: int, needed: int | None
 ) -> None:
     found = too_few_runs(*runs, metrics)
 
-    assert (told in found) if told else found == ""
+    assert (found.values["needed"] if found else None) == needed
 
 
 def test_holm_by_hand() -> None:
@@ -128,13 +129,20 @@ def test_a_metric_that_runs_do_not_know_cannot_pass() -> None:
     (found,) = compare_gate([samples(LATENCY, AROUND, [*AROUND[:6], None])], margin=0.05)
 
     assert found.verdict == "inconclusive"
-    assert found.reason.startswith("1 of 7 contender runs do not know it")
+    assert found.reason == warning(
+        "comparison.not_measured", side="contender", lacking=1, runs=7, why=None
+    )
 
 
 def test_a_metric_known_in_three_runs_is_refused() -> None:
     (found,) = compare_gate([samples(LATENCY, [*AROUND[:3], None], AROUND[:4])], margin=0.05)
 
     assert (found.verdict, found.change.value) == ("inconclusive", None)
+    assert found.reason is not None
+    assert (found.reason.code, found.reason.values["side"]) == (
+        "comparison.not_measured",
+        "baseline",
+    )
 
 
 @pytest.mark.parametrize(

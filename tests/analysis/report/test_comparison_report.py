@@ -1,26 +1,30 @@
 """What people, pages and CI servers read of comparisons and histories."""
 
 import json
-import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from compared_runs import imagined_manifest, imagined_run, imagined_runs
+from golden_files import golden
+from html_page import parsed
 
-from mwaa_headroom.analysis.comparison.compare import compare_runs
-from mwaa_headroom.analysis.comparison.history import trace_history
-from mwaa_headroom.analysis.comparison.results import Comparison, History, Metric
-from mwaa_headroom.analysis.report.comparison import tables
-from mwaa_headroom.analysis.report.comparison.junit import comparison_junit_xml
-from mwaa_headroom.analysis.report.comparison.terminal import render_comparison, render_history
-from mwaa_headroom.analysis.report.comparison.write import write_comparison, write_history
+from mwaa_headroom.analysis.comparison.compare import Comparison, compare_runs
+from mwaa_headroom.analysis.comparison.history import History, trace_history
+from mwaa_headroom.analysis.findings import warning
+from mwaa_headroom.analysis.report.comparison_report import (
+    comparison_document,
+    comparison_sentence,
+    history_document,
+    history_sentence,
+)
+from mwaa_headroom.analysis.report.document import Document
+from mwaa_headroom.analysis.report.junit import render_junit
 from mwaa_headroom.analysis.report.plots.history import draw_history
+from mwaa_headroom.analysis.report.terminal import render_terminal
+from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.statistics import Estimate
-
-RATIO, SHARE = Metric("latency", "s"), Metric("errors", "fraction")
 
 
 def compared(factor: float = 1.3, count: int = 6) -> Comparison:
@@ -47,82 +51,44 @@ def traced() -> History:
     )
 
 
-class _Balanced(HTMLParser):
-    """Notes elements that are never closed, and everything loaded from elsewhere."""
+def text(document: Document, *, verbose: bool = True, width: int = 100) -> str:
+    return render_terminal(document, verbose=verbose, width=width, colour=False)
 
-    VOID = ("meta", "link", "br", "path", "use", "img")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.foreign: list[str] = []
+def test_a_regression_reads_like_the_golden_text() -> None:
+    document = comparison_document(compared())
+    everything, brief = text(document), text(document, verbose=False)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in self.VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href") and value and not value.startswith(("data:", "#")):
-                self.foreign.append(value)
+    assert everything == golden("comparison.txt", everything)
+    assert brief == golden("comparison_brief.txt", brief)
+    assert len(brief.splitlines()) <= 40
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
+
+def test_a_history_reads_like_the_golden_text() -> None:
+    shown = text(history_document(traced()))
+
+    assert shown == golden("history.txt", shown)
 
 
 @pytest.mark.parametrize(
-    ("metric", "estimate", "text"),
+    ("comparison", "status", "begins"),
     [
-        (RATIO, Estimate(1.147, 1.112, 1.183), "1.15 (1.11-1.18)"),
-        (RATIO, Estimate(1.0012, 0.9953, 1.0071), "1.001 (0.995-1.007)"),
-        (SHARE, Estimate(0.004, -0.0012, 0.01), "+0.4 pt (-0.12 to +1)"),
-        (SHARE, Estimate(0.0, 0.0, 0.0), "0 pt (0 to 0)"),
-        (RATIO, Estimate(1.2), "1.20"),
-        (RATIO, Estimate(None), "-"),
+        (compared(1.3), "bad", "Regression: "),
+        (compared(1.0), "good", "Pass: no gate metric is worse by more than 10 %"),
+        (compared(1.1), "unclear", "Inconclusive: "),
+        (refused(), "unclear", "Not compared: the runs differ in retries: off (baseline)"),
     ],
 )
-def test_changes_in_words(metric: Metric, estimate: Estimate, text: str) -> None:
-    assert tables.change(metric, estimate) == text
-
-
-def test_the_summary_reads_like_benchstat_and_ends_with_the_verdict() -> None:
-    lines = render_comparison(compared(), colour=False, width=100).splitlines()
-
-    assert all(len(line) <= 100 for line in lines)
-    assert lines[1] == "  baseline: 6 runs of Airflow 3.2.1, 2026-09-21 to 2026-10-01"
-    (row,) = [line for line in lines if line.lstrip().startswith("service demand of the mix")]
-    assert re.search(
-        r"mix +[\d.]+ ms ±\d+% +[\d.]+ ms ±\d+% +1\.\d\d \(1\.\d\d-1\.\d\d\) .*1\.\d\d +"
-        r"regression$",
-        row,
-    )
-    assert "Regression: " in lines[-1] + lines[-2]
-
-
-def test_a_change_is_said_to_be_no_ratio_of_the_medians(tmp_path: Path) -> None:
-    told = "the median over all pairs of a baseline and a contender run, not the ratio"
-
-    assert told in " ".join(render_comparison(compared(), colour=False, width=100).split())
-    assert told in write_comparison(compared(), tmp_path).read_text()
+def test_the_verdict_is_the_sentence(comparison: Comparison, status: str, begins: str) -> None:
+    assert comparison_document(comparison).status == status
+    assert comparison_sentence(comparison).startswith(begins)
 
 
 def test_a_narrow_terminal_keeps_names_changes_and_verdicts() -> None:
-    lines = render_comparison(compared(), colour=False, width=80).splitlines()
+    lines = text(comparison_document(compared()), width=80).splitlines()
 
     assert all(len(line) <= 80 for line in lines)
     assert sum(line.endswith("regression") for line in lines) == 3
-
-
-def test_colour_marks_the_verdict() -> None:
-    assert "\x1b[31mregression" in render_comparison(compared(), colour=True, width=100)
-    assert "\x1b[1;32mPass" in render_comparison(compared(1.0), colour=True, width=100)
-
-
-def test_a_refusal_lists_what_differs() -> None:
-    text = render_comparison(refused(), colour=False, width=100)
-
-    assert "The runs differ in retries: off (baseline); standard (contender)." in text
-    assert text.splitlines()[-1].startswith("Not compared: the runs differ in retries")
-    assert "Gate" not in text
 
 
 def test_many_seeds_are_not_listed_one_by_one() -> None:
@@ -130,11 +96,25 @@ def test_many_seeds_are_not_listed_one_by_one() -> None:
         imagined_run(f"new-{seed}", manifest=imagined_manifest(scenario__traffic__seed=seed))
         for seed in range(10, 16)
     ]
-    text = render_comparison(
-        compare_runs(imagined_runs("old", 6), contender, margin=0.1), colour=False, width=100
-    )
+    comparison = compare_runs(imagined_runs("old", 6), contender, margin=0.1)
 
-    assert "and 5 others" in text
+    assert "and 5 others" in text(comparison_document(comparison))
+
+
+def test_a_metric_without_a_change_is_drawn_and_told(tmp_path: Path) -> None:
+    """A reason without numbers: the picture and the tables leave the numbers out."""
+    found = compared(1.0)
+    unknown = replace(
+        found.gate[0],
+        change=Estimate(None),
+        verdict="inconclusive",
+        reason=warning("comparison.lower_bound", side="baseline", runs=3),
+    )
+    document = comparison_document(replace(found, gate=(unknown, *found.gate[1:])))
+
+    html = write_document(document, tmp_path).read_text()
+
+    assert "p95 latency, stage 1, 4/s: In 3 baseline runs it is only a lower bound." in html
 
 
 @pytest.mark.parametrize(
@@ -144,7 +124,7 @@ def test_many_seeds_are_not_listed_one_by_one() -> None:
 def test_junit_is_red_exactly_when_the_command_is(
     comparison: Comparison, failures: int, errors: int
 ) -> None:
-    suites = ET.fromstring(comparison_junit_xml(comparison))  # noqa: S314 - our own
+    suites = ET.fromstring(render_junit(comparison_document(comparison)))  # noqa: S314 - our own
 
     assert (suites.get("failures"), suites.get("errors")) == (str(failures), str(errors))
     assert len(suites.findall(".//failure")) == failures
@@ -153,80 +133,57 @@ def test_junit_is_red_exactly_when_the_command_is(
     assert len(suites.findall(".//testcase")) == len(comparison.gate) + 1
 
 
-@pytest.mark.parametrize("comparison", [compared(), compared(1.0), refused()])
-def test_the_page_stands_alone(comparison: Comparison, tmp_path: Path) -> None:
-    page = write_comparison(comparison, tmp_path / "out")
+@pytest.mark.parametrize("comparison", [compared(), refused()])
+def test_the_files_of_a_comparison(comparison: Comparison, tmp_path: Path) -> None:
+    html = write_document(comparison_document(comparison), tmp_path / "out").read_text()
 
-    html = page.read_text()
-    parser = _Balanced()
-    parser.feed(html)
-    assert (parser.open, parser.foreign) == ([], [])
+    data = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert (data["schema_version"], data["exit_code"]) == (1, comparison.exit_code)
+    assert len(data["baseline"]) == 6
+    assert json.loads(parsed(html).data) == data
     assert "<new>" not in html
-    (data,) = re.findall(r'<script type="application/json" id="comparison">(.*?)</script>', html)
-    assert json.loads(data) == json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert ("data:image/png;base64,iVBOR" in html) == bool(comparison.gate)
-    assert (tmp_path / "out" / "plots" / "forest.png").read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("comparison.html", "comparison.json", "junit.xml", "summary.txt", "plots")
-    }
+    expected = {"comparison.html", "comparison.json", "junit.xml", "summary.txt", "summary.md"}
+    expected |= {"plots"} if comparison.gate else set()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == expected
 
 
-def test_json_has_a_version_and_every_run(tmp_path: Path) -> None:
-    write_comparison(compared(), tmp_path)
+@pytest.mark.parametrize("history", [traced(), trace_history(imagined_runs("old", 3))])
+def test_the_files_of_a_history(history: History, tmp_path: Path) -> None:
+    html = write_document(history_document(history), tmp_path).read_text()
 
-    data = json.loads((tmp_path / "comparison.json").read_text())
-
-    assert data["schema_version"] == 1
-    assert (data["verdict"], data["exit_code"]) == ("regression", 4)
-    assert len(data["gate"][0]["baseline_values"]) == len(data["baseline"]) == 6
+    assert all(each.startswith(("data:", "#")) for each in parsed(html).references)
+    assert (tmp_path / "plots" / "history.png").exists() == (not history.refusals)
+    assert not (tmp_path / "junit.xml").exists()
 
 
-def test_a_history_names_the_run_that_began_it() -> None:
-    text = render_history(traced(), colour=False, width=100)
-
-    assert re.search(r"service demand of the mix .* worse .*new-00 +3\.2\.1 → 3\.3\.1", text)
-    assert "new-00" in text.splitlines()[-1] + text.splitlines()[-2]
+def test_a_history_says_how_often_something_changed_and_when_last() -> None:
+    assert "new-00 (Airflow 3.2.1 before, 3.3.1 since)" in history_sentence(traced())
+    assert history_sentence(trace_history(imagined_runs("old", 16))) == (
+        "No change in 4 metrics of 16 runs."
+    )
+    assert "at least 15 valid runs, there are 3" in history_sentence(
+        trace_history(imagined_runs("old", 3))
+    )
 
 
 def test_every_change_names_its_metric_in_full() -> None:
     history = traced()
     run = replace(history.runs[0], run_id="20261122T152215-known-truth-6e50")
-    points = [
+    metrics = tuple(
         replace(
             metric, change_points=tuple(replace(p, first_run=run) for p in metric.change_points)
         )
         for metric in history.metrics
-    ]
+    )
 
-    text = render_history(replace(history, metrics=tuple(points)), colour=False, width=100)
+    changes = text(history_document(replace(history, metrics=metrics))).split("\nChanges\n")[1]
 
-    changes = text.split("\nChanges\n")[1]
-    assert all(len(line) <= 100 for line in text.splitlines())
+    assert all(len(line) <= 100 for line in changes.splitlines())
     assert "…" not in changes
     assert all(f"stage {number}, " in changes for number in (1, 2))
     assert run.run_id in changes
 
 
 def test_no_axis_of_a_history_goes_below_zero() -> None:
-    assert all(axes.get_ylim()[0] >= 0 for axes in draw_history(traced()).axes)
-
-
-@pytest.mark.parametrize("history", [traced(), trace_history(imagined_runs("old", 3))])
-def test_the_page_of_a_history_stands_alone(history: History, tmp_path: Path) -> None:
-    html = write_history(history, tmp_path).read_text()
-
-    parser = _Balanced()
-    parser.feed(html)
-    assert (parser.open, parser.foreign) == ([], [])
-    assert "data:image/png;base64," in html or history.refusals
-    assert (tmp_path / "plots" / "history.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_metric_without_a_change_is_drawn_and_told(tmp_path: Path) -> None:
-    """A reason without numbers: the picture and the tables leave the numbers out."""
-    found = compared(1.0)
-    unknown = replace(found.gate[0], change=Estimate(None), verdict="inconclusive", reason="Why.")
-
-    html = write_comparison(replace(found, gate=(unknown, *found.gate[1:])), tmp_path).read_text()
-
-    assert "p95 latency, stage 1, 4/s: Why." in html
+    assert all(axes.get_ylim()[0] >= 0 for axes in draw_history(traced(), "").axes)

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 from compared_runs import imagined_manifest, imagined_run
 
-from mwaa_headroom.analysis.identity import COMPARISON, allowed, objection, unlike
+from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.identity import (
+    CAPACITY,
+    COMPARISON,
+    SCALING_RULE,
+    SIZE,
+    allowed,
+    each_run,
+    objection,
+    unlike,
+)
 from mwaa_headroom.analysis.results import Difference, GeneratorHealth
 
 BUSY = GeneratorHealth(
@@ -159,25 +169,30 @@ def test_one_side_has_one_airflow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "finding"),
     [
-        ({"status": "aborted"}, "Run x is aborted: only finished runs"),
-        ({"status": "interrupted"}, "Run x is interrupted"),
-        ({"status": "running"}, "Run x was cut off"),
+        ({"status": "aborted"}, refusal("identity.not_finished", run_id="x", status="aborted")),
+        ({"status": "running"}, refusal("identity.not_finished", run_id="x", status="running")),
         (
             {"complete": False, "warnings": ("Its last rows are lost.",)},
-            "Run x has an incomplete record: its last rows are lost.",
+            refusal("identity.incomplete_record", run_id="x", why="Its last rows are lost."),
         ),
-        ({"generator": BUSY}, "In run x the load generator was past its limits: in stage 1: 9"),
-        ({"environment": {"changed": ["MaxWebservers"]}}, "MaxWebservers changed while it ran"),
+        (
+            {"generator": BUSY},
+            refusal("identity.generator_past_limits", run_id="x", why=BUSY.reasons[0]),
+        ),
+        (
+            {"environment": {"changed": ["MaxWebservers"]}},
+            refusal("identity.environment_changed", run_id="x", names=("MaxWebservers",)),
+        ),
     ],
 )
-def test_invalid_runs_are_refused_by_name(changes: dict[str, Any], told: str) -> None:
-    assert told in objection(imagined_run("x", **changes))
+def test_invalid_runs_are_refused_by_name(changes: dict[str, Any], finding: Finding) -> None:
+    assert objection(imagined_run("x", **changes)) == finding
 
 
 def test_a_sound_run_may_be_compared() -> None:
-    assert objection(imagined_run("x")) == ""
+    assert objection(imagined_run("x")) is None
 
 
 def test_of_a_table_under_test_only_the_leaves_that_differ_are_named() -> None:
@@ -194,3 +209,29 @@ def test_of_a_table_under_test_only_the_leaves_that_differ_are_named() -> None:
     assert named == (
         Difference("environment.demand_s.health", (("0.006", "baseline"), ("0.0072", "contender"))),
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "forbidden_for"),
+    [
+        ({"environment__before__MinWebservers": 3}, {"comparison"}),
+        ({"scenario__slo": ["p95(latency) < 1s"]}, {"comparison", "capacity", "size"}),
+        ({"scenario__traffic__retries": "standard"}, {"comparison", "capacity", "size", "rule"}),
+        ({"scenario__environment__autoscaler__scale_in_periods": 9}, {"comparison", "rule"}),
+        ({"versions__airflow": "3.3.1"}, {"capacity", "size", "rule"}),
+    ],
+)
+def test_each_purpose_needs_its_own_agreement(
+    changes: dict[str, Any], forbidden_for: set[str]
+) -> None:
+    purposes = {"comparison": COMPARISON, "capacity": CAPACITY, "size": SIZE, "rule": SCALING_RULE}
+    airflow = changes.pop("versions__airflow", "3.2.1")
+    original = {"scenario__environment__autoscaler__scale_in_periods": 6}
+    sides = each_run(
+        [
+            imagined_run("a", manifest=imagined_manifest(**original)),
+            imagined_run("b", manifest=imagined_manifest(**original | changes), airflow=airflow),
+        ]
+    )
+
+    assert {name for name, purpose in purposes.items() if unlike(sides, purpose)} == forbidden_for

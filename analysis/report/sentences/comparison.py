@@ -1,0 +1,69 @@
+"""Why runs cannot be compared or traced, why a metric is undecided, and how runs were made."""
+
+from collections.abc import Sequence
+
+from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.report.sentences import says, told
+from mwaa_headroom.analysis.report.words import lowered
+
+says(
+    "comparison.nothing_to_judge",
+    "The runs have nothing to judge: no stage in which the SLO held in every baseline run, and no "
+    "service demand.",
+)
+says(
+    "comparison.on_both_sides",
+    "Run {run_id} is given on both sides: a run cannot be compared with itself.",
+)
+says(
+    "comparison.not_after_correction",
+    "Worse than the margin by itself, but not after correction for the number of metrics.",
+)
+says("comparison.lower_bound", "In {runs} {side} runs it is only a lower bound.")
+says(
+    "comparison.few_values",
+    "Only {baseline} baseline and {contender} contender runs have a value above 0.",
+)
+says(
+    "comparison.one_side_first",
+    "All runs of one side came before all of the other, so whatever else changed meanwhile looks "
+    "like a change too: let the sides take turns.",
+)
+says(
+    "history.few_runs",
+    "A history needs at least {needed} valid runs, there are {runs}; with fewer, compare two sets "
+    "(headroom compare).",
+)
+says(
+    "history.no_metric",
+    "No metric is known in {needed} runs: there is neither a stage in which the SLO held nor a "
+    "service demand.",
+)
+says("history.few_values", "Known in {values} runs only, change points need {needed}.")
+
+
+@says("comparison.too_few_runs")
+def _(baseline: int, contender: int, gate_metrics: int, needed: int) -> str:
+    of = f"{gate_metrics} metrics" if gate_metrics > 1 else "1 metric"
+    return (
+        f"{baseline} baseline and {contender} contender runs can never show a regression in a gate "
+        f"of {of}: make at least {needed} of each, taking turns."
+    )
+
+
+@says("comparison.not_measured")
+def _(side: str, lacking: int, runs: int, why: Finding | str | None) -> str:
+    return (
+        f"{lacking} of {runs} {side} runs have no value: "
+        f"{lowered(told(why)) or 'it was not measured.'}"
+    )
+
+
+@says("comparison.same_airflow")
+def _(versions: Sequence[str]) -> str:
+    return f"Both sides ran the same Airflow ({', '.join(versions) or 'not known'})."
+
+
+@says("history.left_out")
+def _(why: Finding) -> str:
+    return f"Left out: {told(why)}"

@@ -1,0 +1,37 @@
+"""Why a run, or runs together, cannot be used."""
+
+from collections.abc import Sequence
+
+from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.report.sentences import says, told
+from mwaa_headroom.analysis.report.words import lowered
+
+
+@says("identity.not_finished")
+def _(run_id: str, status: str) -> str:
+    how = "was cut off" if status == "running" else f"is {status}"
+    return f"Run {run_id} {how}: only finished runs can be compared."
+
+
+@says("identity.incomplete_record")
+def _(run_id: str, why: Finding | str | None) -> str:
+    return f"Run {run_id} has an incomplete record: {lowered(told(why)) or 'a part is missing.'}"
+
+
+@says("identity.environment_changed")
+def _(run_id: str, names: Sequence[str]) -> str:
+    return f"The environment of run {run_id} was changed while it ran: {', '.join(names)}."
+
+
+@says("identity.generator_past_limits")
+def _(run_id: str, why: Finding | str | None) -> str:
+    return (
+        f"In run {run_id} the load generator was past its limits: "
+        f"{lowered(told(why)) or 'it was too busy.'}"
+    )
+
+
+@says("identity.unlike")
+def _(what: str, values: Sequence[tuple[str, str]]) -> str:
+    told_values = "; ".join(f"{value} ({who})" for value, who in values)
+    return f"The runs differ in {what}: {told_values}."
