@@ -179,7 +179,7 @@ def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Pat
         scenario_file=Path("kills.toml"),
         runs_directory=folder / "runs",
         load_processes=load_processes,
-        facts=EnvironmentFacts(name, "", "AVAILABLE", "3.3.1", None, None, None, None, {}),
+        facts=EnvironmentFacts(name, "", "AVAILABLE", "3.3.1", None, None, {}),
         stand_in_facts={},
         phases=Phases(),
     )

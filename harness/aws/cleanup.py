@@ -100,24 +100,18 @@ def undo(
     api: RestApi, created: Created, run_id: str, *, triggered_dags: Iterable[str] = ()
 ) -> CleanupResult:
     """Undo what `created` holds, and all runs of this run in the DAGs that the load triggered."""
-    deleted: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    for what, is_undone in _undo(api, created, run_id, {*triggered_dags, *created.dag_runs}):
-        (deleted if is_undone else failed)[what] += 1
-    return CleanupResult(dict(deleted), dict(failed))
-
-
-def _undo(
-    api: RestApi, created: Created, run_id: str, dags: set[str]
-) -> Iterator[tuple[str, bool]]:
-    for dag_id in sorted(dags):
-        for is_deleted in _delete_dag_runs(api, dag_id, run_id):
-            yield DAG_RUNS, is_deleted
+    counts: Counter[tuple[str, bool]] = Counter()
+    for dag_id in sorted({*triggered_dags, *created.dag_runs}):
+        counts.update((DAG_RUNS, is_done) for is_done in _delete_dag_runs(api, dag_id, run_id))
     for key in created.variables:
-        yield VARIABLES, _is_done(_status(api, "DELETE", f"/variables/{key}"))
+        counts[VARIABLES, _is_done(_status(api, "DELETE", f"/variables/{key}"))] += 1
     for dag_id, is_paused in created.paused.items():
         status = _status(api, "PATCH", f"/dags/{dag_id}", {"is_paused": is_paused})
-        yield PAUSED_STATES, _is_done(status)
+        counts[PAUSED_STATES, _is_done(status)] += 1
+    return CleanupResult(
+        deleted={what: count for (what, is_done), count in counts.items() if is_done},
+        failed={what: count for (what, is_done), count in counts.items() if not is_done},
+    )
 
 
 def _delete_dag_runs(api: RestApi, dag_id: str, run_id: str) -> Iterator[bool]:

@@ -294,9 +294,16 @@ class Collector:
 
     def run_in_thread(self, stop: threading.Event) -> threading.Thread:
         """Poll each period until `stop` is set; a full disk ends the thread and is in `failure`."""
-        thread = threading.Thread(
-            target=self._poll_until, args=(stop,), name="metrics-collector", daemon=True
-        )
+
+        def poll() -> None:
+            try:
+                while not stop.is_set():
+                    self.poll(self._clock())
+                    stop.wait(self._period_s)
+            except HeadroomError as exc:
+                self.failure = exc
+
+        thread = threading.Thread(target=poll, name="metrics-collector", daemon=True)
         thread.start()
         return thread
 
@@ -326,14 +333,6 @@ class Collector:
                 return True
         self._close_gap(self._clock())
         return False
-
-    def _poll_until(self, stop: threading.Event) -> None:
-        try:
-            while not stop.is_set():
-                self.poll(self._clock())
-                stop.wait(self._period_s)
-        except HeadroomError as exc:
-            self.failure = exc
 
     def _read(self, from_s: float, to_s: float, now_s: float) -> bool:
         """Read whole periods only: a period that still runs has only a part of its samples."""

@@ -75,8 +75,6 @@ class EnvironmentFacts:
     arn: str
     status: str
     airflow_version: str
-    min_webservers: int | None
-    max_webservers: int | None
     webserver_vcpu: float | None
     clock_offset_s: float | None
     recorded: dict[str, object]
@@ -107,8 +105,6 @@ def describe_environment(
         arn=str(environment.get("Arn", "")),
         status=str(environment.get("Status", "")),
         airflow_version=str(environment.get("AirflowVersion", "")),
-        min_webservers=_whole(environment.get("MinWebservers")),
-        max_webservers=_whole(environment.get("MaxWebservers")),
         webserver_vcpu={each.name: each.webserver_cpu for each in CLASSES}.get(environment_class),
         clock_offset_s=_clock_offset_s(headers.get("date"), asked_at_s, answered_at_s),
         recorded=reduce_environment(environment),
@@ -146,10 +142,6 @@ def _clock_offset_s(date: str | None, asked_at_s: float, answered_at_s: float) -
     except ValueError:
         return None
     return whole_s + 0.5 - (asked_at_s + answered_at_s) / 2  # the header cuts the fraction off
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _json(value: object) -> object:

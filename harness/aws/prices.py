@@ -9,11 +9,12 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES, ClassPrice, Money, PriceTable
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.files import read_toml
+from mwaa_headroom.harness.validation import validated
 
 SHIPPED_FILE: Final = Path(__file__).with_name("prices.toml")
 PRICE_LIST: Final = (
@@ -92,10 +93,8 @@ def load_prices(path: Path = SHIPPED_FILE) -> tuple[PriceTable, ...]:
     Raises:
         UsageError: one sentence with the file and the key.
     """
-    try:
-        checked = _File.model_validate(read_toml(path, "file of prices", UsageError))
-    except ValidationError as exc:
-        raise UsageError(f"{path}: {_first_problem(exc)}") from exc
+    tree = read_toml(path, "file of prices", UsageError)
+    checked = validated(_File, tree, origin=str(path), error=UsageError)
     return tuple(table.as_prices() for table in checked.tables)
 
 
@@ -114,10 +113,3 @@ def prices_of(tables: Sequence[PriceTable], region: str | None) -> tuple[PriceTa
         f"harness/aws/prices.toml, from {PRICE_LIST.format(region=region)}, and give it with "
         "--prices FILE."
     )
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-    return f"{key.lstrip('.')}: {message}." if key else f"{message}."

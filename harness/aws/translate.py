@@ -33,8 +33,20 @@ _RESOURCES = {
     "airflow:CreateWebLoginToken": _ROLE,
     "airflow:GetEnvironment": "arn:aws:airflow:<region>:<account>:environment/{environment}",
 }
-_THROTTLED = ("Throttl", "TooManyRequests", "LimitExceeded", "RequestLimitExceeded", "429")
-
+# AWS's general codes for "too fast"; the service model of `mwaa` has none.
+_THROTTLES = frozenset(
+    {
+        "LimitExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
 _EXPIRED = "the AWS credentials have expired; renew them"
 _UNKNOWN = "AWS does not know these credentials; check them"
 _BAD_SIGNATURE = "the signature was refused; check the secret key and this clock"
@@ -118,14 +130,15 @@ def is_unanswered(error: EnvironmentAccessError) -> bool:
     return isinstance(cause, unanswered)
 
 
-def is_throttle(code: str) -> bool:
-    """Whether an AWS error code means "too fast"; `mwaa` models none, so it is told by the name."""
-    return code.startswith(_THROTTLED)
+def is_throttle(code: str, http_status: int) -> bool:
+    """Whether an answer of AWS means "too fast"."""
+    return code in _THROTTLES or http_status == 429
 
 
 def _refusal(exc: ClientError, action: str, environment: str) -> str:
     code = exc.response.get("Error", {}).get("Code", "")
     message = exc.response.get("Error", {}).get("Message", "")
+    status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if "private webserver" in message.lower():
         return "the webserver is private; run headroom from inside the environment's VPC"
     if "update your environment" in message.lower():
@@ -135,9 +148,8 @@ def _refusal(exc: ClientError, action: str, environment: str) -> str:
         return f"access is denied; allow {action} on {resource} for these credentials"
     if code.startswith("ResourceNotFound"):
         return "there is no such environment; check the name, the region and the account"
-    if is_throttle(code):
+    if is_throttle(code, status):
         return "AWS throttles these calls; wait a minute or send fewer calls"
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
     answered = " ".join(part for part in dict.fromkeys((str(status), code, message)) if part)
     return _CLIENT_ERRORS.get(code, f"AWS answered {answered}".rstrip("."))
 

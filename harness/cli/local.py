@@ -51,7 +51,12 @@ def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
     """Start an environment; it stays up until `headroom local down`."""
     from mwaa_headroom.harness.cli.progress import console_progress
     from mwaa_headroom.harness.local.handle import start_daemon
-    from mwaa_headroom.harness.local.instance import Endpoints, read_json, shell_lines
+    from mwaa_headroom.harness.local.instance import (
+        VARIABLES_TO_UNSET,
+        Endpoints,
+        read_json,
+        shell_lines,
+    )
 
     instance = _instance(name)
     was_up = instance.is_running()
@@ -65,7 +70,15 @@ def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
             f"The environment '{name}' is still starting or stopping; try again in a moment."
         )
     if json_output:
-        click.echo(json.dumps(_as_tree(name, ready, was_up=was_up), indent=2))
+        tree = {
+            "schema_version": SCHEMA_VERSION,
+            "name": name,
+            "was_already_up": was_up,
+            **ready,
+            "variables": Endpoints.from_ready(ready).as_variables(),
+            "variables_to_unset": VARIABLES_TO_UNSET,
+        }
+        click.echo(json.dumps(tree, indent=2))
         return
     click.echo(f"The environment '{name}' is {'already ' if was_up else ''}up.", err=True)
     click.echo(shell_lines(Endpoints.from_ready(ready)))
@@ -145,19 +158,6 @@ def _settings(name: str, kind: str, options: dict[str, Any]) -> "LocalSettings |
         option = {key: option for option, key in key_of_option.items()}.get(key, key)
         problem = error["msg"].removeprefix("Value error, ")
         raise UsageError(f"--{option.replace('_', '-')} cannot be used: {problem}.") from exc
-
-
-def _as_tree(name: str, ready: dict[str, Any], *, was_up: bool) -> dict[str, Any]:
-    from mwaa_headroom.harness.local.instance import VARIABLES_TO_UNSET, Endpoints
-
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "was_already_up": was_up,
-        **ready,
-        "variables": Endpoints.from_ready(ready).as_variables(),
-        "variables_to_unset": VARIABLES_TO_UNSET,
-    }
 
 
 def _print_status(name: str, status: dict[str, Any]) -> None:

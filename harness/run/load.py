@@ -135,7 +135,6 @@ def load_status(
         users=stage.users,
         remaining_s=max(0.0, this_s - status.elapsed_s) + later_s,
         sent=status.sent,
-        ok=status.ok,
         errors=status.errors,
         unsent=status.unsent,
         in_flight=status.in_flight,

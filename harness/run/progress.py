@@ -15,7 +15,6 @@ class LoadStatus:
     users: int | None  # of a closed workload
     remaining_s: float  # recovery phases to come left out
     sent: int
-    ok: int
     errors: int
     unsent: int
     in_flight: int

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mwaa_headroom.harness.errors import ScenarioError
 from mwaa_headroom.harness.files import read_toml
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.traces import read_trace, trace_rates
+from mwaa_headroom.harness.validation import validated
 
 VARIABLE_PREFIX = "HEADROOM_"
 SECTIONS = ("question", "environment", "traffic", "recovery", "expect", "limits")
@@ -58,10 +57,7 @@ def check_scenario(tree: Mapping[str, Any], *, origin: str) -> Scenario:
     Raises:
         ScenarioError: one sentence with the origin and the key.
     """
-    try:
-        return Scenario.model_validate(tree)
-    except ValidationError as exc:
-        raise ScenarioError(f"{origin}: {_first_problem(exc)}") from exc
+    return validated(Scenario, tree, origin=origin, error=ScenarioError)
 
 
 def _fill_in_trace_rates(tree: dict[str, Any], path: Path) -> None:
@@ -121,31 +117,3 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _first_problem(error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False)
-    rest = f" (and {len(others)} more)" if others else ""
-    return f"{_key_path(first['loc'])}{_in_words(first)}{rest}."
-
-
-def _key_path(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif part not in ("local", "simulated", "aws"):  # pydantic's tags of the union
-            text += f".{part}" if text else part
-    return f"'{text}' " if text else ""
-
-
-def _in_words(problem: Any) -> str:
-    kind, message = problem["type"], problem["msg"]
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return "is not a known key"
-    if kind == "missing":
-        return "is missing"
-    message = message.removeprefix("Value error, ").rstrip(".")
-    if kind == "value_error":
-        return f": {message}" if problem["loc"] else message
-    return f"is wrong: {message[0].lower()}{message[1:]}, got {problem['input']!r}"

@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,17 +60,6 @@ class Randomness:
         return np.random.default_rng([self.seed % 2**64, self.stage, int(self.purpose), *which])
 
 
-class Pace(Protocol):
-    """How the rate goes over one stage."""
-
-    @property
-    def expected(self) -> float:
-        """Expected arrivals in the whole stage, L(D)."""
-
-    def time_of(self, expected_before: Floats) -> Floats:
-        """When so many arrivals are expected to have come, in seconds from the stage's start."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ramp:
     """A rate that goes straight from one value to another, or stays."""
@@ -81,11 +70,11 @@ class Ramp:
 
     @property
     def expected(self) -> float:
-        """The area under the rate."""
+        """Expected arrivals in the whole stage, L(D)."""
         return (self.start_per_s + self.end_per_s) / 2 * self.duration_s
 
     def time_of(self, expected_before: Floats) -> Floats:
-        """The inverse of L; see the module."""
+        """When so many arrivals are expected to have come, in seconds from the stage's start."""
         slope = (self.end_per_s - self.start_per_s) / self.duration_s
         # Rounding may make the root a little negative at the very end of a ramp towards zero.
         root = np.sqrt(np.maximum(self.start_per_s**2 + 2 * slope * expected_before, 0.0))
@@ -115,11 +104,11 @@ class Steps:
 
     @property
     def expected(self) -> float:
-        """The area under the rate."""
+        """Expected arrivals in the whole stage, L(D)."""
         return float(self.expected_before[-1])
 
     def time_of(self, expected_before: Floats) -> Floats:
-        """The inverse of L; where the rate is zero nothing is due."""
+        """As for `Ramp`; where the rate is zero nothing is due."""
         return np.interp(expected_before, self.expected_before, self.time_s)
 
 
@@ -135,7 +124,7 @@ class PacedArrivals:
     """
 
     spacing: Spacing
-    pace: Pace
+    pace: Ramp | Steps
     duration_s: float
     randomness: Randomness
 

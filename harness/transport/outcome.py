@@ -15,6 +15,7 @@ import re
 from typing import Literal, NamedTuple, Protocol
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
+from mwaa_headroom.harness.aws.translate import is_throttle
 from mwaa_headroom.harness.traffic.operations import RestCall
 
 NEAR_TIMEOUT = 0.95  # of the limit: timers on both sides differ a little
@@ -66,19 +67,6 @@ class Transport(Protocol):
         """Send `call` once."""
 
 
-_THROTTLES = frozenset(
-    {
-        "LimitExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
 _DENIALS = frozenset(
     {
         "AccessDenied",
@@ -130,7 +118,7 @@ def outcome_of_answer(
     near_timeout = elapsed_s >= NEAR_TIMEOUT * service_timeout_s
     if error_code is None or error_code.startswith("RestApi"):
         return _of_airflow(error_code, airflow_status, near_timeout)
-    if error_code in _THROTTLES or http_status == 429:
+    if is_throttle(error_code, http_status):
         return "throttled"
     if http_status != 403 and _RESPONSE_TOO_LARGE.search(message):
         return "response_too_large"

@@ -186,28 +186,6 @@ class VirtualWebserver:
         idle_since_s: when the last call in flight ended.
     """
 
-    __slots__ = (
-        "_answers",
-        "_call_seconds_taken",
-        "_deadlines",
-        "_demands",
-        "_endings",
-        "_ends_less_starts_s",
-        "_in_service",
-        "_latency_s",
-        "_processor",
-        "_taken_at_s",
-        "_tally",
-        "_timeout_s",
-        "idle_since_s",
-        "in_flight",
-        "last_turn",
-        "member",
-        "name",
-        "next_s",
-        "start_delay_s",
-    )
-
     def __init__(
         self, name: str, settings: SimulatedSettings, endings: Endings, tally: Tally, now_s: float
     ) -> None:

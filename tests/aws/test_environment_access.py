@@ -87,7 +87,7 @@ def test_reads_are_tried_three_times_and_writes_once(canned: CannedMwaa) -> None
 def test_facts_are_read_with_the_class_told_in_cpus(canned: CannedMwaa) -> None:
     facts = describe_environment(canned.clients(), NAME)
     assert (facts.arn, facts.airflow_version) == (ARN, "3.0.6")
-    assert (facts.min_webservers, facts.max_webservers) == (2, 5)
+    assert (facts.recorded["MinWebservers"], facts.recorded["MaxWebservers"]) == (2, 5)
     assert facts.webserver_vcpu == 2.0  # AWS user guide: mw1.large
     canned.environment["EnvironmentClass"] = "mw9.unheard-of"
     assert describe_environment(canned.clients(), NAME).webserver_vcpu is None

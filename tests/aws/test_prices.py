@@ -50,13 +50,21 @@ def test_a_region_without_a_table_is_refused_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("[0.028, 0.055]", "-0.1", "tables[0].classes.mw1.small.webserver[0]: Input should be"),
-        ("[0.028, 0.055]", '"cheap"', "tables[0].classes.mw1.small.webserver: "),
-        ("[0.028, 0.055]", "[1, 2, 3]", "tables[0].classes.mw1.small.webserver: "),
+        (
+            "[0.028, 0.055]",
+            "-0.1",
+            "tables[0].classes.mw1.small.webserver[0]' is wrong: input should be",
+        ),
+        ("[0.028, 0.055]", '"cheap"', "tables[0].classes.mw1.small.webserver' is wrong"),
+        ("[0.028, 0.055]", "[1, 2, 3]", "tables[0].classes.mw1.small.webserver' is wrong"),
         ('"mw1.large"', '"mw1.huge"', "'mw1.huge' is no environment class; known are mw1.micro"),
-        ("as_of = 2026-08-08", 'as_of = "soon"', "tables[0].as_of: "),
-        ("environment = 0.29", "enviroment = 0.29", "tables[0].classes.mw1.micro.enviroment: "),
-        ("[[tables]]", "[tables]", "tables: Input should be a list"),
+        ("as_of = 2026-08-08", 'as_of = "soon"', "tables[0].as_of' is wrong"),
+        (
+            "environment = 0.29",
+            "enviroment = 0.29",
+            "tables[0].classes.mw1.micro.enviroment' is not a known key",
+        ),
+        ("[[tables]]", "[tables]", "'tables' is wrong: input should be a list"),
         ("[[tables]]", "[tables", "is not valid TOML"),
     ],
 )

@@ -1,0 +1,44 @@
+"""What pydantic finds wrong in a file, told as one sentence with the file and the key."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mwaa_headroom.harness.errors import UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(
+    model: type[Model], tree: Mapping[str, Any], *, origin: str, error: type[UsageError]
+) -> Model:
+    """The checked content of a file; what is wrong with it is raised as an `error`."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as exc:
+        first, *others = exc.errors(include_url=False)
+        rest = f" (and {len(others)} more)" if others else ""
+        raise error(f"{origin}: {_key_path(first['loc'])}{_in_words(first)}{rest}.") from exc
+
+
+def _key_path(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part not in ("local", "simulated", "aws"):  # pydantic's tags of the union
+            text += f".{part}" if text else part
+    return f"'{text}' " if text else ""
+
+
+def _in_words(problem: Any) -> str:
+    kind, message = problem["type"], problem["msg"].replace("a valid tuple", "a list")
+    if kind == "extra_forbidden":
+        return "is not a known key"
+    if kind == "missing":
+        return "is missing"
+    message = message.removeprefix("Value error, ").rstrip(".")
+    if kind == "value_error":
+        return f": {message}" if problem["loc"] else message
+    return f"is wrong: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
