@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,25 @@ def running_counts(environment: StandIn, began_s: float) -> list[float]:
     return [totals[at] for at in sorted(totals)]
 
 
+@contextmanager
+def many_calls(client: Any) -> Iterator[None]:
+    """24 callers that never pause; they must end well."""
+    is_over = False
+
+    def keep_calling() -> None:
+        while not is_over:
+            invoke(client, "GET", "/dags")
+
+    with ThreadPoolExecutor(24) as pool:
+        callers = [pool.submit(keep_calling) for _ in range(24)]
+        try:
+            yield
+        finally:
+            is_over = True
+        for caller in callers:
+            caller.result(PATIENCE_S)
+
+
 @pytest.fixture(scope="module")
 def eager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     directory = tmp_path_factory.mktemp("eager")
@@ -143,26 +163,14 @@ def test_a_burst_scales_out_and_events_status_and_metrics_agree(eager: StandIn) 
 
     client = client_of(eager, "mwaa")
     events = eager.new_events()
-    with ThreadPoolExecutor(24) as pool:
-        is_over = False
 
-        def keep_calling() -> None:
-            while not is_over:
-                invoke(client, "GET", "/dags")
+    def has_three() -> Any:
+        events.extend(eager.new_events())
+        return eager.status()["count"] == 3
 
-        callers = [pool.submit(keep_calling) for _ in range(24)]
-
-        def has_three() -> Any:
-            events.extend(eager.new_events())
-            return eager.status()["count"] == 3
-
-        try:
-            wait_for(has_three, "scaling out")
-            wait_for(lambda: running_counts(eager, began_s)[-1] == 3.0, "the third's metric")
-        finally:
-            is_over = True
-        for caller in callers:
-            caller.result(PATIENCE_S)
+    with many_calls(client):
+        wait_for(has_three, "scaling out")
+        wait_for(lambda: running_counts(eager, began_s)[-1] == 3.0, "the third's metric")
 
     told = {event["kind"]: event for event in events}
     assert told["scaling_decision"]["from_count"] == 2
@@ -197,20 +205,8 @@ def test_scaling_in_after_scaling_out_leaves_a_working_environment(tmp_path: Pat
             assert environment.is_running()
             return set(kinds) <= {event["kind"] for event in events}
 
-        with ThreadPoolExecutor(24) as pool:
-            is_over = False
-
-            def keep_calling() -> None:
-                while not is_over:
-                    invoke(client, "GET", "/dags")
-
-            callers = [pool.submit(keep_calling) for _ in range(24)]
-            try:
-                wait_for(lambda: 3.0 in running_counts(environment, began_s), "the third's metric")
-            finally:
-                is_over = True
-            for caller in callers:
-                caller.result(PATIENCE_S)
+        with many_calls(client):
+            wait_for(lambda: 3.0 in running_counts(environment, began_s), "the third's metric")
         wait_for(lambda: has_told("webserver_draining", "webserver_stopped"), "scaling in")
         wait_for(lambda: running_counts(environment, began_s)[-1] == 2.0, "the count's fall")
         assert environment.is_running()
