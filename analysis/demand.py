@@ -53,14 +53,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.metrics import WebserverPeriod
 from mwaa_headroom.analysis.results import DemandResult
-from mwaa_headroom.analysis.statistics import Estimate, Floats
+from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats, t_quantile
 
-CONFIDENCE = 0.95
 _LEAST_EXPECTED = 0.1  # of the mean: no period counts more than ten times a usual one
 _HIGHEST_LEVERAGE = 1 - 1e-9  # an observation that alone decides a coefficient has no residual
 
@@ -101,11 +101,11 @@ class Fit:
         pull = self._pull(factors)
         scaled = pull**2 / (1 - self._leverages)
         if not scaled.any():
-            return float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+            return Z95
         crossed = self._basis.T @ (scaled[:, None] * self._basis)
         square = float(scaled**2 @ (1 - 2 * self._leverages) + (crossed**2).sum())
         freedom = float(pull @ pull) ** 2 / max(square, 1e-300)
-        return float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(freedom, 1.0)))
+        return t_quantile(max(freedom, 1.0))
 
     def _pull(self, factors: Floats) -> Floats:
         """How the combination changes with each weighted observation."""
@@ -286,7 +286,7 @@ def observe(calls: Calls, periods: Sequence[WebserverPeriod], webserver_cpu: flo
 
 def in_usual_range(
     observed: Observations, webserver_cpu: float, *, by_operation: bool
-) -> tuple[Observations, list[str]]:
+) -> tuple[Observations, list[Finding]]:
     """The periods whose load, by a first fit, makes for the usual CPU, and warnings."""
     matrix = observed.per_operation if by_operation else observed.per_mix
     capacity = observed.webservers * webserver_cpu
@@ -299,11 +299,13 @@ def in_usual_range(
     if count >= PERIODS_FOR_TRUST or usual.all():
         return observed.rows(usual), []
     high = percent <= HIGHEST_CPU_PERCENT
-    return observed.rows(high), [
-        f"Only {count} metric periods had the load for at most {USUAL_CPU_PERCENT:.0f} % CPU, so "
-        f"those with up to {HIGHEST_CPU_PERCENT:.0f} % were used too; near saturation calls may "
-        "cost more."
-    ]
+    near_saturation = warning(
+        "demand.near_saturation",
+        periods=count,
+        usual_percent=USUAL_CPU_PERCENT,
+        highest_percent=HIGHEST_CPU_PERCENT,
+    )
+    return observed.rows(high), [near_saturation]
 
 
 def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats:
@@ -334,19 +336,6 @@ def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats
 
 CONDITION_LIMIT = 30.0
 _HIGHEST_LEVERAGE_DEMAND = 0.99  # above it one period alone decides a coefficient
-_UNKNOWN_BACKGROUND = (
-    "The load hardly varied, so CPU that webservers use without calls is counted into the demand "
-    "of calls."
-)
-_COSTLIER_UNDER_LOAD = (
-    "CPU grew faster than the number of calls, so a call costs less than this at low rates and "
-    "more at high ones."
-)
-_AT_BOUND = "Only the upper limit is known: the estimate is at its bound of 0."
-_NO_UPPER_LIMIT = (
-    "No upper limit can be told: by these metric periods calls might cost no CPU at all; run "
-    "longer stages with rates further apart."
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -391,13 +380,13 @@ def estimate_demand(
         return _refused(_too_few(len(seen)), len(seen))
     if len(seen) < PERIODS_FOR_TRUST:
         warnings.append(
-            f"Only {len(seen)} metric periods were usable; with fewer than {PERIODS_FOR_TRUST} the "
-            "interval is likely too narrow."
+            warning("demand.few_for_trust", periods=len(seen), needed=PERIODS_FOR_TRUST)
         )
-    each, refusal = _told_apart(seen)
+    apart = _told_apart(seen)
+    each, why_not = (None, apart) if isinstance(apart, Finding) else (apart, None)
     whole = _by_shares(seen, each, mix) or (_as_sent(seen) if is_the_mix else None)
     if whole is None:
-        result = _refused(_not_of_the_mix(seen, refusal, mix), len(seen))
+        result = _refused(_not_of_the_mix(seen, why_not, mix), len(seen))
     else:
         result = _of_mix(whole, utilisation_target * webserver_cpu, len(seen), warnings)
     is_single = len(seen.operations) == 1 and whole is not None
@@ -405,7 +394,7 @@ def estimate_demand(
     return replace(
         result,
         per_operation_s={seen.operations[0]: result.mix_s} if is_single else per_operation_s,
-        refusal="" if is_single else refusal,
+        refusal=None if is_single else why_not,
         condition_number=condition_number(seen.per_operation),
     )
 
@@ -427,23 +416,23 @@ def _by_shares(seen: Observations, each: Fit | None, mix: Mapping[str, float]) -
     return _Mix(each, np.append(shares / shares.sum(), 0.0), background)
 
 
-def _of_mix(whole: _Mix, limit: float, count: int, warnings: list[str]) -> DemandResult:
+def _of_mix(whole: _Mix, limit: float, count: int, warnings: list[Finding]) -> DemandResult:
     """What is known of the mix; `limit` are the CPUs of one webserver that may be used."""
     if whole.background is None:
-        warnings.append(_UNKNOWN_BACKGROUND)
+        warnings.append(warning("demand.background_unknown"))
         background = Estimate(value=0.0, n=count, warnings=tuple(warnings))
     else:
         if whole.found.interval(whole.background)[2] < 0:
-            warnings.append(_COSTLIER_UNDER_LOAD)
+            warnings.append(warning("demand.costlier_under_load"))
         background = _estimate(whole.found, whole.background, count, warnings)
     offset = np.zeros_like(whole.demand) if whole.background is None else whole.background
     rate, low, high = crossing(whole.found, whole.demand, offset, limit)
-    open_end = () if high is not None else (_NO_UPPER_LIMIT,)
+    open_end = () if high is not None else (warning("demand.no_upper_limit"),)
     known = np.isfinite(rate)
     return DemandResult(
         mix_s=_estimate(whole.found, whole.demand, count, warnings),
         per_operation_s={},
-        refusal="",
+        refusal=None,
         condition_number=None,
         background_cpu_per_webserver=background,
         rate_per_webserver_per_s=Estimate(
@@ -457,7 +446,9 @@ def _of_mix(whole: _Mix, limit: float, count: int, warnings: list[str]) -> Deman
     )
 
 
-def _of_each(each: Fit | None, seen: Observations, warnings: Sequence[str]) -> dict[str, Estimate]:
+def _of_each(
+    each: Fit | None, seen: Observations, warnings: Sequence[Finding]
+) -> dict[str, Estimate]:
     if each is None:
         return {}
     factors = np.eye(len(seen.operations) + 1)
@@ -467,9 +458,9 @@ def _of_each(each: Fit | None, seen: Observations, warnings: Sequence[str]) -> d
     }
 
 
-def _estimate(found: Fit, factors: Floats, count: int, warnings: Sequence[str]) -> Estimate:
+def _estimate(found: Fit, factors: Floats, count: int, warnings: Sequence[Finding]) -> Estimate:
     value, low, high = found.interval(factors)
-    at_bound = (_AT_BOUND,) if value == 0 else ()
+    at_bound = (warning("demand.at_bound"),) if value == 0 else ()
     return Estimate(
         value=value,
         low=min(max(low, 0.0), value),
@@ -479,54 +470,48 @@ def _estimate(found: Fit, factors: Floats, count: int, warnings: Sequence[str]) 
     )
 
 
-def _told_apart(seen: Observations) -> tuple[Fit | None, str]:
+def _told_apart(seen: Observations) -> Fit | Finding:
     """A fit with a coefficient for each operation, or why there is none."""
     count, operations = len(seen), len(seen.operations)
     needed = 2 * (operations + 1)
     if count < needed:
-        return None, (
-            f"Demands of {operations} operations need at least {needed} usable metric periods, "
-            f"there are {count}; run longer stages."
+        return refusal(
+            "demand.few_periods_per_operation", operations=operations, needed=needed, periods=count
         )
     if (own := condition_number(seen.calls_per_s)) > CONDITION_LIMIT:
-        return None, (
-            f"The operations varied together (condition number {own:.0f}, at most "
-            f"{CONDITION_LIMIT:.0f} is usable), so their demands cannot be told apart; run stages "
-            "with one operation each."
+        return refusal(
+            "demand.operations_varied_together", condition_number=own, limit=CONDITION_LIMIT
         )
     if (condition := condition_number(seen.per_operation)) > CONDITION_LIMIT:
-        return None, (
-            "Rates varied too little to tell operations from what webservers use without calls "
-            f"(condition number {condition:.0f}, at most {CONDITION_LIMIT:.0f} is usable); run "
-            "stages with one operation each, and one with hardly any calls."
+        return refusal(
+            "demand.rates_varied_little", condition_number=condition, limit=CONDITION_LIMIT
         )
     found = fit(seen.per_operation, seen.cpus_used)
     if found.highest_leverage > _HIGHEST_LEVERAGE_DEMAND:
-        return None, (
-            "An operation was called in hardly more than one usable metric period, so its demand "
-            "cannot be told; run longer stages."
-        )
-    return found, ""
+        return refusal("demand.one_period_decides")
+    return found
 
 
-def _refused(reason: str, periods: int) -> DemandResult:
+def _refused(reason: Finding, periods: int) -> DemandResult:
     nothing = Estimate(value=None, n=periods, warnings=(reason,))
     return DemandResult(nothing, {}, reason, None, nothing, nothing, periods)
 
 
-def _too_few(periods: int) -> str:
-    return (
-        f"A service demand needs at least {FEWEST_PERIODS} whole metric periods with 5 to 95 % CPU "
-        f"and a constant webserver count, there are {periods}."
+def _too_few(periods: int) -> Finding:
+    return refusal(
+        "demand.few_periods",
+        needed=FEWEST_PERIODS,
+        idle_percent=IDLE_PERCENT,
+        saturated_percent=SATURATED_PERCENT,
+        periods=periods,
     )
 
 
-def _not_of_the_mix(seen: Observations, refusal: str, mix: Mapping[str, float]) -> str:
+def _not_of_the_mix(
+    seen: Observations, why_not_apart: Finding | None, mix: Mapping[str, float]
+) -> Finding:
     """Why there is no demand of the mix."""
-    if refusal:
-        return f"The calls did not come in the shares of the mix. {refusal}"
-    missing = ", ".join(label for label in mix if label not in seen.operations)
-    return (
-        f"There are no calls of {missing} in usable metric periods, so the demand of the mix is "
-        "not known; send them too, at a rate that keeps webservers below 70 % CPU."
-    )
+    if why_not_apart is not None:
+        return refusal("demand.other_shares", reason=why_not_apart)
+    missing = tuple(label for label in mix if label not in seen.operations)
+    return refusal("demand.operations_missing", operations=missing, usual_percent=USUAL_CPU_PERCENT)

@@ -18,7 +18,7 @@ class Finding:
 
     code: str
     severity: Severity
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def refusal(code: str, /, **values: Any) -> Finding:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.metrics import DatabasePeriod, WebserverPeriod
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
@@ -38,16 +39,14 @@ def judge(slo: Slo, window: Window) -> SloResult:
     if slo.metric in ("latency", "service_time"):
         return _judge_time(slo, window)
     if slo.metric.startswith("webserver."):
-        values = [_of_webservers(slo, period) for period in window.periods]
-        observed, reason = _observed_metric(slo, values)
+        observed = _observed_metric(slo, [_of_webservers(slo, p) for p in window.periods])
     elif slo.metric.startswith("database."):
-        values = [_of_database(slo, period) for period in window.database]
-        observed, reason = _observed_metric(slo, values)
+        observed = _observed_metric(slo, [_of_database(slo, p) for p in window.database])
     else:
-        observed, reason = _observed_share(slo, window)
-    if observed is None:
-        return SloResult(slo.text, None, "not known", None, reason)
-    return SloResult(slo.text, observed, slo.observed_text(observed), slo.is_met_by(observed))
+        observed = _observed_share(slo, window)
+    if isinstance(observed, Finding):
+        return SloResult(slo, None, None, observed)
+    return SloResult(slo, observed, slo.is_met_by(observed))
 
 
 def judge_times(slo: Slo, times_s: Floats, cut: Mask) -> tuple[float, bool, bool | None]:
@@ -105,22 +104,20 @@ def _judge_time(slo: Slo, window: Window) -> SloResult:
     timed = calls.timed & concerned
     count = int(np.count_nonzero(timed))
     if not count:
-        what = f"call of {slo.selector_value}" if slo.selector_key else "call"
         hopeless = bool((calls.sent & concerned).any())
-        reason = f"No {what} ended ok in this window."
-        return SloResult(slo.text, None, "not known", False if hopeless else None, reason)
+        why = refusal("judge.none_ok", operation=slo.selector_value)
+        return SloResult(slo, None, False if hopeless else None, why)
     needed = values_for_percentile(slo.percentile) if slo.percentile is not None else 1
     if count < needed:
-        reason = f"{slo.function} needs at least {needed} calls, there are {count}."
-        return SloResult(slo.text, None, "not known", None, reason)
+        why = refusal("judge.few_calls", function=slo.function, needed=needed, calls=count)
+        return SloResult(slo, None, None, why)
     cut = calls.censored[timed]
     observed, is_lower_bound, met = judge_times(slo, calls.times_s(slo.metric, timed), cut)
-    text = slo.observed_text(observed)
-    text = f"at least {text}" if is_lower_bound else text
-    reason = ""
+    reason = None
     if met is None:
-        reason = f"{np.count_nonzero(cut)} calls were cut at a time limit: it was {text}."
-    return SloResult(slo.text, observed, text, met, reason)
+        count = int(np.count_nonzero(cut))
+        reason = refusal("judge.cut_calls", slo=slo, cut_calls=count, at_least=observed)
+    return SloResult(slo, observed, met, reason, is_lower_bound)
 
 
 def _statistic(slo: Slo, times_s: Floats) -> float:
@@ -129,7 +126,7 @@ def _statistic(slo: Slo, times_s: Floats) -> float:
     return float(times_s.max() if slo.function == "max" else times_s.mean())
 
 
-def _observed_share(slo: Slo, window: Window) -> tuple[float | None, str]:
+def _observed_share(slo: Slo, window: Window) -> float | Finding:
     calls, concerned = window.calls, _concerned_in(window, slo)
     match slo.metric:
         case "errors":
@@ -141,27 +138,27 @@ def _observed_share(slo: Slo, window: Window) -> tuple[float | None, str]:
             part, whole = window.good & concerned, concerned
     count = int(np.count_nonzero(whole))
     if not count:
-        return None, "There are no calls in this window."
-    return int(np.count_nonzero(part)) / count, ""
+        return refusal("judge.no_calls")
+    return int(np.count_nonzero(part)) / count
 
 
 def _outcomes_of(layer: str | None) -> list[str]:
     return [outcome for outcome, owner in LAYER_OF_OUTCOME.items() if owner == layer]
 
 
-def _observed_metric(slo: Slo, values: Sequence[float | None]) -> tuple[float | None, str]:
+def _observed_metric(slo: Slo, values: Sequence[float | None]) -> float | Finding:
     if not values:
-        return None, f"No whole metric period with {slo.metric} lies in this window."
+        return refusal("judge.no_periods", metric=slo.metric)
     known = [value for value in values if value is not None]
     if not known:
-        return None, f"{slo.metric} was not reported in this window."
+        return refusal("judge.not_reported", metric=slo.metric)
     match slo.function:
         case "max":
-            return max(known), ""
+            return max(known)
         case "min":
-            return min(known), ""
+            return min(known)
         case _:
-            return sum(known) / len(known), ""
+            return sum(known) / len(known)
 
 
 def _of_webservers(slo: Slo, period: WebserverPeriod) -> float | None:

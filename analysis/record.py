@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
+from mwaa_headroom.analysis.findings import Finding, warning
 
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 
@@ -56,7 +57,7 @@ class RunRecord:
     metrics: pa.Table
     events: tuple[dict[str, Any], ...]
     complete: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
 
 
 def read_run(
@@ -74,7 +75,7 @@ def read_run(
             version, or a finished table is damaged.
     """
     manifest = _read_manifest(directory)
-    warnings: list[str] = []
+    warnings: list[Finding] = []
     wanted = pa.schema([field for field in schema.REQUESTS_SCHEMA if field.name in columns])
     requests = _read_table(
         directory, schema.REQUESTS_TABLE, schema.REQUESTS_STREAM, wanted, warnings
@@ -84,7 +85,7 @@ def read_run(
     )
     events = _read_events(directory / schema.EVENTS_FILE, warnings)
     if manifest.get("status", "running") == "running":
-        warnings.append("The run never ended in order: its record stops where it was cut off.")
+        warnings.append(warning("record.cut_off"))
     return RunRecord(
         directory=directory,
         manifest=manifest,
@@ -120,7 +121,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def _read_table(
-    directory: Path, table_file: str, stream_file: str, wanted: pa.Schema, warnings: list[str]
+    directory: Path, table_file: str, stream_file: str, wanted: pa.Schema, warnings: list[Finding]
 ) -> pa.Table:
     table_path, stream_path = directory / table_file, directory / stream_file
     if table_path.exists():
@@ -131,11 +132,10 @@ def _read_table(
             if not stream_path.exists():
                 raise RecordFormatError(f"'{table_path}' is damaged: {_first_line(exc)}.") from exc
     if not stream_path.exists():
-        warnings.append(f"The record has neither {table_file} nor {stream_file}.")
+        warnings.append(warning("record.file_missing", files=(table_file, stream_file)))
         return _compact(_conformed(wanted.empty_table(), wanted, stream_path))
     table, cut = _read_stream(stream_path, wanted)
-    extent = "its last rows are lost" if cut else "nothing of it is known to be lost"
-    warnings.append(f"The run was not finished: {stream_file} was read instead, {extent}.")
+    warnings.append(warning("record.stream_read", file=stream_file, cut=cut))
     return table
 
 
@@ -212,9 +212,9 @@ def _compact(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=table.column_names)
 
 
-def _read_events(path: Path, warnings: list[str]) -> tuple[dict[str, Any], ...]:
+def _read_events(path: Path, warnings: list[Finding]) -> tuple[dict[str, Any], ...]:
     if not path.exists():
-        warnings.append(f"The record has no {schema.EVENTS_FILE}.")
+        warnings.append(warning("record.file_missing", files=(schema.EVENTS_FILE,)))
         return ()
     events, unreadable = [], 0
     for line in path.read_bytes().splitlines():
@@ -224,7 +224,7 @@ def _read_events(path: Path, warnings: list[str]) -> tuple[dict[str, Any], ...]:
         elif line.strip():
             unreadable += 1
     if unreadable:
-        warnings.append(f"{unreadable} lines of {schema.EVENTS_FILE} were cut and are left out.")
+        warnings.append(warning("record.lines_cut", file=schema.EVENTS_FILE, lines=unreadable))
     return tuple(sorted(events, key=lambda event: float(event["time_s"])))
 
 

@@ -30,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls, Mask, good_calls
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport, number_in, own_trouble, use_within
 from mwaa_headroom.analysis.judge import concerned_by, errors_of
 from mwaa_headroom.analysis.results import RecoveryResult, StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.stages import lag_p99_s, stage_label
+from mwaa_headroom.analysis.stages import lag_p99_s
 from mwaa_headroom.analysis.statistics import Floats, nearest_rank, values_for_percentile
 
 Counts = NDArray[np.int64]
@@ -62,12 +63,14 @@ class Windows:
     """All windows of one length that begin at an arrival.
 
     Attributes:
+        hold_s: their length.
         whole: which of them end before the end of watching.
         unsent: which of those have arrivals that were not sent.
     """
 
     def __init__(self, phase: Phase, hold_s: float) -> None:
         self._phase = phase
+        self.hold_s = hold_s
         self._starts_s = phase.calls.intended_start_s
         self._first = np.searchsorted(self._starts_s, self._starts_s, side="left")
         self._beyond = np.searchsorted(self._starts_s, self._starts_s + hold_s, side="left")
@@ -262,98 +265,97 @@ def _rate_per_s(calls: Calls) -> float:
 
 
 def _result(
-    setting: Setting, stage: StageStats, phase: Phase, lost: int, trouble: str
+    setting: Setting, stage: StageStats, phase: Phase, lost: int, trouble: Finding | None
 ) -> RecoveryResult:
     judged = call_lines(setting.slos)
-    hold_s = setting.recovery_hold_s
-    windows = Windows(phase, hold_s)
+    windows = Windows(phase, setting.recovery_hold_s)
     held_at_s = windows.first_that_holds_s(judged)
-    after_s = None
     watched_s = max(phase.watched_until_s - stage.ended_at_s, 0.0)
-    if held_at_s is not None:
-        after_s = max(held_at_s - stage.ended_at_s, 0.0)
-        at_once = held_at_s == phase.calls.intended_start_s[0]
-        for_how_long = f"{hold_s:g} s at {phase.rate_per_s:.3g} calls/s"
-        told = (
-            f"the SLO held again at once: a light load began {_seconds(after_s)} after the load "
-            f"had ended, and from its first call on the SLO held for {for_how_long}"
-            if at_once
-            else f"the SLO held again {_seconds(after_s)} after the load had ended, for "
-            f"{for_how_long}"
+    metrics = ("webserver.", "database.")
+    about: dict[str, Any] = {
+        "stage": stage.label,
+        "without": tuple(slo for slo in setting.slos if slo.metric.startswith(metrics)),
+    }
+    if held_at_s is None:
+        after_s = None
+        why_not = _unknown(phase, windows, judged, watched_s, lost, trouble)
+        explanation = (
+            _not_recovered(phase, windows.hold_s, watched_s, **about)
+            if why_not is None
+            else refusal("recovery.not_known", reason=why_not, **about)
         )
+    else:
+        after_s = max(held_at_s - stage.ended_at_s, 0.0)
+        about |= {"after_s": after_s, "hold_s": windows.hold_s, "rate_per_s": phase.rate_per_s}
         before = phase.calls.intended_start_s < held_at_s
         ours = _our_part(phase, windows, judged, before, lost, trouble)
-        if ours and not at_once:
-            told += f"; it may have held before: {ours}"
-    else:
-        told = _why_not(phase, windows, judged, hold_s, watched_s, lost, trouble)
-    metrics = ("webserver.", "database.")
-    left_out = [slo.text for slo in setting.slos if slo.metric.startswith(metrics)]
-    beside = f" (without {' and '.join(left_out)}, no line about calls)" if left_out else ""
+        explanation = (
+            note("recovery.held_at_once", **about)
+            if held_at_s == phase.calls.intended_start_s[0]
+            else note("recovery.held_again", perhaps_before=ours, **about)
+        )
     return RecoveryResult(
         after_stage=stage.index,
         load_ended_at_s=stage.ended_at_s,
         watched_s=watched_s,
         rate_per_s=phase.rate_per_s,
         calls=len(phase.calls),
-        hold_s=hold_s,
+        hold_s=windows.hold_s,
         recovered_after_s=after_s,
-        explanation=f"After {stage_label(stage)} {told}{beside}.",
+        explanation=explanation,
     )
 
 
-def _why_not(
+def _unknown(
     phase: Phase,
     windows: Windows,
     judged: Sequence[Slo],
-    hold_s: float,
     watched_s: float,
     lost: int,
-    trouble: str,
-) -> str:
+    trouble: Finding | None,
+) -> Finding | None:
+    """Why it cannot be said when the SLO held again; None: it was seen not to."""
+    hold_s = windows.hold_s
     if not len(phase.calls):
-        return "it is not known when the SLO held again: no call was sent to find out"
+        return refusal("recovery.no_calls")
     if not judged:
-        return "it is not known when the SLO held again: it has no line about calls"
+        return refusal("recovery.no_call_lines")
     if not windows.whole.any():
-        return (
-            f"it is not known when the SLO held again: it was watched for {_seconds(watched_s)}, "
-            f"and has to hold for {hold_s:g} s"
-        )
+        return refusal("recovery.watched_too_short", watched_s=watched_s, hold_s=hold_s)
     for slo in judged:
         needed = values_for_percentile(slo.percentile) if slo.percentile else 0
         if (most := windows.most_arrivals(slo)) < needed:
-            return (
-                f"it is not known when the SLO held again: {slo.function} needs at least {needed} "
-                f"calls in {hold_s:g} s, there were at most {most}; raise recovery.rate_per_s or "
-                "recovery.hold_s"
+            return refusal(
+                "recovery.few_calls", slo=slo, needed=needed, hold_s=hold_s, most_calls=most
             )
-    if ours := _our_part(phase, windows, judged, windows.whole, lost, trouble):
-        return f"it is not known when the SLO held again: {ours}"
+    return _our_part(phase, windows, judged, windows.whole, lost, trouble)
+
+
+def _not_recovered(phase: Phase, hold_s: float, watched_s: float, about: dict[str, Any]) -> Finding:
     last = phase.calls.intended_start_s >= phase.watched_until_s - hold_s
-    return (
-        f"the SLO did not hold again within the {_seconds(watched_s)} it was watched at "
-        f"{phase.rate_per_s:.3g} calls/s, so the overload outlives its load: of the last "
-        f"{np.count_nonzero(last)} calls {np.count_nonzero(phase.calls.ok & last)} ended ok and "
-        f"{np.count_nonzero(phase.good & last)} in time"
+    return warning(
+        "recovery.not_recovered",
+        watched_s=watched_s,
+        rate_per_s=phase.rate_per_s,
+        last_calls=int(np.count_nonzero(last)),
+        last_ok=int(np.count_nonzero(phase.calls.ok & last)),
+        last_good=int(np.count_nonzero(phase.good & last)),
+        **about,
     )
 
 
 def _our_part(
-    phase: Phase, windows: Windows, judged: Sequence[Slo], among: Mask, lost: int, trouble: str
-) -> str:
-    """What the generator has to do with it that windows did not hold; "": nothing."""
+    phase: Phase,
+    windows: Windows,
+    judged: Sequence[Slo],
+    among: Mask,
+    lost: int,
+    trouble: Finding | None,
+) -> Finding | None:
+    """What the generator has to do with it that windows did not hold; None: nothing."""
     ruled_out, whole = windows.unsent & among, windows.whole & among
     mostly_lost = lost and 2 * np.count_nonzero(ruled_out) > np.count_nonzero(whole)
     if not mostly_lost and not (windows.doubtful(judged) & among).any():
-        return f"{trouble[:1].lower()}{trouble[1:].rstrip('.')}"
+        return trouble
     unsent = int(np.count_nonzero(~phase.calls.sent))
-    told = f"{unsent} of {len(phase.calls)} arrivals of the light load were not sent"
-    if not lost:
-        return f"{told}, because all senders were busy; raise limits.max_in_flight"
-    of_them = "" if lost == unsent else f"{lost} of them "
-    return f"{told} ({of_them}lost with their load process); repeat the run"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
+    return refusal("recovery.unsent", unsent=unsent, lost=lost, arrivals=len(phase.calls))

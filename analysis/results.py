@@ -1,14 +1,16 @@
 """What an analysis says, as plain frozen values: the only thing a report renders.
 
-What an analysis says, as plain frozen values: the only thing the report renders.
-
 Every estimate carries its interval, its n and its warnings; rendering decides what to show.
 A `value` of None means refused: `warnings` then says why and what would be needed.
 """
 
 from dataclasses import dataclass, field
 
+from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Estimate
+
+StageLabel = tuple[int, str]  # index and name, as findings carry a stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class ScalingEvent:
     count_changed_s: float | None
     ready_s: float | None
     slo_restored_s: float | None
-    reason: str = ""
+    reason: Finding | None = None
     count_changed_after_s: float | None = None
     takes_traffic_s: float | None = None
     cost: TransientCost | None = None  # of the first scale-out after a load step
@@ -66,8 +68,8 @@ class Elasticity:
     under_time: float | None  # share of the time with too few
     over_time: float | None
     duration_s: float
-    needed_by: str  # one sentence: who says how many were needed
-    refusal: str = ""
+    needed_by: Finding | None  # who says how many were needed
+    refusal: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,11 @@ class CountRow:
 class SloResult:
     """One SLO line, judged over some window."""
 
-    slo: str  # as written in the scenario
+    slo: Slo
     observed: float | None  # in base units: s, fraction, count
-    observed_text: str  # "612 ms", "0.4 %"
     met: bool | None  # None: cannot be judged; `reason` says why
-    reason: str = ""
+    reason: Finding | None = None
+    is_lower_bound: bool = False  # of what was observed: calls were cut at a time limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class SteadyState:
     verdict: str  # steady | rising | unsteady | not_checked
     settled_after_s: float | None  # from the stage's start; None: never, or not checked
     trend_per_min: Estimate  # of the latency of the rest, as a fraction of its mean
-    reason: str = ""  # one sentence; "" when steady
+    reason: Finding | None = None  # why not steady, or not checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +152,23 @@ class StageStats:
     slo: tuple[SloResult, ...]
     met_slo: bool | None
     generator_ok: bool  # False: lag or unsent arrivals past the stated limits
-    generator_reason: str = ""
+    generator_reason: Finding | None = None
     censored: int = 0  # calls cut at the service's time limit
     users: int | None = None  # of a closed workload; None: open
     generator_cpu_fraction: float | None = None  # of one core, the busiest worker's mean
     generator_stalled_fraction: float | None = None  # of the stage, the worst worker's
     steady: SteadyState | None = None
     trial: str = "undecided"  # pass | fail | undecided: the stage as a trial of its webserver count
-    trial_reason: str = ""  # why undecided
+    trial_reason: Finding | None = None  # why undecided
     service_time_mean_s: float | None = None  # of the calls timed; None also when one was cut
     database_cpu_percent: float | None = None  # mean over the periods inside the stage
     database_connections_max: float | None = None
     rate_is_mean: bool = False  # of a ramp or a trace: the rate was not constant
+
+    @property
+    def label(self) -> StageLabel:
+        """How findings name it."""
+        return self.index, self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,7 @@ class WorkerHealth:
     longest_stall_s: float | None
     clock_offset_s: float | None  # its clock minus the master's; largest in size
     clock_uncertainty_s: float | None
-    lost: str = ""  # why it did not come to the end; "": it did
+    lost: Finding | None = None  # why it did not come to the end; None: it did
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +196,7 @@ class GeneratorHealth:
     longest_stall_s: float | None
     cpu_fraction_max: float | None
     workers: tuple[WorkerHealth, ...]
-    reasons: tuple[str, ...] = ()  # one sentence each: what is past a limit and what to change
+    reasons: tuple[Finding, ...] = ()  # what is past a limit
     counted: bool = True  # False: the run ended before arrivals and rows were compared
 
 
@@ -204,7 +211,7 @@ class RecoveryResult:
     calls: int
     hold_s: float  # the lines had to hold for that long
     recovered_after_s: float | None  # None: not while it was watched
-    explanation: str  # one sentence
+    explanation: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +253,7 @@ class DemandResult:
 
     mix_s: Estimate  # of the mix as it was sent
     per_operation_s: dict[str, Estimate]  # empty when refused
-    refusal: str  # "" or one sentence: why there are no per-operation demands
+    refusal: Finding | None  # why there are no per-operation demands
     condition_number: float | None
     background_cpu_per_webserver: Estimate  # CPUs used without calls
     rate_per_webserver_per_s: Estimate  # of this mix, at the utilisation target
@@ -266,7 +273,7 @@ class CapacityResult:
     webservers: int | None  # in force there
     stopped_by_stage: int | None
     bottleneck: str
-    explanation: str  # one sentence with the evidence
+    explanation: Finding  # with the evidence
     rate_per_s: Estimate | None = None  # where the SLO breaks, between the stages
     rate_webservers: int | None = None  # of which count that is, whatever `webservers` is
 
@@ -292,9 +299,9 @@ class SizingResult:
     rows: tuple[SizingRow, ...]
     utilisation_target: float  # fraction of a webserver's CPU
     webserver_cpu: float | None  # CPUs per webserver
-    explanation: str
-    warnings: tuple[str, ...] = ()
-    deciding: str = ""  # the measurement that would tell, when the interval spans counts
+    explanation: Finding
+    warnings: tuple[Finding | str, ...] = ()
+    deciding: Finding | None = None  # what would tell, when the interval spans counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +321,7 @@ class Verdict:
     answered: bool
     passed: bool | None  # check: SLO and expectations hold; capacity: None
     exit_code: int  # 0, 3, 5 or 130
-    sentence: str  # the last line of the summary
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Finding, ...] = ()  # refusals: what keeps it from being answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +369,7 @@ class RunAnalysis:
     environment: dict[str, object]  # name, kind, airflow_version, class, min/max webservers, facts
     versions: dict[str, str]
     mix: dict[str, float]  # label -> fraction
+    slos: tuple[Slo, ...]  # all lines
     slo: tuple[SloResult, ...]  # whole run (check) or of the highest stage that met it (capacity)
     stages: tuple[StageStats, ...]
     periods: tuple[PeriodPoint, ...]
@@ -380,6 +387,6 @@ class RunAnalysis:
     elasticity: Elasticity | None = None  # None: no metrics
     by_webservers: tuple[CountRow, ...] = ()
     truth: tuple[TruthCheck, ...] = ()  # of simulated webservers, whose demands are known
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
     events: tuple[dict[str, object], ...] = field(default=(), repr=False)

@@ -266,9 +266,7 @@ class Run:
     def verdict(self) -> Verdict:
         """The answer to the scenario's question."""
         if self.capacity:
-            verdict = judge_capacity(
-                self.capacity, self.sizing, self.setting.environment, status=self.status
-            )
+            verdict = judge_capacity(self.capacity, self.sizing, status=self.status)
         else:
             verdict = judge_check(
                 self.slo,
@@ -300,6 +298,7 @@ class Run:
             environment=setting.environment,
             versions={str(name): str(version) for name, version in versions.items()},
             mix=setting.mix,
+            slos=setting.slos,
             slo=_decisive_lines(capacity, self.stages) if capacity else self.slo,
             stages=self.stages,
             periods=self.points,

@@ -104,16 +104,6 @@ class Slo:
             case _:
                 return observed >= self.threshold
 
-    def observed_text(self, observed: float | None) -> str:
-        """The observed value as a person reads it: "612 ms", "0.4 %"."""
-        if observed is None:
-            return "not known"
-        if self.metric in ("latency", "service_time"):
-            return f"{observed * 1000:.0f} ms" if observed < 1 else f"{observed:.3g} s"
-        if self.unit == "%":
-            return f"{observed * 100:.4g} %"
-        return f"{observed:.3g}"
-
     def __str__(self) -> str:
         selector = f"{{{self.selector_key}={self.selector_value}}}" if self.selector_key else ""
         number = repr(self.number).removesuffix(".0")

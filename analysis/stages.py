@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.generator.limits import GeneratorFigures, GeneratorUse, generator_reason
 from mwaa_headroom.analysis.judge import Window, all_met, judge
 from mwaa_headroom.analysis.metrics import (
@@ -46,19 +47,17 @@ from mwaa_headroom.analysis.results import OperationStats, StageStats, SteadySta
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.setting import Setting, StagePlan
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.statistics import Estimate, percentiles, value_at_rank
-
-_Z95 = 1.959963984540054
+from mwaa_headroom.analysis.statistics import Z95, Estimate, percentiles, value_at_rank
 
 
 def share(part: int, whole: int) -> Estimate:
     """`part` of `whole` as a fraction with its Wilson interval."""
     if whole == 0:
-        return Estimate(value=None, warnings=("There are no calls to take a share of.",))
+        return Estimate(value=None, warnings=(refusal("share.no_calls"),))
     observed = part / whole
-    scale = 1 + _Z95**2 / whole
-    centre = (observed + _Z95**2 / (2 * whole)) / scale
-    half = _Z95 * math.sqrt(observed * (1 - observed) / whole + _Z95**2 / (4 * whole**2)) / scale
+    scale = 1 + Z95**2 / whole
+    centre = (observed + Z95**2 / (2 * whole)) / scale
+    half = Z95 * math.sqrt(observed * (1 - observed) / whole + Z95**2 / (4 * whole**2)) / scale
     return Estimate(
         value=observed,
         low=0.0 if part == 0 else max(0.0, centre - half),
@@ -91,15 +90,9 @@ def error_rate_by_layer(calls: Calls) -> dict[str, Estimate]:
     return rates
 
 
-GENERATOR_WAS_THE_LIMIT = "The load generator was the limit."
-NOT_TO_ITS_END = "The stage did not run to its end."
-NOT_JUDGED = "A line of the SLO could not be judged, or there is none."
-STILL_RISING = "Its latency was still rising when it ended."
-
-
 def judge_trial(
     complete: bool, generator_ok: bool, met_slo: bool | None, steady: SteadyState | None
-) -> tuple[str, str]:
+) -> tuple[str, Finding | None]:
     """What a stage says about its load.
 
     Args:
@@ -109,19 +102,19 @@ def judge_trial(
         steady: whether the stage settled; None, or not checked: that hinders nothing.
 
     Returns:
-        pass, fail or undecided, and one sentence that says why it is undecided.
+        pass, fail or undecided, and why it is undecided.
     """
     if not generator_ok:
-        return "undecided", GENERATOR_WAS_THE_LIMIT
+        return "undecided", refusal("trial.generator_was_the_limit")
     if met_slo is False:
-        return "fail", ""
+        return "fail", None
     if not complete:
-        return "undecided", NOT_TO_ITS_END
+        return "undecided", refusal("trial.not_to_its_end")
     if met_slo is None:
-        return "undecided", NOT_JUDGED
+        return "undecided", refusal("trial.not_judged")
     if steady is not None and steady.verdict == "rising":
-        return "undecided", steady.reason or STILL_RISING
-    return "pass", ""
+        return "undecided", steady.reason
+    return "pass", None
 
 
 PERCENTILES = (50.0, 95.0, 99.0)
@@ -271,12 +264,6 @@ def stage_stats(
         database_cpu_percent=sum(database_cpu) / len(database_cpu) if database_cpu else None,
         database_connections_max=max(to_database, default=None),
     )
-
-
-def stage_label(stage: StageStats) -> str:
-    """A stage as people count and call it: "stage 3 'burst'", or "stage 3" without a name."""
-    number = f"stage {stage.index + 1}"
-    return number if stage.name in ("", number) else f"{number} '{stage.name}'"
 
 
 def whole_window(

@@ -31,12 +31,18 @@ Source: interval censoring as in J. F. Lawless, Statistical Models and Methods f
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
+
 Floats = NDArray[np.float64]
+
+CONFIDENCE: Final = 0.95
+Z95: Final = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,23 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     n: int = 0
-    confidence: float = 0.95
-    warnings: tuple[str, ...] = ()
+    confidence: float = CONFIDENCE
+    warnings: tuple[Finding | str, ...] = ()  # TODO: str goes with the last area that gives it
 
 
-CONFIDENCE = 0.95
-LOWER_BOUND = "is a lower bound"  # in the warning of a percentile among calls that were cut
+def is_lower_bound(estimate: Estimate) -> bool:
+    """Whether calls were cut at a time limit, so that it may be more."""
+    return any(
+        isinstance(each, Finding) and each.code == "percentile.lower_bound"
+        for each in estimate.warnings
+    )
+
+
+def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Half the width, in standard errors, of a two-sided interval by Student's t."""
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+
+
 _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7 in binary
 
 
@@ -133,13 +150,11 @@ def _estimate(percent: float, count: int, found: Sequence[float], censored: int)
     value, *ends = found
     warnings = []
     if censored > count - nearest_rank(count, percent):
-        warnings.append(
-            f"p{percent:g} {LOWER_BOUND}: {censored} calls were cut at their time limit."
-        )
+        warnings.append(warning("percentile.lower_bound", percent=percent, cut_calls=censored))
     if not ends:
+        needed = values_for_interval(percent)
         warnings.append(
-            f"An interval for p{percent:g} needs {values_for_interval(percent)} calls, "
-            f"there are {count}."
+            warning("percentile.no_interval", percent=percent, needed=needed, calls=count)
         )
     return Estimate(
         value=value,
@@ -153,11 +168,8 @@ def _estimate(percent: float, count: int, found: Sequence[float], censored: int)
 
 def _refused(percent: float, count: int) -> Estimate:
     needed = values_for_percentile(percent)
-    return Estimate(
-        value=None,
-        n=count,
-        warnings=(f"p{percent:g} needs at least {needed} calls, there are {count}.",),
-    )
+    why = refusal("percentile.few_calls", percent=percent, needed=needed, calls=count)
+    return Estimate(value=None, n=count, warnings=(why,))
 
 
 _MEANS = 401

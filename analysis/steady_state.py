@@ -25,9 +25,10 @@ import numpy as np
 from scipy import stats
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.results import SteadyState
 from mwaa_headroom.analysis.stages import StageTimes
-from mwaa_headroom.analysis.statistics import Estimate, Floats
+from mwaa_headroom.analysis.statistics import Estimate, Floats, t_quantile
 
 BATCH_S = 5.0
 CALLS_PER_BATCH = 5
@@ -87,49 +88,37 @@ def steady_state(times: StageTimes, calls: Calls) -> SteadyState:
         calls: all of its calls, those of the warm-up too.
     """
     if times.plan.varies:
-        return _not_checked("The load of a ramp or a trace changes, so there is nothing to settle.")
+        return _without_trend("not_checked", refusal("steady.load_varies"))
     timed = calls.timed
     batches = round(_batches(times, int(np.count_nonzero(timed))))
     warmup_s = times.measured_from_s - times.started_at_s
     length_s = times.ended_at_s - times.started_at_s
     warmup = round(batches * warmup_s / length_s) if batches else 0
     if batches - warmup < FEWEST_BATCHES:
-        return _not_checked(_too_short(times, int(np.count_nonzero(timed))))
+        return _without_trend("not_checked", _too_short(times, int(np.count_nonzero(timed))))
     cut_share = _cut_share(times, calls)
     series = _series(times, calls, batches, warmup, cut_share)
-    return _judged(series) if series is not None else _none_ended(cut_share)
+    if series is not None:
+        return _judged(series)
+    if cut_share > MOST_CUT:
+        return _without_trend("unsteady", warning("steady.mostly_cut", cut_fraction=cut_share))
+    return _without_trend("not_checked", refusal("steady.none_ended"))
 
 
 def _batches(times: StageTimes, timed: int) -> float:
     return min((times.ended_at_s - times.started_at_s) / BATCH_S, timed / CALLS_PER_BATCH)
 
 
-def _not_checked(reason: str) -> SteadyState:
-    return _without_trend("not_checked", reason)
-
-
-def _without_trend(verdict: str, reason: str) -> SteadyState:
+def _without_trend(verdict: str, reason: Finding) -> SteadyState:
     return SteadyState(verdict, None, Estimate(None, warnings=(reason,)), reason)
 
 
-def _none_ended(cut_share: float) -> SteadyState:
-    if cut_share > MOST_CUT:
-        return _without_trend("unsteady", _too_many_cut(cut_share))
-    return _not_checked(
-        "None of its calls ended before the stage did, so it cannot be seen whether its latency "
-        "had settled."
-    )
-
-
-def _too_short(times: StageTimes, timed: int) -> str:
+def _too_short(times: StageTimes, timed: int) -> Finding:
     needed_s = FEWEST_BATCHES * BATCH_S
     if timed:
         length_s = times.ended_at_s - times.started_at_s
         needed_s = max(needed_s, FEWEST_BATCHES * CALLS_PER_BATCH * length_s / timed)
-    return (
-        f"Whether a stage settled needs at least {needed_s:.0f} s after the warm-up at this rate, "
-        f"there were {times.measured_s:.0f} s."
-    )
+    return refusal("steady.too_short", needed_s=needed_s, measured_s=times.measured_s)
 
 
 def _cut_share(times: StageTimes, calls: Calls) -> float:
@@ -170,43 +159,29 @@ def _judged(series: _Series) -> SteadyState:
     trend = _trend(part)
     per_min = _per_minute(trend.per_batch, float(part.mean()), series.batch_s)
     if trend.is_rising:
-        reason = (
-            f"Its latency still rose, by {100 * (per_min.value or 0.0):.0f} % of its mean a "
-            "minute, so a longer stage would have been slower."
-        )
+        reason = warning("steady.rising", fraction_per_min=per_min.value or 0.0)
         return SteadyState("rising", None, per_min, reason)
     why_not = _why_unsteady(series, cuts)
-    if why_not:
+    if why_not is not None:
         return SteadyState("unsteady", None, per_min, why_not)
     settled_after_s = max(cut or 0 for cut in cuts) * series.batch_s
     return SteadyState("steady", settled_after_s, per_min)
 
 
-def _why_unsteady(series: _Series, cuts: Sequence[int | None]) -> str:
+def _why_unsteady(series: _Series, cuts: Sequence[int | None]) -> Finding | None:
     if series.cut_share > MOST_CUT:
-        return _too_many_cut(series.cut_share)
+        return warning("steady.mostly_cut", cut_fraction=series.cut_share)
     for values, what, cut in zip(
         (series.latency_s, series.ok), ("latency", "throughput"), cuts, strict=True
     ):
+        if cut is not None:
+            continue
         change_at = _most_even_from(values)
-        if cut is None and (change := _material_change(values, change_at)):
+        before, after = float(values[:change_at].mean()), float(values[change_at:].mean())
+        if max(before, after) > MATERIAL_CHANGE * min(before, after):
             after_s = change_at * series.batch_s
-            return f"Its {what} {change} after {after_s:.0f} s, so no steady state was seen."
-    return ""
-
-
-def _too_many_cut(cut_share: float) -> str:
-    return (
-        f"{100 * cut_share:.0f} % of its calls were cut at their time limit, so it cannot be seen "
-        "whether its latency had settled."
-    )
-
-
-def _material_change(values: Floats, at: int) -> str:
-    before, after = float(values[:at].mean()), float(values[at:].mean())
-    if after > MATERIAL_CHANGE * before:
-        return "more than doubled"
-    return "fell to less than half" if before > MATERIAL_CHANGE * after else ""
+            return warning("steady.changed", what=what, rose=after > before, after_s=after_s)
+    return None
 
 
 def _trend_from(series: _Series) -> int:
@@ -224,7 +199,7 @@ def _trend(part: Floats) -> _Trend:
     means = np.add.reduceat(part, edges[:-1]) / np.diff(edges)
     middles = (edges[:-1] + edges[1:]) / 2
     line = stats.linregress(middles, means)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 2) * line.stderr)
+    half = t_quantile(len(means) - 2, CONFIDENCE) * float(line.stderr)
     slope = float(line.slope)
     mean = float(part.mean())
     return _Trend(

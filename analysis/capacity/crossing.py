@@ -63,6 +63,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Mask
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.judge import Window, concerned_by, errors_of
 from mwaa_headroom.analysis.metrics import DatabasePeriod, WebserverPeriod
 from mwaa_headroom.analysis.results import StageStats
@@ -108,7 +109,7 @@ class StageEvidence:
     measured_s: float
     webservers: int | None  # None: not known, or it changed
     verdict: str  # pass | fail | undecided
-    reason: str  # why undecided
+    reason: Finding | None  # why undecided
     as_planned: bool  # its rate of the mix was sent, to its end: undecided, it still was a try
     broken: frozenset[str]  # the lines that were broken, as written
     arrivals: int
@@ -157,21 +158,21 @@ def stage_evidence(setting: Setting, stage: StageStats, window: Window) -> Stage
         verdict="undecided" if objection else stage.trial,
         reason=objection or stage.trial_reason,
         as_planned=not objection and stage.complete and stage.generator_ok,
-        broken=frozenset(line.slo for line in stage.slo if line.met is False),
+        broken=frozenset(line.slo.text for line in stage.slo if line.met is False),
         arrivals=stage.arrivals,
         loss_ratio=1 - good / stage.arrivals if stage.arrivals else 1.0,
         ratios=ratios,
     )
 
 
-def _no_trial(setting: Setting, stage: StageStats) -> str:
-    """Why a stage says nothing about one rate of the mix; "": it does."""
+def _no_trial(setting: Setting, stage: StageStats) -> Finding | None:
+    """Why a stage says nothing about one rate of the mix; None: it does."""
     plan = next(plan for plan in setting.stages if plan.index == stage.index)
     if plan.varies:
-        return "Its rate was not held."
+        return refusal("trial.rate_not_held")
     if plan.operation is not None and len(setting.mix) > 1:
-        return f"It sent only {plan.operation}, not the mix."
-    return ""
+        return refusal("trial.one_operation", operation=plan.operation)
+    return None
 
 
 def _blocks(stage: StageStats, window: Window) -> Places:
@@ -431,18 +432,13 @@ def capacity_estimate(
         for stage, window in zip(stages, windows, strict=True)
     ]
     if setting.is_closed:
-        return _refused("A closed workload has no rate of its own, so it has no capacity."), None
+        return _refused(refusal("capacity.closed")), None
     by_count: dict[int | None, list[StageEvidence]] = {}
     for each in told:
         by_count.setdefault(each.webservers, []).append(each)
     changing = by_count.pop(None, [])
     if not by_count:
-        why = (
-            "No stage had one webserver count from its beginning to its end; pin it with "
-            "MinWebservers = MaxWebservers."
-            if changing
-            else "No stage was measured."
-        )
+        why = refusal("capacity.count_not_constant") if changing else refusal("capacity.no_stage")
         return _refused(why), None
     bracketing = [
         count
@@ -452,11 +448,7 @@ def capacity_estimate(
     if len(by_count) == 1 or len(bracketing) == 1:
         (count,) = bracketing or by_count
         return capacity_of(setting.slos, by_count[count]), count
-    why = (
-        "The webserver count changed between the stages that met the SLO and those that broke it; "
-        "pin it with MinWebservers = MaxWebservers."
-    )
-    return _refused(why), None
+    return _refused(refusal("capacity.count_changed")), None
 
 
 def capacity_of(slos: Sequence[Slo], stages: Sequence[StageEvidence]) -> Estimate:
@@ -469,9 +461,9 @@ def capacity_of(slos: Sequence[Slo], stages: Sequence[StageEvidence]) -> Estimat
         key=lambda stage: stage.rate_per_s,
     )
     calls = sum(stage.arrivals for stage in decided)
-    refusal = _no_bracket(slos, decided)
-    if refusal:
-        return _refused(refusal, calls)
+    why_not = _no_bracket(slos, decided)
+    if why_not:
+        return _refused(why_not, calls)
     random = np.random.default_rng(0)
     found = [(curve, *crossings(curve, random)) for curve in _curves(slos, decided, random)]
     value = min((crossing for _, crossing, _ in found), default=np.inf)
@@ -525,91 +517,77 @@ def _interval(replicates: Floats, value: float) -> tuple[float, float | None]:
     )
 
 
-def _refused(why: str, calls: int = 0) -> Estimate:
+def _refused(why: Finding, calls: int = 0) -> Estimate:
     return Estimate(value=None, n=calls, warnings=(why,))
 
 
-def _no_bracket(slos: Sequence[Slo], decided: Sequence[StageEvidence]) -> str:
+def _no_bracket(slos: Sequence[Slo], decided: Sequence[StageEvidence]) -> Finding | None:
     if not slos:
-        return "The SLO has no lines, so there is nothing that could break."
+        return refusal("capacity.no_lines")
     if not decided:
-        return "No stage could be judged; see why in the table of stages."
+        return refusal("capacity.none_judged")
     if all(stage.verdict == "pass" for stage in decided):
         return _not_crossed(decided, np.inf)
     if all(stage.verdict == "fail" for stage in decided):
         return _not_crossed(decided, -np.inf)
-    return ""
+    return None
 
 
-def _not_crossed(decided: Sequence[StageEvidence], value: float) -> str:
+def _not_crossed(decided: Sequence[StageEvidence], value: float) -> Finding:
     lowest, highest = decided[0].rate_per_s, decided[-1].rate_per_s
     broken = [stage.rate_per_s for stage in decided if stage.verdict == "fail"]
     if value > 0 and broken:
-        return (
-            f"The SLO broke at {min(broken):.4g} calls/s, but all stages taken together it held up "
-            f"to {highest:.4g} calls/s, the highest rate; hold these stages again and for longer."
-        )
+        return refusal("capacity.broke_yet_held", broke_per_s=min(broken), highest_per_s=highest)
     if value > 0:
-        return (
-            f"The SLO still held at {highest:.4g} calls/s, the highest rate; add a stage at about "
-            f"{next_rate_above(highest):g} calls/s."
-        )
-    return (
-        f"The SLO was broken even at {lowest:.4g} calls/s, the lowest rate; add a stage at about "
-        f"{next_rate_below(lowest):g} calls/s."
-    )
+        next_per_s = next_rate_above(highest)
+        return refusal("capacity.still_held", highest_per_s=highest, next_per_s=next_per_s)
+    next_per_s = next_rate_below(lowest)
+    return refusal("capacity.broken_at_lowest", lowest_per_s=lowest, next_per_s=next_per_s)
 
 
 def _broken_without_a_curve(
     slos: Sequence[Slo], decided: Sequence[StageEvidence], value: float
-) -> str:
-    """Why a line that only judges stages forbids the estimate; "": none does."""
+) -> Finding | None:
+    """Why a line that only judges stages forbids the estimate; None: none does."""
     for slo in slos:
         broken = [stage.rate_per_s for stage in decided if slo.text in stage.broken]
         if line_of(slo) is None and broken and min(broken) <= value:
-            return (
-                f"'{slo.text}' broke at {min(broken):.4g} calls/s; where between two stages it "
-                "breaks cannot be told from a line of its kind."
-            )
-    return ""
+            return refusal("capacity.broke_without_curve", slo=slo, broke_per_s=min(broken))
+    return None
 
 
-def _bracket_warnings(curve: Curve, value: float) -> Iterator[str]:
+def _bracket_warnings(curve: Curve, value: float) -> Iterator[Finding]:
     place = int(np.clip(np.searchsorted(curve.rates_per_s, value), 1, len(curve.rates_per_s) - 1))
     below, above = curve.rates_per_s[place - 1 : place + 1]
     if above > WIDE_BRACKET * below:
-        yield (
-            f"Nothing was measured between {below:.4g} and {above:.4g} calls/s; add a stage at "
-            f"about {_rounded(float(np.sqrt(below * above))):g} calls/s."
+        yield warning(
+            "capacity.wide_bracket",
+            below_per_s=float(below),
+            above_per_s=float(above),
+            next_per_s=_rounded(float(np.sqrt(below * above))),
         )
     if curve.line.scale != "linear" and min(curve.independent[place - 1 : place + 1]) < (
         FEWEST_INDEPENDENT
     ):
-        yield (
-            "The stages beside it are short against their own ups and downs, so the interval is "
-            "likely too narrow; hold them for longer."
-        )
+        yield warning("capacity.short_stages")
 
 
-def _open_ends(decided: Sequence[StageEvidence], low: float, high: float | None) -> Iterator[str]:
+def _open_ends(
+    decided: Sequence[StageEvidence], low: float, high: float | None
+) -> Iterator[Finding]:
     lowest, highest = decided[0].rate_per_s, decided[-1].rate_per_s
     if low == 0:
-        yield (
-            f"The interval goes below the lowest rate, {lowest:.4g} calls/s; add a stage at about "
-            f"{next_rate_below(lowest):g} calls/s."
-        )
+        next_per_s = next_rate_below(lowest)
+        yield warning("capacity.open_below", lowest_per_s=lowest, next_per_s=next_per_s)
     if high is None:
-        yield (
-            f"The interval goes above the highest rate, {highest:.4g} calls/s; add a stage at "
-            f"about {next_rate_above(highest):g} calls/s."
-        )
+        next_per_s = next_rate_above(highest)
+        yield warning("capacity.open_above", highest_per_s=highest, next_per_s=next_per_s)
 
 
-def _left_out(slos: Sequence[Slo]) -> Iterator[str]:
-    names = [f"'{slo.text}'" for slo in slos if line_of(slo) is None]
-    if names:
-        verb = "has no curve" if len(names) == 1 else "have no curves"
-        yield f"{', '.join(names)} {verb} over the rate and only judged the stages."
+def _left_out(slos: Sequence[Slo]) -> Iterator[Finding]:
+    without = tuple(slo for slo in slos if line_of(slo) is None)
+    if without:
+        yield warning("capacity.lines_without_curve", slos=without)
 
 
 def _rounded(rate_per_s: float) -> float:

@@ -44,7 +44,7 @@ from mwaa_headroom.analysis.comparison.rank_tests import (
     spread,
 )
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate, Floats, interval_ranks
+from mwaa_headroom.analysis.statistics import Estimate, Floats, interval_ranks, is_lower_bound
 
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
@@ -286,7 +286,7 @@ def _missing(samples: MetricSamples) -> Finding | None:
 
 def _bounded(side: str, estimates: Sequence[Estimate]) -> Finding | None:
     """In how many runs calls that were cut make it a lower bound; None: in none."""
-    runs = sum(any(LOWER_BOUND in text for text in estimate.warnings) for estimate in estimates)
+    runs = sum(map(is_lower_bound, estimates))
     return warning("comparison.lower_bound", side=side, runs=runs) if runs else None
 
 

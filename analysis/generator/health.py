@@ -35,11 +35,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.generator.limits import LoadReport, largest, number_in, worker_of
 from mwaa_headroom.analysis.results import GeneratorHealth, RetryResult, StageStats, WorkerHealth
 from mwaa_headroom.analysis.schema import WORKER_LOST
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.stages import StageTimes, stage_label
+from mwaa_headroom.analysis.stages import StageTimes
 from mwaa_headroom.analysis.verdict import BROKE_DOWN
 
 TRIGGER = "trigger_dag_run"
@@ -71,30 +72,19 @@ def retries_of(setting: Setting, requests: pa.Table) -> RetryResult | None:
     )
 
 
-def retry_warnings(retries: RetryResult | None) -> list[str]:
+def retry_warnings(retries: RetryResult | None) -> list[Finding]:
     """What retries do to other numbers of the report."""
     if retries is None:
         return []
-    found = [
-        f"The client repeated failed calls by itself (botocore's {retries.mode} mode): service "
-        "time and latency contain the waits between its attempts, and the outcome of a call is "
-        "that of its last attempt."
-    ]
+    found = [warning("retries.waits_in_latency", mode=retries.mode)]
     if retries.mode == "adaptive":
-        found.append(
-            "In adaptive mode the client also holds calls back when it is throttled, so the load "
-            "that reached the service is not the one that was offered."
-        )
+        found.append(warning("retries.held_back"))
     if retries.repeated:
-        found.append(
-            "Service demand counts a repeated call once, though each attempt may have cost the "
-            "webservers work: with retries it is too high rather than too low."
-        )
+        found.append(warning("retries.demand_too_high"))
     return found
 
 
 CLOCK_LIMIT_S = 0.05
-NOT_COUNTED = "The run ended without counting its arrivals, so rows may be missing."
 _FIRST_THAT_COUNTS = 2  # version of the record
 
 
@@ -148,14 +138,14 @@ def generator_health(
         report for report in reports if any(_mostly_inside(report, stage) for stage in stages)
     ]
     reasons = [
-        f"In {stage_label(stage)}: {stage.generator_reason}"
+        refusal("generator.in_stage", stage=stage.label, reason=stage.generator_reason)
         for stage in stages
         if not stage.generator_ok
     ]
     if rows != arrivals:
         reasons.append(_miscount(rows, arrivals))
     if not counted:
-        reasons.append(NOT_COUNTED)
+        reasons.append(refusal("generator.not_counted"))
     return GeneratorHealth(
         ok=not reasons,
         arrivals=arrivals,
@@ -170,15 +160,17 @@ def generator_health(
     )
 
 
-def rows_miscounted(health: GeneratorHealth, status: str) -> str:
-    """Why nothing can be said of a run at all; "": every arrival has its row.
+def rows_miscounted(health: GeneratorHealth, status: str) -> Finding | None:
+    """Why nothing can be said of a run at all; None: every arrival has its row.
 
     That nobody counted says no more than the status of a run that broke down: such a run answers
     nothing anyhow, and its stages that came to their end are whole.
     """
     if health.rows != health.arrivals:
         return _miscount(health.rows, health.arrivals)
-    return "" if health.counted or status in BROKE_DOWN else NOT_COUNTED
+    if health.counted or status in BROKE_DOWN:
+        return None
+    return refusal("generator.not_counted")
 
 
 def lost_arrivals(requests: pa.Table) -> LostArrivals:
@@ -208,20 +200,17 @@ def lost_with_users(times: StageTimes, events: Sequence[dict[str, Any]]) -> tupl
     )
 
 
-def worker_warnings(events: Sequence[dict[str, Any]]) -> list[str]:
+def worker_warnings(events: Sequence[dict[str, Any]]) -> list[Finding]:
     """What a careful reader must know of load processes that were lost or whose clock moved."""
-    found = [
-        f"Load process {worker} was lost: {reason.rstrip('.')}."
-        for worker, reason in _lost(events).items()
-    ]
+    found = list(_lost(events).values())
     for worker, measured in _offsets(events).items():
         moved_s = max(m.offset_s for m in measured) - min(m.offset_s for m in measured)
         open_s = max(m.uncertainty_s for m in measured)
         if moved_s + open_s > CLOCK_LIMIT_S:
             found.append(
-                f"The clock of load process {worker} moved by {1000 * moved_s:.0f} ms (+- "
-                f"{1000 * open_s:.0f} ms) against the master's, so its calls may be misplaced by "
-                "as much in time; latencies are not touched. Synchronise the clocks."
+                warning(
+                    "generator.clock_moved", worker=worker, moved_s=moved_s, uncertainty_s=open_s
+                )
             )
     return found
 
@@ -232,16 +221,10 @@ def _arrivals(events: Sequence[dict[str, Any]]) -> int | None:
     return None if counted is None else int(counted)
 
 
-def _miscount(rows: int, arrivals: int) -> str:
+def _miscount(rows: int, arrivals: int) -> Finding:
     if rows < arrivals:
-        return (
-            f"{arrivals - rows} of {arrivals} arrivals have no row, so what became of them is not "
-            "known; repeat the run."
-        )
-    return (
-        f"There are {rows - arrivals} rows more than the {arrivals} arrivals, so some calls were "
-        "counted twice; repeat the run."
-    )
+        return refusal("generator.rows_missing", missing=arrivals - rows, arrivals=arrivals)
+    return refusal("generator.rows_too_many", surplus=rows - arrivals, arrivals=arrivals)
 
 
 def _mostly_inside(report: LoadReport, stage: StageStats) -> bool:
@@ -270,15 +253,17 @@ def _workers(
                 longest_stall_s=largest(report.longest_stall_s for report in own),
                 clock_offset_s=farthest.offset_s if farthest else None,
                 clock_uncertainty_s=farthest.uncertainty_s if farthest else None,
-                lost=lost.get(worker, ""),
+                lost=lost.get(worker),
             )
         )
     return tuple(found)
 
 
-def _lost(events: Sequence[dict[str, Any]]) -> dict[int, str]:
+def _lost(events: Sequence[dict[str, Any]]) -> dict[int, Finding]:
     return {
-        worker_of(event): str(event.get("reason") or "no reason was recorded")
+        worker_of(event): warning(
+            "generator.worker_lost", worker=worker_of(event), reason=event.get("reason")
+        )
         for event in events
         if event["kind"] == "worker_lost"
     }

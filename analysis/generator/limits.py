@@ -47,6 +47,7 @@ from typing import Any
 
 import numpy as np
 
+from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.slo import Slo
@@ -168,8 +169,6 @@ CPU_LIMIT = 0.8
 STALLED_LIMIT = 0.01
 STALLED_BEYOND_EXCUSE = 0.1
 
-LESS_LOAD_EACH = "use more load processes (--processes N) or a lower rate"
-
 
 @dataclass(frozen=True, slots=True)
 class GeneratorFigures:
@@ -185,8 +184,8 @@ class GeneratorFigures:
 
 def generator_reason(
     figures: GeneratorFigures, window: Window, slos: Sequence[Slo], judged: Sequence[SloResult]
-) -> str:
-    """One sentence: which limit a stage is past and what to change; "": nothing to object to.
+) -> Finding | None:
+    """Which limit a stage is past; None: nothing to object to.
 
     The first of several is told: a busy process stalls, and one that stalls is late.
 
@@ -205,11 +204,11 @@ def generator_reason(
     late = stalled or _late(figures.lag_p99_s, slos)
     if late and not _slow_without_us(figures, window, slos):
         return late
-    return "" if _broken_by_sent_calls(slos, judged) else _unsent(figures)
+    return None if _broken_by_sent_calls(slos, judged) else _unsent(figures)
 
 
-def own_trouble(use: GeneratorUse, lag_p99_s: float | None, slos: Sequence[Slo]) -> str:
-    """One sentence: the first limit of CPU, stalls and lag that was passed; "": none."""
+def own_trouble(use: GeneratorUse, lag_p99_s: float | None, slos: Sequence[Slo]) -> Finding | None:
+    """The first limit of CPU, stalls and lag that was passed; None: none was."""
     return _busy(use) or _stalled_limits(use, slos) or _late(lag_p99_s, slos)
 
 
@@ -222,71 +221,54 @@ def _lag_limit_s(slos: Sequence[Slo]) -> float:
     return max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * (tightest_latency_s(slos) or 0.0))
 
 
-def _lost_users(figures: GeneratorFigures) -> str:
+def _lost_users(figures: GeneratorFigures) -> Finding | None:
     gone = figures.lost_with_users
-    if not gone:
-        return ""
-    numbers = ", ".join(map(str, gone))
-    which = f"Load process {numbers} was" if len(gone) == 1 else f"Load processes {numbers} were"
-    whose = "its" if len(gone) == 1 else "their"
-    return (
-        f"{which} lost with all {whose} users and calls in flight; repeat the run, and find out "
-        f"in {whose} log why."
+    return refusal("generator.lost_users", workers=gone) if gone else None
+
+
+def _lost(figures: GeneratorFigures) -> Finding | None:
+    lost, arrivals = figures.lost, figures.arrivals
+    if not arrivals or lost / arrivals <= UNSENT_LIMIT:
+        return None
+    return refusal(
+        "generator.lost_arrivals", lost=lost, arrivals=arrivals, limit_fraction=UNSENT_LIMIT
     )
 
 
-def _lost(figures: GeneratorFigures) -> str:
-    if not figures.arrivals or figures.lost / figures.arrivals <= UNSENT_LIMIT:
-        return ""
-    return (
-        f"{figures.lost} of {figures.arrivals} arrivals "
-        f"({100 * figures.lost / figures.arrivals:.2g} %) were lost with their load process, more "
-        f"than {100 * UNSENT_LIMIT:g} %; repeat the run, and find out in that process's log why it "
-        "ended."
-    )
-
-
-def _busy(use: GeneratorUse) -> str:
+def _busy(use: GeneratorUse) -> Finding | None:
     cpu = use.cpu_fraction
     if cpu is None or cpu <= CPU_LIMIT:
-        return ""
-    return (
-        f"A load process used {100 * cpu:.0f} % of one core, more than {100 * CPU_LIMIT:.0f} %, "
-        f"and latencies read that near its maximum are its own; {LESS_LOAD_EACH}."
-    )
+        return None
+    return refusal("generator.busy", cpu_fraction=cpu, limit_fraction=CPU_LIMIT)
 
 
-def _stalled_limits(use: GeneratorUse, slos: Sequence[Slo]) -> str:
-    share, longest_s = use.stalled_fraction, use.longest_stall_s
-    if share is None or share <= STALLED_LIMIT:
-        return ""
+def _stalled_limits(use: GeneratorUse, slos: Sequence[Slo]) -> Finding | None:
+    stalled, longest_s = use.stalled_fraction, use.longest_stall_s
+    if stalled is None or stalled <= STALLED_LIMIT:
+        return None
     if longest_s is not None and longest_s <= _lag_limit_s(slos):
-        return ""
-    longest = f", {longest_s * 1000:.0f} ms at the longest" if longest_s else ""
-    return (
-        f"A load process stood still for {100 * share:.2g} % of the time{longest}, more than "
-        f"{100 * STALLED_LIMIT:g} %, which bends every percentile above p{100 * (1 - share):.3g}; "
-        f"{LESS_LOAD_EACH}, on a machine with nothing else to do."
+        return None
+    return refusal(
+        "generator.stalled",
+        stalled_fraction=stalled,
+        longest_s=longest_s,
+        limit_fraction=STALLED_LIMIT,
     )
 
 
-def _late(lag_p99_s: float | None, slos: Sequence[Slo]) -> str:
+def _late(lag_p99_s: float | None, slos: Sequence[Slo]) -> Finding | None:
     limit_s = _lag_limit_s(slos)
     if lag_p99_s is None or lag_p99_s <= limit_s:
-        return ""
-    return (
-        f"Calls were sent up to {lag_p99_s * 1000:.0f} ms late (p99), more than "
-        f"{limit_s * 1000:.0f} ms; {LESS_LOAD_EACH}."
-    )
+        return None
+    return refusal("generator.late", lag_p99_s=lag_p99_s, limit_s=limit_s)
 
 
-def _unsent(figures: GeneratorFigures) -> str:
-    if not figures.arrivals or figures.unsent / figures.arrivals <= UNSENT_LIMIT:
-        return ""
-    return (
-        f"{figures.unsent} of {figures.arrivals} arrivals "
-        f"({100 * figures.unsent / figures.arrivals:.2g} %) were never sent, more than "
-        f"{100 * UNSENT_LIMIT:g} %, because all senders were busy; raise limits.max_in_flight."
+def _unsent(figures: GeneratorFigures) -> Finding | None:
+    unsent, arrivals = figures.unsent, figures.arrivals
+    if not arrivals or unsent / arrivals <= UNSENT_LIMIT:
+        return None
+    return refusal(
+        "generator.unsent", unsent=unsent, arrivals=arrivals, limit_fraction=UNSENT_LIMIT
     )
 
 

@@ -26,7 +26,7 @@ from mwaa_headroom.analysis.policy.what_if import workload_of as recorded_worklo
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.scaling.delay import scale_out_delays
 from mwaa_headroom.analysis.sizing.probability import pool
-from mwaa_headroom.analysis.slo import Slo, parse_slo
+from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Floats
 
 WATCHED_S: Final = 1800
@@ -188,7 +188,7 @@ START_S = 120.0  # AWS says "a few minutes" of a change of configuration, nothin
 def slos_of(run: RunAnalysis) -> tuple[Slo, ...]:
     """The lines of the run's SLO."""
     judged = run.slo or next((stage.slo for stage in run.stages if stage.slo), ())
-    return tuple(parse_slo(line.slo) for line in judged)
+    return tuple(line.slo for line in judged)
 
 
 def allowance_of(slos: Sequence[Slo]) -> Allowance:

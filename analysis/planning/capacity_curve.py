@@ -41,11 +41,9 @@ from mwaa_headroom.analysis.capacity.crossing import (
     stage_evidence,
 )
 from mwaa_headroom.analysis.capacity.highest_stage import (
-    CLOSED_HAS_NO_CAPACITY,
-    STOPPED_BY,
-    broken_lines,
     find_capacity,
 )
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.generator.health import rows_miscounted
 from mwaa_headroom.analysis.identity import CAPACITY, allowed, each_run, in_words, unlike
 from mwaa_headroom.analysis.planning.next_trial import (
@@ -56,10 +54,11 @@ from mwaa_headroom.analysis.planning.next_trial import (
     conditional_throughput,
     next_step,
 )
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import Difference, RunAnalysis, StageStats
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.stages import stage_label
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 
@@ -298,13 +297,13 @@ def _objection(run: TrialRun) -> str:
     """Why a run says nothing about a capacity; "": it does."""
     analysis, name = run.run, f"Run {run.run.run_id}"
     if run.setting.is_closed:
-        return f"{name}: {CLOSED_HAS_NO_CAPACITY}"
+        return f"{name}: {told(refusal('capacity.closed'))}"
     if not analysis.complete or analysis.status not in ("finished", "interrupted"):
         return f"{name} is not whole: run it again."
     if analysis.environment.get("changed"):
         return f"{name} is not of one environment: it was changed while the run went on."
     miscounted = rows_miscounted(analysis.generator, analysis.status)
-    return f"{name}: {miscounted}" if miscounted else ""
+    return f"{name}: {told(miscounted)}" if miscounted else ""
 
 
 def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> CountCapacity:
@@ -324,7 +323,7 @@ def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> C
         given_up_per_s=None if step.upper_per_s == step.failed_per_s else step.upper_per_s,
         throughput_per_s=throughput,
         bottleneck=found.bottleneck,
-        explanation=found.explanation,
+        explanation=told(found.explanation),
         gain_per_webserver_per_s=None,
         trials=tuple(_shown(trial) for trial in trials),
         next_trial=_next_trial(webservers, estimate, step, goal),
@@ -382,16 +381,16 @@ def _shown(trial: StageTrial) -> CountTrial:
     evidence = trial.evidence
     reason = evidence.reason
     if evidence.verdict == "fail":
-        reason = broken_lines(trial.stage)
+        reason = note("capacity.broken_lines", lines=trial.stage.slo)
     elif not trial.stage.generator_ok:
         reason = trial.stage.generator_reason
     return CountTrial(
         run_id=trial.run_id,
-        stage=stage_label(trial.stage),
+        stage=words.stage_label(*trial.stage.label),
         rate_per_s=evidence.rate_per_s,
         duration_s=evidence.measured_s,
         verdict=evidence.verdict,
-        reason=reason,
+        reason=told(reason),
     )
 
 
@@ -422,16 +421,16 @@ def _refused(
 
 def _sentence(known: Sequence[CountCapacity], counts: Sequence[CountCapacity]) -> str:
     if not known:
-        why = counts[0].capacity_per_s.warnings[0]
+        why = told(counts[0].capacity_per_s.warnings[0])
         return f"No capacity: with {_webservers(counts[0].webservers)}, {why[:1].lower()}{why[1:]}"
-    told = [
+    parts = [
         f"{_with_interval(each.capacity_per_s)} with {_webservers(each.webservers)}"
         for each in known
     ]
     stopped = {each.bottleneck for each in known}
-    cause = STOPPED_BY.get(stopped.pop(), "") if len(stopped) == 1 else ""
+    cause = words.STOPPED_BY.get(stopped.pop(), "") if len(stopped) == 1 else ""
     by = f"; stopped by {cause}" if cause else ""
-    return f"The SLO holds up to {', '.join(told)} (95 % intervals){by}."
+    return f"The SLO holds up to {', '.join(parts)} (95 % intervals){by}."
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -446,10 +445,12 @@ def _notes(
 ) -> Iterator[str]:
     yield from (f"Left out: {why}" for why in left_out.values())
     if changing:
-        names = ", ".join(f"{stage_label(each.stage)} of {each.run_id}" for each in changing)
+        names = ", ".join(
+            f"{words.stage_label(*each.stage.label)} of {each.run_id}" for each in changing
+        )
         yield f"The webserver count changed, or is not known, in {names}: no trial of any count."
     for each in counts:
-        for warning in each.capacity_per_s.warnings:
+        for warning in map(told, each.capacity_per_s.warnings):
             yield f"With {_webservers(each.webservers)}: {warning}"
         if each.given_up_per_s is not None:
             yield (

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mwaa_headroom.analysis.findings import note
 from mwaa_headroom.analysis.planning.bursts import Allowance, Autoscaling, burst_cost, trace_cost
 from mwaa_headroom.analysis.planning.classes import EnvironmentClass, PriceTable
 from mwaa_headroom.analysis.planning.loads import LoadWanted, window_means, window_s
@@ -39,9 +40,9 @@ from mwaa_headroom.analysis.planning.results import (
 )
 from mwaa_headroom.analysis.planning.runs import capacity_of_one, fixed_capacity, rate_of_one
 from mwaa_headroom.analysis.policy.simulate import Workload
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
 from mwaa_headroom.analysis.sizing.probability import (
-    MORE_PERIODS,
     Belief,
     Pooled,
     calls_per_s,
@@ -186,19 +187,20 @@ def _deciding(
     if is_open(rate_per_s, fixed, fewest=1, most=1):
         return missing_stage(fixed)
     if not by_slo and is_open(rate_per_s, judging.estimate, fewest=fewest, most=most):
-        return MORE_PERIODS
+        return told(note("sizing.more_periods"))
     question = open_question(rate_per_s, judging.estimate, fewest=fewest, most=most)
     if question is None:
         return ""
-    return deciding_measurement(
+    found = deciding_measurement(
         rate_per_s,
         question,
         periods=periods,
-        criterion="meet the SLO" if by_slo else f"stay at or below {100 * utilisation:.0f} % CPU",
+        utilisation_target=None if by_slo else utilisation,
         runs=judging.runs if judging.by_spread else 1,
         of=f"{environment_class.name} webservers",
         period_s=period_s,
     )
+    return told(found)
 
 
 def _chance(evidence: Evidence, load: LoadWanted, webservers: int) -> CountChance:

@@ -18,18 +18,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from scipy import stats
-
 from mwaa_headroom.analysis.identity import SIZE, each_run, in_words, unlike
 from mwaa_headroom.analysis.planning.results import SizedRun
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.sizing.probability import Pooled, estimate_times, pool
-from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.analysis.statistics import Z95, Estimate
 
 MOVED_BY_WEBSERVERS = ("webserver_cpu",)
 PERHAPS_MOVED = ("connections", "unknown")  # calls waited for something, and it was not CPU
 NOT_MOVED = ("throttle", "database", *PERHAPS_MOVED)  # or not known to be
-_Z = float(stats.norm.ppf(0.975))
 
 
 def refusals_of(runs: Sequence[RunAnalysis]) -> tuple[str, ...]:
@@ -111,8 +109,8 @@ def _unusable(runs: Sequence[RunAnalysis]) -> Iterator[str]:
         elif run.demand is None:
             yield f"{name} has no service demand: no call reached a webserver."
         elif not run.demand.mix_s.value:
-            told = (run.demand.refusal, *run.demand.mix_s.warnings)
-            why = next(filter(None, told), "a call seems to cost no CPU.")
+            reasons = map(told, (run.demand.refusal, *run.demand.mix_s.warnings))
+            why = next(filter(None, reasons), "a call seems to cost no CPU.")
             yield f"{name} has no service demand: {why[:1].lower()}{why[1:]}"
         elif not run.demand.rate_per_webserver_per_s.value:
             yield (
@@ -156,7 +154,7 @@ def _stretch(run: SizedRun, left_before: float, left: float) -> float:
     """s_X' / s_X; see the module."""
     rate, demand, background = run.rate_of_one_per_s, run.demand_s, run.background_cpu
     s_rate, s_demand = _log_error(rate), _log_error(demand)
-    s_background = ((background.high or 0.0) - (background.low or 0.0)) / (2 * _Z)
+    s_background = ((background.high or 0.0) - (background.low or 0.0)) / (2 * Z95)
     if s_rate == 0 or left_before <= 0:
         return 1.0
     g, g_new = s_background / left_before, s_background / left
@@ -171,4 +169,4 @@ def _stretch(run: SizedRun, left_before: float, left: float) -> float:
 def _log_error(estimate: Estimate) -> float:
     if not estimate.low or not estimate.high:
         return 0.0
-    return math.log(estimate.high / estimate.low) / (2 * _Z)
+    return math.log(estimate.high / estimate.low) / (2 * Z95)

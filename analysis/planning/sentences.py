@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES, CLASSES
 from mwaa_headroom.analysis.planning.loads import DAY_S, LoadWanted
 from mwaa_headroom.analysis.planning.results import ClassSize, SizedRun, SizeOption
 from mwaa_headroom.analysis.planning.runs import MOVED_BY_WEBSERVERS, NOT_MOVED, PERHAPS_MOVED
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.report.words import STOPPED_BY
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.sizing.probability import calls_per_s
 
@@ -123,11 +124,11 @@ def warnings(
         elif run.bottleneck not in _SPEAKS_OF_SIZE:
             yield f"{stopped}, which says nothing of how many webservers the SLO needs."
         if capacity is not None and capacity.rate_per_s is not None:
-            for text in capacity.rate_per_s.warnings:
+            for text in map(told, capacity.rate_per_s.warnings):
                 yield f"Where the SLO breaks in run {run.run_id}: {text[:1].lower()}{text[1:]}"
         if not analysis.generator.ok:
             yield f"In run {run.run_id} the load generator was past its limits."
-        yield from run.rate_of_one_per_s.warnings
+        yield from map(told, run.rate_of_one_per_s.warnings)
     busiest = highest_rate_per_s(runs)
     if load.high_per_s > _FAR_BEYOND * busiest > 0:
         yield (

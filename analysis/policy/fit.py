@@ -49,6 +49,7 @@ from mwaa_headroom.analysis.policy.fit_search import (
 from mwaa_headroom.analysis.policy.replay import Change, RecordedScaling
 from mwaa_headroom.analysis.policy.results import FittedParameter, FittedRule, PolicyFit
 from mwaa_headroom.analysis.policy.rule import USUAL_START_S, PolicyParameters
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.statistics import Estimate
 
 _RANGE = "The range is all that fits the record, not a confidence interval."
@@ -401,7 +402,7 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[str] = ()) ->
         left_out=tuple(left_out),
         warnings=(
             *_warnings(used, cost, changes),
-            *(start.estimate.warnings if start.estimate.value is None else ()),
+            *(map(told, start.estimate.warnings) if start.estimate.value is None else ()),
         ),
     )
 

@@ -39,7 +39,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.identity import SCALING_RULE, each_run, in_words, unlike
 from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.policy.fit import fit_policy, unfitted
@@ -63,8 +62,8 @@ from mwaa_headroom.analysis.policy.results import (
 )
 from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
 from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import RunAnalysis, StageStats
-from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 WAIT_S = 1.0  # of work before a call: less is the unevenness of arrivals
@@ -201,7 +200,9 @@ def workload_of(run: RunAnalysis) -> Workload | str:
         )
     demand_s = run.demand.mix_s.value if run.demand else None
     if run.demand is None or not demand_s:
-        reason = " ".join(run.demand.mix_s.warnings) if run.demand else "No call reached one."
+        reason = (
+            " ".join(map(told, run.demand.mix_s.warnings)) if run.demand else "No call reached one."
+        )
         return f"{run.run_id} gives no service demand, so its load cannot be simulated: {reason}"
     background = run.demand.background_cpu_per_webserver.value or 0.0
     if background >= webserver_cpu:
@@ -230,15 +231,10 @@ def with_demand(workload: Workload, demand_s: float | None) -> Workload:
 
 def _latency_limit_s(run: RunAnalysis) -> float | None:
     """The tightest limit that the SLO sets to the latency of all calls."""
-    limits = []
-    for line in (*run.slo, *(line for stage in run.stages for line in stage.slo)):
-        try:
-            slo = parse_slo(line.slo)
-        except SloSyntaxError:
-            continue
-        if slo.metric == "latency" and slo.selector_key is None:
-            limits.append(slo.threshold)
-    return min(limits, default=None)
+    return min(
+        (s.threshold for s in run.slos if s.metric == "latency" and s.selector_key is None),
+        default=None,
+    )
 
 
 def _free_time_s(stages: Sequence[StageStats], workload: Workload) -> float:

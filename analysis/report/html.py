@@ -31,6 +31,8 @@ from mwaa_headroom.analysis.report.document import (
     Hint,
     Section,
 )
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent
 
 _PAGE: Final = "page.html.j2"
@@ -145,6 +147,8 @@ def render_html(analysis: RunAnalysis, pictures: Mapping[str, str]) -> str:
 def _answer(analysis: RunAnalysis) -> dict[str, object]:
     return {
         "headline": story.headline(analysis),
+        "sentence": verdict_sentence(analysis),
+        "told": told,
         "reasons": story.reasons(analysis),
         "tone": _TONES.get(analysis.verdict.exit_code, "unsure"),
         "identity": story.identity(analysis),

@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from mwaa_headroom.analysis.report import sending, story, words
 from mwaa_headroom.analysis.report.document import Case, Document
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.report.tables import stage_name
 from mwaa_headroom.analysis.results import RunAnalysis, SloResult
 
@@ -111,7 +113,8 @@ def junit_xml(analysis: RunAnalysis) -> str:
         "load_generator": sending.generator(analysis.generator),
     }
     about |= {
-        f"recovery_{result.after_stage + 1}": result.explanation for result in analysis.recoveries
+        f"recovery_{result.after_stage + 1}": told(result.explanation)
+        for result in analysis.recoveries
     }
     for name, value in about.items():
         ET.SubElement(properties, "property", {"name": name, "value": without_controls(value)})
@@ -144,16 +147,16 @@ def _cases(analysis: RunAnalysis) -> Iterator[_Case]:
 def _slo_case(scope: str, line: SloResult, time_s: float, *, red: bool) -> _Case:
     observed = story.observed(line)
     if line.met:
-        return _Case(scope, line.slo, time_s, "passed", observed)
+        return _Case(scope, line.slo.text, time_s, "passed", observed)
     if line.met is None:
-        return _Case(scope, line.slo, time_s, "skipped", observed)
-    message = f"observed {observed}, wanted {line.slo}"
-    return _Case(scope, line.slo, time_s, "failure" if red else "skipped", message)
+        return _Case(scope, line.slo.text, time_s, "skipped", observed)
+    message = f"observed {observed}, wanted {line.slo.text}"
+    return _Case(scope, line.slo.text, time_s, "failure" if red else "skipped", message)
 
 
 def _generator_case(analysis: RunAnalysis, time_s: float) -> _Case:
     health = analysis.generator
-    text = " ".join((f"{sending.generator(health)}.", *health.reasons))
+    text = " ".join((f"{sending.generator(health)}.", *map(told, health.reasons)))
     if health.ok:
         return _Case("load generator", "limits", time_s, "passed", text)
     spoilt = analysis.verdict.exit_code == _EXIT_INCONCLUSIVE
@@ -162,7 +165,7 @@ def _generator_case(analysis: RunAnalysis, time_s: float) -> _Case:
 
 def _verdict_case(analysis: RunAnalysis, time_s: float) -> _Case:
     verdict = analysis.verdict
-    text = " ".join((verdict.sentence, *verdict.reasons))
+    text = " ".join((verdict_sentence(analysis), *map(told, verdict.reasons)))
     if verdict.exit_code == 0:
         return _Case("verdict", verdict.question, time_s, "passed", text)
     result: Literal["failure", "error"] = (

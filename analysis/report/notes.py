@@ -1,17 +1,18 @@
 """What a careful reader must know: warnings, refusals with their reasons, remarks."""
 
-import re
 from collections.abc import Iterable, Iterator
 
+from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import told, told_each
 from mwaa_headroom.analysis.report.tables import stage_name
 from mwaa_headroom.analysis.results import RunAnalysis, StageStats
-from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
+from mwaa_headroom.analysis.statistics import Estimate, is_lower_bound
 
 
 def notes(analysis: RunAnalysis) -> tuple[str, ...]:
     """All of them, each once."""
-    every = (
+    every: tuple[Finding | str, ...] = (
         *analysis.warnings,
         *_stage_notes(analysis.stages),
         *_refusals(analysis.stages),
@@ -19,7 +20,7 @@ def notes(analysis: RunAnalysis) -> tuple[str, ...]:
         *_demand_notes(analysis),
         *analysis.notes,
     )
-    return tuple(dict.fromkeys(every))
+    return told_each(every)
 
 
 def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
@@ -32,7 +33,7 @@ def _stage_notes(stages: Iterable[StageStats]) -> Iterator[str]:
         if stage.censored:
             yield f"{name}: {_cut_calls(stage)}."
         if _unsettled(stage) and stage.steady and stage.steady.reason != stage.trial_reason:
-            yield f"{name}: {words.lowered(stage.steady.reason)}"
+            yield f"{name}: {words.lowered(told(stage.steady.reason))}"
 
 
 def _unsettled(stage: StageStats) -> bool:
@@ -41,11 +42,7 @@ def _unsettled(stage: StageStats) -> bool:
 
 
 def _cut_calls(stage: StageStats) -> str:
-    bounds = [
-        name
-        for name, estimate in stage.latency_s.items()
-        if any(LOWER_BOUND in warning for warning in estimate.warnings)
-    ]
+    bounds = [name for name, estimate in stage.latency_s.items() if is_lower_bound(estimate)]
     calls = "call" if stage.censored == 1 else "calls"
     cut = f"{stage.censored} {calls} {_were(stage.censored)} cut at a time limit, so "
     if not bounds:
@@ -64,12 +61,12 @@ def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
     Of latencies only the refused ones: a value without an interval shows that by itself, and lower
     bounds are told with the calls that were cut.
     """
-    alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    alike: dict[tuple[str, object], list[tuple[int, str]]] = {}
     for stage in stages:
         for what, estimate in _stage_estimates(stage):
             for warning in estimate.warnings:
-                key = (what, re.sub(r"\b\d+", "#", warning))
-                alike.setdefault(key, []).append((stage.index + 1, warning))
+                key = (what, _but_for_counts(warning))
+                alike.setdefault(key, []).append((stage.index + 1, told(warning)))
     for (what, _), found in alike.items():
         numbers = {number for number, _ in found}
         where = f"Stage{'s' if len(numbers) > 1 else ''} {words.listed(numbers)}"
@@ -79,17 +76,23 @@ def _refusals(stages: Iterable[StageStats]) -> Iterator[str]:
         yield f"{where}, {what}: {warning}"
 
 
+def _but_for_counts(warning: Finding | str) -> object:
+    if isinstance(warning, str):
+        return warning
+    return warning.code, warning.values.get("percent")
+
+
 def _capacity_notes(analysis: RunAnalysis) -> Iterator[str]:
     capacity = analysis.capacity
     if capacity and capacity.rate_per_s:
         count = capacity.rate_webservers
         what = f"Capacity with {words.webservers(count)}" if count else "Capacity"
-        yield from (f"{what}: {warning}" for warning in capacity.rate_per_s.warnings)
+        yield from (f"{what}: {told(warning)}" for warning in capacity.rate_per_s.warnings)
 
 
 def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
-    told = {analysis.demand.refusal} if analysis.demand else set()
-    sources: list[tuple[str, tuple[str, ...]]] = []
+    known: set[Finding | str | None] = {analysis.demand.refusal} if analysis.demand else set()
+    sources: list[tuple[str, tuple[Finding | str, ...]]] = []
     if analysis.demand:
         sources.append(("Service demand", analysis.demand.mix_s.warnings))
         for operation, estimate in analysis.demand.per_operation_s.items():
@@ -97,8 +100,8 @@ def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
     if analysis.sizing:
         sources.append(("Sizing", analysis.sizing.warnings))
     for what, warnings in sources:
-        yield from (f"{what}: {warning}" for warning in warnings if warning not in told)
-        told.update(warnings)
+        yield from (f"{what}: {told(each)}" for each in warnings if each not in known)
+        known.update(warnings)
 
 
 def _stage_estimates(stage: StageStats) -> Iterator[tuple[str, Estimate]]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from mwaa_headroom.analysis.generator.health import NOT_COUNTED
 from mwaa_headroom.analysis.generator.limits import UNSENT_LIMIT
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.report.tables import Column, Table
 from mwaa_headroom.analysis.results import GeneratorHealth, RetryResult, RunAnalysis, WorkerHealth
 
@@ -30,7 +30,7 @@ def generator(health: GeneratorHealth) -> str:
         # Judged all the same, because it can only have made the result look better.
         within = health.unsent <= UNSENT_LIMIT * health.arrivals
         verdict = "fine" if within else "within its limits where the verdict rests on it"
-    elif health.reasons == (NOT_COUNTED,):
+    elif [reason.code for reason in health.reasons] == ["generator.not_counted"]:
         verdict = "not known to be fine"
     else:
         verdict = "past its limits"
@@ -75,7 +75,7 @@ def worker_table(health: GeneratorHealth) -> Table | None:
     )
     if not any(worker.lost for worker in health.workers):
         return Table(columns, rows)
-    lost = (f"lost: {worker.lost}" if worker.lost else "" for worker in health.workers)
+    lost = (told(worker.lost) for worker in health.workers)
     return Table(
         (*columns, Column("", right=False)),
         tuple((*row, text) for row, text in zip(rows, lost, strict=True)),

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import told, told_each
+from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.report.tables import stage_name, stage_verdict
 from mwaa_headroom.analysis.results import (
     CapacityResult,
@@ -13,7 +14,6 @@ from mwaa_headroom.analysis.results import (
     StageStats,
     TruthCheck,
 )
-from mwaa_headroom.analysis.sizing.one_run import sized_webservers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def headline(analysis: RunAnalysis) -> str:
         return _check_headline(analysis)
     if sizing and sizing.target and sizing.target.webservers is not None:
         cpu = sizing.webserver_cpu
-        needed = sized_webservers(sizing.target.webservers, analysis.environment, cpu)
+        needed = words.sized_webservers(sizing.target.webservers, analysis.environment, cpu)
         return f"{needed} for {words.calls_per_s(sizing.target.rate_per_s)}"
     return _capacity_headline(capacity) if capacity else "No stage met the SLO"
 
@@ -139,9 +139,9 @@ def _why_stopped(stage: StageStats) -> str:
 def observed(result: SloResult) -> str:
     """What an SLO line saw, or why it could not be judged."""
     if result.met is None:
-        return f"not judged: {result.reason or 'no reason was recorded'}"
-    text = result.observed_text or words.UNKNOWN
-    return f"{text} ({result.reason})" if result.reason else text
+        return f"not judged: {told(result.reason) or 'no reason was recorded'}"
+    text = words.observed_words(result)
+    return f"{text} ({told(result.reason)})" if result.reason else text
 
 
 def capacity_sentence(capacity: CapacityResult | None) -> str:
@@ -156,7 +156,7 @@ def capacity_sentence(capacity: CapacityResult | None) -> str:
         return ""
     rate = f"{words.rate_estimate(capacity.rate_per_s)}{_with(capacity.rate_webservers)}"
     higher = f"{_highest(capacity)} met the SLO" if _another_took_more(capacity) else ""
-    stopped = STOPPED_BY.get(capacity.bottleneck, "")
+    stopped = words.STOPPED_BY.get(capacity.bottleneck, "")
     by = f"more was stopped by {stopped}" if stopped else ""
     also = ", ".join(part for part in (higher, by) if part)
     return f"{rate}; {also}." if also else f"{rate}."
@@ -166,7 +166,7 @@ def trial_remarks(analysis: RunAnalysis) -> tuple[str, ...]:
     """Why stages that met the SLO are undecided all the same, one sentence each."""
     return tuple(
         f"Stage {stage_name(stage)} met the SLO but is undecided: "
-        f"{words.lowered(stage.trial_reason)}"
+        f"{words.lowered(told(stage.trial_reason))}"
         for stage in analysis.stages
         if stage_verdict(stage) and stage.trial == "undecided" and stage.trial_reason
     )
@@ -186,10 +186,10 @@ def truth_sentence(checks: tuple[TruthCheck, ...]) -> str:
 def reasons(analysis: RunAnalysis) -> tuple[str, ...]:
     """Why the verdict is what it is, without what its sentence or the sizing says anyway."""
     evidence = (analysis.capacity.explanation,) if analysis.capacity else ()
-    sentence = analysis.verdict.sentence.lower()
-    explained = analysis.sizing.explanation if analysis.sizing else ""
+    sentence = verdict_sentence(analysis).lower()
+    explained = told(analysis.sizing.explanation) if analysis.sizing else ""
     return tuple(
         reason
-        for reason in dict.fromkeys((*analysis.verdict.reasons, *evidence))
+        for reason in told_each((*analysis.verdict.reasons, *evidence))
         if reason != explained and reason.rstrip(".").lower() not in sentence
     )

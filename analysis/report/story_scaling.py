@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import Elasticity, ScalingEvent, TransientCost
 
 
@@ -30,14 +31,14 @@ def scaling_sentence(event: ScalingEvent, started_at_s: float) -> str:
 def _scaling_steps(event: ScalingEvent) -> tuple[tuple[str, float | None], ...]:
     decision, ready = "decision", f"{words.ordinal(event.to_count)} webserver ready"
     if event.to_count < event.from_count:
-        because = words.scale_in_reason(event.reason)
+        because = told(event.reason)
         decision = f"decision ({because})" if because else "decision"
         ready = f"down to {event.to_count}"
     counted_s, traffic_s = event.count_changed_s, event.takes_traffic_s
     if event.ready_s is not None:
         counted_s = traffic_s = None  # told more exactly by its readiness
     return (
-        (words.scaling_reason(event.reason), event.breach_s),
+        (told(event.reason) or "threshold passed", event.breach_s),
         (decision, event.decision_s),
         (ready, event.ready_s),
         (f"{words.webservers(event.to_count)} in the metrics", counted_s),
@@ -92,7 +93,7 @@ def elasticity_sentences(elasticity: Elasticity | None) -> tuple[str, ...]:
 
 def _elasticity(elasticity: Elasticity) -> Iterator[str]:
     if elasticity.refusal:
-        yield elasticity.refusal
+        yield told(elasticity.refusal)
         return
     yield shortage(elasticity)
     if words.is_known(elasticity.over_time):
@@ -103,7 +104,7 @@ def _elasticity(elasticity: Elasticity) -> Iterator[str]:
             "more than were needed",
         )
     if elasticity.needed_by:
-        yield elasticity.needed_by
+        yield told(elasticity.needed_by)
 
 
 def shortage(elasticity: Elasticity | None) -> str:

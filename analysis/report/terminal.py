@@ -35,6 +35,8 @@ from mwaa_headroom.analysis.report.document import (
 )
 from mwaa_headroom.analysis.report.layout import INDENT, STYLE_OF_MARK, laid_out
 from mwaa_headroom.analysis.report.pen import Pen
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.results import RunAnalysis, SloResult
 
 _LEAST_WIDTH: Final = 72
@@ -219,7 +221,7 @@ def _judgements(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
 
 
 def _slo_tick(line: SloResult) -> tuple[str, str, str]:
-    return words.MARKS[line.met], line.slo, story.observed(line)
+    return words.MARKS[line.met], line.slo.text, story.observed(line)
 
 
 def _ticks(ticks: list[tuple[str, str, str]], pen: Pen) -> Iterator[str]:
@@ -256,7 +258,7 @@ def _generator(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     yield pen.style(sentence, *(() if health.ok else ("yellow",)))
     yield from more
     for reason in health.reasons:
-        yield from pen.wrapped(reason, first=f"{INDENT}- ", rest=INDENT * 2)
+        yield from pen.wrapped(told(reason), first=f"{INDENT}- ", rest=INDENT * 2)
     table = sending.worker_table(health)
     if table:
         yield from laid_out(table, pen.width, pen.style)
@@ -294,13 +296,13 @@ def _webservers(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
 
 
 def _scaling(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
-    told = list(_changes(analysis))
+    changes = list(_changes(analysis))
     if analysis.elasticity and analysis.elasticity.under_time:
         shortage = story_scaling.shortage(analysis.elasticity)
-        told.append(f"{shortage} {analysis.elasticity.needed_by}")
-    if told:
+        changes.append(f"{shortage} {told(analysis.elasticity.needed_by)}")
+    if changes:
         yield pen.style("Scaling", "bold")
-    for sentence in told:
+    for sentence in changes:
         yield from pen.wrapped(sentence, rest=INDENT * 2)
 
 
@@ -324,7 +326,7 @@ def _recovery(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     if analysis.recoveries:
         yield pen.style("Recovery", "bold")
     for result in analysis.recoveries:
-        yield from pen.wrapped(result.explanation, rest=INDENT * 2)
+        yield from pen.wrapped(told(result.explanation), rest=INDENT * 2)
 
 
 def _demand(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
@@ -334,7 +336,7 @@ def _demand(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     yield pen.style("Service demand (webserver CPU time one call costs)", "bold")
     yield from laid_out(tables_sizing.demand_table(demand, analysis.mix), pen.width, pen.style)
     if demand.refusal:
-        yield from pen.wrapped(demand.refusal)
+        yield from pen.wrapped(told(demand.refusal))
 
 
 def _sizing(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
@@ -345,10 +347,9 @@ def _sizing(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     yield pen.style(f"Webservers needed (at most {goal} of their CPU)", "bold")
     if sizing.rows:
         yield from laid_out(tables_sizing.sizing_table(sizing), pen.width, pen.style)
-    if sizing.explanation:
-        yield from pen.wrapped(sizing.explanation)
+    yield from pen.wrapped(told(sizing.explanation))
     if sizing.deciding:
-        yield from pen.wrapped(sizing.deciding)
+        yield from pen.wrapped(told(sizing.deciding))
 
 
 def _truth(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
@@ -372,7 +373,7 @@ def _verdict(analysis: RunAnalysis, pen: Pen) -> Iterator[str]:
     styles = {0: ("bold", "green"), 3: ("bold", "red")}.get(
         analysis.verdict.exit_code, ("bold", "yellow")
     )
-    for line in pen.wrapped(analysis.verdict.sentence, first="", rest=""):
+    for line in pen.wrapped(verdict_sentence(analysis), first="", rest=""):
         yield pen.style(line, *styles)
 
 

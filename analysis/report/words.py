@@ -4,23 +4,24 @@ None, NaN and infinities never reach a reader; the reason is in the notes (`anal
 """
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeGuard
 
-from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
+from mwaa_headroom.analysis.results import SloResult
+from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Estimate, is_lower_bound
 
 UNKNOWN: Final = "-"
 MARKS: Final = {True: "✓", False: "✗", None: "?"}
 
-_PAST_THRESHOLD: Final = re.compile(
-    r"(CPUUtilization|ActiveConnectionCount) (\d+(?:\.\d+)?) > (\d+(?:\.\d+)?)"
-    r" in \d+ of \d+ periods\.?"
-)
-_QUIET: Final = re.compile(
-    r"CPUUtilization < (\d+(?:\.\d+)?) and ActiveConnectionCount < (\d+(?:\.\d+)?)"
-    r" for (\d+) periods\.?"
-)
+STOPPED_BY: Final = {  # how people call a bottleneck; unknown and not_reached stopped nothing
+    "throttle": "the service's throttle",
+    "webserver_cpu": "webserver CPU",
+    "connections": "connections",
+    "database": "the metadata database",
+    "airflow": "errors of Airflow",
+    "generator": "the load generator",
+}
 _ORDINALS: Final = ("", "first", "second", "third", "fourth", "fifth")
 
 
@@ -147,24 +148,56 @@ def lowered(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def scale_in_reason(reason: str) -> str:
-    """Why a webserver was taken away: "CPU below 30 % and connections below 5 for 6 periods"."""
-    quiet = _QUIET.fullmatch(reason)
-    if not quiet:
-        return reason.rstrip(".")
-    cpu, connections, periods = quiet.groups()
-    return f"CPU below {cpu} % and connections below {connections} for {periods} periods"
+def capital(phrase: str) -> str:
+    """A phrase to begin a sentence with."""
+    return phrase[:1].upper() + phrase[1:]
 
 
-def scaling_reason(reason: str) -> str:
-    """Why the webserver count changed, to be followed by the time: "CPU at 90 %, above 70 %,"."""
-    past = _PAST_THRESHOLD.fullmatch(reason)
-    if not past:
-        return reason.rstrip(".") or "threshold passed"
-    seen, threshold = float(past[2]), float(past[3])
-    if past[1] == "CPUUtilization":
-        return f"CPU at {percent(seen)}, above {percent(threshold)},"
-    return f"connections at {trimmed(seen)}, above {trimmed(threshold)},"
+def recorded(reason: str | None) -> str:
+    """What somebody wrote into the record, as the end of a sentence."""
+    return f"{str(reason or 'no reason was recorded').rstrip('.')}."
+
+
+def stage_label(index: int, name: str) -> str:
+    """A stage as people count and call it: "stage 3 'burst'", or "stage 3" without a name."""
+    number = f"stage {index + 1}"
+    return number if name in ("", number) else f"{number} '{name}'"
+
+
+def observed_text(slo: Slo, observed: float | None) -> str:
+    """What a line observed: "612 ms", "0.4 %"."""
+    if observed is None:
+        return "not known"
+    if slo.metric in ("latency", "service_time"):
+        return f"{observed * 1000:.0f} ms" if observed < 1 else f"{observed:.3g} s"
+    return f"{observed * 100:.4g} %" if slo.unit == "%" else f"{observed:.3g}"
+
+
+def observed_words(result: SloResult) -> str:
+    """The same of a judged line, which may know only a lower bound: "at least 10 s"."""
+    at_least = "at least " if result.is_lower_bound else ""
+    return f"{at_least}{observed_text(result.slo, result.observed)}"
+
+
+def sized_webservers(
+    number: int, environment: Mapping[str, object], webserver_cpu: float | None
+) -> str:
+    """A webserver count with the size it holds for.
+
+    "3 mw1.small webservers (1 vCPU)" of a real environment, else "3 webservers with 0.25 CPU".
+
+    Args:
+        number: of webservers.
+        environment: as in `RunAnalysis.environment`; only a real one has an environment_class.
+        webserver_cpu: CPUs of one webserver; None: not known.
+    """
+    noun = "webserver" if number == 1 else "webservers"
+    named = environment.get("environment_class")
+    if named:
+        size = "" if webserver_cpu is None else f" ({webserver_cpu:g} vCPU)"
+        return f"{number} {named} {noun}{size}"
+    size = "" if webserver_cpu is None else f" with {webserver_cpu:g} CPU"
+    return f"{number} {noun}{size}"
 
 
 def duration_estimate(estimate: Estimate | None) -> str:
@@ -187,7 +220,7 @@ def duration_value(estimate: Estimate | None) -> str:
 
 def bound(estimate: Estimate) -> str:
     """A sign before what is only a lower bound, because calls were cut at a time limit."""
-    return "≥" if any(LOWER_BOUND in warning for warning in estimate.warnings) else ""
+    return "≥" if is_lower_bound(estimate) else ""
 
 
 def share_estimate(estimate: Estimate | None) -> str:

@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.demand import steady_periods
+from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.metrics import WebserverPeriod, periods_within
 from mwaa_headroom.analysis.results import (
     CountRow,
@@ -267,7 +268,8 @@ def elasticity(
         return None
     rate = demand.rate_per_webserver_per_s.value if demand else None
     if not rate:
-        return _refused(known[0].period_s * len(known))
+        duration_s = known[0].period_s * len(known)
+        return Elasticity(None, None, None, None, duration_s, None, refusal("scaling.no_demand"))
     least = min_webservers or 1
     wanted = (webservers_for(period.offered_per_s, rate) or least for period in known)
     needed = np.array([max(count, least) for count in wanted], dtype=np.float64)
@@ -277,7 +279,9 @@ def elasticity(
     )
 
 
-def provisioning(needed: Floats, had: Floats, step_s: float, *, needed_by: str = "") -> Elasticity:
+def provisioning(
+    needed: Floats, had: Floats, step_s: float, *, needed_by: Finding | None = None
+) -> Elasticity:
     """The shares of two step functions.
 
     Args:
@@ -298,28 +302,11 @@ def provisioning(needed: Floats, had: Floats, step_s: float, *, needed_by: str =
     )
 
 
-def _needed_by(needed: Floats, rate: float, least: int, most: int | None) -> str:
-    text = (
-        f"Needed are the offered rate / {rate:.3g} calls/s, which by the service demand hold one "
-        f"webserver at the utilisation target, rounded up, and at least {least}."
-    )
-    above = float((needed > most).mean()) if most else 0.0
-    if above:
-        text += f" In {100 * above:.0f} % of the time that is more than the {most} allowed."
-    return text
-
-
-def _refused(duration_s: float) -> Elasticity:
-    reason = (
-        "How many webservers a load needs is known only with a service demand, and there is none "
-        "of this run."
-    )
-    return Elasticity(
-        under_provisioned=None,
-        over_provisioned=None,
-        under_time=None,
-        over_time=None,
-        duration_s=duration_s,
-        needed_by="",
-        refusal=reason,
+def _needed_by(needed: Floats, rate: float, least: int, most: int | None) -> Finding:
+    return note(
+        "scaling.needed_by_demand",
+        rate_per_webserver_per_s=rate,
+        least_webservers=least,
+        most_webservers=most,
+        above_most_fraction=float((needed > most).mean()) if most else 0.0,
     )

@@ -23,24 +23,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.results import ScalingEvent
-from mwaa_headroom.analysis.statistics import Estimate, Floats, mean_within
+from mwaa_headroom.analysis.statistics import Estimate, Floats, mean_within, t_quantile
 
 _LEVELS = np.array([0.025, 0.5, 0.975])
-_NONE = "There was no scale-out of which {what} is known."
-_ONE = (
-    "This is one scale-out: the interval says only how well its times are known; run more to learn "
-    "how delays vary."
-)
-_FROM_METRICS = (
-    "When a new webserver took traffic is known only to about a metric period ({period_s:g} s)."
-)
-_NO_STEP = (
-    "{count} of the scale-outs came in a ramp or a trace, where the load step is known only to one "
-    "metric period."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +67,12 @@ def scale_out_delays(events: Sequence[ScalingEvent]) -> ScaleOutDelays:
     # What came after an earlier scale-out of the same load step has no breach of its own.
     counted = _delays(rising, by_decision=by_decision) if by_decision else arrived
     provisioned = [delay for delay in counted if delay.low_s is not None]
-    warnings = _warnings(firsts)
+    vague = _vague_steps(firsts)
     late = _lateness(rising)
     return ScaleOutDelays(
-        detection=_with(warnings, _detection(detected)),
+        detection=_with(vague, _detection(detected)),
         provisioning=_with(late, _provisioning(provisioned)),
-        whole=_with((*warnings, *late), _whole(arrived)),
+        whole=_with((*vague, *late), _whole(arrived)),
         detected_by="decision" if by_decision else "breach",
         events=len(firsts),
     )
@@ -134,7 +122,7 @@ def _took_traffic_within(event: ScalingEvent) -> tuple[float, float] | None:
 def _detection(delays: Sequence[_Delay]) -> Estimate:
     values = np.array([delay.detection_s for delay in delays], dtype=np.float64)
     if len(values) != 1:
-        return _student(values, "the detection")
+        return _student(values, "detection")
     shorter_s, longer_s = delays[0].detection_within_s
     return _of_one(values[0], values[0] - shorter_s, values[0] + longer_s)
 
@@ -144,7 +132,7 @@ def _provisioning(delays: Sequence[_Delay]) -> Estimate:
     if len(low) == 1:
         return _of_one((low[0] + high[0]) / 2, low[0], high[0])
     if all(delay.is_exact for delay in delays):
-        return _student(low, "the provisioning")
+        return _student(low, "provisioning")
     return _estimate(mean_within(*_widened(low, high)).quantiles(_LEVELS), len(low))
 
 
@@ -156,7 +144,7 @@ def _whole(delays: Sequence[_Delay]) -> Estimate:
         ends = detection[0] + low[0] - step_within_s, detection[0] + high[0] + step_within_s
         return _of_one(sum(ends) / 2, *ends)
     if all(delay.is_exact for delay in delays):
-        return _student(detection + low, "the whole delay")
+        return _student(detection + low, "whole")
     found = mean_within(*_widened(low, high)).quantiles(_LEVELS, added=detection)
     return _estimate(found, len(low))
 
@@ -176,16 +164,17 @@ def _widened(low: Floats, high: Floats) -> tuple[Floats, Floats]:
 def _student(values: Floats, what: str) -> Estimate:
     count = len(values)
     if count == 0:
-        return Estimate(value=None, warnings=(_NONE.format(what=what),))
+        return Estimate(value=None, warnings=(refusal("scaling.no_scale_out", what=what),))
     if count == 1:
         return _of_one(values[0], values[0], values[0])
     mean = float(values.mean())
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    half = t_quantile(count - 1) * float(values.std(ddof=1)) / np.sqrt(count)
     return Estimate(value=mean, low=mean - half, high=mean + half, n=count)
 
 
 def _of_one(value: float, low: float, high: float) -> Estimate:
-    return Estimate(float(value), low=float(low), high=float(high), n=1, warnings=(_ONE,))
+    one = warning("scaling.one_scale_out")
+    return Estimate(float(value), low=float(low), high=float(high), n=1, warnings=(one,))
 
 
 def _estimate(quantiles: Floats, count: int) -> Estimate:
@@ -193,15 +182,15 @@ def _estimate(quantiles: Floats, count: int) -> Estimate:
     return Estimate(value=middle, low=low, high=high, n=count)
 
 
-def _with(warnings: Sequence[str], estimate: Estimate) -> Estimate:
+def _with(warnings: Sequence[Finding], estimate: Estimate) -> Estimate:
     return replace(estimate, warnings=(*estimate.warnings, *warnings))
 
 
-def _warnings(firsts: Sequence[ScalingEvent]) -> tuple[str, ...]:
+def _vague_steps(firsts: Sequence[ScalingEvent]) -> tuple[Finding, ...]:
     vague = sum(event.load_step_within_s > 0 for event in firsts)
-    return (_NO_STEP.format(count=vague),) if vague else ()
+    return (warning("scaling.vague_load_steps", scale_outs=vague),) if vague else ()
 
 
-def _lateness(rising: Sequence[ScalingEvent]) -> tuple[str, ...]:
+def _lateness(rising: Sequence[ScalingEvent]) -> tuple[Finding, ...]:
     periods = [event.period_s for event in rising if event.ready_s is None and event.period_s]
-    return (_FROM_METRICS.format(period_s=max(periods)),) if periods else ()
+    return (warning("scaling.traffic_by_metrics", period_s=max(periods)),) if periods else ()

@@ -52,6 +52,7 @@ only at the end of a metric period, in whose middle the webserver may already ha
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -60,8 +61,10 @@ from typing import Any
 import numpy as np
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.judge import Window, judge, judge_times
 from mwaa_headroom.analysis.metrics import WebserverPeriod, offered_per_s
+from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
@@ -69,6 +72,13 @@ from mwaa_headroom.analysis.stages import StageTimes
 from mwaa_headroom.analysis.statistics import Floats
 
 _SHARE_OF_MEAN_CPU = 0.5
+# The reasons that `policy.rule` gives, as local environments write them into their events.
+_PAST_THRESHOLD = re.compile(
+    rf"({CPU}|{CONNECTIONS}) (\d+(?:\.\d+)?) > (\d+(?:\.\d+)?) in \d+ of \d+ periods\.?"
+)
+_QUIET = re.compile(
+    rf"{CPU} < (\d+(?:\.\d+)?) and {CONNECTIONS} < (\d+(?:\.\d+)?) for (\d+) periods\.?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,11 +411,29 @@ def _decided(
                 count_changed_s=change.seen_s if change else None,
                 ready_s=used[-1] if added > 0 and len(used) == added else None,
                 slo_restored_s=None,
-                reason=str(decision.get("reason", "")),
+                reason=_decided_by(decision),
                 count_changed_after_s=change.after_s if change else None,
             )
         )
     return found
+
+
+def _decided_by(decision: dict[str, Any]) -> Finding | None:
+    """Why the environment decided, read from what it wrote (`policy.rule` writes so)."""
+    text = str(decision.get("reason") or "")
+    if past := _PAST_THRESHOLD.fullmatch(text):
+        observed, threshold = float(past[2]), float(past[3])
+        if past[1] == CPU:
+            return note("scaling.cpu_above", threshold_percent=threshold, observed_percent=observed)
+        return note("scaling.connections_above", threshold=threshold, observed=observed)
+    if quiet := _QUIET.fullmatch(text):
+        return note(
+            "scaling.quiet",
+            cpu_below_percent=float(quiet[1]),
+            connections_below=float(quiet[2]),
+            periods=int(quiet[3]),
+        )
+    return note("scaling.recorded", reason=text) if text else None
 
 
 def _next_opposite(later: Sequence[dict[str, Any]], added: int) -> float:
@@ -498,7 +526,7 @@ def _next_rise_s(stages: Sequence[StageTimes], after_s: float) -> float:
 
 def _breach(
     event: ScalingEvent, setting: Setting, periods: Sequence[WebserverPeriod]
-) -> tuple[float | None, str]:
+) -> tuple[float | None, Finding | None]:
     # A decision may come while the period that led to it is still being published.
     leading = [period for period in periods if period.start_s < moment(event)]
     breach: WebserverPeriod | None = None
@@ -508,17 +536,20 @@ def _breach(
         elif breach is not None:
             break
     if breach is None:
-        return None, ""
+        return None, None
     return breach.end_s, _past_threshold(breach, setting)
 
 
-def _past_threshold(period: WebserverPeriod, setting: Setting) -> str:
-    """Which threshold a period is past, in words; "" for none."""
+def _past_threshold(period: WebserverPeriod, setting: Setting) -> Finding | None:
+    """Which threshold a period is past; None: none."""
     if period.cpu_percent is not None and period.cpu_percent > setting.cpu_above_percent:
-        return f"CPU above {setting.cpu_above_percent:g} %"
+        return note("scaling.cpu_above", threshold_percent=setting.cpu_above_percent)
     per_webserver = setting.connections_are_per_webserver
     connections = period.connections_per_webserver if per_webserver else period.connections
     if connections is not None and connections > setting.connections_above:
-        of = "per webserver " if per_webserver else ""
-        return f"connections {of}above {setting.connections_above:g}"
-    return ""
+        return note(
+            "scaling.connections_above",
+            threshold=setting.connections_above,
+            per_webserver=per_webserver,
+        )
+    return None

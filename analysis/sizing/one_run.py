@@ -14,8 +14,9 @@ measured stages.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.mwaa import FEWEST_WEBSERVERS, MOST_WEBSERVERS
 from mwaa_headroom.analysis.results import (
     CapacityResult,
@@ -26,13 +27,11 @@ from mwaa_headroom.analysis.results import (
 )
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.sizing.probability import (
-    MORE_PERIODS,
     belief_of,
     deciding_measurement,
     is_open,
     open_question,
 )
-from mwaa_headroom.analysis.stages import stage_label
 from mwaa_headroom.analysis.statistics import Estimate
 
 _ROUNDING = 1e-9
@@ -42,15 +41,15 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
     """Webservers for the target and for the rate of every stage that sent the mix."""
     planned = _rates_of_the_mix(setting)
     target_rate = setting.target_rate_per_s or max(planned, default=None)
-    refusal = _refusal(setting, demand)
-    if refusal or demand is None or target_rate is None:
+    why_not = _why_not(setting, demand)
+    if why_not or demand is None or target_rate is None:
         return SizingResult(
             target_rate_per_s=target_rate,
             target=None,
             rows=(),
             utilisation_target=setting.utilisation_target,
             webserver_cpu=setting.webserver_cpu,
-            explanation=f"No webserver count can be given: {refusal}",
+            explanation=refusal("sizing.no_count", reason=why_not),
         )
     rates = sorted(planned | {target_rate})
     rows = {rate: _row(demand, rate) for rate in rates}
@@ -72,7 +71,7 @@ def contradictions(
     demand: DemandResult | None,
     capacity: CapacityResult | None,
     stages: Sequence[StageStats],
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Warnings where the law and a measured stage cannot both be right."""
     if demand is None or capacity is None or demand.mix_s.value is None:
         return ()
@@ -83,16 +82,13 @@ def contradictions(
             continue
         if stage.index == capacity.highest_stage and low > 1.0:
             found.append(
-                f"{_capital(stage_label(stage))} met the SLO although the estimated demand needs "
-                f"at least {_percent(low)} of its webservers' CPU: the estimate is too high."
+                warning("sizing.demand_too_high", stage=stage.label, at_least_cpu_fraction=low)
             )
         stopped_inside = capacity.bottleneck in ("unknown", "connections", "webserver_cpu")
         stopped_here = stage.index == capacity.stopped_by_stage and stopped_inside
         if stopped_here and high < setting.utilisation_target:
             found.append(
-                f"{_capital(stage_label(stage))} broke the SLO although the estimated demand needs "
-                f"at most {_percent(high)} of its webservers' CPU: something other than CPU limits "
-                "it, and more webservers by this estimate may not help."
+                warning("sizing.not_for_want_of_cpu", stage=stage.label, at_most_cpu_fraction=high)
             )
     return tuple(found)
 
@@ -108,27 +104,6 @@ def webservers_for(rate_per_s: float, rate_of_one_per_s: float | None) -> int | 
     return max(1, math.ceil(rate_per_s / rate_of_one_per_s - _ROUNDING))
 
 
-def sized_webservers(
-    count: int, environment: Mapping[str, object], webserver_cpu: float | None
-) -> str:
-    """A webserver count with the size it holds for.
-
-    "3 mw1.small webservers (1 vCPU)" of a real environment, else "3 webservers with 0.25 CPU".
-
-    Args:
-        count: of webservers.
-        environment: as in `RunAnalysis.environment`; only a real one has an environment_class.
-        webserver_cpu: CPUs of one webserver; None: not known.
-    """
-    noun = "webserver" if count == 1 else "webservers"
-    named = environment.get("environment_class")
-    if named:
-        size_text = "" if webserver_cpu is None else f" ({webserver_cpu:g} vCPU)"
-        return f"{count} {named} {noun}{size_text}"
-    size_text = "" if webserver_cpu is None else f" with {webserver_cpu:g} CPU"
-    return f"{count} {noun}{size_text}"
-
-
 def _expected_cpu(
     setting: Setting, demand: DemandResult, stage: StageStats
 ) -> tuple[float | None, float | None]:
@@ -142,22 +117,18 @@ def _expected_cpu(
     return ends[0], ends[1]
 
 
-def _refusal(setting: Setting, demand: DemandResult | None) -> str:
+def _why_not(setting: Setting, demand: DemandResult | None) -> Finding | str | None:
     if setting.is_closed:
-        return "a closed workload has no rate to size for; run open arrivals."
+        return refusal("sizing.closed")
     if setting.webserver_cpu is None:
-        return (
-            "the CPUs of one webserver are not known; set environment.webserver_cpu in the "
-            "scenario."
-        )
+        return refusal("sizing.cpu_not_known")
     if demand is None:
-        return "no call reached a webserver."
+        return refusal("sizing.no_call_reached_a_webserver")
     if demand.mix_s.value is None:
-        why = demand.refusal or next(iter(demand.mix_s.warnings), "the demand is not known.")
-        return why[:1].lower() + why[1:]
+        return demand.refusal or demand.mix_s.warnings[0]
     if setting.target_rate_per_s is None and not _rates_of_the_mix(setting):
-        return "no stage sent the mix at a rate; set question.target_rate_per_s."
-    return ""
+        return refusal("sizing.no_rate_of_the_mix")
+    return None
 
 
 def _rates_of_the_mix(setting: Setting) -> set[float]:
@@ -182,16 +153,20 @@ def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
     )
 
 
-def _deciding(setting: Setting, demand: DemandResult, rate_per_s: float) -> str:
-    """What to measure when the interval leaves the count open; "": it does not."""
+def _deciding(setting: Setting, demand: DemandResult, rate_per_s: float) -> Finding | None:
+    """What to measure when the interval leaves the count open; None: it does not."""
     one = demand.rate_per_webserver_per_s
     if is_open(rate_per_s, one, fewest=FEWEST_WEBSERVERS, most=MOST_WEBSERVERS):
-        return MORE_PERIODS
+        return note("sizing.more_periods")
     question = open_question(rate_per_s, one, fewest=FEWEST_WEBSERVERS, most=MOST_WEBSERVERS)
     if question is None:
-        return ""
-    criterion = f"stay at or below {_percent(setting.utilisation_target)} CPU"
-    return deciding_measurement(rate_per_s, question, periods=demand.periods, criterion=criterion)
+        return None
+    return deciding_measurement(
+        rate_per_s,
+        question,
+        periods=demand.periods,
+        utilisation_target=setting.utilisation_target,
+    )
 
 
 def _value(estimate: Estimate) -> float:
@@ -208,30 +183,22 @@ def _high(estimate: Estimate) -> float:
 
 def _explanation(
     setting: Setting, demand: DemandResult, target: SizingRow, rows: Iterable[SizingRow]
-) -> str:
-    cpu = setting.webserver_cpu
+) -> Finding:
     if target.webservers is None:
-        return (
-            f"No number of webservers with {cpu:g} CPU is enough: what they use without calls is "
-            f"already above {_percent(setting.utilisation_target)}."
+        return refusal(
+            "sizing.never_enough",
+            webserver_cpu=setting.webserver_cpu,
+            utilisation_target=setting.utilisation_target,
         )
-    beyond = ""
-    if not target.within_limits:
-        beyond = f" Amazon MWAA allows at most {MOST_WEBSERVERS}: use a larger environment class."
-    if any(row.webservers and row.webservers < FEWEST_WEBSERVERS for row in rows):
-        beyond += f" Amazon MWAA runs at least {FEWEST_WEBSERVERS}, except in mw1.micro."
     one = demand.rate_per_webserver_per_s
-    return (
-        f"One call of this mix costs {_value(demand.mix_s) * 1000:.1f} ms of CPU, so a webserver "
-        f"with {cpu:g} CPU serves {_value(one):.1f} calls/s ({_low(one):.1f}-{_high(one):.1f}) at "
-        f"{_percent(setting.utilisation_target)} utilisation, and {target.rate_per_s:g} calls/s "
-        f"need {target.webservers} of them.{beyond}"
+    too_few = any(row.webservers and row.webservers < FEWEST_WEBSERVERS for row in rows)
+    return note(
+        "sizing.needed",
+        target=target,
+        demand_s=_value(demand.mix_s),
+        webserver_cpu=setting.webserver_cpu,
+        utilisation_target=setting.utilisation_target,
+        rate_of_one_per_s=(_value(one), _low(one), _high(one)),
+        most_webservers=MOST_WEBSERVERS,
+        fewest_webservers=FEWEST_WEBSERVERS if too_few else None,
     )
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %"

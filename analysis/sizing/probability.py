@@ -38,13 +38,16 @@ the fewest m with t(0.975, m - 1) s / sqrt(m) <= |ln(v / b)|.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
 from mwaa_headroom.analysis.demand import PERIODS_FOR_TRUST
-from mwaa_headroom.analysis.statistics import Estimate, Floats
+from mwaa_headroom.analysis.findings import Finding, note
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats, t_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,11 @@ def belief_of(estimate: Estimate | None, freedom: float = math.inf) -> Belief | 
 
 def _quantile(freedom: float) -> float:
     if math.isinf(freedom):
-        return float(stats.norm.ppf(0.975))
-    return float(stats.t.ppf(0.975, freedom))
+        return Z95
+    return t_quantile(freedom)
 
 
 FEWEST_FOR_SPREAD = 3
-_Z = float(stats.norm.ppf(0.975))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,9 @@ def pool(estimates: Sequence[Estimate]) -> Pooled:
     logs = np.log([each.value or 0.0 for each in known])
     freedom = len(known) - 1.0
     error = float(logs.std(ddof=1)) / math.sqrt(len(known))
-    half_width = float(stats.t.ppf(0.975, freedom)) * error
+    half_width = t_quantile(freedom) * error
     if len(known) < FEWEST_FOR_SPREAD:
-        own = _Z * math.hypot(*(_own_error(each) for each in known)) / 2
+        own = Z95 * math.hypot(*(_own_error(each) for each in known)) / 2
         if own >= half_width:
             freedom, half_width = math.inf, own
     middle, told = float(logs.mean()), math.isfinite(half_width)
@@ -188,15 +190,11 @@ def _own_error(estimate: Estimate) -> float:
     low, high = estimate.low, estimate.high
     if low is None or high is None or low <= 0:
         return math.inf
-    return math.log(high / low) / (2 * _Z)
+    return math.log(high / low) / (2 * Z95)
 
 
 MOST_PERIODS = 1440  # a day of minutes
 MOST_RUNS = 50
-MORE_PERIODS = (
-    "The interval of what one webserver serves is open: to decide, run stages at more rates that "
-    "keep it between 5 and 70 % CPU, for more metric periods."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +244,10 @@ def calls_per_s(rate_per_s: float) -> str:
 def missing_stage(capacity: Estimate) -> str:
     """What to measure where the interval of the rate at which the SLO breaks is open."""
     return " ".join(
-        ("The rate at which the SLO breaks is not known well enough.", *capacity.warnings)
+        (
+            "The rate at which the SLO breaks is not known well enough.",
+            *map(told, capacity.warnings),
+        )
     )
 
 
@@ -273,54 +274,37 @@ def deciding_measurement(
     question: Question,
     *,
     periods: int,
-    criterion: str,
+    utilisation_target: float | None,
     runs: int = 1,
     of: str = "webservers",
     period_s: float | None = None,
-) -> str:
-    """One sentence or two: what is not certain, and what to measure.
+) -> Finding:
+    """What is not certain, and what to measure.
 
     Args:
         rate_per_s: to be served.
         question: of `open_question`.
         periods: metric periods behind the interval, of all runs.
-        criterion: what enough webservers do, such as "meet the SLO".
+        utilisation_target: that enough webservers keep; None: they meet the SLO.
         runs: whose spread the interval is of; 1: it is of their own errors.
         of: what is counted, such as "mw1.small webservers".
         period_s: of the metrics; None: not known, so no time is given.
     """
-    count, rate = question.webservers, calls_per_s(rate_per_s)
-    doubt = (
-        f"Whether {count} {of} {criterion} at {rate} or {count + 1} are needed is within the "
-        "uncertainty."
-    )
-    more, how_often, ending = 0, "", ""
+    asked: dict[str, Any] = {
+        "rate_per_s": rate_per_s,
+        "webservers": question.webservers,
+        "of": of,
+        "utilisation_target": utilisation_target,
+    }
+    more = 0
     if runs > 1:
         each = max(math.ceil(periods / runs), PERIODS_FOR_TRUST)
         more = _runs_needed(question, runs) - runs
-        how_often, ending = (
-            (" in a further run", "") if more == 1 else (f" in {more} more runs", " each")
-        )
     else:
         each = _periods_needed(question, periods)
     if runs + more > MOST_RUNS or each > MOST_PERIODS:
-        return f"{doubt} It is too close to be decided by measuring: take {count + 1}."
-    long = f"{_about(each, period_s)}{ending}"
-    return (
-        f"{doubt} To decide, hold {rate} with MinWebservers = MaxWebservers = "
-        f"{count}{how_often} for {long}."
-    )
-
-
-def _about(periods: int, period_s: float | None) -> str:
-    """How long so many take: "about 12 min (710 metric periods)"."""
-    if period_s is None:
-        return f"{periods} metric periods"
-    length_s = periods * period_s
-    for unit, unit_s in (("h", 3600.0), ("min", 60.0)):
-        if length_s >= 2 * unit_s:
-            return f"about {math.ceil(length_s / unit_s)} {unit} ({periods} metric periods)"
-    return f"about {math.ceil(length_s)} s ({periods} metric periods)"
+        return note("sizing.too_close", **asked)
+    return note("sizing.close", more_runs=more, periods=each, period_s=period_s, **asked)
 
 
 def _question(count: int, border: float, value: float, low: float, high: float) -> Question:
@@ -336,8 +320,8 @@ def _periods_needed(question: Question, periods: int) -> int:
 
 
 def _runs_needed(question: Question, runs: int) -> int:
-    spread = question.half_width * math.sqrt(runs) / float(stats.t.ppf(0.975, runs - 1))
+    spread = question.half_width * math.sqrt(runs) / t_quantile(runs - 1)
     for more in range(runs + 1, MOST_RUNS + 1):
-        if float(stats.t.ppf(0.975, more - 1)) * spread / math.sqrt(more) <= question.distance:
+        if t_quantile(more - 1) * spread / math.sqrt(more) <= question.distance:
             return more
     return MOST_RUNS + 1

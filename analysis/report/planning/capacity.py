@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mwaa_headroom.analysis.capacity.highest_stage import STOPPED_BY
 from mwaa_headroom.analysis.planning.capacity_curve import (
     AmdahlFit,
     CapacityCurve,
@@ -89,7 +88,7 @@ def _count_row(each: CountCapacity) -> tuple[str, ...]:
         _rate(each.lowest_fail_per_s),
         _rate(each.throughput_per_s),
         words.number_estimate(each.gain_per_webserver_per_s),
-        STOPPED_BY.get(each.bottleneck, each.bottleneck.replace("_", " ")),
+        words.STOPPED_BY.get(each.bottleneck, each.bottleneck.replace("_", " ")),
     )
 
 

@@ -17,11 +17,10 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls, Mask
-from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
-from mwaa_headroom.analysis.slo import Slo, parse_slo
+from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
 
 INK: Final = "#1f2328"
@@ -307,14 +306,10 @@ _LOG_FROM_RATIO: Final = 15.0
 
 def latency_slo(analysis: RunAnalysis) -> Slo | None:
     """The objective that is drawn as a line: the first on a latency percentile of all calls."""
-    for result in (*analysis.slo, *(line for stage in analysis.stages for line in stage.slo)):
-        try:
-            slo = parse_slo(result.slo)
-        except SloSyntaxError:
-            continue
-        if slo.metric == "latency" and slo.percentile and slo.selector_key is None:
-            return slo
-    return None
+    return next(
+        (s for s in analysis.slos if s.metric == "latency" and s.percentile and not s.selector_key),
+        None,
+    )
 
 
 def draw_slo_line(axes: Axes, slo: Slo | None) -> None:

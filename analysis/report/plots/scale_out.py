@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from mwaa_headroom.analysis.calls import Calls, calls_of, good_calls
-from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
@@ -37,7 +36,6 @@ from mwaa_headroom.analysis.report.plots.drawing import (
 from mwaa_headroom.analysis.report.plots.timeline import draw_cpu, draw_webservers, has_metrics
 from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent, TransientCost
 from mwaa_headroom.analysis.scaling.events import Step, steps_of
-from mwaa_headroom.analysis.slo import Slo, parse_slo
 
 ROW_IN: Final = 0.23
 _LABEL_FONT: Final = 9.0
@@ -211,7 +209,7 @@ def _draw_bad_calls(
     edges = windows.edges_s
     starts_s = calls.intended_start_s - (analysis.started_at_s + offset_s)
     failed = calls.sent & ~calls.ok
-    slow = calls.ok & ~good_calls(calls, _slos(analysis))
+    slow = calls.ok & ~good_calls(calls, analysis.slos)
     below = np.zeros(len(edges) - 1)
     keys = []
     for chosen, colour, text in ((failed, VERMILLION, "failed"), (slow, ORANGE, "slow")):
@@ -237,18 +235,6 @@ def _draw_bad_calls(
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_ylabel("calls/s")
     heading(axes, "Failed and slow calls", *keys)
-
-
-def _slos(analysis: RunAnalysis) -> list[Slo]:
-    texts = [line.slo for line in analysis.slo]
-    texts += [line.slo for stage in analysis.stages for line in stage.slo]
-    found = []
-    for text in dict.fromkeys(texts):
-        try:
-            found.append(parse_slo(text))
-        except SloSyntaxError:
-            continue
-    return found
 
 
 def _draw_latency(

@@ -38,6 +38,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     text_width_px,
     title,
 )
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.report.tables import (
     stage_load,
     stage_name,
@@ -170,7 +171,7 @@ def _marks(event: ScalingEvent) -> Iterator[tuple[float | None, str, str]]:
     if event.to_count < event.from_count:
         yield event.count_changed_s or event.decision_s, f"down to {event.to_count}", FAINT
         return
-    yield event.breach_s, words.scaling_reason(event.reason), VERMILLION
+    yield event.breach_s, told(event.reason) or "threshold passed", VERMILLION
     yield event.decision_s, f"decision: {event.from_count} to {event.to_count}", PURPLE
     if event.ready_s is not None:
         yield event.ready_s, f"{event.to_count} ready", GREEN

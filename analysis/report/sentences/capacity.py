@@ -1,0 +1,197 @@
+"""The capacity of one run: what stopped it, and what limits the estimate of its rate."""
+
+import math
+from collections.abc import Iterable
+
+from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import says, told
+from mwaa_headroom.analysis.results import SloResult, StageLabel
+from mwaa_headroom.analysis.slo import Slo
+
+says(
+    "capacity.closed",
+    "A closed workload cannot tell a capacity: its users wait for slow answers and so send less, "
+    "just when a rate would be too high; ask with open arrivals (poisson, constant or trace).",
+)
+says("capacity.no_stage", "No stage was measured.")
+says("capacity.no_lines", "The SLO has no lines, so there is nothing that could break.")
+says("capacity.none_judged", "No stage could be judged; see why in the table of stages.")
+says(
+    "capacity.count_not_constant",
+    "No stage had one webserver count from its beginning to its end; pin it with "
+    "MinWebservers = MaxWebservers.",
+)
+says(
+    "capacity.count_changed",
+    "The webserver count changed between the stages that met the SLO and those that broke it; pin "
+    "it with MinWebservers = MaxWebservers.",
+)
+says(
+    "capacity.broke_yet_held",
+    "The SLO broke at {broke_per_s:.4g} calls/s, but all stages taken together it held up to "
+    "{highest_per_s:.4g} calls/s, the highest rate; hold these stages again and for longer.",
+)
+says(
+    "capacity.still_held",
+    "The SLO still held at {highest_per_s:.4g} calls/s, the highest rate; add a stage at about "
+    "{next_per_s:g} calls/s.",
+)
+says(
+    "capacity.broken_at_lowest",
+    "The SLO was broken even at {lowest_per_s:.4g} calls/s, the lowest rate; add a stage at about "
+    "{next_per_s:g} calls/s.",
+)
+says(
+    "capacity.wide_bracket",
+    "Nothing was measured between {below_per_s:.4g} and {above_per_s:.4g} calls/s; add a stage at "
+    "about {next_per_s:g} calls/s.",
+)
+says(
+    "capacity.short_stages",
+    "The stages beside it are short against their own ups and downs, so the interval is likely too "
+    "narrow; hold them for longer.",
+)
+says(
+    "capacity.open_below",
+    "The interval goes below the lowest rate, {lowest_per_s:.4g} calls/s; add a stage at about "
+    "{next_per_s:g} calls/s.",
+)
+says(
+    "capacity.open_above",
+    "The interval goes above the highest rate, {highest_per_s:.4g} calls/s; add a stage at about "
+    "{next_per_s:g} calls/s.",
+)
+says("bottleneck.throttle", "the service refused {throttled} of {sent} calls (throttled)")
+says("bottleneck.airflow", "Airflow itself answered {from_airflow} of {failed} failed calls")
+says("bottleneck.no_metrics", "no webserver metrics were recorded to tell why")
+
+
+@says("capacity.stopped")
+def _(
+    stage: StageLabel, rate_per_s: float, broken: tuple[SloResult, ...], evidence: Finding
+) -> str:
+    lines = _broken_lines(broken)
+    return f"{_capital_stage(stage, rate_per_s)} broke the SLO ({lines}): {told(evidence)}."
+
+
+@says("capacity.generator_limit")
+def _(stage: StageLabel, rate_per_s: float, reason: Finding) -> str:
+    return f"In {_stage(stage, rate_per_s)} the load generator was the limit: {told(reason)}"
+
+
+@says("capacity.not_judged")
+def _(stage: StageLabel, rate_per_s: float, reason: Finding | None) -> str:
+    return f"{_capital_stage(stage, rate_per_s)} could not be judged: {told(reason)}"
+
+
+@says("capacity.not_reached")
+def _(stage: StageLabel, rate_per_s: float) -> str:
+    return (
+        f"{_capital_stage(stage, rate_per_s)} was the highest and met the SLO; add a stage with a "
+        "higher rate."
+    )
+
+
+@says("capacity.lower_stage_broke")
+def _(
+    stage: StageLabel,
+    rate_per_s: float,
+    webservers: int | None,
+    highest: StageLabel,
+    highest_rate_per_s: float,
+    highest_webservers: int | None,
+) -> str:
+    why = "the environment did not behave the same all the time"
+    if (webservers or math.inf) < (highest_webservers or 0):
+        why = f"it began with {webservers} webservers, the other one had {highest_webservers}"
+    return (
+        f"{_capital_stage(stage, rate_per_s)} broke the SLO although "
+        f"{_stage(highest, highest_rate_per_s)} met it: {why}."
+    )
+
+
+@says("capacity.broke_without_curve")
+def _(slo: Slo, broke_per_s: float) -> str:
+    return (
+        f"'{slo.text}' broke at {broke_per_s:.4g} calls/s; where between two stages it breaks "
+        "cannot be told from a line of its kind."
+    )
+
+
+@says("capacity.lines_without_curve")
+def _(slos: tuple[Slo, ...]) -> str:
+    verb = "has no curve" if len(slos) == 1 else "have no curves"
+    names = ", ".join(f"'{slo.text}'" for slo in slos)
+    return f"{names} {verb} over the rate and only judged the stages."
+
+
+@says("bottleneck.database")
+def _(database_percent: float, cpu_percent: float | None, cpu_max_percent: float | None) -> str:
+    return (
+        f"the metadata database was at {database_percent:.0f} % CPU while the webservers were at "
+        f"{_cpu(cpu_percent, cpu_max_percent)}, so more webservers would not help"
+    )
+
+
+@says("bottleneck.webserver_cpu")
+def _(
+    webservers: tuple[int, ...],
+    database_percent: float | None,
+    cpu_percent: float | None,
+    cpu_max_percent: float | None,
+) -> str:
+    noun = "webserver" if webservers == (1,) else "webservers"
+    of = f" of {' to '.join(map(str, webservers))} {noun}" if webservers else ""
+    database = ""
+    if database_percent is not None:
+        database = f"; so was the metadata database, at {database_percent:.0f} % CPU"
+    return f"the CPU{of} was busy: {_cpu(cpu_percent, cpu_max_percent)}{database}"
+
+
+@says("bottleneck.connections")
+def _(
+    connections: float,
+    database_percent: float | None,
+    cpu_percent: float | None,
+    cpu_max_percent: float | None,
+) -> str:
+    waited_for = "the database or a connection pool"
+    if database_percent is not None:
+        waited_for = f"a connection pool (the database was at {database_percent:.0f} % CPU)"
+    return (
+        f"{connections:.0f} connections at {_cpu(cpu_percent, cpu_max_percent)}, so calls waited "
+        f"for something other than CPU, such as {waited_for}"
+    )
+
+
+@says("bottleneck.nothing_stands_out")
+def _(cpu_percent: float | None, cpu_max_percent: float | None) -> str:
+    return f"webservers were at {_cpu(cpu_percent, cpu_max_percent)} and nothing else stands out"
+
+
+@says("capacity.broken_lines")
+def _broken_lines(lines: Iterable[SloResult]) -> str:
+    saw = (
+        told(line.reason)
+        if line.observed is None
+        else f"{line.slo.text} was {words.observed_words(line)}"
+        for line in lines
+        if line.met is False
+    )
+    return "; ".join(saw).rstrip(".")
+
+
+def _cpu(mean_percent: float | None, busiest_percent: float | None) -> str:
+    if mean_percent is None:
+        return "an unknown CPU"
+    at_most = f" (at most {busiest_percent:.0f} %)" if busiest_percent is not None else ""
+    return f"{mean_percent:.0f} % CPU{at_most}"
+
+
+def _stage(stage: StageLabel, rate_per_s: float) -> str:
+    return f"{words.stage_label(*stage)} ({rate_per_s:.4g} calls/s)"
+
+
+def _capital_stage(stage: StageLabel, rate_per_s: float) -> str:
+    return words.capital(_stage(stage, rate_per_s))
