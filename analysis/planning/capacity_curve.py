@@ -43,7 +43,7 @@ from mwaa_headroom.analysis.capacity.crossing import (
 from mwaa_headroom.analysis.capacity.highest_stage import (
     find_capacity,
 )
-from mwaa_headroom.analysis.findings import note, refusal
+from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.generator.health import rows_miscounted
 from mwaa_headroom.analysis.identity import CAPACITY, allowed, each_run, in_words, unlike
 from mwaa_headroom.analysis.planning.next_trial import (
@@ -95,7 +95,7 @@ class CountCapacity:
     given_up_per_s: float | None  # below it, undecided in three trials: the search goes on below
     throughput_per_s: float | None  # what came through well at the highest pass
     bottleneck: str  # as of `CapacityResult`
-    explanation: str
+    explanation: Finding
     gain_per_webserver_per_s: Estimate | None  # to the next count measured; None: there is none
     trials: tuple[CountTrial, ...]
     next_trial: NextTrial | None  # None: nothing more is needed
@@ -323,7 +323,7 @@ def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> C
         given_up_per_s=None if step.upper_per_s == step.failed_per_s else step.upper_per_s,
         throughput_per_s=throughput,
         bottleneck=found.bottleneck,
-        explanation=told(found.explanation),
+        explanation=found.explanation,
         gain_per_webserver_per_s=None,
         trials=tuple(_shown(trial) for trial in trials),
         next_trial=_next_trial(webservers, estimate, step, goal),

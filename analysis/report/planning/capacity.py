@@ -11,6 +11,7 @@ from mwaa_headroom.analysis.planning.capacity_curve import (
 )
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.planning.answer import Answer, Section
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.report.tables import Column, Table
 
 CAPACITY_PICTURE: Final = "capacity_curve"
@@ -53,7 +54,7 @@ def _sections(curve: CapacityCurve) -> Iterator[Section]:
     )
     if curve.amdahl is not None:
         yield Section("How it grows", (_contention(curve.amdahl),))
-    stops = [f"{words.webservers(n.webservers)}: {n.explanation}" for n in curve.counts]
+    stops = [f"{words.webservers(n.webservers)}: {told(n.explanation)}" for n in curve.counts]
     yield Section("What stops it", tuple(stops))
     yield Section("What to try next", tuple(_next(curve.counts)))
     yield Section("Trials", table=_trial_table(curve.counts))
