@@ -1,4 +1,4 @@
-"""A worker of a run that somebody started elsewhere: a load process of Locust's, looked after."""
+"""`headroom worker`: a Locust worker for a run that somebody started elsewhere."""
 
 import socket
 import subprocess

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,11 @@ from mwaa_headroom.harness.run.load_processes import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     GENERATOR_LOG,
+    LOCUSTFILE,
     SCENARIO_FILE,
     Generator,
     LoadProcesses,
+    reserve_port,
 )
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
@@ -428,10 +432,9 @@ def test_it_does_not_outlive_its_parent(tmp_path):
 
 
 def locust_by_itself(scenario: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    locustfile = Path(__file__).parents[2] / "locustfiles" / "invoke_rest_api.py"
     return subprocess.run(
         [
-            *(sys.executable, "-m", "locust", "--headless", "-f", str(locustfile)),
+            *(sys.executable, "-m", "locust", "--headless", "-f", str(LOCUSTFILE)),
             *("--headroom-scenario", str(scenario), "--json"),
         ],
         env={**os.environ, **variables},
@@ -483,6 +486,45 @@ def test_locust_by_itself_refuses_what_nobody_allowed(short_scenario):
         done = locust_by_itself(short_scenario, variables(port))
     assert done.returncode == EXIT_UNUSABLE, done.stderr
     assert "allow_environment" in done.stderr
+
+
+def test_the_web_ui_starts_one_test_after_the_other(tmp_path, short_scenario):
+    """A master with its web UI and one worker, as somebody without `headroom run` starts them."""
+    web_port, master_port = reserve_port(), reserve_port()
+    locust = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)]
+    master_options = [
+        *("--master", "--master-bind-port", str(master_port), "--web-port", str(web_port)),
+        *("--headroom-scenario", str(short_scenario)),
+    ]
+    worker_options = ["--worker", "--master-port", str(master_port)]
+    settings = SimulatedSettings(name="alone")
+    with ExitStack() as stack:
+        stand_in = StandIn.start(settings, tmp_path / "stand-in", lambda _: None)
+        stack.callback(stand_in.stop)
+        environment = {**os.environ, **stand_in.endpoints.as_variables()}
+        for options in (master_options, worker_options):
+            process = subprocess.Popen(
+                [*locust, *options], env=environment, stderr=subprocess.DEVNULL
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        url = f"http://127.0.0.1:{web_port}"
+        until(lambda: statistics_of(url).get("worker_count") == 1, within_s=60)
+        for _ in range(2):
+            start = urllib.request.Request(f"{url}/swarm", b"user_count=5&spawn_rate=5")
+            assert json.load(urllib.request.urlopen(start))["success"]
+            until(lambda: statistics_of(url)["state"] == "running")
+            until(lambda: statistics_of(url)["state"] == "stopped")
+            total = statistics_of(url)["stats"][-1]
+            assert total["name"] == "Aggregated"
+            assert total["num_requests"] > 5
+            assert total["num_failures"] == 0
+
+
+def statistics_of(url: str) -> dict:
+    with suppress(OSError), urllib.request.urlopen(f"{url}/stats/requests") as answer:
+        return json.load(answer)
+    return {}
 
 
 @pytest.mark.parametrize(
