@@ -1,6 +1,6 @@
 """The dispatcher: every arrival is handed to a sender when it is due, whatever the answers do.
 
-An open workload never waits for a sender. An arrival that finds all senders busy is told to be
+An open workload never waits for a sender. An arrival that finds all senders busy is recorded as
 unsent at once: what the generator could not send must show in the record, not in a silently lower
 rate. The users of a closed workload each wait, call, and wait again only when they have their
 answer: such a workload slows down with the environment, so it hides waiting that open callers would
@@ -61,7 +61,7 @@ class Dispatcher:
         plan: what is sent.
         transport: how.
         pool: by whom; users of a closed workload are only counted there.
-        recorder: is told of every arrival and call.
+        recorder: hears of every arrival and call.
         clock: monotonic seconds.
     """
 

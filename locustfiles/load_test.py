@@ -209,7 +209,7 @@ class LoadTest:
             self._generator.close()
             rows = self._record.rows
             self._record.event("rows_checked", arrivals=rows + self._missing_rows(), rows=rows)
-            self._tell_status()
+            self._report_status()
             self._output.close()
 
     def _missing_rows(self) -> int:
@@ -229,7 +229,7 @@ class LoadTest:
                 ticks += 1
                 self._generator.tick()
                 if ticks % TICKS_PER_STATUS == 0:
-                    has_reader = self._tell_status()
+                    has_reader = self._report_status()
                     self._stages.end_recovery_if_recovered()
                     self._abort_if_needed()
                     if not has_reader:
@@ -260,7 +260,7 @@ class LoadTest:
         self._stopped_with = exit_code
         self._generator.stop()
 
-    def _tell_status(self) -> bool:
+    def _report_status(self) -> bool:
         self._generator.update()
         stages, tally, now_s = self._stages, self._generator.tally, time.perf_counter()
         before_s, sent_before = self._status_before

@@ -152,8 +152,8 @@ class Workers:
             if worker.order < order:
                 self.lose(worker, f"it did not carry out an order ({what}) in {within_s:.0f} s")
 
-    def tell(self, what: str) -> None:
-        """An order to all that is carried out at once, whatever goes on."""
+    def order_at_once(self, what: str) -> None:
+        """An order to all that is carried out at once, whatever goes on; nobody is waited for."""
         for worker in self.present():
             self._send(worker, ORDER, {"do": what})
 
@@ -312,7 +312,7 @@ class Master:
 
     @property
     def in_flight(self) -> int:
-        """Calls that have not ended, as far as workers have told."""
+        """Calls that have not ended, by the last reports."""
         return sum(worker.in_flight for worker in self._workers.present())
 
     @property
@@ -347,7 +347,7 @@ class Master:
                     f"The clock of worker {worker.number} could not be compared with this one: it "
                     "does not answer pings."
                 )
-        self._tell_clocks()
+        self._record_clock_offsets()
 
     def run(self, phase: Phase, start_s: float) -> bool:
         """Have each worker send its share; False if `stop` cut it short or no worker is left."""
@@ -375,19 +375,19 @@ class Master:
 
     def end_phase(self) -> None:
         """End the phase that is going on as if it were over."""
-        self._workers.tell("end_phase")
+        self._workers.order_at_once("end_phase")
 
     def stop(self) -> None:
         """Hand out nothing more, now and later."""
         self._stopping = True
-        self._workers.tell("stop")
+        self._workers.order_at_once("stop")
 
     def drain(self) -> Drained:
         """Have workers wait for calls in flight; then every arrival so far has its row."""
         self._workers.order("drain", within_s=self.longest_drain_s)
         present = self._workers.present()
         self._settle()
-        self._tell_clocks()
+        self._record_clock_offsets()
         took_s = max((worker.took_s for worker in present), default=0.0)
         return Drained(sum(worker.in_flight for worker in present), took_s)
 
@@ -489,7 +489,7 @@ class Master:
                 worker.tally.sent = worker.tally.ok + worker.tally.errors
         self._phases.clear()
 
-    def _tell_clocks(self) -> None:
+    def _record_clock_offsets(self) -> None:
         for worker in self._workers.present():
             if worker.offset.count:
                 self._record.event(

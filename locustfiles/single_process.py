@@ -37,7 +37,7 @@ class SingleProcess:
         self._dispatcher = Dispatcher(plan, transport, pool, self._recorder)
         self._meter = LoadMeter()
         self._watching_stalls: Greenlet = gevent.spawn(self._meter.watch_stalls)
-        self._load_told_s = record.epoch.clock()
+        self._load_recorded_s = record.epoch.clock()
         self.end_phase = self._dispatcher.end_phase
         self.stop = self._dispatcher.stop
         self.drain = self._dispatcher.drain
@@ -64,7 +64,7 @@ class SingleProcess:
     def run(self, phase: Phase, start_s: float) -> bool:
         """Send a phase that begins at `start_s` on the clock; False if `stop` cut it short."""
         completed = self._dispatcher.run(phase, start_s)
-        self._tell_load()  # what belongs to this phase
+        self._record_load()  # what belongs to this phase
         return completed
 
     def tick(self) -> None:
@@ -73,10 +73,10 @@ class SingleProcess:
             self._write_rows()
 
     def update(self) -> None:
-        """Write all rows, and tell now and then what the load costs."""
+        """Write all rows, and now and then what the load costs."""
         self._write_rows()
-        if self._record.epoch.clock() - self._load_told_s >= LOAD_EVENT_EVERY_S:
-            self._tell_load()
+        if self._record.epoch.clock() - self._load_recorded_s >= LOAD_EVENT_EVERY_S:
+            self._record_load()
 
     def close(self) -> None:
         """Leave no row unwritten."""
@@ -89,8 +89,8 @@ class SingleProcess:
         if batch is not None:
             self._record.add(batch)
 
-    def _tell_load(self) -> None:
-        self._load_told_s = self._record.epoch.clock()
+    def _record_load(self) -> None:
+        self._load_recorded_s = self._record.epoch.clock()
         self._record.event(
             "generator_load", worker=0, in_flight=self.in_flight, **self._meter.report()
         )

@@ -131,7 +131,7 @@ class WorkerTest:
         self._give_up = give_up
         self._orders: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._sequence = 0
-        self._heard_s = self._reported_s = self._load_told_s = self._epoch.clock()
+        self._heard_s = self._reported_s = self._load_reported_s = self._epoch.clock()
         self._leaving = False
         self._ended = Event()
         channel.listen(PING, self._on_ping, test=test)
@@ -148,7 +148,7 @@ class WorkerTest:
         return self._dispatcher.longest_drain_s
 
     def finish(self) -> None:
-        """Send nothing more, wait for calls in flight and tell the master that this was all."""
+        """Send nothing more, wait for calls in flight and report that this was all."""
         if self._ended.is_set():
             return
         self._leaving = True
@@ -194,7 +194,7 @@ class WorkerTest:
         match order["do"]:
             case "send":
                 completed = self._send_share(order)
-                self._load_told_s = 0.0  # what belongs to this phase is told with its end
+                self._load_reported_s = 0.0  # what belongs to this phase is reported with its end
             case "drain":
                 took_s = self._dispatcher.drain().took_s
             case "close":
@@ -239,8 +239,8 @@ class WorkerTest:
     ) -> None:
         now_s = self._epoch.clock()
         load = None
-        if now_s - self._load_told_s >= LOAD_EVENT_EVERY_S:
-            self._load_told_s = now_s
+        if now_s - self._load_reported_s >= LOAD_EVENT_EVERY_S:
+            self._load_reported_s = now_s
             load = self._meter.report()
         self._sequence += 1
         self._reported_s = now_s
