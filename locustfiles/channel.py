@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Channel:
-    """One end of the connection.
+    """One end of the connection, for as long as its Locust session lives.
 
     Args:
         runner: Locust's runner, of a master or a worker.
@@ -43,6 +43,10 @@ class Channel:
     def __init__(self, runner: Any) -> None:
         self._runner = runner
         self._handlers: dict[str, tuple[int | None, Handler]] = {}
+        # Locust takes one listener per kind, keeps it for ever, and warns of kinds without one.
+        for kind in (PLAN, PING, ORDER, READY, PONG, REPORT):
+            # A plan takes long to prepare, and meanwhile other messages must be heard.
+            runner.register_message(kind, self._on_message, concurrent=kind == PLAN)
 
     def connected_workers(self) -> list[str]:
         """Ids of the workers that are connected now; of a master only."""
@@ -57,25 +61,19 @@ class Channel:
             return False
         return True
 
-    def listen(
-        self, kind: str, handle: Handler, *, test: int | None = None, may_wait: bool = False
-    ) -> None:
+    def listen(self, kind: str, handle: Handler, *, test: int | None = None) -> None:
         """Have `handle(sender's id, data)` called from now on, and nothing else for this kind.
 
-        Args:
-            kind: of the messages.
-            handle: called for each.
-            test: only messages of this test count; None: those of any.
-            may_wait: call it in a greenlet of its own.
+        Messages of another `test` are dropped, unless it is None, and so is what nobody listens to:
+        it is for a test that is over or that this process has refused.
         """
-        if kind not in self._handlers:  # Locust takes one listener per kind, and keeps it for ever
-            self._runner.register_message(kind, self._on_message, concurrent=may_wait)
         self._handlers[kind] = (test, handle)
 
     def _on_message(self, msg: Any, **_: Any) -> None:
-        test, handle = self._handlers[msg.type]
-        if test is None or msg.data["test"] == test:
-            handle(msg.node_id, msg.data)
+        if msg.type in self._handlers:
+            test, handle = self._handlers[msg.type]
+            if test is None or msg.data["test"] == test:
+                handle(msg.node_id, msg.data)
 
 
 def rows_to_message(batch: pa.RecordBatch | None) -> bytes | None:

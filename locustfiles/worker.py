@@ -72,7 +72,7 @@ class Worker:
         self._allowed_arn = allowed_arn
         self._report = report
         self._give_up = give_up
-        channel.listen(PLAN, self._on_plan, may_wait=True)
+        channel.listen(PLAN, self._on_plan)
 
     def finish(self) -> None:
         """Drain and report what is left, if a test goes on."""

@@ -41,6 +41,19 @@ def test_only_the_last_test_hears_of_a_kind():
     wire.cut()
 
 
+def test_what_nobody_listens_to_is_dropped():
+    """As an order to a worker that has refused the plan; what comes later is heard."""
+    wire, heard = Wire(), []
+    worker, master = Channel(wire.connect("worker-0")), Channel(wire.master)
+    master.send(PING, {"test": 1, "sent_s": 2.5}, "worker-0")
+    gevent.sleep(0.01)
+    worker.listen(PING, lambda _, data: heard.append(data["sent_s"]))
+    master.send(PING, {"test": 1, "sent_s": 3.5}, "worker-0")
+    gevent.sleep(0.01)
+    assert heard == [3.5]
+    wire.cut()
+
+
 def test_a_message_reaches_the_worker_it_is_for():
     wire, heard = Wire(), []
     for name in ("worker-0", "worker-1"):

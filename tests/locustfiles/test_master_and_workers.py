@@ -534,7 +534,7 @@ def test_one_test_after_the_other(load):
     load.prepare()
     load.when(
         lambda: "stage_started" in load.output.kinds,
-        lambda: Channel(load.wire._workers["worker-0"]).send(REPORT, late),
+        lambda: load.workers[0]._channel.send(REPORT, late),
     )
     assert load.go() == EXIT_FINISHED
     assert load.checked == (len(load.rows),) * 2
@@ -545,9 +545,8 @@ def test_one_test_after_the_other(load):
 def test_orders_of_another_test_are_nobodys(load):
     load.run()
     test = load.workers[0].test
-    channel = Channel(load.wire.master)
     for kind, data in ((PING, {"sent_s": 0.0}), (ORDER, {"do": "stop", "order": 9})):
-        channel.send(kind, {"test": 77, **data}, "worker-0")
+        load._channel.send(kind, {"test": 77, **data}, "worker-0")
     gevent.sleep(0.01)
     assert test._dispatcher._stopping is False
 
