@@ -143,22 +143,26 @@ SCALING_RULE = Purpose(
 )
 
 
-def objection(analysis: RunAnalysis) -> Finding | None:
-    """Why a run may not be compared with any other; None: it may."""
-    run_id = analysis.run_id
-    changed = analysis.environment.get("changed")
-    if analysis.status != "finished":
-        return refusal("identity.not_finished", run_id=run_id, status=analysis.status)
-    if not analysis.complete:
-        why = next(iter(analysis.warnings), None)
-        return refusal("identity.incomplete_record", run_id=run_id, why=why)
+def unusable(run: RunAnalysis, ended: Sequence[str] = ("finished",)) -> Finding | None:
+    """Why a run cannot be used with others: it broke off, or was not of one environment."""
+    changed = run.environment.get("changed")
+    if run.status not in ended:
+        return refusal("identity.not_finished", run_id=run.run_id, status=run.status)
+    if not run.complete:
+        why = next(iter(run.warnings), None)
+        return refusal("identity.incomplete_record", run_id=run.run_id, why=why)
     if changed:
         names = tuple(map(str, changed)) if isinstance(changed, list) else (str(changed),)
-        return refusal("identity.environment_changed", run_id=run_id, names=names)
-    if not analysis.generator.ok:
-        why = next(iter(analysis.generator.reasons), None)
-        return refusal("identity.generator_past_limits", run_id=run_id, why=why)
+        return refusal("identity.environment_changed", run_id=run.run_id, names=names)
     return None
+
+
+def objection(run: RunAnalysis) -> Finding | None:
+    """Why a run may not be compared with any other; None: it may."""
+    if (found := unusable(run)) or run.generator.ok:
+        return found
+    why = next(iter(run.generator.reasons), None)
+    return refusal("identity.generator_past_limits", run_id=run.run_id, why=why)
 
 
 Sides = Mapping[str, Sequence[RunAnalysis]]
@@ -211,7 +215,7 @@ def unlike_runs(differences: Iterable[Difference]) -> tuple[Finding, ...]:
     )
 
 
-def in_words(difference: Difference) -> str:  # TODO: goes when capacity and sizing give findings
+def in_words(difference: Difference) -> str:  # TODO: goes when policy gives findings
     """A difference that forbids using runs together, as a sentence."""
     values = "; ".join(f"{value} ({who})" for value, who in difference.values)
     return f"The runs differ in {difference.what}: {values}."

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from synthetic_records import SyntheticRun, write_synthetic_run
 
+from mwaa_headroom.analysis.findings import refusal
 from mwaa_headroom.analysis.planning.classes import ClassPrice, Money, PriceTable
-from mwaa_headroom.analysis.planning.results import SizedRun
+from mwaa_headroom.analysis.planning.runs import SizedRun
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import CapacityResult, RunAnalysis
 from mwaa_headroom.analysis.run import Run
@@ -86,7 +87,7 @@ def with_capacity(
         webservers=webservers,
         stopped_by_stage=1,
         bottleneck=bottleneck,
-        explanation="",
+        explanation=refusal("capacity.no_stage"),
         rate_per_s=estimate(rate_per_s, 0.01),
         rate_webservers=webservers,
     )

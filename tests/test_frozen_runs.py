@@ -29,6 +29,7 @@ GONE = {
     "observed_text",
     "needed_by",
     "sentence",
+    "stage",  # of a trial: its number and name are two fields now
 }
 ANSWERS: dict[str, tuple[int, str]] = {
     "capacity": (0, "capacity virtual_capacity pinned_three"),

@@ -8,9 +8,11 @@ import numpy as np
 from compared_runs import imagined_manifest, imagined_run
 
 from mwaa_headroom.analysis.capacity.crossing import BLOCKS, Ratio, StageEvidence
+from mwaa_headroom.analysis.findings import refusal
 from mwaa_headroom.analysis.planning.capacity_curve import StageTrial, TrialRun
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.setting import read_setting
+from mwaa_headroom.analysis.slo import parse_slo
 
 SLO = "p95(latency) < 1s"
 
@@ -83,9 +85,9 @@ def _trial(
     calls: int,
 ) -> StageTrial:
     verdict = "undecided" if share is None else "fail" if share >= 0.05 else "pass"
-    reason = "Its latency still rose." if share is None else ""
+    reason = refusal("trial.not_to_its_end") if share is None else None
     met = {"pass": True, "fail": False, "undecided": None}[verdict]
-    line = SloResult(SLO, 1.2 if met is False else 0.5, "1.2 s" if met is False else "500 ms", met)
+    line = SloResult(parse_slo(SLO), 1.2 if met is False else 0.5, met)
     stage = replace(
         like,
         index=index,

@@ -1,6 +1,4 @@
-"""What the simulator needs to know of the runs: the calls, the SLO's shares, the autoscaling.
-
-What a burst, or a whole trace, costs callers with a given MinWebservers and MaxWebservers.
+"""What a burst, or a whole trace, costs callers with a given MinWebservers and MaxWebservers.
 
 The load is played against the scaling rule by `analysis.policy.simulate`: a fluid model with the
 measured demand per call. A burst is a step from one rate to another while the minimum is in
@@ -17,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from mwaa_headroom.analysis.calls import is_latency_limit
+from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.planning.loads import busiest_day
-from mwaa_headroom.analysis.planning.results import BurstCost, SizedRun, Span, TraceCost
+from mwaa_headroom.analysis.planning.runs import SizedRun
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
 from mwaa_headroom.analysis.policy.what_if import workload_of as recorded_workload
@@ -33,6 +32,40 @@ WATCHED_S: Final = 1800
 BEGINNINGS: Final = 4  # in a metric period
 _LEAD_PERIODS: Final = 2  # of the rate before, so that the rule has seen it
 USUAL_SLOW_SHARE: Final = 0.05  # where the SLO names none
+PERIOD_S: Final = 60.0  # at which Amazon MWAA publishes
+START_S: Final = 120.0  # AWS says "a few minutes" of a change of configuration, nothing of scaling
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A value with the least and the most of several simulations; None: not while watched."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BurstCost:
+    """What callers pay when the load jumps while MinWebservers are in service."""
+
+    from_per_s: float
+    to_per_s: float
+    enough_after_s: Span  # until webservers for the load are in service; 0: they already are
+    over_after_s: Span  # until no more calls are slow or fail than the SLO allows
+    slow_calls: Span  # answered, but later than the SLO's limit, until both are the case
+    failed_calls: Span  # cut by the service's time limit, until both are the case
+
+
+@dataclass(frozen=True, slots=True)
+class TraceCost:
+    """What the trace comes to when it is played against the scaling rule."""
+
+    simulated_s: float
+    slow_share: float  # of all calls, failed ones included
+    failed_share: float
+    webserver_hours: float
+    most_webservers: int  # in service at any time
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +75,7 @@ class Autoscaling:
     policy: PolicyParameters
     period_s: float  # of the metrics the rule sees
     start_s: tuple[float, ...]  # from decision to service: the likely value first, then the ends
-    source: str  # one sentence: measured, or not verified
+    source: Finding  # measured, or not verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,19 +211,6 @@ def _span(values: Sequence[float | None], likely: int) -> Span:
     )
 
 
-PERIOD_S = 60.0  # at which Amazon MWAA publishes
-_UNDOCUMENTED = (
-    "AWS does not document the number of periods, the step and the cooldowns: usual ones are taken."
-)
-START_S = 120.0  # AWS says "a few minutes" of a change of configuration, nothing of scaling
-
-
-def slos_of(run: RunAnalysis) -> tuple[Slo, ...]:
-    """The lines of the run's SLO."""
-    judged = run.slo or next((stage.slo for stage in run.stages if stage.slo), ())
-    return tuple(line.slo for line in judged)
-
-
 def allowance_of(slos: Sequence[Slo]) -> Allowance:
     """Shares of calls that may be slow or fail, by the strictest lines about all calls."""
     overall = [slo for slo in slos if slo.selector_value is None]
@@ -211,7 +231,7 @@ def workload_of(
     """
     demand_s = pool([run.demand_s for run in sized]).estimate.value or 0.0
     background = fmean(run.background_cpu.value or 0.0 for run in sized)
-    limits_s = [slo.threshold for slo in slos_of(runs[0]) if is_latency_limit(slo)]
+    limits_s = [slo.threshold for slo in runs[0].slos if is_latency_limit(slo)]
     recorded = [found for run in runs if isinstance(found := recorded_workload(run), Workload)]
     return Workload(
         demand_s=demand_s,
@@ -231,25 +251,14 @@ def autoscaling_of(runs: Sequence[RunAnalysis]) -> Autoscaling:
         cpu_above_percent=float(facts.get("scale_out_cpu_percent", CPU_ABOVE_PERCENT)),
         connections_above=float(facts.get("scale_out_connections", CONNECTIONS_ABOVE)),
     )
-    shown = _start_s(runs, policy)
-    if shown is None:
-        return Autoscaling(
-            policy,
-            PERIOD_S,
-            (START_S,),
-            f"No run shows how long a webserver takes to start, so {START_S:g} s and metric "
-            f"periods of {PERIOD_S:g} s are taken, unverified. {_UNDOCUMENTED}",
-        )
+    start_s = _start_s(runs, policy)
+    if start_s is None:
+        source = note("size.start_assumed", start_s=START_S, period_s=PERIOD_S)
+        return Autoscaling(policy, PERIOD_S, (START_S,), source)
     period_s = runs[0].periods[0].period_s
-    span = "" if len(shown) == 1 else f" ({min(shown):.0f}-{max(shown):.0f})"
-    here = "" if runs[0].environment.get("kind") == "aws" else " of the stand-in, not of AWS"
-    return Autoscaling(
-        policy,
-        period_s,
-        shown,
-        f"A webserver takes {shown[0]:.0f} s{span} from the decision, and metric "
-        f"periods are {period_s:g} s, as the runs show{here}. {_UNDOCUMENTED}",
-    )
+    on_aws = runs[0].environment.get("kind") == "aws"
+    source = note("size.start_measured", start_s=start_s, period_s=period_s, on_aws=on_aws)
+    return Autoscaling(policy, period_s, start_s, source)
 
 
 def _start_s(runs: Sequence[RunAnalysis], policy: PolicyParameters) -> tuple[float, ...] | None:

@@ -1,4 +1,4 @@
-"""Capacity over webserver counts, from the stages of many runs.
+"""Capacity over webserver counts, from the stages of many runs, and how it grows.
 
     capacity(n) = the rate at which the SLO breaks with n webservers      (`capacity/crossing.py`)
     next trial  = the search decision at each count                       (`planning/next_trial.py`)
@@ -40,12 +40,17 @@ from mwaa_headroom.analysis.capacity.crossing import (
     next_rate_below,
     stage_evidence,
 )
-from mwaa_headroom.analysis.capacity.highest_stage import (
-    find_capacity,
-)
+from mwaa_headroom.analysis.capacity.highest_stage import find_capacity
 from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.generator.health import rows_miscounted
-from mwaa_headroom.analysis.identity import CAPACITY, allowed, each_run, in_words, unlike
+from mwaa_headroom.analysis.identity import (
+    CAPACITY,
+    allowed,
+    each_run,
+    unlike,
+    unlike_runs,
+    unusable,
+)
 from mwaa_headroom.analysis.planning.next_trial import (
     MOST_REPEATS,
     Goal,
@@ -54,12 +59,18 @@ from mwaa_headroom.analysis.planning.next_trial import (
     conditional_throughput,
     next_step,
 )
-from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import Difference, RunAnalysis, StageStats
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.statistics import Estimate, Floats
+from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats
+
+SEARCH_WIDTH = 0.05
+NARROW_ENOUGH = 0.1  # of the capacity
+FULL_LENGTH = 0.5  # of the longest trial of the count: shorter ones only show what is too high
+FEWEST_COUNTS = 3
+_DRAWS = 1000
+_GRID = 1001
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +78,12 @@ class CountTrial:
     """One stage as a trial of its webserver count."""
 
     run_id: str
-    stage: str  # as people call it
+    stage_index: int
+    stage: str  # its name
     rate_per_s: float
     duration_s: float  # without the warm-up
     verdict: str  # pass | fail | undecided
-    reason: str  # why undecided, what broke, or ""
+    reason: Finding | None  # why undecided, or what broke
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,7 @@ class NextTrial:
     webservers: int
     rate_per_s: float
     duration_s: float
-    sentence: str
+    repeats: bool  # whether the rate was tried before
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,115 +119,25 @@ class AmdahlFit:
 
     rate_of_one_per_s: float
     contention: Estimate  # 0: each webserver adds as much as the first; negative: more
-    explanation: str
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityCurve:
     """The capacity over webserver counts, from many runs."""
 
-    slo: tuple[str, ...]
+    slo: tuple[Slo, ...]
     runs: tuple[str, ...]  # used
     counts: tuple[CountCapacity, ...]  # rising
     amdahl: AmdahlFit | None  # None: fewer than three counts have a capacity
-    sentence: str
     exit_code: int  # 0: a count has an interval; 5: none has
-    refusals: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    refusals: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
     meant_to_differ: tuple[Difference, ...] = ()
 
-
-FEWEST_COUNTS = 3
-_DRAWS = 1000
-_GRID = 1001
-_Z = 1.959964
-
-
-def gain(fewer: int, of_fewer: Estimate, more: int, of_more: Estimate) -> Estimate | None:
-    """Capacity that each webserver adds between two counts; None when one has no capacity."""
-    if of_fewer.value is None or of_more.value is None:
-        return None
-    added = of_more.value - of_fewer.value
-    low = _end(of_more.value, of_more.low, of_fewer.value, of_fewer.high)
-    high = _end(of_more.value, of_more.high, of_fewer.value, of_fewer.low)
-    steps = more - fewer
-    return Estimate(
-        value=added / steps,
-        low=None if low is None else (added - low) / steps,
-        high=None if high is None else (added + high) / steps,
-        n=of_fewer.n + of_more.n,
-    )
-
-
-def fit_amdahl(capacities: Mapping[int, Estimate]) -> AmdahlFit | None:
-    """The contention between webservers; None when fewer than three counts have an interval.
-
-    Args:
-        capacities: by webserver count.
-    """
-    known = {
-        count: each
-        for count, each in sorted(capacities.items())
-        if each.value is not None and each.low and each.high is not None
-    }
-    if len(known) < FEWEST_COUNTS:
-        return None
-    counts = np.array(list(known), dtype=np.float64)
-    logs = np.log([each.value or 0.0 for each in known.values()])
-    errors = np.array(
-        [math.log((each.high or 0.0) / (each.low or 1.0)) / (2 * _Z) for each in known.values()]
-    )
-    errors = np.maximum(errors, 1e-6)
-    draws = logs + errors * np.random.default_rng(0).standard_normal((_DRAWS, len(logs)))
-    scales, contentions = _fit(counts, np.vstack([logs, draws]), errors)
-    sigma = float(contentions[0])
-    low, high = np.percentile(contentions[1:], [2.5, 97.5])
-    contention = Estimate(
-        value=sigma, low=min(float(low), sigma), high=max(float(high), sigma), n=len(known)
-    )
-    return AmdahlFit(float(np.exp(scales[0])), contention, _explained(contention))
-
-
-def amdahl_capacity(fit: AmdahlFit, webservers: Floats) -> Floats:
-    """c(n) by the fit."""
-    return fit.rate_of_one_per_s * _growth(webservers, fit.contention.value or 0.0)
-
-
-def _end(more: float, end: float | None, fewer: float, other: float | None) -> float | None:
-    return None if end is None or other is None else math.hypot(end - more, other - fewer)
-
-
-def _growth(webservers: Floats | float, sigma: Floats | float) -> Floats:
-    return np.asarray(webservers / (1 + sigma * (np.asarray(webservers) - 1)), dtype=np.float64)
-
-
-def _fit(counts: Floats, logs: Floats, errors: Floats) -> tuple[Floats, Floats]:
-    """Logarithm of c_1 and the best contention on a grid for every row of logarithms."""
-    contentions = np.linspace(-0.5 / (counts[-1] - 1), 1.0, _GRID)
-    growth = np.log(_growth(counts[:, None], contentions))  # (counts, contentions)
-    weights = 1 / errors**2
-    weights /= weights.sum()
-    # For a given contention the best ln c_1 is the mean of what is left; what is left beside it:
-    level, mean = weights @ growth, logs @ weights
-    varied = growth - level
-    misfit = weights @ varied**2 - 2 * ((logs - mean[:, None]) * weights) @ varied
-    best = misfit.argmin(axis=1)
-    return mean - level[best], contentions[best]
-
-
-def _explained(contention: Estimate) -> str:
-    value, low, high = contention.value or 0.0, contention.low or 0.0, contention.high or 0.0
-    if low <= 0 <= high:
-        return (
-            "Every webserver adds as much as the first, as far as can be told: contention is at "
-            f"most {high:.2g}."
-        )
-    if high < 0:
-        return (
-            "Capacity grows faster than the webservers, for a call finds an idle one more often "
-            "the more there are."
-        )
-    return f"A share of {value:.2g} of the work of a call does not get faster by more webservers."
+    @property
+    def known(self) -> tuple[CountCapacity, ...]:
+        """The counts that have a capacity."""
+        return tuple(each for each in self.counts if each.capacity_per_s.value is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,61 +171,49 @@ def trial_run(run: Run) -> TrialRun:
     return TrialRun(run.analysis, run.setting, tuple(trials))
 
 
-SEARCH_WIDTH = 0.05
-NARROW_ENOUGH = 0.1  # of the capacity
-FULL_LENGTH = 0.5  # of the longest trial of the count: shorter ones only show what is too high
-
-
 def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
     """Pool the trials of like runs by their webserver count.
 
     A run that cannot be used is left out and named; unlike runs are refused.
     """
-    left_out = {run.run.run_id: why for run in given if (why := _objection(run))}
-    runs = [run for run in given if run.run.run_id not in left_out]
+    left_out = [why for run in given if (why := _objection(run))]
+    runs = [run for run in given if not _objection(run)]
     sides = each_run(run.run for run in runs)
-    refusals = [] if runs else list(left_out.values())
-    refusals += [in_words(difference) for difference in unlike(sides, CAPACITY)]
-    if not given:
-        refusals = ["There is no run: give the directory of one."]
     by_count: dict[int, list[StageTrial]] = {}
     changing: list[StageTrial] = []
     for trial in (trial for run in runs for trial in run.trials):
         count = trial.evidence.webservers
         (by_count.setdefault(count, []) if count else changing).append(trial)
-    if not refusals and not by_count:
-        refusals = [
-            "No stage had one webserver count from its beginning to its end: pin it with "
-            "min_webservers = max_webservers and run it again."
-        ]
+    refusals = [*([] if runs else left_out), *unlike_runs(unlike(sides, CAPACITY))]
+    if not given:
+        refusals = [refusal("planning.no_run")]
+    elif not refusals and not by_count:
+        refusals = [refusal("capacity_curve.no_constant_count")]
     if refusals:
-        return _refused(runs, refusals, allowed(sides, CAPACITY))
+        by_count = {}
     counts = _with_gains([_of_count(runs[0], n, by_count[n]) for n in sorted(by_count)])
-    amdahl = fit_amdahl({each.webservers: each.capacity_per_s for each in counts})
-    known = [each for each in counts if each.capacity_per_s.value is not None]
+    known = any(each.capacity_per_s.value is not None for each in counts)
     return CapacityCurve(
-        slo=tuple(slo.text for slo in runs[0].setting.slos),
+        slo=runs[0].setting.slos if counts else (),
         runs=tuple(run.run.run_id for run in runs),
         counts=tuple(counts),
-        amdahl=amdahl,
-        sentence=_sentence(known, counts),
+        amdahl=fit_amdahl({each.webservers: each.capacity_per_s for each in counts}),
         exit_code=0 if known else 5,
-        notes=tuple(_notes(left_out, changing, counts)),
+        refusals=tuple(refusals),
+        notes=() if refusals else tuple(_notes(left_out, changing, counts)),
         meant_to_differ=allowed(sides, CAPACITY),
     )
 
 
-def _objection(run: TrialRun) -> str:
-    """Why a run says nothing about a capacity; "": it does."""
-    analysis, name = run.run, f"Run {run.run.run_id}"
-    if run.setting.is_closed:
-        return f"{name}: {told(refusal('capacity.closed'))}"
-    if not analysis.complete or analysis.status not in ("finished", "interrupted"):
-        return f"{name} is not whole: run it again."
-    if analysis.environment.get("changed"):
-        return f"{name} is not of one environment: it was changed while the run went on."
-    miscounted = rows_miscounted(analysis.generator, analysis.status)
-    return f"{name}: {told(miscounted)}" if miscounted else ""
+def _objection(run: TrialRun) -> Finding | None:
+    """Why a run says nothing about a capacity; None: it does."""
+    if found := unusable(run.run, ended=("finished", "interrupted")):
+        return found
+    miscounted = rows_miscounted(run.run.generator, run.run.status)
+    if not run.setting.is_closed and not miscounted:
+        return None
+    why = find_capacity(run.setting, (), miscounted=miscounted).explanation
+    return refusal("capacity_curve.unusable_run", run_id=run.run.run_id, reason=why)
 
 
 def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> CountCapacity:
@@ -357,16 +267,13 @@ def _searched(trials: Sequence[StageTrial]) -> tuple[Goal, Step, list[Trial]]:
 def _next_trial(webservers: int, estimate: Estimate, step: Step, goal: Goal) -> NextTrial | None:
     if step.next_per_s is None or _is_narrow(estimate):
         return None
-    rate_per_s = float(f"{step.next_per_s:.3g}")
     longest_s = goal.final_duration_s / FULL_LENGTH
     step_s = 60 if longest_s > 60 else 10  # nobody types 130 s
-    duration_s = float(step_s * math.ceil(longest_s / step_s))
-    again = " once more" if step.repeats else ""
     return NextTrial(
-        webservers,
-        rate_per_s,
-        duration_s,
-        f"Hold {_webservers(webservers)} at {rate_per_s:g} calls/s for {_long(duration_s)}{again}.",
+        webservers=webservers,
+        rate_per_s=float(f"{step.next_per_s:.3g}"),
+        duration_s=float(step_s * math.ceil(longest_s / step_s)),
+        repeats=step.repeats,
     )
 
 
@@ -378,19 +285,21 @@ def _is_narrow(estimate: Estimate) -> bool:
 
 
 def _shown(trial: StageTrial) -> CountTrial:
-    evidence = trial.evidence
+    evidence, stage = trial.evidence, trial.stage
     reason = evidence.reason
     if evidence.verdict == "fail":
-        reason = note("capacity.broken_lines", lines=trial.stage.slo)
-    elif not trial.stage.generator_ok:
-        reason = trial.stage.generator_reason
+        broken = tuple(line for line in stage.slo if line.met is False)
+        reason = note("capacity.broken_lines", lines=broken)
+    elif not stage.generator_ok:
+        reason = stage.generator_reason
     return CountTrial(
         run_id=trial.run_id,
-        stage=words.stage_label(*trial.stage.label),
+        stage_index=stage.index,
+        stage=stage.name,
         rate_per_s=evidence.rate_per_s,
         duration_s=evidence.measured_s,
         verdict=evidence.verdict,
-        reason=told(reason),
+        reason=reason,
     )
 
 
@@ -404,64 +313,92 @@ def _with_gains(counts: Sequence[CountCapacity]) -> list[CountCapacity]:
     return [replace(each, gain_per_webserver_per_s=gains.get(each.webservers)) for each in counts]
 
 
-def _refused(
-    runs: Sequence[TrialRun], refusals: Sequence[str], differ: tuple[Difference, ...]
-) -> CapacityCurve:
-    return CapacityCurve(
-        slo=(),
-        runs=tuple(run.run.run_id for run in runs),
-        counts=(),
-        amdahl=None,
-        sentence=f"No capacity: {refusals[0][:1].lower()}{refusals[0][1:]}",
-        exit_code=5,
-        refusals=tuple(refusals),
-        meant_to_differ=differ,
-    )
-
-
-def _sentence(known: Sequence[CountCapacity], counts: Sequence[CountCapacity]) -> str:
-    if not known:
-        why = told(counts[0].capacity_per_s.warnings[0])
-        return f"No capacity: with {_webservers(counts[0].webservers)}, {why[:1].lower()}{why[1:]}"
-    parts = [
-        f"{_with_interval(each.capacity_per_s)} with {_webservers(each.webservers)}"
-        for each in known
-    ]
-    stopped = {each.bottleneck for each in known}
-    cause = words.STOPPED_BY.get(stopped.pop(), "") if len(stopped) == 1 else ""
-    by = f"; stopped by {cause}" if cause else ""
-    return f"The SLO holds up to {', '.join(parts)} (95 % intervals){by}."
-
-
-def _with_interval(estimate: Estimate) -> str:
-    value, low, high = estimate.value or 0.0, estimate.low or 0.0, estimate.high
-    if high is None:
-        return f"{value:.3g} calls/s (at least {low:.3g})"
-    return f"{value:.3g} calls/s ({low:.3g}-{high:.3g})"
-
-
 def _notes(
-    left_out: Mapping[str, str], changing: Sequence[StageTrial], counts: Sequence[CountCapacity]
-) -> Iterator[str]:
-    yield from (f"Left out: {why}" for why in left_out.values())
+    left_out: Sequence[Finding], changing: Sequence[StageTrial], counts: Sequence[CountCapacity]
+) -> Iterator[Finding]:
+    yield from (note("capacity_curve.left_out", reason=why) for why in left_out)
     if changing:
-        names = ", ".join(
-            f"{words.stage_label(*each.stage.label)} of {each.run_id}" for each in changing
-        )
-        yield f"The webserver count changed, or is not known, in {names}: no trial of any count."
+        stages = tuple((each.stage.label, each.run_id) for each in changing)
+        yield note("capacity_curve.count_changed", stages=stages)
     for each in counts:
-        for warning in map(told, each.capacity_per_s.warnings):
-            yield f"With {_webservers(each.webservers)}: {warning}"
+        for reason in each.capacity_per_s.warnings:
+            yield note("capacity_curve.of_count", webservers=each.webservers, reason=reason)
         if each.given_up_per_s is not None:
-            yield (
-                f"With {_webservers(each.webservers)}: {each.given_up_per_s:.4g} calls/s stayed "
-                f"undecided in {MOST_REPEATS} trials or more, so the search goes on below it."
+            yield note(
+                "capacity_curve.given_up",
+                webservers=each.webservers,
+                rate_per_s=each.given_up_per_s,
+                trials=MOST_REPEATS,
             )
 
 
-def _webservers(count: int) -> str:
-    return f"{count} webserver{'' if count == 1 else 's'}"
+def gain(fewer: int, of_fewer: Estimate, more: int, of_more: Estimate) -> Estimate | None:
+    """Capacity that each webserver adds between two counts; None when one has no capacity."""
+    if of_fewer.value is None or of_more.value is None:
+        return None
+    added = of_more.value - of_fewer.value
+    low = _end(of_more.value, of_more.low, of_fewer.value, of_fewer.high)
+    high = _end(of_more.value, of_more.high, of_fewer.value, of_fewer.low)
+    steps = more - fewer
+    return Estimate(
+        value=added / steps,
+        low=None if low is None else (added - low) / steps,
+        high=None if high is None else (added + high) / steps,
+        n=of_fewer.n + of_more.n,
+    )
 
 
-def _long(duration_s: float) -> str:
-    return f"{duration_s:.0f} s" if duration_s <= 60 else f"{duration_s / 60:.0f} minutes"
+def fit_amdahl(capacities: Mapping[int, Estimate]) -> AmdahlFit | None:
+    """The contention between webservers; None when fewer than three counts have an interval.
+
+    Args:
+        capacities: by webserver count.
+    """
+    known = {
+        count: each
+        for count, each in sorted(capacities.items())
+        if each.value is not None and each.low and each.high is not None
+    }
+    if len(known) < FEWEST_COUNTS:
+        return None
+    counts = np.array(list(known), dtype=np.float64)
+    logs = np.log([each.value or 0.0 for each in known.values()])
+    errors = np.array(
+        [math.log((each.high or 0.0) / (each.low or 1.0)) / (2 * Z95) for each in known.values()]
+    )
+    errors = np.maximum(errors, 1e-6)
+    draws = logs + errors * np.random.default_rng(0).standard_normal((_DRAWS, len(logs)))
+    scales, contentions = _fit(counts, np.vstack([logs, draws]), errors)
+    sigma = float(contentions[0])
+    low, high = np.percentile(contentions[1:], [2.5, 97.5])
+    contention = Estimate(
+        value=sigma, low=min(float(low), sigma), high=max(float(high), sigma), n=len(known)
+    )
+    return AmdahlFit(float(np.exp(scales[0])), contention)
+
+
+def amdahl_capacity(fit: AmdahlFit, webservers: Floats) -> Floats:
+    """c(n) by the fit."""
+    return fit.rate_of_one_per_s * _growth(webservers, fit.contention.value or 0.0)
+
+
+def _end(more: float, end: float | None, fewer: float, other: float | None) -> float | None:
+    return None if end is None or other is None else math.hypot(end - more, other - fewer)
+
+
+def _growth(webservers: Floats | float, sigma: Floats | float) -> Floats:
+    return np.asarray(webservers / (1 + sigma * (np.asarray(webservers) - 1)), dtype=np.float64)
+
+
+def _fit(counts: Floats, logs: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """Logarithm of c_1 and the best contention on a grid for every row of logarithms."""
+    contentions = np.linspace(-0.5 / (counts[-1] - 1), 1.0, _GRID)
+    growth = np.log(_growth(counts[:, None], contentions))  # (counts, contentions)
+    weights = 1 / errors**2
+    weights /= weights.sum()
+    # For a given contention the best ln c_1 is the mean of what is left; what is left beside it:
+    level, mean = weights @ growth, logs @ weights
+    varied = growth - level
+    misfit = weights @ varied**2 - 2 * ((logs - mean[:, None]) * weights) @ varied
+    best = misfit.argmin(axis=1)
+    return mean - level[best], contentions[best]

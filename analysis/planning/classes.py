@@ -1,12 +1,10 @@
-"""Environment classes and their dated prices.
-
-Environment classes of Amazon MWAA, as far as webservers are concerned.
+"""Environment classes of Amazon MWAA, as far as webservers are concerned, and what they cost.
 
 Source: Amazon MWAA User Guide, "Environment classes" (CPUs of one webserver) and "Web server
 autoscaling" (2 to 5 webservers; mw1.micro has one and does not scale). The most is a quota that
 AWS can raise.
 
-What an environment costs a month: a table of prices, and arithmetic that invents none.
+The price of a month comes from a table of dated prices; nothing in it is invented:
 
     month = 730 h (environment + max(MinWebservers - included, 0) additional webserver)
 
@@ -30,6 +28,11 @@ class EnvironmentClass:
     fewest_webservers: int = FEWEST_WEBSERVERS
     most_webservers: int = MOST_WEBSERVERS
 
+    @property
+    def counts(self) -> range:
+        """Webservers one may set."""
+        return range(self.fewest_webservers, self.most_webservers + 1)
+
 
 CLASSES: Final = (
     EnvironmentClass("mw1.micro", 1.0, fewest_webservers=1, most_webservers=1),
@@ -41,6 +44,7 @@ CLASSES: Final = (
 )
 SMALLEST_THAT_SCALES: Final = "mw1.small"
 CLASS_NAMES: Final = tuple(each.name for each in CLASSES)
+HOURS_PER_MONTH: Final = 730.0
 
 
 def classes_from(name: str) -> tuple[EnvironmentClass, ...]:
@@ -50,9 +54,6 @@ def classes_from(name: str) -> tuple[EnvironmentClass, ...]:
         ValueError: there is no such class.
     """
     return CLASSES[CLASS_NAMES.index(name) :]
-
-
-HOURS_PER_MONTH: Final = 730.0
 
 
 @dataclass(frozen=True, slots=True)

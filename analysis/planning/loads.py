@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from mwaa_headroom.analysis.sizing.probability import calls_per_s
+from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.statistics import Floats
 
 MINUTE_S: Final = 60
@@ -29,13 +29,13 @@ class LoadWanted:
     Attributes:
         low_per_s: of a trace, the mean of its quietest window.
         high_per_s: of a trace, the mean of its busiest window.
-        description: as people say it.
+        description: which rates, or which trace.
         trace_per_s: calls per second, one value for each second; None: not a trace.
     """
 
     low_per_s: float
     high_per_s: float
-    description: str
+    description: Finding
     trace_per_s: Floats | None = None
 
     @property
@@ -65,8 +65,8 @@ def load_between(low_per_s: float, high_per_s: float) -> LoadWanted:
     """
     if not 0 < low_per_s <= high_per_s < np.inf:
         raise ValueError("A load is a rate above 0, or a range from a lower to a higher one.")
-    rates = f"{low_per_s:g}" if low_per_s == high_per_s else f"{low_per_s:g}-{high_per_s:g}"
-    return LoadWanted(low_per_s, high_per_s, f"{rates} calls/s")
+    rates = note("size.load_of_rates", low_per_s=low_per_s, high_per_s=high_per_s)
+    return LoadWanted(low_per_s, high_per_s, rates)
 
 
 def load_of_arrivals(time_s: Floats, name: str) -> LoadWanted:
@@ -130,13 +130,16 @@ def _load_of_seconds(trace_per_s: Floats, name: str) -> LoadWanted:
         raise ValueError(f"{name} has no calls: give a trace with some.")
     window = window_s(trace_per_s)
     means, _ = window_means(trace_per_s, window)
-    busiest = "minute" if window == MINUTE_S else f"{window} s"
     low, high = float(means.min()), float(means.max())
-    description = (
-        f"{name}: {_length(len(trace_per_s))}, {calls_per_s(trace_per_s.mean())} on average, "
-        f"{calls_per_s(high)} in its busiest {busiest}"
+    trace = note(
+        "size.load_of_trace",
+        name=name,
+        length_s=len(trace_per_s),
+        mean_per_s=float(trace_per_s.mean()),
+        busiest_per_s=high,
+        window_s=window,
     )
-    return LoadWanted(low, high, description, trace_per_s)
+    return LoadWanted(low, high, trace, trace_per_s)
 
 
 def _check_length(length_s: float, name: str) -> None:
@@ -144,10 +147,3 @@ def _check_length(length_s: float, name: str) -> None:
         raise ValueError(
             f"{name} is longer than {LONGEST_TRACE_S // DAY_S} days: cut out what matters."
         )
-
-
-def _length(seconds: int) -> str:
-    for unit, length_s in (("d", DAY_S), ("h", 3600), ("min", MINUTE_S)):
-        if seconds >= 2 * length_s:
-            return f"{seconds / length_s:.3g} {unit}"
-    return f"{seconds} s"

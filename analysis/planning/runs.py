@@ -1,4 +1,4 @@
-"""The runs a size is drawn from: whether they may be pooled, and what they say together.
+"""The runs a size is drawn from: whether they may be used together, and what they say.
 
 For a class whose webservers have V' CPUs instead of the V of the runs, with the same demand per
 call and the same background of a webserver:
@@ -6,7 +6,7 @@ call and the same background of a webserver:
     X_1(V') = (u V' - U0) / D
 
 Its interval comes from those of D, U0 and X_1(V), of which the last knows how the other two err
-together (`analysis/demand_fit.py`, Fieller). With g = s_U0 / (u V - U0), s_D and s_X the errors of
+together (`analysis/demand.py`, Fieller). With g = s_U0 / (u V - U0), s_D and s_X the errors of
 ln(u V - U0), ln D and ln X_1(V), half of the intervals / 1.96, the correlation of U0 and D is
 
     r = (s_X^2 - g^2 - s_D^2) / (2 g s_D),   s_X'^2 = g'^2 + s_D^2 + 2 r g' s_D
@@ -16,13 +16,12 @@ so that V' = V gives back the interval of X_1(V); its ends keep their proportion
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from mwaa_headroom.analysis.identity import SIZE, each_run, in_words, unlike
-from mwaa_headroom.analysis.planning.results import SizedRun
-from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.identity import SIZE, each_run, unlike, unlike_runs, unusable
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.sizing.probability import Pooled, estimate_times, pool
+from mwaa_headroom.analysis.sizing.probability import Belief, estimate_times, pool
 from mwaa_headroom.analysis.statistics import Z95, Estimate
 
 MOVED_BY_WEBSERVERS = ("webserver_cpu",)
@@ -30,15 +29,32 @@ PERHAPS_MOVED = ("connections", "unknown")  # calls waited for something, and it
 NOT_MOVED = ("throttle", "database", *PERHAPS_MOVED)  # or not known to be
 
 
-def refusals_of(runs: Sequence[RunAnalysis]) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class SizedRun:
+    """What one run says that sizing needs."""
+
+    run_id: str
+    directory: str
+    webserver_cpu: float  # CPUs
+    periods: int  # metric periods behind the demand
+    demand_s: Estimate  # CPU-seconds per call of the mix
+    background_cpu: Estimate  # CPUs of a webserver without calls
+    rate_of_one_per_s: Estimate  # at the utilisation target
+    capacity_per_s: Estimate | None  # where the SLO breaks; None: not found
+    capacity_webservers: int | None  # in service then
+    bottleneck: str  # as in `CapacityResult`; "": the run asked for none
+
+
+def refusals_of(runs: Sequence[RunAnalysis]) -> tuple[Finding, ...]:
     """Why these runs cannot say together how many webservers are needed; empty: they can."""
     if not runs:
-        return ("There is no run to size from: give the directory of one.",)
+        return (refusal("planning.no_run"),)
     names = [run.run_id for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        return (f"Run {twice[0]} was given twice: the same evidence counts only once.",)
-    return (*_unusable(runs), *_unlike(runs))
+        return (refusal("size.run_given_twice", run_id=twice[0]),)
+    unusable = [found for run in runs if (found := _objection(run))]
+    return (*unusable, *unlike_runs(unlike(each_run(runs), SIZE)), *_unlike_targets(runs))
 
 
 def sized_run(run: RunAnalysis) -> SizedRun:
@@ -63,7 +79,7 @@ def sized_run(run: RunAnalysis) -> SizedRun:
     )
 
 
-def rate_of_one(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float) -> Pooled:
+def rate_of_one(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float) -> Belief:
     """X_1 of a webserver with so many CPUs, from all runs.
 
     Args:
@@ -74,7 +90,7 @@ def rate_of_one(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: flo
     return pool([_scaled(run, webserver_cpu, utilisation) for run in runs])
 
 
-def capacity_of_one(runs: Sequence[SizedRun]) -> Pooled:
+def capacity_of_one(runs: Sequence[SizedRun]) -> Belief:
     """Rate per webserver at which the SLO breaks, of runs that more webservers would help."""
     return pool(
         [
@@ -87,44 +103,43 @@ def capacity_of_one(runs: Sequence[SizedRun]) -> Pooled:
     )
 
 
-def fixed_capacity(runs: Sequence[SizedRun]) -> Pooled:
+def fixed_capacity(runs: Sequence[SizedRun]) -> Belief:
     """Rate at which the SLO breaks for a reason that more webservers are not known to remove."""
     return pool(
         [run.capacity_per_s for run in runs if run.capacity_per_s and run.bottleneck in NOT_MOVED]
     )
 
 
-def _unusable(runs: Sequence[RunAnalysis]) -> Iterator[str]:
-    for run in (each for each in runs):
-        name = f"Run {run.run_id}"
-        if run.status != "finished" or not run.complete:
-            yield f"{name} is not whole: only finished runs with a complete record are used."
-        elif run.environment.get("changed"):
-            yield f"{name} is not of one environment: it was changed while the run went on."
-        elif run.sizing is None or run.sizing.webserver_cpu is None:
-            yield (
-                f"{name} does not know the CPUs of one webserver: set environment.webserver_cpu in "
-                "its scenario and run it again."
-            )
-        elif run.demand is None:
-            yield f"{name} has no service demand: no call reached a webserver."
-        elif not run.demand.mix_s.value:
-            reasons = map(told, (run.demand.refusal, *run.demand.mix_s.warnings))
-            why = next(filter(None, reasons), "a call seems to cost no CPU.")
-            yield f"{name} has no service demand: {why[:1].lower()}{why[1:]}"
-        elif not run.demand.rate_per_webserver_per_s.value:
-            yield (
-                f"{name} leaves no CPU for calls: what a webserver uses without them is already "
-                "above question.utilisation_target."
-            )
+def _objection(run: RunAnalysis) -> Finding | None:
+    """Why nothing can be sized from a run; None: it can."""
+    if found := unusable(run):
+        return found
+    if reason := _no_demand(run):
+        return refusal("size.unusable_run", run_id=run.run_id, reason=reason)
+    return None
 
 
-def _unlike(runs: Sequence[RunAnalysis]) -> Iterator[str]:
-    yield from map(in_words, unlike(each_run(runs), SIZE))
+def _no_demand(run: RunAnalysis) -> Finding | str | None:
+    demand, sizing = run.demand, run.sizing
+    if sizing is None or sizing.webserver_cpu is None:
+        return refusal("sizing.cpu_not_known")
+    if demand is None:
+        return refusal("sizing.no_call_reached_a_webserver")
+    if not demand.mix_s.value:
+        return demand.refusal or next(iter(demand.mix_s.warnings), refusal("size.no_cpu_cost"))
+    if not demand.rate_per_webserver_per_s.value:
+        return refusal(
+            "sizing.never_enough",
+            webserver_cpu=sizing.webserver_cpu,
+            utilisation_target=sizing.utilisation_target,
+        )
+    return None
+
+
+def _unlike_targets(runs: Sequence[RunAnalysis]) -> Iterator[Finding]:
     targets = {run.sizing.utilisation_target for run in runs if run.sizing}
     if len(targets) > 1:
-        shown = ", ".join(f"{100 * target:g} %" for target in sorted(targets))
-        yield f"The runs differ in question.utilisation_target: {shown}."
+        yield refusal("size.targets_differ", utilisations=tuple(sorted(targets)))
 
 
 def _scaled(run: SizedRun, webserver_cpu: float, utilisation: float) -> Estimate:

@@ -5,63 +5,103 @@ Recommended is the cheapest option that meets the SLO with a probability of at l
 fewest webservers.
 Classes are tried from the runs' own, or mw1.small, upwards, those whose webservers have the same
 CPU as a smaller one left out, until the fewest webservers of one are enough.
+
+Probabilities and shares are fractions; calls are counts; money is in the table's currency.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.planning.bursts import (
     Autoscaling,
     allowance_of,
     autoscaling_of,
-    slos_of,
     workload_of,
 )
 from mwaa_headroom.analysis.planning.classes import (
     CLASS_NAMES,
+    CLASSES,
     SMALLEST_THAT_SCALES,
     EnvironmentClass,
     PriceTable,
     classes_from,
 )
-from mwaa_headroom.analysis.planning.loads import LoadWanted
+from mwaa_headroom.analysis.planning.loads import DAY_S, LoadWanted
 from mwaa_headroom.analysis.planning.options import (
     Circumstances,
+    ClassSize,
+    SizeOption,
     class_size,
     evidence_for,
     options_of,
     outrun_by_bursts,
 )
-from mwaa_headroom.analysis.planning.results import (
-    ClassSize,
-    PriceNote,
+from mwaa_headroom.analysis.planning.runs import (
+    MOVED_BY_WEBSERVERS,
+    NOT_MOVED,
+    PERHAPS_MOVED,
     SizedRun,
-    SizeOption,
-    SizingAnswer,
-)
-from mwaa_headroom.analysis.planning.runs import PERHAPS_MOVED, refusals_of, sized_run
-from mwaa_headroom.analysis.planning.sentences import (
-    Conditions,
-    assumptions,
-    highest_rate_per_s,
-    lowered,
-    sentence_of,
-    warnings,
+    refusals_of,
+    sized_run,
 )
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.sizing.probability import (
-    how_long_a_start_takes,
-    whether_webservers_help,
-)
+from mwaa_headroom.analysis.slo import Slo
 
 ANSWERED, NOT_ANSWERED = 0, 5
+_SPEAKS_OF_SIZE = ("", "not_reached", *MOVED_BY_WEBSERVERS, *NOT_MOVED)
+_FAR_BEYOND = 2.0  # times the highest rate that was sent
+
+
+@dataclass(frozen=True, slots=True)
+class PriceNote:
+    """Which prices were used."""
+
+    region: str
+    as_of: str
+    source: str
+    currency: str
+    region_given: bool = True  # or known from the runs; else the first table's was taken
+
+
+@dataclass(frozen=True, slots=True)
+class SizingAnswer:
+    """How many webservers of which class a load needs."""
+
+    load: Finding
+    low_per_s: float
+    high_per_s: float
+    mean_per_s: float
+    slo: tuple[Slo, ...]
+    utilisation_target: float
+    judged_by: str = "utilisation"  # or slo_capacity: what `probability` is about
+    environment_kind: str = ""  # of the runs
+    highest_rate_per_s: float = 0.0  # that a stage of the runs sent; 0: there is none
+    runs: tuple[SizedRun, ...] = ()
+    classes: tuple[ClassSize, ...] = ()
+    options: tuple[SizeOption, ...] = ()
+    recommended: int | None = None  # index in options
+    deciding: Finding | None = None  # of the recommended class; None: nothing is open
+    prices: PriceNote | None = None
+    price_refusal: Finding | None = None  # why there are no prices
+    autoscaling: Finding | None = None  # where its times come from
+    exit_code: int = NOT_ANSWERED  # 0, or 5 without a recommendation
+    assumptions: tuple[Finding, ...] = ()
+    warnings: tuple[Finding | str, ...] = ()
+    refusals: tuple[Finding, ...] = ()
+
+    @property
+    def chosen(self) -> SizeOption | None:
+        """The setting that is recommended."""
+        return None if self.recommended is None else self.options[self.recommended]
 
 
 def answer_size(
     runs: Sequence[RunAnalysis],
     load: LoadWanted,
-    prices: PriceTable | None,
+    tables: Sequence[PriceTable],
     *,
-    price_refusal: str = "",
+    region: str | None = None,
     burst_from_per_s: float | None = None,
     environment_class: str | None = None,
     autoscaling: Autoscaling | None = None,
@@ -71,37 +111,44 @@ def answer_size(
     Args:
         runs: of one mix on webservers of one size.
         load: what is wanted.
-        prices: of the region; None: not known.
-        price_refusal: why they are not, one sentence.
+        tables: of prices, one of each region.
+        region: whose prices; None: that of runs on AWS, or the first table's.
         burst_from_per_s: rate before a burst to the highest rate; None: the lowest rate of the
             load, or nothing when it is one rate.
-        environment_class: where to begin, a name of `planning/classes.py`; None: the runs' own.
+        environment_class: where to begin, one of `CLASS_NAMES`; None: the runs' own.
         autoscaling: how it behaves; None: as the runs show it.
 
     Returns:
         The answer, or the refusals: what is missing is never an exception.
     """
-    analyses = list(runs)
-    behaviour = autoscaling or (autoscaling_of(analyses) if runs else None)
-    refusals = refusals_of(runs)
-    if refusals or behaviour is None:
-        return _refused(analyses, load, refusals)
-    sized = [sized_run(run) for run in analyses]
-    utilisation = _utilisation(analyses)
-    slos = slos_of(analyses[0])
+    slos = runs[0].slos if runs else ()
+    utilisation = next((run.sizing.utilisation_target for run in runs if run.sizing), 0.7)
+    if refusals := refusals_of(runs):
+        return SizingAnswer(
+            load=load.description,
+            low_per_s=load.low_per_s,
+            high_per_s=load.high_per_s,
+            mean_per_s=load.mean_per_s,
+            slo=slos,
+            utilisation_target=utilisation,
+            refusals=refusals,
+        )
+    sized = [sized_run(run) for run in runs]
+    own_region = _region_on_aws(runs)
+    prices, price_refusal = _prices_of(tables, region or own_region)
     before_per_s = load.low_per_s if load.low_per_s < load.high_per_s else 0.0
     given = Circumstances(
         load=load,
         burst_from_per_s=before_per_s if burst_from_per_s is None else burst_from_per_s,
         allowed=allowance_of(slos),
-        autoscaling=behaviour,
+        autoscaling=autoscaling or autoscaling_of(runs),
         prices=prices,
     )
-    first = environment_class or _own_class(analyses[0])
+    own_class = str(runs[0].environment.get("environment_class") or "")
     classes: list[ClassSize] = []
     options: list[SizeOption] = []
     by_slo = False
-    for one in _distinct(classes_from(first)):
+    for one in _distinct(classes_from(environment_class or _known_class(own_class))):
         evidence = evidence_for(sized, one.webserver_cpu, utilisation)
         size = class_size(
             one,
@@ -109,84 +156,81 @@ def answer_size(
             load,
             utilisation=utilisation,
             periods=sum(run.periods for run in sized),
-            period_s=next((each.period_s for run in analyses for each in run.periods), None),
+            period_s=next((each.period_s for run in runs for each in run.periods), None),
         )
         classes.append(size)
         by_slo = by_slo or evidence.by_slo
-        if evidence.judging is None:
+        if evidence.judging_per_s is None:
             continue
-        workload = workload_of(analyses, sized, one.webserver_cpu)
+        workload = workload_of(runs, sized, one.webserver_cpu)
         found = list(options_of(size, evidence, workload, given)) if size.suffices else []
         options += found
         if found and found[0].meets:
             break
     recommended = _cheapest(options)
     judged_by = "slo_capacity" if by_slo else "utilisation"
-    currency = prices.currency if prices else ""
     chosen = None if recommended is None else options[recommended]
-    conditions = Conditions(
-        by_slo=by_slo,
-        utilisation=utilisation,
-        runs=len(sized),
-        webserver_cpu=sized[0].webserver_cpu,
-        highest_per_s=highest_rate_per_s(analyses),
-        environment_kind=str(analyses[0].environment.get("kind") or ""),
-    )
+    busiest_per_s = max((stage.achieved_per_s for run in runs for stage in run.stages), default=0.0)
     return SizingAnswer(
         load=load.description,
         low_per_s=load.low_per_s,
         high_per_s=load.high_per_s,
         mean_per_s=load.mean_per_s,
-        slo=tuple(slo.text for slo in slos),
+        slo=slos,
         utilisation_target=utilisation,
         judged_by=judged_by,
+        environment_kind=str(runs[0].environment.get("kind") or ""),
+        highest_rate_per_s=busiest_per_s,
         runs=tuple(sized),
         classes=tuple(classes),
         options=tuple(options),
         recommended=recommended,
         deciding=_deciding(sized, classes, options, chosen, given),
-        prices=_note(prices),
+        prices=_note(prices, region_given=bool(region or own_region)),
         price_refusal=price_refusal,
-        autoscaling=behaviour.source,
-        sentence=sentence_of(classes, options, chosen, load, conditions, currency),
+        autoscaling=given.autoscaling.source,
         exit_code=NOT_ANSWERED if chosen is None else ANSWERED,
-        assumptions=tuple(assumptions(analyses, sized, classes, judged_by, load)),
-        warnings=tuple(dict.fromkeys([*warnings(analyses, sized, load), *_unpriced(options)])),
+        assumptions=tuple(_assumptions(runs, sized, classes, judged_by, load)),
+        warnings=tuple(
+            dict.fromkeys(
+                (
+                    *(
+                        found
+                        for pair in zip(runs, sized, strict=True)
+                        for found in _of_run(*pair, load)
+                    ),
+                    *_far_beyond(busiest_per_s, load),
+                    *_unpriced(options),
+                )
+            )
+        ),
     )
 
 
-def _refused(
-    runs: Sequence[RunAnalysis], load: LoadWanted, refusals: tuple[str, ...]
-) -> SizingAnswer:
-    return SizingAnswer(
-        load=load.description,
-        low_per_s=load.low_per_s,
-        high_per_s=load.high_per_s,
-        mean_per_s=load.mean_per_s,
-        slo=tuple(slo.text for slo in slos_of(runs[0])) if runs else (),
-        utilisation_target=_utilisation(runs),
-        judged_by="utilisation",
-        runs=(),
-        classes=(),
-        options=(),
-        recommended=None,
-        deciding="",
-        prices=None,
-        price_refusal="",
-        autoscaling="",
-        sentence=f"No size can be given: {lowered(refusals[0])}",
-        exit_code=NOT_ANSWERED,
-        refusals=refusals,
+def _region_on_aws(runs: Sequence[RunAnalysis]) -> str | None:
+    agreed = [run.identity.must_agree for run in runs]
+    return next(
+        (each.get("region") for each in agreed if each.get("environment kind") == "aws"), None
     )
 
 
-def _utilisation(runs: Sequence[RunAnalysis]) -> float:
-    return next((run.sizing.utilisation_target for run in runs if run.sizing), 0.7)
+def _prices_of(
+    tables: Sequence[PriceTable], region: str | None
+) -> tuple[PriceTable | None, Finding | None]:
+    for table in tables:
+        if region in (None, table.region):
+            return table, None
+    return None, refusal("size.no_prices", region=region)
 
 
-def _own_class(run: RunAnalysis) -> str:
-    named = str(run.environment.get("environment_class") or "")
-    return named if named in CLASS_NAMES else SMALLEST_THAT_SCALES
+def _note(prices: PriceTable | None, *, region_given: bool) -> PriceNote | None:
+    if prices is None:
+        return None
+    return PriceNote(prices.region, prices.as_of, prices.source, prices.currency, region_given)
+
+
+def _known_class(name: str) -> str:
+    return name if name in CLASS_NAMES else SMALLEST_THAT_SCALES
 
 
 def _distinct(classes: Sequence[EnvironmentClass]) -> Iterator[EnvironmentClass]:
@@ -208,41 +252,97 @@ def _cheapest(options: Sequence[SizeOption]) -> int | None:
     return min(meeting, key=known.__getitem__, default=None)
 
 
-def _unpriced(options: Sequence[SizeOption]) -> Iterator[str]:
-    """Why the cheapest was not looked for, where only some prices are known."""
-    missing = [option.monthly is None for option in options if option.meets]
-    if any(missing) and not all(missing):
-        yield (
-            "Not every setting that is sure enough has a price, so the smallest class with the "
-            "fewest webservers is recommended: a larger one may be cheaper."
-        )
-
-
 def _deciding(
     runs: Sequence[SizedRun],
     classes: Sequence[ClassSize],
     options: Sequence[SizeOption],
     chosen: SizeOption | None,
     given: Circumstances,
-) -> str:
+) -> Finding | None:
     """What to measure for the class that is recommended, or else for the last one tried."""
     wanted = chosen.environment_class if chosen else classes[-1].environment_class
     size = next(each for each in classes if each.environment_class == wanted)
     peak = given.load.high_per_s
-    found = [size.deciding]
+    found = [size.deciding] if size.deciding else []
     stuck = any(run.capacity_per_s and run.bottleneck in PERHAPS_MOVED for run in runs)
     if stuck and chosen is None:
-        found.append(whether_webservers_help(peak, size.most_webservers))
+        found.append(
+            note("size.webservers_may_not_help", rate_per_s=peak, webservers=size.most_webservers)
+        )
     if any(
         outrun_by_bursts(option.trace, given.allowed)
         for option in options
         if option.environment_class == wanted
     ):
-        found.append(how_long_a_start_takes(peak, size.fewest_webservers))
-    return " ".join(filter(None, found))
+        fewest = size.fewest_webservers
+        found.append(note("size.start_time_decides", rate_per_s=peak, webservers=fewest))
+    return note("size.deciding", measurements=tuple(found)) if found else None
 
 
-def _note(prices: PriceTable | None) -> PriceNote | None:
-    if prices is None:
-        return None
-    return PriceNote(prices.region, prices.as_of, prices.source, prices.currency)
+def _assumptions(
+    runs: Sequence[RunAnalysis],
+    sized: Sequence[SizedRun],
+    classes: Sequence[ClassSize],
+    judged_by: str,
+    load: LoadWanted,
+) -> Iterator[Finding]:
+    """What the size rests on."""
+    kind = str(runs[0].environment.get("kind") or "")
+    if kind != "aws":
+        yield note("size.same_cpu_time", environment_kind=kind)
+    if any(each.webserver_cpu != sized[0].webserver_cpu for each in classes):
+        yield note("size.rate_grows_with_cpu", webserver_cpus=sized[0].webserver_cpu)
+    if judged_by == "slo_capacity":
+        yield note("size.slo_rate_grows")
+    elif any(run.capacity_per_s for run in sized):
+        yield note("size.slo_rate_without_lower_end")
+    else:
+        yield note("size.slo_rate_unknown")
+    yield note("size.interval_over_runs", runs=len(sized))
+    if load.trace_per_s is None and load.low_per_s < load.high_per_s:
+        yield note("size.even_range")
+    if load.trace_per_s is not None and len(load.trace_per_s) > DAY_S:
+        yield note("size.busiest_day")
+    tried = [each.environment_class for each in classes]
+    between = CLASSES[CLASS_NAMES.index(tried[0]) : CLASS_NAMES.index(tried[-1]) + 1]
+    if skipped := tuple(each.name for each in between if each.name not in tried):
+        yield note("size.classes_left_out", names=skipped)
+    yield note("size.only_webservers")
+
+
+def _of_run(analysis: RunAnalysis, run: SizedRun, load: LoadWanted) -> Iterator[Finding | str]:
+    """What of a run limits what the size is worth."""
+    capacity, run_id = analysis.capacity, run.run_id
+    reached = capacity.highest_rate_per_s if capacity else None
+    was_stopped = capacity is not None and capacity.stopped_by_stage is not None
+    below = reached is None or reached < load.high_per_s
+    if run.bottleneck in NOT_MOVED and was_stopped and below:
+        yield warning(
+            "size.stopped_by_another_limit",
+            run_id=run_id,
+            bottleneck=run.bottleneck,
+            may_help=run.bottleneck in PERHAPS_MOVED,
+            rate_per_s=load.high_per_s,
+        )
+    elif run.bottleneck not in _SPEAKS_OF_SIZE:
+        yield warning("size.stop_says_nothing", run_id=run_id, bottleneck=run.bottleneck)
+    if capacity is not None and capacity.rate_per_s is not None:
+        for reason in capacity.rate_per_s.warnings:
+            yield warning("size.slo_rate_of_run", run_id=run_id, reason=reason)
+    if not analysis.generator.ok:
+        yield warning("size.generator_past_limits", run_id=run_id)
+    yield from run.rate_of_one_per_s.warnings
+
+
+def _far_beyond(busiest_per_s: float, load: LoadWanted) -> Iterator[Finding]:
+    if load.high_per_s > _FAR_BEYOND * busiest_per_s > 0:
+        yield warning(
+            "size.load_far_beyond", rate_per_s=load.high_per_s, highest_per_s=busiest_per_s
+        )
+
+
+def _unpriced(options: Sequence[SizeOption]) -> Iterator[Finding]:
+    """Why the cheapest was not looked for, where only some prices are known."""
+    missing = [option.monthly is None for option in options if option.meets]
+    if any(missing) and not all(missing):
+        yield warning("size.prices_incomplete")

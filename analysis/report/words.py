@@ -22,6 +22,7 @@ STOPPED_BY: Final = {  # how people call a bottleneck; unknown and not_reached s
     "airflow": "errors of Airflow",
     "generator": "the load generator",
 }
+NEARLY_CERTAIN: Final = 0.99  # beyond this, or its opposite, no probability is told apart
 _ORDINALS: Final = ("", "first", "second", "third", "fourth", "fifth")
 
 
@@ -162,6 +163,25 @@ def stage_label(index: int, name: str) -> str:
     """A stage as people count and call it: "stage 3 'burst'", or "stage 3" without a name."""
     number = f"stage {index + 1}"
     return number if name in ("", number) else f"{number} '{name}'"
+
+
+def stopped_by(bottleneck: str) -> str:
+    """What stopped a run, inside a sentence."""
+    return STOPPED_BY.get(bottleneck, "an unknown cause")
+
+
+def chance(probability: float) -> str:
+    """A probability that never reads as certain: "83 %", "more than 99 %", "less than 1 %"."""
+    if probability > NEARLY_CERTAIN:
+        return f"more than {100 * NEARLY_CERTAIN:g} %"
+    if probability < 1 - NEARLY_CERTAIN:
+        return f"less than {100 * (1 - NEARLY_CERTAIN):g} %"
+    return f"{100 * probability:.0f} %"
+
+
+def short_chance(probability: float) -> str:
+    """The same in a table or a picture: "83 %", "> 99 %", "< 1 %"."""
+    return chance(probability).replace("more than", ">").replace("less than", "<")
 
 
 def observed_text(slo: Slo, observed: float | None) -> str:

@@ -14,7 +14,7 @@ measured stages.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.mwaa import FEWEST_WEBSERVERS, MOST_WEBSERVERS
@@ -26,12 +26,7 @@ from mwaa_headroom.analysis.results import (
     StageStats,
 )
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.sizing.probability import (
-    belief_of,
-    deciding_measurement,
-    is_open,
-    open_question,
-)
+from mwaa_headroom.analysis.sizing.probability import Belief, what_would_decide
 from mwaa_headroom.analysis.statistics import Estimate
 
 _ROUNDING = 1e-9
@@ -41,18 +36,17 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
     """Webservers for the target and for the rate of every stage that sent the mix."""
     planned = _rates_of_the_mix(setting)
     target_rate = setting.target_rate_per_s or max(planned, default=None)
-    why_not = _why_not(setting, demand)
-    if why_not or demand is None or target_rate is None:
+    refused = _refusal(setting, demand)
+    if refused or demand is None or target_rate is None:
         return SizingResult(
             target_rate_per_s=target_rate,
             target=None,
             rows=(),
             utilisation_target=setting.utilisation_target,
             webserver_cpu=setting.webserver_cpu,
-            explanation=refusal("sizing.no_count", reason=why_not),
+            explanation=refusal("sizing.no_count", reason=refused),
         )
-    rates = sorted(planned | {target_rate})
-    rows = {rate: _row(demand, rate) for rate in rates}
+    rows = {rate: _row(demand, rate) for rate in sorted(planned | {target_rate})}
     target = rows[target_rate]
     return SizingResult(
         target_rate_per_s=target_rate,
@@ -60,9 +54,15 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
         rows=tuple(rows.values()),
         utilisation_target=setting.utilisation_target,
         webserver_cpu=setting.webserver_cpu,
-        explanation=_explanation(setting, demand, target, rows.values()),
+        explanation=_explanation(setting, demand, target, tuple(rows.values())),
         warnings=demand.mix_s.warnings,
-        deciding=_deciding(setting, demand, target_rate),
+        deciding=what_would_decide(
+            target_rate,
+            Belief(demand.rate_per_webserver_per_s),
+            range(FEWEST_WEBSERVERS, MOST_WEBSERVERS + 1),
+            periods=demand.periods,
+            utilisation_target=setting.utilisation_target,
+        ),
     )
 
 
@@ -117,7 +117,7 @@ def _expected_cpu(
     return ends[0], ends[1]
 
 
-def _why_not(setting: Setting, demand: DemandResult | None) -> Finding | str | None:
+def _refusal(setting: Setting, demand: DemandResult | None) -> Finding | str | None:
     if setting.is_closed:
         return refusal("sizing.closed")
     if setting.webserver_cpu is None:
@@ -142,47 +142,18 @@ def _rates_of_the_mix(setting: Setting) -> set[float]:
 def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
     one = demand.rate_per_webserver_per_s
     needed = webservers_for(rate_per_s, one.value)
-    belief = belief_of(one)
     return SizingRow(
         rate_per_s=rate_per_s,
         webservers=needed,
         webservers_low=webservers_for(rate_per_s, one.high),
         webservers_high=webservers_for(rate_per_s, one.low),
         within_limits=needed is not None and needed <= MOST_WEBSERVERS,
-        probability=float(belief.at_least(rate_per_s / needed)) if belief and needed else None,
+        probability=float(Belief(one).at_least(rate_per_s / needed)) if needed else None,
     )
-
-
-def _deciding(setting: Setting, demand: DemandResult, rate_per_s: float) -> Finding | None:
-    """What to measure when the interval leaves the count open; None: it does not."""
-    one = demand.rate_per_webserver_per_s
-    if is_open(rate_per_s, one, fewest=FEWEST_WEBSERVERS, most=MOST_WEBSERVERS):
-        return note("sizing.more_periods")
-    question = open_question(rate_per_s, one, fewest=FEWEST_WEBSERVERS, most=MOST_WEBSERVERS)
-    if question is None:
-        return None
-    return deciding_measurement(
-        rate_per_s,
-        question,
-        periods=demand.periods,
-        utilisation_target=setting.utilisation_target,
-    )
-
-
-def _value(estimate: Estimate) -> float:
-    return estimate.value or 0.0
-
-
-def _low(estimate: Estimate) -> float:
-    return estimate.low if estimate.low is not None else _value(estimate)
-
-
-def _high(estimate: Estimate) -> float:
-    return estimate.high if estimate.high is not None else _value(estimate)
 
 
 def _explanation(
-    setting: Setting, demand: DemandResult, target: SizingRow, rows: Iterable[SizingRow]
+    setting: Setting, demand: DemandResult, target: SizingRow, rows: Sequence[SizingRow]
 ) -> Finding:
     if target.webservers is None:
         return refusal(
@@ -195,10 +166,18 @@ def _explanation(
     return note(
         "sizing.needed",
         target=target,
-        demand_s=_value(demand.mix_s),
+        demand_s=demand.mix_s.value,
         webserver_cpu=setting.webserver_cpu,
         utilisation_target=setting.utilisation_target,
-        rate_of_one_per_s=(_value(one), _low(one), _high(one)),
+        rate_of_one_per_s=(one.value, _low(one), _high(one)),
         most_webservers=MOST_WEBSERVERS,
         fewest_webservers=FEWEST_WEBSERVERS if too_few else None,
     )
+
+
+def _low(estimate: Estimate) -> float:
+    return (estimate.value or 0.0) if estimate.low is None else estimate.low
+
+
+def _high(estimate: Estimate) -> float:
+    return (estimate.value or 0.0) if estimate.high is None else estimate.high

@@ -1,8 +1,6 @@
-"""With which probability a webserver count is enough: beliefs, pooling, what would decide.
+"""How probable it is that so many webservers are enough, and what to measure where that is open.
 
-How probable it is that an estimated quantity is at least so large.
-
-The estimate's interval is read as that of a distribution on the logarithm, with its median at the
+An estimate's interval is read as that of a distribution on the logarithm, with its median at the
 value and on either side the spread that puts its end where the interval ends:
 
     P(X >= x) = 1 - F( q ln(x / v) / |ln(e / v)| ),   e = low for x < v, else high
@@ -11,7 +9,7 @@ v value, q = F^-1(0.975), F the normal distribution, or Student's t for an inter
 So the probability is 97.5 % at the lower end and 2.5 % at the upper one, whatever F. An end that is
 not known (a lower one of 0 says as little) leaves everything beyond the value at one half.
 
-One estimate from those of several like runs, all on the logarithm.
+The estimates of several like runs are pooled on the logarithm:
 
     1 run       its own interval
     k runs      mean +- t(0.975, k - 1) s / sqrt(k),  s the spread of the runs' values
@@ -24,7 +22,7 @@ the interval much, because t(0.975, 2) is 4.3.
 Source: Student's t; for two runs the idea of R. Birge, Phys. Rev. 40 (1932) 207: never less than
 the observed disagreement.
 
-When an interval spans two webserver counts: the measurement that would tell which it is.
+Where an interval spans two webserver counts, this many metric periods would tell which it is:
 
     k  the count in question,  b = rate / k  the rate of one webserver at which k are just enough
     periods  N = n (h / |ln(v / b)|)^2,   h = |ln(e / v)|, e the interval's end on the side of b
@@ -38,7 +36,6 @@ the fewest m with t(0.975, m - 1) s / sqrt(m) <= |ln(v / b)|.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,8 +43,11 @@ from scipy import stats
 
 from mwaa_headroom.analysis.demand import PERIODS_FOR_TRUST
 from mwaa_headroom.analysis.findings import Finding, note
-from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats, t_quantile
+
+FEWEST_FOR_SPREAD = 3  # runs
+MOST_PERIODS = 1440  # a day of minutes
+MOST_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,105 +55,66 @@ class Belief:
     """A positive quantity as it is known.
 
     Attributes:
-        value: the median.
-        low: of the 95 % interval; None or 0: not known.
-        high: of the 95 % interval; None: not known.
-        freedom: degrees of freedom; infinite: normal.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    freedom: float = math.inf
-
-    def at_least(self, amount: ArrayLike) -> Floats:
-        """Probability that the quantity is no smaller, for each amount (0 or above)."""
-        x = np.asarray(amount, dtype=np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = np.log(x / self.value)
-            below, above = self._width(self.low), self._width(self.high)
-            widths = np.where(distance < 0, below, above)
-            # A width of 0 is certainty, except at the value itself, which is reached.
-            scaled = np.where(distance == 0, -0.0 if below else -np.inf, distance / widths)
-        q = float(_quantile(self.freedom))
-        survival = stats.norm.sf if math.isinf(self.freedom) else stats.t(self.freedom).sf
-        return np.where(x <= 0, 1.0, survival(q * scaled))
-
-    def at_least_at_most(self, amount: ArrayLike) -> Floats:
-        """The highest that probability can be: 1 below the value when the low end is not known."""
-        x = np.asarray(amount, dtype=np.float64)
-        silent = (x < self.value) & (not self.low)
-        return np.where(silent, 1.0, self.at_least(x))
-
-    def times(self, factor: float) -> "Belief":
-        """The same of a multiple of the quantity."""
-        low, high = (None if end is None else end * factor for end in (self.low, self.high))
-        return Belief(self.value * factor, low, high, self.freedom)
-
-    def _width(self, end: float | None) -> float:
-        if end is None or end <= 0:
-            return math.inf
-        return abs(math.log(end / self.value))
-
-
-def belief_of(estimate: Estimate | None, freedom: float = math.inf) -> Belief | None:
-    """What a 95 % interval says; None when there is no value above 0."""
-    if estimate is None or not estimate.value or estimate.value <= 0:
-        return None
-    return Belief(estimate.value, estimate.low, estimate.high, freedom)
-
-
-def _quantile(freedom: float) -> float:
-    if math.isinf(freedom):
-        return Z95
-    return t_quantile(freedom)
-
-
-FEWEST_FOR_SPREAD = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """An estimate with the number of runs it rests on.
-
-    Attributes:
-        estimate: with its interval.
+        estimate: the median with its 95 % interval.
         runs: behind it.
-        freedom: of the t distribution behind an interval by the runs' spread; infinite: it is by
-            their own errors, and normal.
+        freedom: degrees of freedom of an interval by how the runs differ; infinite: it is by their
+            own errors, and normal.
     """
 
     estimate: Estimate
-    runs: int
+    runs: int = 1
     freedom: float = math.inf
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a value above 0."""
+        return (self.estimate.value or 0.0) > 0
 
     @property
     def by_spread(self) -> bool:
         """Whether the interval is by how runs differ."""
         return math.isfinite(self.freedom)
 
-    @property
-    def belief(self) -> Belief | None:
-        """None when there is no estimate."""
-        return belief_of(self.estimate, self.freedom)
+    def at_least(self, amount: ArrayLike) -> Floats:
+        """Probability that the quantity, which is known, is no smaller than each amount (>= 0)."""
+        x = np.asarray(amount, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.log(x / (self.estimate.value or 0.0))
+            below, above = self._width(self.estimate.low), self._width(self.estimate.high)
+            widths = np.where(distance < 0, below, above)
+            # A width of 0 is certainty, except at the value itself, which is reached.
+            scaled = np.where(distance == 0, -0.0 if below else -np.inf, distance / widths)
+        q = t_quantile(self.freedom) if self.by_spread else Z95
+        survival = stats.t(self.freedom).sf if self.by_spread else stats.norm.sf
+        return np.where(x <= 0, 1.0, survival(q * scaled))
 
-    def times(self, factor: float) -> "Pooled":
+    def at_least_at_most(self, amount: ArrayLike) -> Floats:
+        """The highest that probability can be: 1 below the value when the low end is not known."""
+        x = np.asarray(amount, dtype=np.float64)
+        silent = (x < (self.estimate.value or 0.0)) & (not self.estimate.low)
+        return np.where(silent, 1.0, self.at_least(x))
+
+    def times(self, factor: float) -> "Belief":
         """The same of a multiple of the quantity."""
         return replace(self, estimate=estimate_times(self.estimate, factor))
 
+    def _width(self, end: float | None) -> float:
+        if end is None or end <= 0:
+            return math.inf
+        return abs(math.log(end / (self.estimate.value or 0.0)))
 
-def pool(estimates: Sequence[Estimate]) -> Pooled:
+
+def pool(estimates: Sequence[Estimate]) -> Belief:
     """Combine the estimates of runs; those without a value do not count.
 
     Returns:
-        Without a value when none has one, or when one is 0, which has no logarithm.
+        Not known when none has a value, or when one is 0, which has no logarithm.
     """
     known = [each for each in estimates if each.value is not None]
     if not known or any((each.value or 0.0) <= 0 for each in known):
-        reasons = tuple(dict.fromkeys(text for each in estimates for text in each.warnings))
-        return Pooled(Estimate(value=None, warnings=reasons), len(known))
+        return Belief(Estimate(value=None, warnings=_warnings(estimates)), len(known))
     if len(known) == 1:
-        return Pooled(known[0], 1)
+        return Belief(known[0])
     logs = np.log([each.value or 0.0 for each in known])
     freedom = len(known) - 1.0
     error = float(logs.std(ddof=1)) / math.sqrt(len(known))
@@ -163,17 +124,14 @@ def pool(estimates: Sequence[Estimate]) -> Pooled:
         if own >= half_width:
             freedom, half_width = math.inf, own
     middle, told = float(logs.mean()), math.isfinite(half_width)
-    return Pooled(
-        Estimate(
-            value=math.exp(middle),
-            low=math.exp(middle - half_width) if told else None,
-            high=math.exp(middle + half_width) if told else None,
-            n=sum(each.n for each in known),
-            warnings=tuple(dict.fromkeys(text for each in known for text in each.warnings)),
-        ),
-        len(known),
-        freedom,
+    pooled = Estimate(
+        value=math.exp(middle),
+        low=math.exp(middle - half_width) if told else None,
+        high=math.exp(middle + half_width) if told else None,
+        n=sum(each.n for each in known),
+        warnings=_warnings(known),
     )
+    return Belief(pooled, len(known), freedom)
 
 
 def estimate_times(estimate: Estimate, factor: float) -> Estimate:
@@ -185,16 +143,16 @@ def estimate_times(estimate: Estimate, factor: float) -> Estimate:
     return replace(estimate, value=value, low=low, high=high)
 
 
+def _warnings(estimates: Sequence[Estimate]) -> tuple[Finding | str, ...]:
+    return tuple(dict.fromkeys(each for estimate in estimates for each in estimate.warnings))
+
+
 def _own_error(estimate: Estimate) -> float:
     """Standard error of the logarithm; infinite when an end is not known."""
     low, high = estimate.low, estimate.high
     if low is None or high is None or low <= 0:
         return math.inf
     return math.log(high / low) / (2 * Z95)
-
-
-MOST_PERIODS = 1440  # a day of minutes
-MOST_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,110 +164,79 @@ class Question:
     half_width: float  # of the interval on the logarithm, on the side of b
 
 
-def open_question(
-    rate_per_s: float, rate_of_one: Estimate, *, fewest: int, most: int
-) -> Question | None:
+def open_question(rate_per_s: float, rate_of_one: Estimate, counts: range) -> Question | None:
     """What the interval leaves open within the counts one may set; None: nothing.
 
     Args:
         rate_per_s: to be served.
         rate_of_one: calls per second that one webserver serves.
-        fewest: webservers that can be set; whether one less is enough does not matter.
-        most: webservers that can be set; whether they are enough does matter.
+        counts: of webservers that can be set. Whether one less than the fewest is enough does not
+            matter; whether the most are enough does.
     """
     value, low, high = rate_of_one.value, rate_of_one.low, rate_of_one.high
     if not value or not low or high is None:
         return None
-    within = range(fewest, most + 1)
-    asked = [k for k in within if low * k < rate_per_s * (1 - 1e-9) and rate_per_s <= high * k]
+    asked = [k for k in counts if low * k < rate_per_s * (1 - 1e-9) and rate_per_s <= high * k]
     questions = [_question(k, rate_per_s / k, value, low, high) for k in asked]
     return min(questions, key=lambda each: each.distance, default=None)
-
-
-def is_open(rate_per_s: float, rate_of_one: Estimate, *, fewest: int, most: int) -> bool:
-    """Whether an end that is not known leaves a count in question; arguments as `open_question`."""
-    low, high = rate_of_one.low, rate_of_one.high
-    if not rate_of_one.value:
-        return False
-    if not low:
-        return high is None or rate_per_s <= high * most
-    return high is None and low * fewest < rate_per_s
-
-
-def calls_per_s(rate_per_s: float) -> str:
-    """A rate inside a sentence, with three digits: "25 calls/s"."""
-    return f"{float(f'{rate_per_s:.3g}'):.12g} calls/s"
-
-
-def missing_stage(capacity: Estimate) -> str:
-    """What to measure where the interval of the rate at which the SLO breaks is open."""
-    return " ".join(
-        (
-            "The rate at which the SLO breaks is not known well enough.",
-            *map(told, capacity.warnings),
-        )
-    )
-
-
-def whether_webservers_help(rate_per_s: float, most: int) -> str:
-    """What to measure where the SLO broke, and not for want of CPU."""
-    return (
-        "The SLO broke for something other than CPU, so nobody knows whether more webservers help: "
-        f"to decide, hold {calls_per_s(rate_per_s)} with MinWebservers = MaxWebservers = {most}, "
-        "and size from that run."
-    )
-
-
-def how_long_a_start_takes(rate_per_s: float, fewest: int) -> str:
-    """What to measure where bursts outrun the simulated scaling rule."""
-    return (
-        "Whether the bursts of the trace outrun autoscaling depends on how long a webserver takes "
-        f"to start: to decide, measure it in a run with MinWebservers {fewest} and a larger "
-        f"MaxWebservers, whose load steps to {calls_per_s(rate_per_s)} at once."
-    )
-
-
-def deciding_measurement(
-    rate_per_s: float,
-    question: Question,
-    *,
-    periods: int,
-    utilisation_target: float | None,
-    runs: int = 1,
-    of: str = "webservers",
-    period_s: float | None = None,
-) -> Finding:
-    """What is not certain, and what to measure.
-
-    Args:
-        rate_per_s: to be served.
-        question: of `open_question`.
-        periods: metric periods behind the interval, of all runs.
-        utilisation_target: that enough webservers keep; None: they meet the SLO.
-        runs: whose spread the interval is of; 1: it is of their own errors.
-        of: what is counted, such as "mw1.small webservers".
-        period_s: of the metrics; None: not known, so no time is given.
-    """
-    asked: dict[str, Any] = {
-        "rate_per_s": rate_per_s,
-        "webservers": question.webservers,
-        "of": of,
-        "utilisation_target": utilisation_target,
-    }
-    more = 0
-    if runs > 1:
-        each = max(math.ceil(periods / runs), PERIODS_FOR_TRUST)
-        more = _runs_needed(question, runs) - runs
-    else:
-        each = _periods_needed(question, periods)
-    if runs + more > MOST_RUNS or each > MOST_PERIODS:
-        return note("sizing.too_close", **asked)
-    return note("sizing.close", more_runs=more, periods=each, period_s=period_s, **asked)
 
 
 def _question(count: int, border: float, value: float, low: float, high: float) -> Question:
     end = low if border < value else high
     return Question(count, abs(math.log(value / border)), abs(math.log(end / value)))
+
+
+def is_open(rate_per_s: float, rate_of_one: Estimate, counts: range) -> bool:
+    """Whether an end that is not known leaves a count in question; arguments as `open_question`."""
+    low, high = rate_of_one.low, rate_of_one.high
+    if not rate_of_one.value:
+        return False
+    if not low:
+        return high is None or rate_per_s <= high * counts[-1]
+    return high is None and low * counts[0] < rate_per_s
+
+
+def what_would_decide(
+    rate_per_s: float,
+    rate_of_one: Belief,
+    counts: range,
+    *,
+    periods: int,
+    utilisation_target: float | None,
+    environment_class: str = "",
+    period_s: float | None = None,
+) -> Finding | None:
+    """What to measure when the interval leaves the count open; None: it does not.
+
+    Args:
+        rate_per_s: to be served.
+        rate_of_one: calls per second that one webserver serves.
+        counts: of webservers that can be set.
+        periods: metric periods behind the interval, of all runs.
+        utilisation_target: that enough webservers keep; None: they meet the SLO.
+        environment_class: of the webservers; "": that of the run.
+        period_s: of the metrics; None: not known.
+    """
+    if is_open(rate_per_s, rate_of_one.estimate, counts):
+        return note("sizing.more_periods")
+    question = open_question(rate_per_s, rate_of_one.estimate, counts)
+    if question is None:
+        return None
+    more_runs = 0
+    if rate_of_one.by_spread:
+        each = max(math.ceil(periods / rate_of_one.runs), PERIODS_FOR_TRUST)
+        more_runs = _runs_needed(question, rate_of_one.runs) - rate_of_one.runs
+    else:
+        each = _periods_needed(question, periods)
+    doubt = {
+        "webservers": question.webservers,
+        "environment_class": environment_class,
+        "rate_per_s": rate_per_s,
+        "utilisation_target": utilisation_target,
+    }
+    if rate_of_one.runs + more_runs > MOST_RUNS or each > MOST_PERIODS:
+        return note("sizing.too_close", **doubt)
+    return note("sizing.close", **doubt, more_runs=more_runs, periods=each, period_s=period_s)
 
 
 def _periods_needed(question: Question, periods: int) -> int:

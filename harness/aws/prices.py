@@ -4,7 +4,6 @@
 same form. Nothing is fetched.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,9 +16,6 @@ from mwaa_headroom.harness.files import read_toml
 from mwaa_headroom.harness.validation import validated
 
 SHIPPED_FILE: Final = Path(__file__).with_name("prices.toml")
-PRICE_LIST: Final = (
-    "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonMWAA/current/{region}/index.json"
-)
 
 
 def _as_range(amount: object) -> object:
@@ -96,20 +92,3 @@ def load_prices(path: Path = SHIPPED_FILE) -> tuple[PriceTable, ...]:
     tree = read_toml(path, "file of prices", UsageError)
     checked = validated(_File, tree, origin=str(path), error=UsageError)
     return tuple(table.as_prices() for table in checked.tables)
-
-
-def prices_of(tables: Sequence[PriceTable], region: str | None) -> tuple[PriceTable | None, str]:
-    """The table of a region, or none with one sentence that says what to do.
-
-    Args:
-        tables: of `load_prices`.
-        region: None: the first table's.
-    """
-    for table in tables:
-        if region in (None, table.region):
-            return table, ""
-    return None, (
-        f"There are no prices of {region}: write a table of it into a file like "
-        f"harness/aws/prices.toml, from {PRICE_LIST.format(region=region)}, and give it with "
-        "--prices FILE."
-    )

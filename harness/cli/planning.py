@@ -8,20 +8,23 @@ import click
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
 from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
-from mwaa_headroom.harness.cli.options import as_json, terminal_settings
+from mwaa_headroom.harness.cli.options import as_json, show_answer, terminal_settings, verbose
 from mwaa_headroom.harness.errors import UsageError
 
 
 @click.command("capacity")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @as_json
+@verbose
 @click.option(
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write the answer (HTML, JSON, text, picture) into DIR.",
+    help="Write the report (HTML, JSON, JUnit, Markdown, text, plot) into DIR.",
 )
-def capacity_command(runs: tuple[Path, ...], json_output: bool, output: Path | None) -> int:
+def capacity_command(
+    runs: tuple[Path, ...], json_output: bool, verbose: bool, output: Path | None
+) -> int:
     """Tell the capacity of every webserver count from finished runs.
 
     RUN is a run directory, or a directory that holds some. Stages in which the webserver count
@@ -30,20 +33,11 @@ def capacity_command(runs: tuple[Path, ...], json_output: bool, output: Path | N
 
     Exit codes: 0 the capacity of a count is known, 5 of none.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
-    from mwaa_headroom.analysis.report.planning.capacity import capacity_sections
-    from mwaa_headroom.analysis.report.planning.terminal import render_answer
-    from mwaa_headroom.harness.run.answers import capacity_of_directories, write_capacity
+    from mwaa_headroom.analysis.report.capacity_report import capacity_document
+    from mwaa_headroom.harness.run.answers import capacity_of_directories
 
     curve = capacity_of_directories(runs)
-    if json_output:
-        click.echo(json.dumps(plain(curve), indent=2))
-    else:
-        click.echo(render_answer(capacity_sections(curve), **terminal_settings()))
-    if output is not None:
-        page = write_capacity(curve, output)
-        if not json_output:
-            click.echo(f"\nReport: {page}")
+    show_answer(capacity_document(curve), json_output=json_output, verbose=verbose, output=output)
     return curve.exit_code
 
 
@@ -76,11 +70,12 @@ def capacity_command(runs: tuple[Path, ...], json_output: bool, output: Path | N
     "(default: that of runs on AWS, or mw1.small).",
 )
 @as_json
+@verbose
 @click.option(
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write the answer (HTML, JSON, text, picture) into DIR.",
+    help="Write the report (HTML, JSON, JUnit, Markdown, text, plot) into DIR.",
 )
 def size_command(
     runs: tuple[Path, ...],
@@ -90,6 +85,7 @@ def size_command(
     prices: Path | None,
     environment_class: str | None,
     json_output: bool,
+    verbose: bool,
     output: Path | None,
 ) -> int:
     """Size an environment from finished runs.
@@ -99,10 +95,8 @@ def size_command(
 
     Exit codes: 0 answered, 5 no setting can be recommended.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
-    from mwaa_headroom.analysis.report.planning.size import size_sections
-    from mwaa_headroom.analysis.report.planning.terminal import render_answer
-    from mwaa_headroom.harness.run.answers import read_load, size_directories, write_size
+    from mwaa_headroom.analysis.report.size_report import size_document
+    from mwaa_headroom.harness.run.answers import read_load, size_directories
 
     answer = size_directories(
         runs,
@@ -112,14 +106,7 @@ def size_command(
         prices_file=prices,
         environment_class=environment_class,
     )
-    if json_output:
-        click.echo(json.dumps(plain(answer), indent=2))
-    else:
-        click.echo(render_answer(size_sections(answer), **terminal_settings()))
-    if output is not None:
-        page = write_size(answer, output)
-        if not json_output:
-            click.echo(f"\nReport: {page}")
+    show_answer(size_document(answer), json_output=json_output, verbose=verbose, output=output)
     return answer.exit_code
 
 

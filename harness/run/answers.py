@@ -14,7 +14,7 @@ from mwaa_headroom.harness.errors import RecordError
 if TYPE_CHECKING:
     from mwaa_headroom.analysis.report.write import ReportPaths
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,7 +23,6 @@ from mwaa_headroom.analysis.comparison.compare import Comparison, compare_runs
 from mwaa_headroom.analysis.comparison.history import History, trace_history
 from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
-    TrialRun,
     capacity_curve,
     trial_run,
 )
@@ -34,19 +33,11 @@ from mwaa_headroom.analysis.planning.loads import (
     load_of_arrivals,
     load_of_rates,
 )
-from mwaa_headroom.analysis.planning.results import SizingAnswer
-from mwaa_headroom.analysis.planning.size import answer_size
+from mwaa_headroom.analysis.planning.size import SizingAnswer, answer_size
 from mwaa_headroom.analysis.policy.results import WhatIf
 from mwaa_headroom.analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad, answer_what_if
-from mwaa_headroom.analysis.report.planning.capacity import CAPACITY_PICTURE, capacity_sections
-from mwaa_headroom.analysis.report.planning.size import SIZE_PICTURE, size_sections
-from mwaa_headroom.analysis.report.planning.write import write_answer
-from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
-from mwaa_headroom.analysis.report.plots.drawing import style
-from mwaa_headroom.analysis.report.plots.sizing_answer import draw_sizing_answer
-from mwaa_headroom.analysis.sizing.probability import calls_per_s
 from mwaa_headroom.analysis.statistics import Floats
-from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
+from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.scenario.model import HIGHEST_RATE_PER_S
 from mwaa_headroom.harness.traffic.traces import Trace, read_trace
@@ -177,25 +168,8 @@ def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
-    return capacity_curve([_trials_of(path) for path in run_directories(directories)])
-
-
-def write_capacity(curve: CapacityCurve, directory: Path) -> Path:
-    """Write the page, its JSON, the summary and the picture; returns the page.
-
-    Raises:
-        RecordError: the directory cannot be written.
-    """
-    with style():
-        figure = draw_capacity_curve(curve)
-    figures = {} if figure is None else {CAPACITY_PICTURE: figure}
-    with writing_into(directory):
-        return write_answer(capacity_sections(curve), curve, figures, directory)
-
-
-def _trials_of(directory: Path) -> TrialRun:
     try:
-        return trial_run(Run.read(directory))
+        return capacity_curve([trial_run(Run.read(path)) for path in run_directories(directories)])
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
 
@@ -252,50 +226,27 @@ def size_directories(
     """
     if burst_from_per_s is not None and burst_from_per_s >= load.high_per_s:
         raise UsageError(
-            f"--burst-from {burst_from_per_s:g} is not below {calls_per_s(load.high_per_s)}, the "
+            f"--burst-from {burst_from_per_s:g} is not below {load.high_per_s:.3g} calls/s, the "
             "highest rate of --load: give a lower rate, or leave it out."
         )
     tables = load_prices(prices_file or SHIPPED_FILE)
     for directory in directories:
         if not directory.is_dir():
             raise RecordError(f"There is no run directory '{directory}': give one that is there.")
-    runs = analysed_runs(directories)
-    own = next((_region_on_aws(run.identity.must_agree) for run in runs), None)
-    prices, price_refusal = prices_of(tables, region or own)
-    answer = answer_size(
-        runs,
+    return answer_size(
+        analysed_runs(directories),
         load,
-        prices,
-        price_refusal=price_refusal,
+        tables,
+        region=region,
         burst_from_per_s=burst_from_per_s,
         environment_class=environment_class,
     )
-    if answer.prices is None or region or own:
-        return answer
-    return replace(answer, prices=replace(answer.prices, region_given=False))
-
-
-def write_size(answer: SizingAnswer, directory: Path) -> Path:
-    """Write the page, its JSON, the summary and the picture; returns the page.
-
-    Raises:
-        RecordError: the directory cannot be written.
-    """
-    with style():
-        figure = draw_sizing_answer(answer)
-    figures = {} if figure is None else {SIZE_PICTURE: figure}
-    with writing_into(directory):
-        return write_answer(size_sections(answer), answer, figures, directory)
 
 
 def _load_of_numbers(low_per_s: float, high_per_s: float) -> LoadWanted:
     if not (0 < low_per_s <= HIGHEST_RATE_PER_S and 0 < high_per_s <= HIGHEST_RATE_PER_S):
         raise ValueError(f"a rate must be above 0 and at most {HIGHEST_RATE_PER_S:g} calls/s.")
     return load_between(low_per_s, high_per_s)
-
-
-def _region_on_aws(identity: dict[str, str]) -> str | None:
-    return identity.get("region") if identity.get("environment kind") == "aws" else None
 
 
 LONGEST_LOAD_S = 7 * DAY_S

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mwaa_headroom.analysis.planning.classes import Money
-from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices, prices_of
+from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices
 from mwaa_headroom.harness.errors import UsageError
 
 
@@ -34,17 +34,6 @@ def test_the_month_of_two_included_webservers() -> None:
 
     assert month is not None
     assert month.low == month.high == pytest.approx(0.49 * 730)
-
-
-def test_a_region_without_a_table_is_refused_with_what_to_do() -> None:
-    tables = load_prices()
-
-    assert prices_of(tables, None) == (tables[0], "")
-    assert prices_of(tables, "us-west-2") == (tables[0], "")
-    table, refusal = prices_of(tables, "eu-west-1")
-    assert table is None
-    assert "AmazonMWAA/current/eu-west-1/index.json" in refusal
-    assert "--prices FILE" in refusal
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,10 @@ def test_two_counts_have_their_capacities(
     files = {
         path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")
     }
-    assert files == {"capacity.html", "capacity.json", "summary.txt", "plots/capacity_curve.png"}
+    assert files == {
+        *("capacity.html", "capacity.json", "junit.xml", "summary.txt", "summary.md"),
+        "plots/capacity_curve.png",
+    }
 
 
 def test_json_has_the_estimates(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A picture of the capacity against the webserver count, with the trials it was drawn from."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,6 @@ from mwaa_headroom.analysis.planning.capacity_curve import (
     amdahl_capacity,
 )
 from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.planning.capacity import headline
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
@@ -39,15 +39,15 @@ _WIDTH_IN, _HEIGHT_IN = 8.4, 4.6
 _OFFSETS: Final = ((9, 0), (9, 11), (9, -11), (9, 20))
 
 
-def draw_capacity_curve(curve: CapacityCurve) -> Figure | None:
+def draw_capacity_curve(curve: CapacityCurve, headline: str) -> Figure | None:
     """None when there are fewer than two trials to show."""
     if sum(len(each.trials) for each in curve.counts) < 2:
         return None
     figure, axes = single_axes(_WIDTH_IN, _HEIGHT_IN)
-    title(figure, headline(curve))
-    known = [each for each in curve.counts if words.is_known(each.capacity_per_s.value)]
+    title(figure, headline)
+    known = curve.known
     _limits(axes, curve)
-    keys = [*_draw_lines(axes, curve, known)]
+    keys = _draw_lines(axes, curve, known)
     keys += _draw_trials(axes, curve)
     _draw_capacities(axes, known)
     if known:
@@ -67,7 +67,7 @@ def _limits(axes: Axes, curve: CapacityCurve) -> None:
     axes.set_ylabel("calls/s")
 
 
-def _draw_lines(axes: Axes, curve: CapacityCurve, known: list[CountCapacity]) -> list[Key]:
+def _draw_lines(axes: Axes, curve: CapacityCurve, known: Sequence[CountCapacity]) -> list[Key]:
     """What each webserver would add if it added as much as the first ones, and Amdahl's law."""
     if len(known) < 2:
         return []
@@ -103,7 +103,7 @@ def _draw_trials(axes: Axes, curve: CapacityCurve) -> list[Key]:
     return keys
 
 
-def _draw_capacities(axes: Axes, known: list[CountCapacity]) -> None:
+def _draw_capacities(axes: Axes, known: Sequence[CountCapacity]) -> None:
     labels = Labels(axes)
     top = axes.get_ylim()[1]
     for each in known:

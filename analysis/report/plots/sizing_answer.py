@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from mwaa_headroom.analysis.planning.results import ClassSize, SizeOption, SizingAnswer
+from mwaa_headroom.analysis.planning.options import SURE_ENOUGH, ClassSize, SizeOption
+from mwaa_headroom.analysis.planning.size import SizingAnswer
 from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.planning.size import chance
 from mwaa_headroom.analysis.report.plots.drawing import (
     FAINT,
     GREEN,
@@ -28,7 +28,6 @@ _HEIGHT_IN: Final = 4.6
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 0.75, 0.85, 0.95, 0.6, 0.85
 _SECOND_IN: Final = 2.4
 _POINTS: Final = 1000
-_SURE_ENOUGH: Final = 0.95
 
 
 def draw_sizing_answer(answer: SizingAnswer) -> Figure | None:
@@ -48,8 +47,7 @@ def draw_sizing_answer(answer: SizingAnswer) -> Figure | None:
 
 
 def _shown(answer: SizingAnswer) -> tuple[ClassSize, SizeOption | None] | None:
-    if answer.recommended is not None:
-        option = answer.options[answer.recommended]
+    if (option := answer.chosen) is not None:
         sizes = {size.environment_class: size for size in answer.classes}
         return sizes[option.environment_class], option
     known = [size for size in answer.classes if words.is_known(size.rate_of_one_per_s.value)]
@@ -121,10 +119,10 @@ def _draw_chances(axes: Axes, size: ClassSize, option: SizeOption | None) -> Non
     for y, each in enumerate(size.chances):
         probability = each.probability
         chosen = option is not None and option.min_webservers == each.webservers
-        colour = GREEN if probability >= _SURE_ENOUGH else ORANGE
+        colour = GREEN if probability >= SURE_ENOUGH else ORANGE
         axes.barh(y, probability, height=0.55, color=colour, alpha=1.0 if chosen else 0.55)
         axes.annotate(
-            chance(probability),
+            words.short_chance(probability),
             (1, y),
             (8, 0),
             xycoords=("axes fraction", "data"),
@@ -134,7 +132,7 @@ def _draw_chances(axes: Axes, size: ClassSize, option: SizeOption | None) -> Non
             fontweight="bold" if chosen else "normal",
             annotation_clip=False,
         )
-    axes.axvline(_SURE_ENOUGH, color=INK, linewidth=1, linestyle=(0, (5, 3)))
+    axes.axvline(SURE_ENOUGH, color=INK, linewidth=1, linestyle=(0, (5, 3)))
     axes.set_yticks(range(len(counts)), [str(count) for count in counts])
     axes.set_ylim(len(counts) - 0.4, -0.6)
     axes.set_xlim(0, 1)

@@ -1,4 +1,4 @@
-"""How many webservers a rate needs, and what would tell where that is not certain."""
+"""How many webservers one run's rates need, and what to measure where that is open."""
 
 import math
 
@@ -29,38 +29,6 @@ def _(reason: Finding) -> str:
     return f"No webserver count can be given: {words.lowered(told(reason))}"
 
 
-@says("sizing.never_enough")
-def _(webserver_cpu: float, utilisation_target: float) -> str:
-    return (
-        f"No number of webservers with {webserver_cpu:g} CPU is enough: what they use without "
-        f"calls is already above {100 * utilisation_target:.0f} %."
-    )
-
-
-@says("sizing.needed")
-def _(
-    target: SizingRow,
-    demand_s: float,
-    webserver_cpu: float,
-    utilisation_target: float,
-    rate_of_one_per_s: tuple[float, float, float],
-    most_webservers: int,
-    fewest_webservers: int | None,
-) -> str:
-    beyond = ""
-    if not target.within_limits:
-        beyond = f" Amazon MWAA allows at most {most_webservers}: use a larger environment class."
-    if fewest_webservers is not None:
-        beyond += f" Amazon MWAA runs at least {fewest_webservers}, except in mw1.micro."
-    one, low, high = rate_of_one_per_s
-    return (
-        f"One call of this mix costs {demand_s * 1000:.1f} ms of CPU, so a webserver with "
-        f"{webserver_cpu:g} CPU serves {one:.1f} calls/s ({low:.1f}-{high:.1f}) at "
-        f"{100 * utilisation_target:.0f} % utilisation, and {target.rate_per_s:g} calls/s need "
-        f"{target.webservers} of them.{beyond}"
-    )
-
-
 @says("sizing.demand_too_high")
 def _(stage: StageLabel, at_least_cpu_fraction: float) -> str:
     return (
@@ -79,39 +47,75 @@ def _(stage: StageLabel, at_most_cpu_fraction: float) -> str:
     )
 
 
+@says("sizing.never_enough")
+def _(webserver_cpu: float, utilisation_target: float) -> str:
+    return (
+        f"No number of webservers with {webserver_cpu:g} CPU is enough: what they use without "
+        f"calls is already above {words.share(utilisation_target)}."
+    )
+
+
+@says("sizing.needed")
+def _(
+    target: SizingRow,
+    demand_s: float,
+    webserver_cpu: float,
+    utilisation_target: float,
+    rate_of_one_per_s: tuple[float, float, float],
+    most_webservers: int,
+    fewest_webservers: int | None,
+) -> str:
+    value, low, high = rate_of_one_per_s
+    text = (
+        f"One call of this mix costs {1000 * demand_s:.1f} ms of CPU, so a webserver with "
+        f"{webserver_cpu:g} CPU serves {value:.1f} calls/s ({low:.1f}-{high:.1f}) at "
+        f"{words.share(utilisation_target)} utilisation, and {target.rate_per_s:g} calls/s need "
+        f"{target.webservers} of them."
+    )
+    if not target.within_limits:
+        text += f" Amazon MWAA allows at most {most_webservers}: use a larger environment class."
+    if fewest_webservers is not None:
+        text += f" Amazon MWAA runs at least {fewest_webservers}, except in mw1.micro."
+    return text
+
+
 @says("sizing.too_close")
-def _(rate_per_s: float, webservers: int, of: str, utilisation_target: float | None) -> str:
-    doubt = _doubt(rate_per_s, webservers, of, utilisation_target)
+def _(
+    webservers: int, environment_class: str, rate_per_s: float, utilisation_target: float | None
+) -> str:
+    doubt = _doubt(webservers, environment_class, rate_per_s, utilisation_target)
     return f"{doubt} It is too close to be decided by measuring: take {webservers + 1}."
 
 
 @says("sizing.close")
 def _(
-    rate_per_s: float,
     webservers: int,
-    of: str,
+    environment_class: str,
+    rate_per_s: float,
     utilisation_target: float | None,
     more_runs: int,
     periods: int,
     period_s: float | None,
 ) -> str:
-    how_often = ending = ""
-    if more_runs:
-        how_often = " in a further run" if more_runs == 1 else f" in {more_runs} more runs"
-        ending = " each" if more_runs > 1 else ""
+    how_often = {0: "", 1: " in a further run"}.get(more_runs, f" in {more_runs} more runs")
     return (
-        f"{_doubt(rate_per_s, webservers, of, utilisation_target)} To decide, hold "
+        f"{_doubt(webservers, environment_class, rate_per_s, utilisation_target)} To decide, hold "
         f"{words.calls_per_s(rate_per_s)} with MinWebservers = MaxWebservers = {webservers}"
-        f"{how_often} for {_about(periods, period_s)}{ending}."
+        f"{how_often} for {_about(periods, period_s)}{' each' if more_runs > 1 else ''}."
     )
 
 
-def _doubt(rate_per_s: float, webservers: int, of: str, utilisation_target: float | None) -> str:
-    criterion = "meet the SLO"
-    if utilisation_target is not None:
-        criterion = f"stay at or below {100 * utilisation_target:.0f} % CPU"
+def _doubt(
+    webservers: int, environment_class: str, rate_per_s: float, utilisation_target: float | None
+) -> str:
+    of_class = f"{environment_class} webservers" if environment_class else "webservers"
+    enough = (
+        "meet the SLO"
+        if utilisation_target is None
+        else f"stay at or below {words.share(utilisation_target)} CPU"
+    )
     return (
-        f"Whether {webservers} {of} {criterion} at {words.calls_per_s(rate_per_s)} or "
+        f"Whether {webservers} {of_class} {enough} at {words.calls_per_s(rate_per_s)} or "
         f"{webservers + 1} are needed is within the uncertainty."
     )
 
@@ -121,7 +125,6 @@ def _about(periods: int, period_s: float | None) -> str:
     if period_s is None:
         return f"{periods} metric periods"
     length_s = periods * period_s
-    for unit, unit_s in (("h", 3600.0), ("min", 60.0)):
-        if length_s >= 2 * unit_s:
-            return f"about {math.ceil(length_s / unit_s)} {unit} ({periods} metric periods)"
-    return f"about {math.ceil(length_s)} s ({periods} metric periods)"
+    units = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
+    unit_s, unit = next((u for u in units if length_s >= 2 * u[0]), units[-1])
+    return f"about {math.ceil(length_s / unit_s)} {unit} ({periods} metric periods)"

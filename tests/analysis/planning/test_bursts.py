@@ -1,14 +1,20 @@
 import numpy as np
 import pytest
 
-from mwaa_headroom.analysis.planning.bursts import Allowance, Autoscaling, burst_cost, trace_cost
-from mwaa_headroom.analysis.planning.results import BurstCost
+from mwaa_headroom.analysis.findings import note
+from mwaa_headroom.analysis.planning.bursts import (
+    Allowance,
+    Autoscaling,
+    BurstCost,
+    burst_cost,
+    trace_cost,
+)
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Workload
 
 # 40 ms a call on 1 CPU: 25 calls/s use up a webserver, 17.5 make for 70 %
 CALLS = Workload(0.04, 0.0, 1.0, latency_s=0.02, slow_after_s=0.8)
-MINUTES = Autoscaling(PolicyParameters(), 60.0, (120.0,), "")
+MINUTES = Autoscaling(PolicyParameters(), 60.0, (120.0,), note("size.start_assumed"))
 ALLOWED = Allowance(slow=0.05, failed=None)
 
 
@@ -45,7 +51,7 @@ def test_scaling_out_takes_two_periods_and_a_start() -> None:
 
 
 def test_an_uncertain_start_widens_the_span() -> None:
-    vague = Autoscaling(PolicyParameters(), 60.0, (120.0, 60.0, 180.0), "")
+    vague = Autoscaling(PolicyParameters(), 60.0, (120.0, 60.0, 180.0), MINUTES.source)
     sure, unsure = burst(40, 2, 3), burst(40, 2, 3, vague)
 
     assert unsure.enough_after_s.value == sure.enough_after_s.value

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trials_by_hand import changing, trials
 
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
     CountCapacity,
+    NextTrial,
     TrialRun,
     amdahl_capacity,
     capacity_curve,
@@ -37,8 +39,6 @@ def test_every_count_has_its_own_capacity() -> None:
     values = [each.capacity_per_s.value for each in curve.counts]
     assert values == pytest.approx([12.9, 25.8, 38.7], rel=0.01)
     assert (curve.exit_code, curve.refusals) == (0, ())
-    assert curve.sentence.startswith("The SLO holds up to 12.9 calls/s (")
-    assert curve.sentence.endswith("; stopped by webserver CPU.")
     assert [each.bottleneck for each in curve.counts] == ["webserver_cpu"] * 3
 
 
@@ -86,8 +86,8 @@ def test_what_changes_a_capacity_forbids_pooling(changes: dict[str, Any], named:
     curve = capacity_curve([TWO, trials("other", 1, {10.0: 0.01}, **changes)])
 
     assert curve.exit_code == 5
-    assert f"differ in {named}" in curve.refusals[0]
-    assert curve.sentence.startswith("No capacity: the runs differ in")
+    assert curve.refusals[0].code == "identity.unlike"
+    assert curve.refusals[0].values["what"].startswith(named)
 
 
 def test_runs_that_cannot_be_used_are_left_out_by_name() -> None:
@@ -96,60 +96,53 @@ def test_runs_that_cannot_be_used_are_left_out_by_name() -> None:
     curve = capacity_curve([TWO, failed])
 
     assert only(curve) == only(capacity_curve([TWO]))
-    assert curve.notes[0] == "Left out: Run broken is not whole: run it again."
-    assert capacity_curve([failed]).refusals == ("Run broken is not whole: run it again.",)
+    why = refusal("identity.not_finished", run_id="broken", status="failed")
+    assert curve.notes[0] == note("capacity_curve.left_out", reason=why)
+    assert capacity_curve([failed]).refusals == (why,)
 
 
 def test_a_closed_workload_has_no_capacity() -> None:
     closed = trials("closed", 2, {20.0: 0.5}, scenario__traffic__arrivals="closed")
 
-    assert "its users wait for slow answers" in capacity_curve([closed]).refusals[0]
+    (why,) = capacity_curve([closed]).refusals
+    assert (why.code, why.values["run_id"]) == ("capacity_curve.unusable_run", "closed")
+    assert why.values["reason"].code == "capacity.closed"
 
 
 def test_stages_in_which_the_count_changed_are_no_trials() -> None:
     curve = capacity_curve([changing(TWO, [2])])
 
     assert [trial.rate_per_s for trial in only(curve).trials] == [20.0, 24.0]
-    assert any("changed, or is not known, in stage 3 of two" in note for note in curve.notes)
+    assert note("capacity_curve.count_changed", stages=(((2, "stage 3"), "two"),)) in curve.notes
     nothing = capacity_curve([changing(TWO, [0, 1, 2])])
-    assert "pin it with min_webservers = max_webservers" in nothing.refusals[0]
+    assert nothing.refusals == (refusal("capacity_curve.no_constant_count"),)
 
 
 def test_without_any_run_there_is_nothing() -> None:
-    assert capacity_curve([]).refusals == ("There is no run: give the directory of one.",)
+    assert capacity_curve([]).refusals == (refusal("planning.no_run"),)
 
 
 @pytest.mark.parametrize(
-    ("shares", "sentence"),
+    ("shares", "rate_per_s", "repeats"),
     [
-        pytest.param(
-            {10.0: 0.01}, "Hold 2 webservers at 15 calls/s for 5 minutes.", id="nothing broke"
-        ),
-        pytest.param(
-            {10.0: 0.5}, "Hold 2 webservers at 6.7 calls/s for 5 minutes.", id="nothing held"
-        ),
-        pytest.param(
-            {10.0: 0.001, 40.0: 0.9}, "Hold 2 webservers at 20 calls/s for 5 minutes.", id="halve"
-        ),
-        pytest.param(
-            {10.0: 0.001, 17.0: None, 40.0: 0.9},
-            "Hold 2 webservers at 17 calls/s for 5 minutes once more.",
-            id="undecided: again",
-        ),
+        pytest.param({10.0: 0.01}, 15.0, False, id="nothing broke"),
+        pytest.param({10.0: 0.5}, 6.7, False, id="nothing held"),
+        pytest.param({10.0: 0.001, 40.0: 0.9}, 20.0, False, id="halve"),
+        pytest.param({10.0: 0.001, 17.0: None, 40.0: 0.9}, 17.0, True, id="undecided: again"),
         pytest.param(
             {10.0: 0.001, 20.0: 0.9, 30.0: 0.001, 40.0: 0.9},
-            "Hold 2 webservers at 14.1 calls/s for 5 minutes.",
+            14.1,
+            False,
             id="a pass above a fail was luck",
         ),
     ],
 )
 def test_the_next_trial_is_the_search_decision(
-    shares: dict[float, float | None], sentence: str
+    shares: dict[float, float | None], rate_per_s: float, repeats: bool
 ) -> None:
     found = only(capacity_curve([trials("two", 2, shares)]))
 
-    assert found.next_trial is not None
-    assert found.next_trial.sentence == sentence
+    assert found.next_trial == NextTrial(2, rate_per_s, 300.0, repeats)
 
 
 def test_a_short_trial_does_not_show_that_a_rate_lasts() -> None:
@@ -159,8 +152,7 @@ def test_a_short_trial_does_not_show_that_a_rate_lasts() -> None:
     found = only(capacity_curve([short, long]))
 
     assert found.highest_pass_per_s == 20.0
-    assert found.next_trial is not None
-    assert found.next_trial.sentence.startswith("Hold 2 webservers at 24 calls/s for 5 minutes")
+    assert found.next_trial == NextTrial(2, 24.0, 300.0, repeats=True)
 
 
 def test_nothing_is_asked_for_once_the_capacity_is_known() -> None:
@@ -176,13 +168,9 @@ def test_a_count_without_a_bracket_is_told_but_refused() -> None:
     assert curve.exit_code == 0
     assert curve.counts[1].capacity_per_s.value is None
     assert curve.counts[0].gain_per_webserver_per_s is None
-    assert any("With 2 webservers: The SLO still held at 20" in note for note in curve.notes)
-    alone = capacity_curve([trials("held", 2, {20.0: 0.01})])
-    assert alone.exit_code == 5
-    assert alone.sentence == (
-        "No capacity: with 2 webservers, the SLO still held at 20 calls/s, the highest rate; add a "
-        "stage at about 30 calls/s."
-    )
+    held = refusal("capacity.still_held", highest_per_s=20.0, next_per_s=30.0)
+    assert note("capacity_curve.of_count", webservers=2, reason=held) in curve.notes
+    assert capacity_curve([trials("held", 2, {20.0: 0.01})]).exit_code == 5
 
 
 def not_as_planned(run: TrialRun, rate_per_s: float) -> TrialRun:
@@ -226,9 +214,8 @@ def test_a_rate_that_was_given_up_did_not_fail() -> None:
     curve = capacity_curve([sure, *doubts])
 
     assert only(curve).lowest_fail_per_s == 40.0
-    assert curve.notes[-1] == (
-        "With 2 webservers: 12 calls/s stayed undecided in 3 trials or more, so the search goes on "
-        "below it."
+    assert curve.notes[-1] == note(
+        "capacity_curve.given_up", webservers=2, rate_per_s=12.0, trials=3
     )
 
 
@@ -333,15 +320,16 @@ def test_amdahl_needs_three_counts_with_two_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capacities", "says"),
+    ("capacities", "sign"),
     [
-        ((10.0, 20.0, 30.0), "as much as the first"),
-        ((10.0, 16.0, 19.0), "does not get faster by more webservers"),
-        ((10.0, 24.0, 40.0), "grows faster than the webservers"),
+        pytest.param((10.0, 20.0, 30.0), 0, id="each adds as much as the first"),
+        pytest.param((10.0, 16.0, 19.0), 1, id="work that more webservers do not make faster"),
+        pytest.param((10.0, 24.0, 40.0), -1, id="an idle one is found more often"),
     ],
 )
-def test_how_it_grows_is_said_in_words(capacities: tuple[float, ...], says: str) -> None:
+def test_contention_tells_how_capacity_grows(capacities: tuple[float, ...], sign: int) -> None:
     fit = fit_amdahl({n: about(value, 0.3) for n, value in enumerate(capacities, start=1)})
 
     assert fit is not None
-    assert says in fit.explanation
+    low, high = fit.contention.low or 0.0, fit.contention.high or 0.0
+    assert (low > 0) - (high < 0) == sign

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mwaa_headroom.analysis.findings import note
 from mwaa_headroom.analysis.planning.loads import (
     DAY_S,
     busiest_day,
@@ -16,7 +17,7 @@ def test_one_rate_is_certain() -> None:
     load = load_between(25, 25)
     rates, weights = load.rates()
 
-    assert load.description == "25 calls/s"
+    assert load.description.values == {"low_per_s": 25, "high_per_s": 25}
     assert (rates.tolist(), weights.tolist()) == ([25.0], [1.0])
 
 
@@ -45,7 +46,14 @@ def test_a_trace_of_calls_is_counted_by_the_second() -> None:
     assert load.trace_per_s is not None
     assert len(load.trace_per_s) == 120
     assert (load.low_per_s, load.high_per_s, load.mean_per_s) == (1.0, 2.0, 1.5)
-    assert load.description.startswith("calls.csv: 2 min, 1.5 calls/s")
+    assert load.description == note(
+        "size.load_of_trace",
+        name="calls.csv",
+        length_s=120,
+        mean_per_s=1.5,
+        busiest_per_s=2.0,
+        window_s=12,
+    )
 
 
 def test_rates_hold_until_the_next_and_the_last_as_long_as_the_one_before() -> None:
@@ -82,16 +90,16 @@ def test_the_rest_of_a_trace_joins_the_window_before_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "high", "window"), [(24, 20.0, "5 s"), (300, 10.0, "30 s"), (600, 5.0, "minute")]
+    ("seconds", "high", "window"), [(24, 20.0, 5), (300, 10.0, 30), (600, 5.0, 60)]
 )
-def test_a_short_trace_has_a_peak_of_its_own(seconds: int, high: float, window: str) -> None:
+def test_a_short_trace_has_a_peak_of_its_own(seconds: int, high: float, window: int) -> None:
     """The mean over a minute would hide the burst of a trace that is not much longer."""
     rate = np.zeros(seconds)
     rate[:15] = 20.0
     load = load_of_rates(np.arange(float(seconds)), rate, "x")
 
     assert load.high_per_s == pytest.approx(high)
-    assert load.description.endswith(f"in its busiest {window}")
+    assert load.description.values["window_s"] == window
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sizing_by_hand import estimate, figures
 
+from mwaa_headroom.analysis.findings import note, warning
 from mwaa_headroom.analysis.planning.classes import CLASSES, EnvironmentClass
 from mwaa_headroom.analysis.planning.loads import LoadWanted, load_between
-from mwaa_headroom.analysis.planning.options import class_size, evidence_for, most_needed
-from mwaa_headroom.analysis.planning.results import ClassSize, SizedRun
-from mwaa_headroom.analysis.planning.runs import rate_of_one
+from mwaa_headroom.analysis.planning.options import ClassSize, class_size, evidence_for, most_needed
+from mwaa_headroom.analysis.planning.runs import SizedRun, rate_of_one
 from mwaa_headroom.analysis.statistics import Estimate
 
 SMALL, LARGE = CLASSES[1], CLASSES[3]
+OPEN_BELOW = warning("capacity.open_below", lowest_per_s=15.5, next_per_s=10.0)
 
 
 def size(
@@ -31,7 +32,8 @@ def test_the_count_and_its_probability() -> None:
     assert found.chances[0].webservers == 2
     assert found.chances[0].probability == pytest.approx(0.926, abs=0.001)  # Phi(ln(35/34)/0.02)
     assert found.chances[1].probability > 0.999999
-    assert "MinWebservers = MaxWebservers = 2" in found.deciding
+    assert found.deciding is not None
+    assert (found.deciding.code, found.deciding.values["webservers"]) == ("sizing.close", 2)
     assert most_needed(found) == 3
 
 
@@ -125,10 +127,9 @@ def test_what_is_not_for_want_of_cpu_does_not_move(bottleneck: str) -> None:
 
 def test_a_capacity_without_a_lower_end_leaves_the_cpu_to_decide() -> None:
     """Two webservers broke the SLO at 15.5 (0-18.3) calls/s, their CPU allows 35."""
-    warning = "The interval goes below the lowest rate; add a stage at about 10 calls/s."
     run = replace(
         figures("a"),
-        capacity_per_s=Estimate(15.5, 0.0, 18.3, warnings=(warning,)),
+        capacity_per_s=Estimate(15.5, 0.0, 18.3, warnings=(OPEN_BELOW,)),
         capacity_webservers=2,
         bottleneck="webserver_cpu",
     )
@@ -137,13 +138,13 @@ def test_a_capacity_without_a_lower_end_leaves_the_cpu_to_decide() -> None:
     assert all(chance.probability > 0.999 for chance in low.chances)
     assert low.suffices
     assert high.chances[0].probability == pytest.approx(0.025)
-    assert low.deciding.endswith(warning)
+    assert low.deciding == note("size.slo_rate_open", reasons=(OPEN_BELOW,))
 
 
 def test_a_throttle_without_a_lower_end_forbids_nothing_below_it() -> None:
     run = replace(
         figures("a"),
-        capacity_per_s=Estimate(10.0, 0.0, 12.0, warnings=("Add a stage at about 6 calls/s.",)),
+        capacity_per_s=Estimate(10.0, 0.0, 12.0, warnings=(OPEN_BELOW,)),
         capacity_webservers=2,
         bottleneck="throttle",
     )
@@ -151,19 +152,20 @@ def test_a_throttle_without_a_lower_end_forbids_nothing_below_it() -> None:
 
     assert below.suffices
     assert above.chances[-1].probability == pytest.approx(0.025)
-    assert below.deciding.endswith("Add a stage at about 6 calls/s.")
+    assert below.deciding == note("size.slo_rate_open", reasons=(OPEN_BELOW,))
 
 
 def test_a_demand_without_an_end_asks_for_more_periods() -> None:
     run = replace(figures("a"), rate_of_one_per_s=Estimate(17.5, 0.0, None))
 
-    assert "run stages at more rates" in size(load_between(30, 30), run).deciding
+    assert size(load_between(30, 30), run).deciding == note("sizing.more_periods")
 
 
 def test_two_runs_that_differ_ask_for_more_runs() -> None:
     found = size(load_between(30, 30), figures("a", 0.04), figures("b", 0.044))
 
-    assert "more runs for" in found.deciding
+    assert found.deciding is not None
+    assert found.deciding.values["more_runs"] > 0
 
 
 def test_more_than_one_may_set_does_not_suffice() -> None:

@@ -1,19 +1,19 @@
-"""The answer to `headroom capacity` as it is read."""
+"""The document of `headroom capacity` as it is read."""
 
 import math
-import re
 from dataclasses import fields, is_dataclass
 
 import pytest
+from golden_files import golden
 from trials_by_hand import trials
 
 from mwaa_headroom.analysis.planning.capacity_curve import CapacityCurve, capacity_curve
 from mwaa_headroom.analysis.report.as_json import as_json
-from mwaa_headroom.analysis.report.planning.capacity import capacity_sections
-from mwaa_headroom.analysis.report.planning.terminal import render_answer
+from mwaa_headroom.analysis.report.capacity_report import capacity_document, headline
 from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
 from mwaa_headroom.analysis.report.plots.drawing import style
 from mwaa_headroom.analysis.report.plots.gallery import as_inline_svg
+from mwaa_headroom.analysis.report.terminal import render_terminal
 
 CURVE = capacity_curve(
     [
@@ -26,60 +26,51 @@ CURVE = capacity_curve(
 REFUSED = capacity_curve([trials("a", 1, {10.0: 0.1}), trials("b", 1, {9.0: 0.0}, airflow="2.9")])
 
 
-def text(curve: CapacityCurve, width: int = 100) -> str:
-    return render_answer(capacity_sections(curve), colour=False, width=width)
+def text(curve: CapacityCurve, *, verbose: bool = True, width: int = 100) -> str:
+    document = capacity_document(curve)
+    return render_terminal(document, verbose=verbose, colour=False, width=width)
 
 
 def drawn(curve: CapacityCurve) -> str:
     with style():
-        figure = draw_capacity_curve(curve)
+        figure = draw_capacity_curve(curve, headline(curve))
     assert figure is not None
     return as_inline_svg(figure, "capacity_curve")
 
 
-def test_the_answer_ends_with_the_sentence_and_begins_with_the_slo() -> None:
-    lines = text(CURVE).splitlines()
+@pytest.mark.parametrize("verbose", [True, False], ids=["all", "brief"])
+def test_a_capacity_reads_like_the_golden_text(verbose: bool) -> None:
+    shown = text(CURVE, verbose=verbose)
 
-    assert lines[:4] == ["Capacity", "", "SLO", "  p95(latency) < 1s"]
-    assert text(CURVE).replace("\n", " ").endswith(CURVE.sentence)
-    answer = capacity_sections(CURVE)
-    assert answer.headline == "12.9 to 38.7 calls/s with 1 to 3 webservers"
-    assert answer.tone == "good"
+    assert shown == golden("capacity.txt" if verbose else "capacity_brief.txt", shown)
 
 
-def test_every_count_and_every_trial_has_its_row() -> None:
-    shown = text(CURVE)
+def test_the_headline_says_rates_and_counts() -> None:
+    document = capacity_document(CURVE)
 
-    (row,) = re.findall(r"^ +2 +25\.8 \(.*$", shown, re.M)
-    assert "webserver CPU" in row
-    assert re.search(r"^ +2 +22 +\? .*Its latency still rose\.$", shown, re.M)
-    assert re.search(r"^ +2 +28 +✗ .*p95\(latency\) < 1s was 1\.2 s$", shown, re.M)
-    assert "4 webservers: Stage 1 (40 calls/s) was the highest and met the SLO." in shown
+    assert document.headline == "12.9 to 38.7 calls/s with 1 to 3 webservers"
+    assert document.status == "good"
+    assert [case.result for case in document.cases] == ["passed", "passed", "passed", "error"]
 
 
-def test_how_it_grows() -> None:
-    shown = " ".join(text(CURVE).split())
-
-    assert "Contention by Amdahl's law:" in shown
-
-
-def test_what_to_try_next_names_a_rate_and_a_duration() -> None:
-    assert "Hold 4 webservers at 60 calls/s for 5 minutes." in text(CURVE)
+def test_when_every_capacity_is_known_nothing_is_left_to_try() -> None:
     known = capacity_curve([trials("fine", 2, {20.0: 0.03, 20.8: 0.08})])
+
     assert "Nothing: the capacity of every count is known well enough." in text(known)
 
 
 def test_a_refusal_says_why_and_draws_nothing() -> None:
-    answer = capacity_sections(REFUSED)
+    document = capacity_document(REFUSED)
 
-    assert (answer.headline, answer.tone) == ("No capacity", "unsure")
-    assert "The runs differ in Airflow" in text(REFUSED)
-    assert draw_capacity_curve(REFUSED) is None
+    assert (document.headline, document.status) == ("No capacity", "unclear")
+    assert document.sentence.startswith("No capacity: the runs differ in Airflow: 3.2.1 (a); ")
+    assert [case.result for case in document.cases] == ["error"]
+    assert draw_capacity_curve(REFUSED, "") is None
 
 
 @pytest.mark.parametrize("width", [72, 80, 100])
 def test_nothing_is_wider_than_the_terminal(width: int) -> None:
-    assert max(len(line) for line in text(CURVE, width).splitlines()) <= width
+    assert max(len(line) for line in text(CURVE, width=width).splitlines()) <= width
 
 
 def test_json_has_everything_and_no_infinity() -> None:

@@ -1,0 +1,241 @@
+"""The document of `headroom capacity`: the capacity over webserver counts, from several runs."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from mwaa_headroom.analysis.planning.capacity_curve import (
+    CapacityCurve,
+    CountCapacity,
+    CountTrial,
+    NextTrial,
+)
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.document import (
+    Bullets,
+    Case,
+    Column,
+    Document,
+    Figure,
+    Section,
+    Table,
+    Text,
+)
+from mwaa_headroom.analysis.report.sentences import told, told_each
+from mwaa_headroom.analysis.statistics import Estimate
+
+if TYPE_CHECKING:  # matplotlib: not for those who only read text
+    from matplotlib.figure import Figure as Drawing
+
+PICTURE: Final = "capacity_curve"
+_MARKS: Final = {"pass": "✓", "fail": "✗", "undecided": "?"}
+
+
+def capacity_document(curve: CapacityCurve) -> Document:
+    """What to tell of the capacity, in the order in which it is read."""
+    sections = (
+        _refusals(curve),
+        _counts(curve),
+        _growth(curve),
+        _what_stops_it(curve),
+        _next_trials(curve),
+        _trials(curve),
+        _notes(curve),
+    )
+    return Document(
+        kind="capacity",
+        title="Capacity",
+        headline=headline(curve),
+        about=_about(curve),
+        sentence=_sentence(curve),
+        status="good" if curve.exit_code == 0 else "unclear",
+        sections=tuple(section for section in sections if section),
+        result=curve,
+        cases=tuple(map(_case, curve.counts)) or (_refused_case(curve),),
+        pictures=(PICTURE,),
+    )
+
+
+def headline(curve: CapacityCurve) -> str:
+    """The capacity in a few words."""
+    if not curve.known:
+        return "No capacity"
+    first, last = curve.known[0], curve.known[-1]
+    rates = [words.trimmed(each.capacity_per_s.value or 0.0) for each in (first, last)]
+    if first is last:
+        return f"{rates[0]} calls/s with {words.webservers(first.webservers)}"
+    counts = f"{first.webservers} to {last.webservers} webservers"
+    return f"{rates[0]} to {rates[1]} calls/s with {counts}"
+
+
+def _about(curve: CapacityCurve) -> str:
+    runs = f"{len(curve.runs)} run{'' if len(curve.runs) == 1 else 's'}"
+    if not curve.counts:
+        return runs
+    return f"{runs}; SLO: {', '.join(slo.text for slo in curve.slo) or 'none'}"
+
+
+def _sentence(curve: CapacityCurve) -> str:
+    if curve.refusals:
+        return f"No capacity: {words.lowered(told(curve.refusals[0]))}"
+    if not curve.known:
+        count = curve.counts[0]
+        why = words.lowered(told(count.capacity_per_s.warnings[0]))
+        return f"No capacity: with {words.webservers(count.webservers)}, {why}"
+    capacities = ", ".join(
+        f"{_with_interval(each.capacity_per_s)} with {words.webservers(each.webservers)}"
+        for each in curve.known
+    )
+    stopped = {each.bottleneck for each in curve.known}
+    cause = words.STOPPED_BY.get(stopped.pop()) if len(stopped) == 1 else None
+    by = f"; stopped by {cause}" if cause else ""
+    return f"The SLO holds up to {capacities} (95 % intervals){by}."
+
+
+def _with_interval(estimate: Estimate) -> str:
+    value, low, high = estimate.value or 0.0, estimate.low or 0.0, estimate.high
+    if high is None:
+        return f"{value:.3g} calls/s (at least {low:.3g})"
+    return f"{value:.3g} calls/s ({low:.3g}-{high:.3g})"
+
+
+def _refusals(curve: CapacityCurve) -> Section | None:
+    if not curve.refusals:
+        return None
+    return Section("Why not", (Bullets(told_each(curve.refusals)),), brief=True)
+
+
+def _counts(curve: CapacityCurve) -> Section | None:
+    if not curve.counts:
+        return None
+    columns = (
+        Column("webservers"),
+        Column("capacity", "calls/s (95 %)"),
+        Column("held up to", "calls/s"),
+        Column("broke from", "calls/s"),
+        Column("came through", "calls/s", dropped=2),
+        Column("each adds", "calls/s (95 %)", dropped=1),
+        Column("stopped by", right=False),
+    )
+    table = Table(columns, tuple(map(_count_row, curve.counts)))
+    figure = Figure(PICTURE, "Capacity by webserver count, with its trials", partial(_draw, curve))
+    return Section("Capacity by webserver count", (figure, table), brief=True)
+
+
+def _draw(curve: CapacityCurve) -> "Drawing | None":
+    from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
+
+    return draw_capacity_curve(curve, headline(curve))
+
+
+def _count_row(each: CountCapacity) -> tuple[str, ...]:
+    return (
+        str(each.webservers),
+        words.number_estimate(each.capacity_per_s),
+        _rate(each.highest_pass_per_s),
+        _rate(each.lowest_fail_per_s),
+        _rate(each.throughput_per_s),
+        words.number_estimate(each.gain_per_webserver_per_s),
+        words.STOPPED_BY.get(each.bottleneck, each.bottleneck.replace("_", " ")),
+    )
+
+
+def _rate(per_s: float | None) -> str:
+    return words.trimmed(per_s) if words.is_known(per_s) else words.UNKNOWN
+
+
+def _growth(curve: CapacityCurve) -> Section | None:
+    if curve.amdahl is None:
+        return None
+    contention = curve.amdahl.contention
+    value, low, high = contention.value or 0.0, contention.low or 0.0, contention.high or 0.0
+    if low <= 0 <= high:
+        meaning = (
+            "Every webserver adds as much as the first, as far as can be told: contention is at "
+            f"most {high:.2g}."
+        )
+    elif high < 0:
+        meaning = (
+            "Capacity grows faster than the webservers, for a call finds an idle one more often "
+            "the more there are."
+        )
+    else:
+        meaning = (
+            f"A share of {value:.2g} of the work of a call does not get faster by more webservers."
+        )
+    fit = f"Contention by Amdahl's law: {value:.2g} (95 %: {low:.2g} to {high:.2g})."
+    return Section("How it grows", (Text(f"{fit} {meaning}"),))
+
+
+def _what_stops_it(curve: CapacityCurve) -> Section | None:
+    if not curve.counts:
+        return None
+    stops = (f"{words.webservers(n.webservers)}: {told(n.explanation)}" for n in curve.counts)
+    return Section("What stops it", (Bullets(tuple(stops)),))
+
+
+def _next_trials(curve: CapacityCurve) -> Section | None:
+    if not curve.counts:
+        return None
+    asked = tuple(_asked(each.next_trial) for each in curve.counts if each.next_trial)
+    known = "Nothing: the capacity of every count is known well enough."
+    return Section("What to try next", (Bullets(asked or (known,)),), brief=True)
+
+
+def _asked(trial: NextTrial) -> str:
+    length = trial.duration_s
+    lasting = f"{length:.0f} s" if length <= 60 else f"{length / 60:.0f} minutes"
+    return (
+        f"Hold {words.webservers(trial.webservers)} at {trial.rate_per_s:g} calls/s for "
+        f"{lasting}{' once more' if trial.repeats else ''}."
+    )
+
+
+def _trials(curve: CapacityCurve) -> Section | None:
+    if not curve.counts:
+        return None
+    columns = (
+        Column("webservers"),
+        Column("rate", "calls/s"),
+        Column("SLO"),
+        Column("held", dropped=1),
+        Column("stage", right=False),
+        Column("run", right=False, dropped=2),
+        Column("why", right=False),
+    )
+    rows = (
+        (str(each.webservers), *_trial_row(trial))
+        for each in curve.counts
+        for trial in sorted(each.trials, key=lambda trial: trial.rate_per_s)
+    )
+    return Section("Trials", (Table(columns, tuple(rows)),))
+
+
+def _trial_row(trial: CountTrial) -> tuple[str, ...]:
+    return (
+        words.trimmed(trial.rate_per_s),
+        _MARKS[trial.verdict],
+        words.delay(trial.duration_s),
+        words.stage_label(trial.stage_index, trial.stage),
+        trial.run_id,
+        told(trial.reason),
+    )
+
+
+def _notes(curve: CapacityCurve) -> Section | None:
+    found = list(told_each(curve.notes))
+    if curve.meant_to_differ and not curve.refusals:
+        names = [difference.what for difference in curve.meant_to_differ]
+        found.append(f"The runs differ in {words.enumerated(names)}, as they may.")
+    return Section("Notes", (Bullets(tuple(found)),)) if found else None
+
+
+def _case(each: CountCapacity) -> Case:
+    """Whether the capacity of a webserver count is known."""
+    name, known = words.webservers(each.webservers), each.capacity_per_s.value is not None
+    if known:
+        return Case("capacity", name, "passed", _with_interval(each.capacity_per_s))
+    return Case("capacity", name, "error", told(each.capacity_per_s.warnings[0]))
+
+
+def _refused_case(curve: CapacityCurve) -> Case:
+    return Case("capacity", "runs", "error", " ".join(told_each(curve.refusals)))
