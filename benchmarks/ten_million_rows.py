@@ -8,7 +8,7 @@ writes its report. Each phase is a process of its own, so that its peak memory i
     write    StreamWriter.append for every row, a flush for every second of the run
     finish   finish_tables
     analyse  read_run, analyse_run, JSON
-    report   the same, and write_reports: pictures, HTML, JUnit
+    report   the same, and write_document: pictures, HTML, JUnit
 
 For each phase: wall and CPU seconds, and peak memory (highest resident set, less that of a process
 that only imports the same modules), each also for one row; then the last of `--rows` against the
@@ -32,8 +32,9 @@ import imagined_run
 
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.report.as_json import analysis_as_json
-from mwaa_headroom.analysis.report.write import write_reports
+from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.run_report import run_document
+from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 from mwaa_headroom.harness.record.directory import finish_tables
 from mwaa_headroom.harness.record.stream import StreamWriter
@@ -88,20 +89,20 @@ def analyse(run: Path, _rows: int) -> Figures:
     began_s = time.perf_counter()
     record = read_run(run, ANALYSED_COLUMNS)
     read_s = time.perf_counter() - began_s
-    json.dumps(analysis_as_json(Run(record).analysis))
+    json.dumps(as_json(Run(record).analysis))
     return {"rows": record.requests.num_rows, "read s": read_s}
 
 
 def report(run: Path, _rows: int) -> Figures:
     """Read, analyse, and write every file of the report."""
     record = read_run(run, ANALYSED_COLUMNS)
-    analysis = Run(record).analysis
+    document = run_document(Run(record))
     began_s = time.perf_counter()
-    paths = write_reports(record, analysis, run)
+    page = write_document(document, run)
     return {
         "rows": record.requests.num_rows,
-        "write_reports s": time.perf_counter() - began_s,
-        "report.html MB": paths.html.stat().st_size / 1e6,
+        "write_document s": time.perf_counter() - began_s,
+        "report.html MB": page.stat().st_size / 1e6,
     }
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.slo import Slo
 
 SCHEMA_VERSION: Final = 1
@@ -35,13 +34,8 @@ RENAMED: Final = {
 _LEFT_OUT: Final = frozenset({"events"})
 
 
-def analysis_as_json(analysis: RunAnalysis) -> dict[str, Any]:
-    """A dictionary that `json.dumps(..., allow_nan=False)` accepts."""
-    return as_json(analysis)
-
-
 def as_json(result: object) -> dict[str, Any]:
-    """The same of any dataclass that the analysis gives."""
+    """A dataclass as a dictionary that `json.dumps(..., allow_nan=False)` accepts."""
     return {"schema_version": SCHEMA_VERSION, **_plain(result)}
 
 

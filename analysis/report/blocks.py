@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from mwaa_headroom.analysis.report.document import Table
 from mwaa_headroom.analysis.report.layout import INDENT, laid_out
 from mwaa_headroom.analysis.report.pen import Pen
-from mwaa_headroom.analysis.report.tables import Table
 
 
 def headed_table(heading: str, table: Table, pen: Pen) -> Iterator[str]:

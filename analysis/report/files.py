@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from mwaa_headroom.analysis.report.as_json import as_json
-from mwaa_headroom.analysis.report.plots.gallery import as_inline_svg, as_png
+from mwaa_headroom.analysis.report.plots.drawing import as_inline_svg, as_png
 from mwaa_headroom.analysis.report.write import replace_file
 
 

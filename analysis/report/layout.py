@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Final, TypeVar
 
-from mwaa_headroom.analysis.report.tables import Column, Table
+from mwaa_headroom.analysis.report.document import Column, Table
 
 INDENT: Final = "  "
 _GAP: Final = "  "

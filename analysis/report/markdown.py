@@ -20,23 +20,21 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|~#&])")
 
 
 def render_markdown(document: Document) -> str:
-    """The whole text: what the terminal shows briefly first, then all sections, folded."""
-    brief = [section for section in document.sections if section.brief]
-    full = [section for section in document.sections if not section.brief or section.brief_blocks]
+    """The whole text: the sections that a terminal shows briefly, then all others, folded."""
     lines = [f"## {_plain(document.title)}: {_plain(document.headline)}", ""]
     lines += [f"**{_plain(document.sentence)}**", ""]
     if document.about:
         lines += [_plain(document.about), ""]
-    for section in brief:
-        lines += _section(section, section.brief_blocks or section.blocks)
-    folded = [line for section in full for line in _section(section, section.blocks)]
+    for section in document.sections:
+        lines += _section(section) if section.brief else []
+    folded = [line for each in document.sections if not each.brief for line in _section(each)]
     if folded:
         lines += ["<details><summary>Details</summary>", "", *folded, "</details>"]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(section: Section, blocks: Iterable[Block]) -> list[str]:
-    shown = [line for block in blocks for line in _block(block)]
+def _section(section: Section) -> list[str]:
+    shown = [line for block in section.blocks for line in _block(block)]
     return [f"### {_plain(section.title)}", "", *shown] if shown else []
 
 

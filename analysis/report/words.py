@@ -1,6 +1,6 @@
 """Numbers as people read them: few digits, a unit everywhere, "-" for what is not known.
 
-None, NaN and infinities never reach a reader; the reason is in the notes (`analysis.report.notes`).
+None, NaN and infinities never reach a reader; the reason is among the findings.
 """
 
 import math
@@ -102,11 +102,6 @@ def calls_per_s(per_s: float | None) -> str:
 def count(value: float | None) -> str:
     """A whole number."""
     return f"{value:.0f}" if is_known(value) else UNKNOWN
-
-
-def core_share(fraction: float | None) -> str:
-    """CPU of one process: "18 % of one core"."""
-    return f"{share(fraction)} of one core" if is_known(fraction) else UNKNOWN
 
 
 def webservers(number: float | None) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 from typing import Final
@@ -10,21 +9,15 @@ from typing import Final
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
-from mwaa_headroom.analysis.record import RunRecord
-from mwaa_headroom.analysis.report.as_json import analysis_as_json, as_json
+from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.document import Document, Figure
-from mwaa_headroom.analysis.report.html import Picture, render_html, render_page
-from mwaa_headroom.analysis.report.junit import junit_xml, render_junit
+from mwaa_headroom.analysis.report.html import Picture, render_html
+from mwaa_headroom.analysis.report.junit import render_junit
 from mwaa_headroom.analysis.report.markdown import render_markdown
-from mwaa_headroom.analysis.report.plots.drawing import style
-from mwaa_headroom.analysis.report.plots.gallery import (
-    PICTURE_NAMES,
-    as_inline_svg,
-    as_png,
-    draw_pictures,
-)
-from mwaa_headroom.analysis.report.terminal import render_summary, render_terminal
-from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.report.plots.drawing import as_inline_svg, as_png, style
+from mwaa_headroom.analysis.report.terminal import render_terminal
+
+SUMMARY_WIDTH: Final = 100
 
 
 def write_document(document: Document, directory: Path) -> Path:
@@ -52,7 +45,7 @@ def write_document(document: Document, directory: Path) -> Path:
     replace_file(directory / f"{document.kind}.json", f"{json}\n".encode())
     if document.cases:
         replace_file(directory / "junit.xml", render_junit(document).encode())
-    replace_file(page, render_page(document, pictures).encode())
+    replace_file(page, render_html(document, pictures).encode())
     return page
 
 
@@ -79,53 +72,3 @@ def replace_file(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.tmp")
     beside.write_bytes(content)
     beside.replace(path)
-
-
-# --- The run's report of before, until it is a `Document` ---
-
-
-SUMMARY_WIDTH: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ReportPaths:
-    """Where the files are."""
-
-    html: Path
-    json: Path
-    junit: Path
-    summary: Path
-    plots: tuple[Path, ...]
-
-
-def write_reports(record: RunRecord, analysis: RunAnalysis, directory: Path) -> ReportPaths:
-    """Write report.html, report.json, junit.xml, summary.txt and plots/*.png into `directory`.
-
-    Files of an earlier report are replaced; a picture this run no longer has is removed.
-
-    Raises:
-        OSError: the directory cannot be written.
-    """
-    pictures = draw_pictures(record.requests, analysis)
-    plots = directory / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
-    for name in PICTURE_NAMES:
-        if name in pictures:
-            replace_file(plots / f"{name}.png", as_png(pictures[name]))
-        else:
-            (plots / f"{name}.png").unlink(missing_ok=True)
-    svgs = {name: as_inline_svg(figure, name) for name, figure in pictures.items()}
-    paths = ReportPaths(
-        html=directory / "report.html",
-        json=directory / "report.json",
-        junit=directory / "junit.xml",
-        summary=directory / "summary.txt",
-        plots=tuple(plots / f"{name}.png" for name in pictures),
-    )
-    summary = render_summary(analysis, colour=False, width=SUMMARY_WIDTH)
-    replace_file(paths.summary, f"{summary}\n".encode())
-    json = dumps(analysis_as_json(analysis), indent=2, ensure_ascii=False, allow_nan=False)
-    replace_file(paths.json, f"{json}\n".encode())
-    replace_file(paths.junit, junit_xml(analysis).encode())
-    replace_file(paths.html, render_html(analysis, svgs).encode())
-    return paths

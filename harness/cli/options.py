@@ -42,7 +42,7 @@ overrides = click.option(
 as_json = click.option(
     "--json", "json_output", is_flag=True, help="Print machine-readable JSON on standard output."
 )
-verbose = click.option("--verbose", is_flag=True, help="Print all of the report.")
+verbose = click.option("--verbose", "-v", is_flag=True, help="Print all of the report.")
 
 
 def show_answer(

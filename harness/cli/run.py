@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, overrides, terminal_settings
+from mwaa_headroom.harness.cli.options import as_json, overrides, terminal_settings, verbose
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.run.load_processes import (
     DEFAULT_MASTER_PORT,
@@ -20,14 +20,14 @@ from mwaa_headroom.harness.run.load_processes import (
 )
 
 if TYPE_CHECKING:
-    from mwaa_headroom.analysis.report.write import ReportPaths
-    from mwaa_headroom.analysis.results import RunAnalysis
+    from mwaa_headroom.harness.run.answers import RunReport
 
 
 @click.command("report")
 @click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
+@verbose
 @as_json
-def report_command(run: Path, json_output: bool) -> int:
+def report_command(run: Path, verbose: bool, json_output: bool) -> int:
     """Analyse a recorded RUN again and rewrite its report.
 
     RUN is a run directory or a folder with only one in it; default: runs/latest.
@@ -36,21 +36,20 @@ def report_command(run: Path, json_output: bool) -> int:
     """
     from mwaa_headroom.harness.run.answers import report_run
 
-    analysis, paths = report_run(run)
-    return show_report(analysis, paths, json_output=json_output)
+    return _show(report_run(run), verbose=verbose, json_output=json_output)
 
 
-def show_report(analysis: "RunAnalysis", paths: "ReportPaths", *, json_output: bool) -> int:
-    """Print an analysis, as a summary or as JSON, and return the exit code of its verdict."""
-    from mwaa_headroom.analysis.report.as_json import analysis_as_json
-    from mwaa_headroom.analysis.report.terminal import render_summary
+def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
+    """Print a report as text or as JSON; returns the exit code of its verdict."""
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+    from mwaa_headroom.analysis.report.terminal import render_terminal
 
     if json_output:
-        click.echo(json.dumps(analysis_as_json(analysis), indent=2))
-        return analysis.verdict.exit_code
-    click.echo(render_summary(analysis, **terminal_settings()))
-    click.echo(f"\nReport: {paths.html}")
-    return analysis.verdict.exit_code
+        click.echo(json.dumps(plain(report.analysis), indent=2))
+    else:
+        click.echo(render_terminal(report.document, verbose=verbose, **terminal_settings()))
+        click.echo(f"\nReport: {report.page}")
+    return report.analysis.verdict.exit_code
 
 
 @click.command("run")
@@ -106,6 +105,7 @@ def show_report(analysis: "RunAnalysis", paths: "ReportPaths", *, json_output: b
     help='Compute the run instead of waiting for it (only environments of kind "simulated").',
 )
 @click.option("--no-progress", is_flag=True, help="Print only the result.")
+@verbose
 @as_json
 def run_command(
     scenario_file: Path,
@@ -113,6 +113,7 @@ def run_command(
     runs_directory: Path,
     virtual_time: bool,
     no_progress: bool,
+    verbose: bool,
     json_output: bool,
     **processes: Any,
 ) -> int:
@@ -154,8 +155,8 @@ def run_command(
                 scenario, **where, progress=progress, load_processes=load_processes
             )
         progress.step("Analysing the record")
-        analysis, paths = report_run(directory)
-    return show_report(analysis, paths, json_output=json_output)
+        report = report_run(directory)
+    return _show(report, verbose=verbose, json_output=json_output)
 
 
 def load_processes_of(

@@ -12,7 +12,7 @@ from mwaa_headroom.analysis.schema import MANIFEST_FILE
 from mwaa_headroom.harness.errors import RecordError
 
 if TYPE_CHECKING:
-    from mwaa_headroom.analysis.report.write import ReportPaths
+    from mwaa_headroom.analysis.report.document import Document
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -99,29 +99,38 @@ def writing_into(directory: Path) -> Iterator[None]:
         ) from exc
 
 
-def report_run(directory: Path) -> "tuple[RunAnalysis, ReportPaths]":
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What was found in a run, its report, and the report's page."""
+
+    analysis: RunAnalysis
+    document: "Document"
+    page: Path
+
+
+def report_run(directory: Path) -> RunReport:
     """Analyse the record in `directory`, or the only one in a folder in it, and write its report.
 
     Raises:
         RecordError: there is no record there, several, or not one this version can read or write
             beside.
     """
-    from mwaa_headroom.analysis.report.write import (
-        write_reports,  # matplotlib: not for those who only look
-    )
+    from mwaa_headroom.analysis.report.run_report import run_document
+    from mwaa_headroom.analysis.report.write import write_document
 
     try:
         run = Run.read(_only_run(directory))
+        document = run_document(run)
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
-    record, analysis = run.record, run.analysis
     try:
-        return analysis, write_reports(record, analysis, record.directory)
+        page = write_document(document, run.record.directory)
     except OSError as exc:
         raise RecordError(
-            f"Cannot write the report into {record.directory}: {exc.strerror}; free some "
+            f"Cannot write the report into {run.record.directory}: {exc.strerror}; free some "
             "space or copy the run directory to a place you may write to."
         ) from exc
+    return RunReport(run.analysis, document, page)
 
 
 def _only_run(given: Path) -> Path:

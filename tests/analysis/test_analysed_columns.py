@@ -7,7 +7,8 @@ import pytest
 from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.report.write import write_reports
+from mwaa_headroom.analysis.report.run_report import run_document
+from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 from mwaa_headroom.analysis.schema import MANIFEST_FILE, REQUESTS_SCHEMA
 
@@ -36,5 +37,5 @@ def test_an_analysis_of_the_needed_columns_is_that_of_all(run: Path) -> None:
 
 @pytest.mark.slow
 def test_a_report_of_the_needed_columns_can_be_written(run: Path) -> None:
-    lean = read_run(run, ANALYSED_COLUMNS)
-    assert write_reports(lean, Run(lean).analysis, run).html.exists()
+    lean = Run.read(run, ANALYSED_COLUMNS)
+    assert write_document(run_document(lean), run).exists()

@@ -10,10 +10,11 @@ from synthetic_records import write_synthetic_run
 from mwaa_headroom.analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY
 from mwaa_headroom.analysis.generator.health import lost_with_users
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.html import render_html
-from mwaa_headroom.analysis.report.junit import junit_xml
-from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.report.junit import render_junit
+from mwaa_headroom.analysis.report.run_report import run_document
+from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.run_findings import CLOSED_HIDES_WAITING
@@ -57,14 +58,16 @@ def test_a_closed_check_is_judged_and_labelled_in_every_report(tmp_path: Path) -
     assert analysis.verdict.exit_code == 0
     assert analysis.workload == "closed: users with think time"
     assert CLOSED_HIDES_WAITING in analysis.warnings
-    text = render_summary(analysis, colour=False, width=100)
-    page = render_html(analysis, {})
-    for report in (text, page[: page.index("<script")], junit_xml(analysis)):
+    document = run_document(Run.read(tmp_path / "run"))
+    text = render_terminal(document, verbose=True, width=100, colour=False)
+    page = render_html(document, {})
+    flat = " ".join(text.split())
+    for report in (flat, page[: page.index("<script")], render_junit(document)):
         assert "closed: users with think time" in report
     for report in (text, page):
         assert "latencies hide the waiting" in " ".join(report.split())
         assert "users" in report
-    answer = analysis_as_json(analysis)
+    answer = as_json(analysis)
     assert answer["workload"] == "closed: users with think time"
     assert [stage["users"] for stage in answer["stages"]] == [2, 20]
 

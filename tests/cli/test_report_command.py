@@ -16,9 +16,7 @@ def test_a_folder_with_one_run_is_as_good_as_the_run(tmp_path: Path) -> None:
     run = write_imagined_run(tmp_path / "one", seed=1)
     (tmp_path / "latest").symlink_to(run.name)
 
-    _, paths = report_run(tmp_path)
-
-    assert paths.html.parent == run
+    assert report_run(tmp_path).page.parent == run
 
 
 def test_of_several_runs_one_must_be_named(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mwaa_headroom.analysis.report.tables import Table
+from mwaa_headroom.analysis.report.document import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from typing import Final
 
 from mwaa_headroom.analysis.policy.results import Figure, SimulatedLoad
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.document import Column, Table
 from mwaa_headroom.analysis.report.planning.answer import Section
-from mwaa_headroom.analysis.report.tables import Column, Table
 
 LOAD_PICTURE: Final = "what-if"
 _MOST_EVENTS: Final = 24

@@ -5,8 +5,8 @@ from typing import Final
 
 from mwaa_headroom.analysis.policy.results import ComparedEvent, FittedParameter, PolicyFit, Replay
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.document import Column, Table
 from mwaa_headroom.analysis.report.planning.answer import Section
-from mwaa_headroom.analysis.report.tables import Column, Table
 
 REPLAY_PICTURE: Final = "replay"
 _REPLAYS: Final = (

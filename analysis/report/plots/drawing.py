@@ -1,5 +1,8 @@
-"""The calls of a run cut into short windows, for the timeline."""
+"""What all pictures are drawn with: colours, axes, labels that do not overlap, and files."""
 
+import io
+import math
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,14 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
 
 INK: Final = "#1f2328"
 FAINT: Final = "#6e7781"
@@ -81,6 +80,8 @@ _SETTINGS: Final[dict[Any, Any]] = {
     "svg.hashsalt": "headroom",
 }
 
+_PNG_DPI: Final = 110
+_DOTS_DPI: Final = 110  # of the rasterized dots inside an SVG
 _BACKING: Final = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
 
 
@@ -148,7 +149,7 @@ def title(figure: Figure, text: str) -> None:
     figure.text(
         0.12 / width_in,
         1 - 0.12 / height_in,
-        printable(_wrapped(text, characters=int(width_in * 9.2))),
+        printable(textwrap.fill(text, int(width_in * 9.2))),
         fontsize=12.5,
         fontweight="bold",
         va="top",
@@ -185,7 +186,7 @@ def _write(axes: Axes, text: str, x_points: float, **properties: Any) -> float:
         annotation_clip=False,
         **properties,
     )
-    return float(label.get_window_extent().width) * 72 / _dpi(axes)
+    return float(label.get_window_extent().width) * 72 / float(axes.figure.dpi)
 
 
 def say(axes: Axes, text: str) -> None:
@@ -264,43 +265,8 @@ def text_width_px(axes: Axes, text: str, **properties: Any) -> float:
     return float(width)
 
 
-def _dpi(axes: Axes) -> float:
-    return float(axes.get_figure(root=True).dpi)  # type: ignore[union-attr]
-
-
-def _wrapped(text: str, characters: int) -> str:
-    return textwrap.fill(text, characters)
-
-
-def draw_calls(axes: Axes, calls: Calls, started_at_s: float, *, faintest: float) -> None:
-    """Latency against intended start, good calls as dots and failed ones as crosses.
-
-    Args:
-        axes: time in seconds since `started_at_s`, latency in seconds.
-        calls: few enough to be drawn; the more, the fainter.
-        started_at_s: epoch seconds.
-        faintest: opacity of very many.
-    """
-    faintness = float(np.clip(600 / max(len(calls), 1), faintest, 0.45))
-    for chosen, colour, marker, alpha in (
-        (calls.where(calls.ok), FAINT, "o", faintness),
-        (calls.where(~calls.ok), VERMILLION, "x", min(1.0, faintness * 4)),
-    ):
-        axes.plot(
-            chosen.intended_start_s - started_at_s,
-            chosen.latency_s,
-            linestyle="none",
-            marker=marker,
-            markersize=3.0,
-            markeredgewidth=0.9 if marker == "x" else 0.0,
-            color=colour,
-            alpha=alpha,
-            rasterized=True,
-            zorder=1.2,
-        )
-
-
 _TICK_STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400)
+_MOST_TICKS: Final = 12
 _LOG_FROM_RATIO: Final = 15.0
 
 
@@ -319,12 +285,14 @@ def draw_slo_line(axes: Axes, slo: Slo | None) -> None:
     axes.axhline(slo.threshold, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1.5)
 
 
-def time_axis(axes: Axes, length_s: float, *, ticks: int = 11) -> None:
+def time_axis(axes: Axes, to_s: float, *, from_s: float = 0.0) -> None:
     """The horizontal axis: minutes and seconds since the start of the run."""
-    step = next((s for s in _TICK_STEPS_S if length_s / s <= ticks), _TICK_STEPS_S[-1])
-    axes.xaxis.set_major_locator(FixedLocator(list(np.arange(0, length_s + step * 0.01, step))))
+    to_s = max(to_s, from_s + 1.0)
+    step_s = next((s for s in _TICK_STEPS_S if to_s - from_s <= _MOST_TICKS * s), _TICK_STEPS_S[-1])
+    first_s = math.ceil(from_s / step_s) * step_s
+    axes.xaxis.set_major_locator(FixedLocator(list(np.arange(first_s, to_s + 0.01, step_s))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.clock(x)))
-    axes.set_xlim(0, max(length_s, 1.0))
+    axes.set_xlim(from_s, to_s)
 
 
 def latency_axis(axes: Axes, values_s: Iterable[float]) -> None:
@@ -354,93 +322,35 @@ def _tick(seconds: float) -> str:
     return f"{words.trimmed(seconds)} s"
 
 
-Array = NDArray[Any]
-
-_WIDTHS_S: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
-_MOST_WINDOWS: Final = 120
-_FEWEST_WINDOWS: Final = 8
-_LEAST_FOR_P50: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Per window: rates per second and latency percentiles (NaN where calls are too few)."""
-
-    width_s: float
-    edges_s: Array  # since the start of the run
-    offered_per_s: Array
-    achieved_per_s: Array
-    errors_per_s: dict[str, Array]  # by layer, only layers with errors
-    p50_s: Array
-    p95_s: Array
-
-    @property
-    def centres_s(self) -> Array:
-        """The middle of every window."""
-        return (self.edges_s[:-1] + self.edges_s[1:]) / 2
+def as_png(figure: Figure) -> bytes:
+    """The picture on white paper."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=_PNG_DPI)
+    return buffer.getvalue()
 
 
-def cut(calls: Calls, *, started_at_s: float, length_s: float, slowest_per_s: float) -> Windows:
-    """Cut a run of `length_s` seconds into windows of one width.
+def as_inline_svg(figure: Figure, name: str) -> str:
+    """The picture as an `<svg>` element for a page that defines `PALETTE` as CSS variables.
 
-    The width is the least that keeps windows below 120 and still has a 95th percentile in the
-    stage with the lowest rate, `slowest_per_s`.
+    Text stays text. Ids are made unique by `name`; nothing refers to anything outside.
     """
-    width_s = _width(length_s, slowest_per_s)
-    since_start_s = calls.intended_start_s - started_at_s
-    # After the last arrival there is no load to show, only waiting for answers.
-    edges = _edges(min(length_s, since_start_s.max(initial=0.0)), width_s)
-    number = len(edges) - 1
-    place = np.searchsorted(edges[:-1], since_start_s, side="right").astype(np.int16) - 1
-
-    def per_s(chosen: Mask) -> Array:
-        return np.bincount(place[chosen & (place >= 0)], minlength=number) / np.diff(edges)
-
-    latencies = _latencies(calls, place, number)
-    by_layer = {layer: _of_layer(calls, layer) for layer in LAYERS}
-    return Windows(
-        width_s=width_s,
-        edges_s=edges,
-        offered_per_s=per_s(np.full(len(place), fill_value=True)),
-        achieved_per_s=per_s(calls.sent),
-        errors_per_s={layer: per_s(mask) for layer, mask in by_layer.items() if mask.any()},
-        p50_s=_percentiles(latencies, 50.0, _LEAST_FOR_P50),
-        p95_s=_percentiles(latencies, 95.0, values_for_percentile(95.0)),
-    )
-
-
-def _width(length_s: float, slowest_per_s: float) -> float:
-    enough_calls_s = values_for_percentile(95.0) * 1.2 / max(slowest_per_s, 1e-9)
-    wanted = max(length_s / _MOST_WINDOWS, enough_calls_s)
-    most = max(length_s / _FEWEST_WINDOWS, 1.0)
-    allowed = [width for width in _WIDTHS_S if width <= most]
-    return next((width for width in allowed if width >= wanted), allowed[-1])
-
-
-def _edges(length_s: float, width_s: float) -> Array:
-    """Whole windows; a rest shorter than half a window belongs to the last one."""
-    whole = np.arange(0.0, length_s, width_s)
-    if len(whole) > 1 and length_s - whole[-1] < width_s / 2:
-        whole = whole[:-1]
-    return np.append(whole, max(length_s, width_s if len(whole) == 1 else 0.0))
-
-
-def _of_layer(calls: Calls, layer: str) -> Mask:
-    outcomes = [name for name, owner in LAYER_OF_OUTCOME.items() if owner == layer]
-    return calls.outcome.are(*outcomes)
-
-
-def _latencies(calls: Calls, place: Array, windows: int) -> list[Floats]:
-    """The latencies of each window, of its timed calls."""
-    timed = calls.timed & (place >= 0)
-    own = place[timed]
-    # One stable order for all windows: looking through all calls for each would take much longer.
-    ordered_s = calls.times_s("latency", timed)[np.argsort(own, kind="stable")]
-    ends = np.cumsum(np.bincount(own, minlength=windows))
-    return np.split(ordered_s, ends)[:windows]
-
-
-def _percentiles(latencies: Sequence[Floats], percent: float, least: int) -> Array:
-    return np.array(
-        [value_at_rank(values, percent) if len(values) >= least else np.nan for values in latencies]
-    )
+    buffer = io.StringIO()
+    with style():
+        figure.savefig(
+            buffer,
+            format="svg",
+            dpi=_DOTS_DPI,
+            facecolor="none",
+            metadata={"Date": None, "Creator": None},
+        )
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r'^<svg width="[^"]*" height="[^"]*"', f'<svg data-picture="{name}"', svg)
+    svg = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace("'DejaVu Sans'", "system-ui, sans-serif")
+    for variable, colour in PALETTE.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg

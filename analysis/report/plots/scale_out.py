@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from mwaa_headroom.analysis.calls import Calls, calls_of, good_calls
+from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
@@ -21,24 +19,33 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     PAPER,
     PURPLE,
     SHADE,
-    SKY,
     VERMILLION,
     Key,
-    Windows,
-    cut,
-    draw_calls,
     heading,
     printable,
     stacked_panels,
     text_width_px,
     title,
 )
-from mwaa_headroom.analysis.report.plots.timeline import draw_cpu, draw_webservers, has_metrics
+from mwaa_headroom.analysis.report.plots.over_time import (
+    Array,
+    Windows,
+    cut,
+    draw_cpu,
+    draw_latency,
+    draw_load,
+    draw_stacked,
+    draw_webservers,
+    has_metrics,
+    share_time_axis,
+)
 from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent, TransientCost
 from mwaa_headroom.analysis.scaling.events import Step, steps_of
 
-ROW_IN: Final = 0.23
+_ROW_IN: Final = 0.23
 _LABEL_FONT: Final = 9.0
+_MOST_DOTS: Final = 8_000
+_LEAST_SHOWN_S: Final = 20.0
 _COLOUR_OF_STEP: Final = {
     "load step": FAINT,
     "threshold passed": VERMILLION,
@@ -49,7 +56,100 @@ _COLOUR_OF_STEP: Final = {
 }
 
 
-def draw_steps(panels: dict[str, Axes], steps: Sequence[Step], started_at_s: float) -> None:
+def draw_scale_out(analysis: RunAnalysis, calls: Calls, good: Mask) -> Figure | None:
+    """The scale-out that cost callers most, from before its load step until the SLO held again.
+
+    Args:
+        analysis: What was found in the run.
+        calls: All of it.
+        good: Which of them ended ok and within the SLO's latency limits.
+
+    Returns:
+        None when there was no scale-out whose load step is known.
+    """
+    event = _worth_drawing(analysis.scaling)
+    if event is None:
+        return None
+    steps = steps_of(event)
+    from_s, to_s = _extent(event, steps, analysis)
+    starts_s = calls.intended_start_s - analysis.started_at_s
+    shown = (starts_s >= from_s) & (starts_s < to_s)
+    calls, good, starts_s = calls.where(shown), good[shown], starts_s[shown]
+    slowest_per_s = len(calls) / (to_s - from_s)
+    windows = cut(
+        calls, analysis.started_at_s, from_s=from_s, to_s=to_s, slowest_per_s=slowest_per_s
+    )
+    heights_in = {"steps": _ROW_IN * len(steps), "load": 1.1, "bad": 1.0, "latency": 1.7}
+    if has_metrics(analysis):
+        heights_in |= {"cpu": 1.1, "webservers": 0.8}
+    figure, panels = stacked_panels(heights_in, top_in=0.85)
+    panels["steps"].set_xlim(from_s, to_s)
+    draw_load(panels["load"], windows, f"(in windows of {words.delay(windows.width_s)})")
+    bad = (
+        ("failed", VERMILLION, starts_s[calls.sent & ~calls.ok]),
+        ("slow", ORANGE, starts_s[calls.ok & ~good]),
+    )
+    _draw_bad_calls(panels["bad"], windows, event.cost, bad)
+    draw_latency(panels["latency"], calls, windows, analysis, most_dots=_MOST_DOTS)
+    if "cpu" in panels:
+        draw_cpu(panels["cpu"], analysis)
+        draw_webservers(panels["webservers"], analysis)
+    _draw_steps(panels, steps, analysis.started_at_s)
+    _mark_cost(panels, event.cost, analysis.started_at_s)
+    share_time_axis(list(panels.values()), from_s, to_s)
+    title(figure, _title(event))
+    return figure
+
+
+def _worth_drawing(events: Sequence[ScalingEvent]) -> ScalingEvent | None:
+    rising = [e for e in events if e.to_count > e.from_count and e.load_step_s is not None]
+    return max(rising, key=lambda event: _excess(event.cost), default=None)
+
+
+def _excess(cost: TransientCost | None) -> float:
+    return cost.excess_errors + cost.excess_slow_calls if cost else -1.0
+
+
+def _extent(
+    event: ScalingEvent, steps: Sequence[Step], analysis: RunAnalysis
+) -> tuple[float, float]:
+    """From when to when, since the start of the run."""
+    first_s, last_s = (step.at_s - analysis.started_at_s for step in (steps[0], steps[-1]))
+    length_s = max(last_s - first_s, _LEAST_SHOWN_S)
+    # Where the SLO never held again, the time until the load fell may be hours.
+    watched_s = event.cost.to_s - analysis.started_at_s if event.cost else last_s
+    end_s = max(min(watched_s, last_s + length_s), last_s)
+    margin_s = max(0.15 * length_s, 2 * (event.period_s or 0.0))
+    run_s = max(analysis.ended_at_s - analysis.started_at_s, last_s)
+    return (
+        max(first_s - margin_s, min(0.0, first_s)),
+        max(min(end_s + margin_s, run_s), first_s + 1.0),
+    )
+
+
+def _draw_bad_calls(
+    axes: Axes, windows: Windows, cost: TransientCost | None, bad: Sequence[tuple[str, str, Array]]
+) -> None:
+    """Failed and slow calls per second, and what would have been usual."""
+    rates = [
+        (np.histogram(starts_s, windows.edges_s)[0] / np.diff(windows.edges_s), colour)
+        for _, colour, starts_s in bad
+    ]
+    keys = [Key(name, "■", colour) for name, colour, _ in bad]
+    highest = draw_stacked(axes, windows, rates)
+    if cost and cost.calls:
+        counted = cost.errors + cost.slow_calls
+        usual = (counted - cost.excess_errors - cost.excess_slow_calls) / cost.calls
+        usual_per_s = usual * windows.achieved_per_s
+        axes.stairs(usual_per_s, windows.edges_s, color=INK, linewidth=1.0, linestyle="--")
+        keys.append(Key("usual share, as before the load step", "╌╌", INK))
+    axes.set_ylim(0, max(highest * 1.2, 1.0))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_ylabel("calls/s")
+    heading(axes, "Failed and slow calls", *keys)
+
+
+def _draw_steps(panels: dict[str, Axes], steps: Sequence[Step], started_at_s: float) -> None:
     """A row for each step in the panel "steps", and its line through every other panel.
 
     A row is a bar for the gap before the step, then its name, time and gap.
@@ -104,163 +204,6 @@ def _row_text(step: Step, since_start_s: float) -> str:
     return text
 
 
-_MOST_DOTS: Final = 8_000
-_LEAST_SHOWN_S: Final = 20.0
-_TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
-
-
-def draw_scale_out(requests: pa.Table, analysis: RunAnalysis) -> Figure | None:
-    """The scale-out that cost callers most, from before its load step until the SLO held again.
-
-    Args:
-        requests: The record's requests table (`analysis.schema.REQUESTS_SCHEMA`).
-        analysis: What was found in it.
-
-    Returns:
-        None when there was no scale-out whose load step is known.
-    """
-    event = _worth_drawing(analysis.scaling)
-    if event is None:
-        return None
-    steps = steps_of(event)
-    from_s, to_s = _extent(event, steps, analysis)
-    calls = _between(calls_of(requests), from_s, to_s)
-    windows = cut(
-        calls,
-        started_at_s=from_s,
-        length_s=to_s - from_s,
-        slowest_per_s=len(calls) / (to_s - from_s),
-    )
-    offset_s = from_s - analysis.started_at_s  # pictures count from the start of the run
-    heights_in = {"steps": ROW_IN * len(steps), "load": 1.1, "bad": 1.0, "latency": 1.7}
-    if has_metrics(analysis):
-        heights_in |= {"cpu": 1.1, "webservers": 0.8}
-    figure, panels = stacked_panels(heights_in, top_in=0.85)
-    panels["steps"].set_xlim(offset_s, to_s - analysis.started_at_s)
-    _draw_load(panels["load"], windows, offset_s)
-    _draw_bad_calls(panels["bad"], calls, windows, event.cost, analysis, offset_s)
-    _draw_latency(panels["latency"], calls, windows, analysis, offset_s)
-    if "cpu" in panels:
-        draw_cpu(panels["cpu"], analysis)
-        draw_webservers(panels["webservers"], analysis)
-        most = max((p.webservers or 0 for p in analysis.periods), default=0)
-        panels["webservers"].set_ylim(0, 1.2 * max(most, 1))
-    draw_steps(panels, steps, analysis.started_at_s)
-    _mark_cost(panels, event.cost, analysis.started_at_s)
-    _time_axis(list(panels.values()), offset_s, to_s - analysis.started_at_s)
-    title(figure, _title(event))
-    return figure
-
-
-def _worth_drawing(events: Sequence[ScalingEvent]) -> ScalingEvent | None:
-    rising = [e for e in events if e.to_count > e.from_count and e.load_step_s is not None]
-    return max(rising, key=lambda event: _excess(event.cost), default=None)
-
-
-def _excess(cost: TransientCost | None) -> float:
-    return cost.excess_errors + cost.excess_slow_calls if cost else -1.0
-
-
-def _extent(
-    event: ScalingEvent, steps: Sequence[Step], analysis: RunAnalysis
-) -> tuple[float, float]:
-    first_s, last_s = steps[0].at_s, steps[-1].at_s
-    length_s = max(last_s - first_s, _LEAST_SHOWN_S)
-    # Where the SLO never held again, the time until the load fell may be hours.
-    end_s = min(event.cost.to_s, last_s + length_s) if event.cost else last_s
-    margin_s = max(0.15 * length_s, 2 * (event.period_s or 0.0))
-    ended_at_s = max(analysis.ended_at_s, last_s)
-    return (
-        max(first_s - margin_s, min(analysis.started_at_s, first_s)),
-        max(min(max(end_s, last_s) + margin_s, ended_at_s), first_s + 1.0),
-    )
-
-
-def _between(calls: Calls, from_s: float, to_s: float) -> Calls:
-    starts_s = calls.intended_start_s
-    return calls.where((starts_s >= from_s) & (starts_s < to_s))
-
-
-def _draw_load(axes: Axes, windows: Windows, offset_s: float) -> None:
-    x = windows.edges_s + offset_s
-    axes.stairs(windows.offered_per_s, x, color=BLUE, alpha=0.35, linewidth=3.4, baseline=None)
-    axes.stairs(windows.achieved_per_s, x, color=INK, linewidth=1.1, baseline=None)
-    axes.set_ylim(0, max(float(windows.offered_per_s.max(initial=0.0)) * 1.15, 1.0))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.set_ylabel("calls/s")
-    width = words.delay(windows.width_s)
-    heading(
-        axes,
-        "Load",
-        Key("offered", "━", SKY),
-        Key("achieved", "━", INK),
-        Key(f"(in windows of {width})", colour=FAINT),
-    )
-
-
-def _draw_bad_calls(
-    axes: Axes,
-    calls: Calls,
-    windows: Windows,
-    cost: TransientCost | None,
-    analysis: RunAnalysis,
-    offset_s: float,
-) -> None:
-    edges = windows.edges_s
-    starts_s = calls.intended_start_s - (analysis.started_at_s + offset_s)
-    failed = calls.sent & ~calls.ok
-    slow = calls.ok & ~good_calls(calls, analysis.slos)
-    below = np.zeros(len(edges) - 1)
-    keys = []
-    for chosen, colour, text in ((failed, VERMILLION, "failed"), (slow, ORANGE, "slow")):
-        per_s = np.histogram(starts_s[chosen], edges)[0] / np.diff(edges)
-        axes.bar(
-            edges[:-1] + offset_s,
-            per_s,
-            np.diff(edges),
-            bottom=below,
-            align="edge",
-            color=colour,
-            linewidth=0,
-        )
-        below = below + per_s
-        keys.append(Key(text, "■", colour))
-    if cost and cost.calls:
-        counted = cost.errors + cost.slow_calls
-        usual = (counted - cost.excess_errors - cost.excess_slow_calls) / cost.calls
-        usual_per_s = usual * windows.achieved_per_s
-        axes.stairs(usual_per_s, edges + offset_s, color=INK, linewidth=1.0, linestyle="--")
-        keys.append(Key("usual share, as before the load step", "╌╌", INK))
-    axes.set_ylim(0, max(float(below.max(initial=0.0)) * 1.2, 1.0))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.set_ylabel("calls/s")
-    heading(axes, "Failed and slow calls", *keys)
-
-
-def _draw_latency(
-    axes: Axes, calls: Calls, windows: Windows, analysis: RunAnalysis, offset_s: float
-) -> None:
-    slo = drawing.latency_slo(analysis)
-    sent = np.flatnonzero(calls.sent)
-    shown = calls.where(sent[:: max(1, len(sent) // _MOST_DOTS)])
-    draw_calls(axes, shown, analysis.started_at_s, faintest=0.08)
-    x = windows.centres_s + offset_s
-    axes.plot(x, windows.p50_s, color=BLUE, linewidth=1.6, marker=".", zorder=2.5)
-    axes.plot(x, windows.p95_s, color=ORANGE, linewidth=2.0, marker=".", zorder=2.5)
-    drawing.draw_slo_line(axes, slo)
-    took_s = calls.times_s("latency", calls.sent)
-    took_s = took_s[took_s > 0]
-    ends_s = [float(took_s.min()), float(took_s.max())] if len(took_s) else []
-    drawing.latency_axis(axes, [*ends_s, slo.threshold if slo else np.nan])
-    axes.set_ylabel("latency")
-    keys = [Key("p50", "━", BLUE), Key("p95", "━", ORANGE), Key("one call", "●", FAINT)]
-    if not calls.ok[sent].all():
-        keys.append(Key("failed call", "×", VERMILLION))  # noqa: RUF001 - the marker's shape
-    if slo:
-        keys.append(Key(f"SLO {slo.text}", "╌╌", INK))
-    heading(axes, "Latency", *keys)
-
-
 def _mark_cost(panels: dict[str, Axes], cost: TransientCost | None, started_at_s: float) -> None:
     """The time whose excess is counted, shaded."""
     if cost is None:
@@ -274,18 +217,6 @@ def _mark_cost(panels: dict[str, Axes], cost: TransientCost | None, started_at_s
             linewidth=0,
             zorder=0.4,
         )
-
-
-def _time_axis(panels: Sequence[Axes], from_s: float, to_s: float) -> None:
-    step = next((s for s in _TICKS_S if (to_s - from_s) / s <= 12), _TICKS_S[-1])
-    *upper, lowest = panels
-    first = np.ceil(from_s / step) * step
-    lowest.xaxis.set_major_locator(FixedLocator(list(np.arange(first, to_s, step))))
-    lowest.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.clock(x)))
-    lowest.set_xlim(from_s, to_s)
-    lowest.set_xlabel("time since the start of the run (min:s)")
-    for axes in upper:
-        axes.tick_params(labelbottom=False)
 
 
 def _title(event: ScalingEvent) -> str:

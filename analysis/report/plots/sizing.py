@@ -21,7 +21,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     title,
 )
 from mwaa_headroom.analysis.report.plots.needed import draw_needed
-from mwaa_headroom.analysis.report.tables import stage_verdict
+from mwaa_headroom.analysis.report.run_tables import stage_verdict
 from mwaa_headroom.analysis.results import DemandResult, RunAnalysis, SizingResult
 from mwaa_headroom.analysis.statistics import Estimate
 

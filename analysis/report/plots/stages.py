@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mwaa_headroom.analysis.report import story, words
+from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
@@ -26,12 +26,13 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     single_axes,
     title,
 )
-from mwaa_headroom.analysis.report.tables import (
+from mwaa_headroom.analysis.report.run_tables import (
     stage_load,
     stage_name,
     stage_verdict,
     trial_verdict,
 )
+from mwaa_headroom.analysis.report.run_text import capacity_sentence
 from mwaa_headroom.analysis.results import RunAnalysis, StageStats
 from mwaa_headroom.analysis.schema import LAYERS
 from mwaa_headroom.analysis.statistics import Estimate
@@ -139,7 +140,7 @@ def _draw_capacity(axes: Axes, capacity: Estimate, webservers: int | None) -> No
 
 
 def _capacity_title(analysis: RunAnalysis) -> str:
-    if sentence := story.capacity_sentence(analysis.capacity):
+    if sentence := capacity_sentence(analysis.capacity):
         return f"The SLO breaks at {sentence.rstrip('.')}"
     broken = [stage for stage in analysis.stages if stage_verdict(stage) is False]
     met = [stage for stage in analysis.stages if _found(stage) == "met"]

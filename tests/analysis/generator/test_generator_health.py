@@ -27,8 +27,9 @@ from mwaa_headroom.analysis.generator.limits import (
 )
 from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.report import sending
-from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.report import run_text
+from mwaa_headroom.analysis.report.run_report import run_document
+from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.slo import parse_slo
@@ -230,7 +231,7 @@ def test_a_run_that_did_not_count_its_arrivals_is_not_fine(
     health = generator_health(table([0] * rows), (), (), (), complete=False, version=version)
     assert (health.ok, health.counted) == (ok, ok)
     assert health.reasons == (() if ok else (NOT_COUNTED,))
-    assert sending.generator(health).startswith("fine" if ok else "not known to be fine (")
+    assert run_text.generator(health).startswith("fine" if ok else "not known to be fine (")
     assert rows_miscounted(health, "running") == ""  # it broke down: that says it already
     assert rows_miscounted(health, "finished") == ("" if ok else NOT_COUNTED)
 
@@ -243,8 +244,9 @@ def test_a_run_whose_master_was_killed_is_not_reported_as_fine(
         tmp_path / "run", question=question, counted=False, streams=True, status="running"
     )
     assert analysis.verdict.exit_code == 5
-    told = " ".join(render_summary(analysis, colour=False, width=100).split())
-    assert "Load generator: fine" not in told
+    document = run_document(Run.read(tmp_path / "run"))
+    told = " ".join(render_terminal(document, verbose=True, width=100, colour=False).split())
+    assert "Load generator Fine" not in told
     assert NOT_COUNTED in told
     if question == "capacity":  # what came to its end before is shown
         assert analysis.capacity is not None

@@ -11,9 +11,10 @@ from synthetic_records import write_synthetic_run
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.generator.health import retries_of
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.report.as_json import analysis_as_json
+from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.html import render_html
-from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.report.run_report import run_document
+from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.results import RetryResult, RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting, read_setting
@@ -85,18 +86,20 @@ def test_every_report_tells_of_them(tmp_path: Path, mode: str, warned: bool) -> 
     assert analysis.retries is not None
     assert analysis.retries.repeated > analysis.retries.repeated_ok > 0
     assert analysis.retries.attempts == analysis.retries.sent + analysis.retries.repeated
-    text = render_summary(analysis, colour=False, width=100)
-    for report in (text, render_html(analysis, {})):
+    document = run_document(Run.read(tmp_path / "run"))
+    text = render_terminal(document, verbose=True, width=100, colour=False)
+    for report in (text, render_html(document, {})):
         told = " ".join(report.split())
         assert f"boto3 transport; {mode} retries" in told
         assert f"Duplicate triggers: {analysis.retries.duplicate_triggers}." in told
         assert "contain the waits between its attempts" in told
         assert ("not the one that was offered" in told) is warned
-    assert analysis_as_json(analysis)["retries"]["mode"] == mode
+    assert as_json(analysis)["retries"]["mode"] == mode
 
 
 def test_retries_that_had_nothing_to_do(tmp_path: Path) -> None:
     analysis = analysed(tmp_path / "run", retries="standard")
-    text = render_summary(analysis, colour=False, width=100)
+    document = run_document(Run.read(tmp_path / "run"))
+    text = render_terminal(document, verbose=True, width=100, colour=False)
     assert analysis.retries is not None
     assert f"None of {analysis.retries.sent} calls was sent more than once." in text

@@ -11,8 +11,7 @@ from mwaa_headroom.analysis.planning.capacity_curve import CapacityCurve, capaci
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.capacity_report import capacity_document, headline
 from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
-from mwaa_headroom.analysis.report.plots.drawing import style
-from mwaa_headroom.analysis.report.plots.gallery import as_inline_svg
+from mwaa_headroom.analysis.report.plots.drawing import as_inline_svg, style
 from mwaa_headroom.analysis.report.terminal import render_terminal
 
 CURVE = capacity_curve(

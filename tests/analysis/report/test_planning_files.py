@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from mwaa_headroom.analysis.report.document import Column, Table
 from mwaa_headroom.analysis.report.planning.answer import Answer, Section
 from mwaa_headroom.analysis.report.planning.terminal import render_answer
 from mwaa_headroom.analysis.report.planning.write import write_answer
 from mwaa_headroom.analysis.report.plots.drawing import single_axes, style
-from mwaa_headroom.analysis.report.tables import Column, Table
 from mwaa_headroom.analysis.statistics import Estimate
 
 

@@ -26,7 +26,7 @@ from mwaa_headroom.analysis.report.document import (
     Text,
     Ticks,
 )
-from mwaa_headroom.analysis.report.html import render_page
+from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import render_junit
 from mwaa_headroom.analysis.report.markdown import render_markdown
 from mwaa_headroom.analysis.report.plots.drawing import single_axes
@@ -128,7 +128,7 @@ def terminal(document: Document = SMALL, **changed: object) -> str:
         ("small.txt", terminal()),
         ("small_brief.txt", terminal(verbose=False, width=72)),
         ("small.md", render_markdown(SMALL)),
-        ("small.html", re.sub(r"(?s)<style>.*</style>", "", render_page(SMALL, {}))),
+        ("small.html", re.sub(r"(?s)<style>.*</style>", "", render_html(SMALL, {}))),
         ("small.xml", render_junit(SMALL)),
     ],
 )
@@ -209,7 +209,7 @@ def test_names_from_outside_stay_text() -> None:
         cases=(Case(evil, evil, "failure", evil),),
         facts={evil: evil},
     )
-    page = render_page(document, {})
+    page = render_html(document, {})
 
     assert json.loads(parsed(page).data)["text"] == evil
     assert page.count("<script") == 1

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hand_built import START_S, hand_built
+from rendered import as_run, page, summary
 from rich_run import ELASTICITY, NEED, rich
 from sample_runs import Plan, made_up_run
 
-from mwaa_headroom.analysis.report import story_scaling, tables_webservers, words
-from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report import run_tables, run_text, words
 from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
-from mwaa_headroom.analysis.report.terminal import render_summary
 from mwaa_headroom.analysis.results import ScalingEvent, TransientCost
 
 SCALE_OUT = hand_built().scaling[0]
@@ -82,28 +81,30 @@ def cost(**changes: Any) -> ScalingEvent:
     ],
 )
 def test_what_a_scale_out_cost(event: ScalingEvent, told: str, why: str) -> None:
-    assert story_scaling.cost_sentence(event) == told, why
+    assert run_text.cost_sentence(event) == told, why
 
 
 def test_a_scale_in_is_a_line_with_its_reason_and_what_came_of_it() -> None:
-    assert story_scaling.scaling_sentence(SCALE_IN, START_S) == (
+    assert run_text.scaling_sentence(SCALE_IN, START_S) == (
         "3 to 2 webservers: decision (CPU below 30 % and connections below 5 for 6 periods) at "
         "01:30, 2 webservers in the metrics +5 s; the SLO broke after it."
     )
     held = replace(SCALE_IN, slo_broke=False)
-    assert story_scaling.scaling_sentence(held, START_S).endswith("; the SLO held after it.")
-    assert tables_webservers.steps_table(SCALE_IN, START_S) is None
+    assert run_text.scaling_sentence(held, START_S).endswith("; the SLO held after it.")
+    assert run_tables.steps_table(SCALE_IN, START_S, folded=False) is None
 
 
 def test_where_the_environment_tells_nothing_the_metrics_do() -> None:
-    assert story_scaling.scaling_sentence(ON_AWS, START_S) == (
+    assert run_text.scaling_sentence(ON_AWS, START_S) == (
         "2 to 3 webservers: CPU above 70 % at 00:42 (12 s after the load rose), 3 webservers in "
         "the metrics +23 s, takes traffic +23 s, SLO restored +25 s."
     )
 
 
 def test_the_steps_of_a_scale_out_say_how_well_they_are_known() -> None:
-    table = tables_webservers.steps_table(replace(ON_AWS, count_changed_after_s=START_S + 5), 0.0)
+    table = run_tables.steps_table(
+        replace(ON_AWS, count_changed_after_s=START_S + 5), 0.0, folded=False
+    )
     assert table is not None
     assert [(row[0], *row[2:]) for row in table.rows] == [
         ("load step", "", "exactly"),
@@ -115,17 +116,17 @@ def test_the_steps_of_a_scale_out_say_how_well_they_are_known() -> None:
 
 
 def test_how_well_the_count_followed_the_need() -> None:
-    assert story_scaling.elasticity_sentences(ELASTICITY) == (
+    assert tuple(run_text.elasticity(ELASTICITY)) == (
         "Too few webservers 18 % of the time with load, then on average 9 % fewer than were "
         "needed.",
         "Too many webservers 32 % of the time with load, then on average 25 % more than were "
         "needed.",
         NEED,
     )
-    assert story_scaling.elasticity_sentences(None) == ()
+    assert tuple(run_text.elasticity(None)) == ()
 
 
-def test_a_need_that_is_not_known_is_said_on_the_page_and_not_in_the_summary() -> None:
+def test_a_need_that_is_not_known_is_said() -> None:
     unknown = replace(
         ELASTICITY,
         under_provisioned=None,
@@ -135,48 +136,37 @@ def test_a_need_that_is_not_known_is_said_on_the_page_and_not_in_the_summary() -
         refusal="How many were needed is not known: there is no service demand.",
     )
     analysis = replace(rich(hand_built()), elasticity=unknown)
-    assert unknown.refusal in render_html(analysis, {})
-    text = render_summary(analysis, colour=False, width=100)
-    assert unknown.refusal not in text
+    assert unknown.refusal in page(analysis)
+    text = summary(analysis)
+    assert unknown.refusal in text
     assert "Too few" not in text
 
 
-def test_the_summary_tells_scaling_in_lines_and_the_page_in_tables() -> None:
+def test_scaling_is_told_in_sentences_and_tables() -> None:
     analysis = rich(hand_built())
-    text = " ".join(render_summary(analysis, colour=False, width=100).split())
-    page = render_html(analysis, {})
-    for told in (
-        "212 of 1870 calls were slow and 13 failed",
-        "Too few webservers 18 % of the time with load",
-        NEED,
-        "By webserver count",
-    ):
-        assert told in text
-        assert told in page
-    assert "threshold passed" not in text
-    assert "threshold passed" in page
-    assert "910 ms (850-980)" in page, "the page has intervals"
+    for text in (" ".join(summary(analysis).split()), page(analysis)):
+        for told in (
+            "212 of 1870 calls were slow and 13 failed",
+            "Too few webservers 18 % of the time with load",
+            NEED,
+            "By webserver count",
+            "threshold passed",
+            "910 ms (850-980)",
+        ):
+            assert told in text
 
 
-def test_many_changes_are_not_told_one_by_one() -> None:
-    analysis = replace(hand_built(), scaling=(SCALE_OUT, SCALE_IN) * 10)
-    text = render_summary(analysis, colour=False, width=100)
-    assert text.count("2 to 3 webservers: ") == 3
-    assert "  (and 14 more changes of the webserver count, which the page shows)\n" in text
-    assert render_html(analysis, {}).count("2 to 3 webservers: ") == 10
-
-
-def test_one_webserver_count_needs_no_table_in_the_summary() -> None:
-    analysis = rich(hand_built())
-    alone = replace(analysis, by_webservers=analysis.by_webservers[:1])
-    assert "By webserver count" not in render_summary(alone, colour=False, width=100)
-    assert "By webserver count" in render_html(alone, {})
+def test_the_steps_of_many_changes_are_folded() -> None:
+    few, many = hand_built(), replace(hand_built(), scaling=(SCALE_OUT, SCALE_IN) * 10)
+    assert page(many).count("2 to 3 webservers: ") == 10
+    assert page(many).count("<summary>Steps from 2 to 3 webservers") == 10
+    assert page(few).count("<summary>Steps from") == 0
 
 
 def test_a_lost_load_process_is_marked_in_the_timeline() -> None:
     record, analysis = made_up_run(Plan(rates=(8, 12), duration_s=30))
     lost = {"time_s": analysis.started_at_s + 40.0, "kind": "worker_lost", "worker": 2}
-    figure = draw_timeline(record.requests, replace(analysis, events=(lost,)))
+    figure = draw_timeline(replace(analysis, events=(lost,)), as_run(analysis, record).calls)
     rate, latency, *others = figure.axes
     assert any("load process 2 lost 00:40" in text.get_text() for text in rate.texts)
     for axes, lines in ((rate, 1), (latency, 1), (others[-1], 0)):
@@ -186,10 +176,10 @@ def test_a_lost_load_process_is_marked_in_the_timeline() -> None:
 def test_the_databases_cpu_is_a_line_where_it_is_known() -> None:
     record, plain = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
     for analysis, shown in ((plain, False), (rich(plain), True)):
-        figure = draw_timeline(record.requests, analysis)
+        figure = draw_timeline(analysis, as_run(analysis, record).calls)
         (cpu,) = (axes for axes in figure.axes if axes.get_ylabel() == "CPU (%)")
         assert any(text.get_text() == "database" for text in cpu.texts) == shown
-        table = tables_webservers.webserver_table(analysis)
+        table = run_tables.webserver_table(analysis.stages)
         assert table is not None
         assert any(column.heading == "database CPU" for column in table.columns) == shown
 

@@ -8,20 +8,23 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hand_built import hand_built
+from rendered import page, summary
 from rich_run import RISING, rich
 from sample_runs import Plan, made_up_run
 from synthetic_records import write_synthetic_run
 
+from mwaa_headroom.analysis.calls import calls_of
 from mwaa_headroom.analysis.record import read_run
-from mwaa_headroom.analysis.report import notes, story, tables, tables_truth
-from mwaa_headroom.analysis.report.as_json import analysis_as_json
-from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report import run_tables, run_text
+from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.plots.stages import draw_throughput_latency
 from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
-from mwaa_headroom.analysis.report.terminal import render_summary
+from mwaa_headroom.analysis.report.run_notes import findings
 from mwaa_headroom.analysis.results import RunAnalysis, SteadyState
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.statistics import Estimate
+
+MEAN_RATE = "~ is the mean of a rate that was not constant: of a ramp or a trace."
 
 
 def with_stage(analysis: RunAnalysis, **changes: Any) -> RunAnalysis:
@@ -30,8 +33,9 @@ def with_stage(analysis: RunAnalysis, **changes: Any) -> RunAnalysis:
     return replace(analysis, stages=(replace(first, **changes), *others))
 
 
-def summary(analysis: RunAnalysis) -> str:
-    return render_summary(analysis, colour=False, width=100)
+def every_finding(analysis: RunAnalysis) -> tuple[str, ...]:
+    concerning, others = findings(analysis)
+    return (*concerning, *others)
 
 
 def test_a_stage_that_met_the_slo_but_still_rises_says_so() -> None:
@@ -41,13 +45,13 @@ def test_a_stage_that_met_the_slo_but_still_rises_says_so() -> None:
     told = (
         "Stage 1 calm met the SLO but is undecided: its latency was still rising by 32 % a minute."
     )
-    assert story.trial_remarks(analysis) == (told,)
     assert told in summary(analysis)
-    page = render_html(analysis, {})
-    assert told in page
-    assert '<td class="number unsure">undecided</td>' in page
-    assert '<td class="number">rising</td>' in page
-    assert not any(RISING.reason in note for note in notes.notes(analysis)), "it is told above"
+    assert told in summary(analysis, verbose=False)
+    html = page(analysis)
+    assert told in html
+    assert '<td class="number unsure">undecided</td>' in html
+    assert '<td class="number">rising</td>' in html
+    assert not any(RISING.reason in each for each in every_finding(analysis)), "it is told above"
 
 
 @pytest.mark.parametrize(
@@ -61,28 +65,28 @@ def test_a_stage_that_met_the_slo_but_still_rises_says_so() -> None:
     ],
 )
 def test_when_a_stage_settled(steady: SteadyState | None, cell: str) -> None:
-    table = tables.stage_table(with_stage(hand_built(), steady=steady), details=True)
+    table = run_tables.stage_table(with_stage(hand_built(), steady=steady).stages)
     place = [column.heading for column in table.columns].index("settled")
     assert table.rows[0][place] == cell
 
 
 def test_a_stage_that_never_settled_is_a_note() -> None:
     unsteady = SteadyState("unsteady", None, Estimate(None), "Its latency went up and down.")
-    noted = notes.notes(with_stage(hand_built(), steady=unsteady))
+    noted = every_finding(with_stage(hand_built(), steady=unsteady))
     assert "Stage 1 calm: its latency went up and down." in noted
 
 
 def test_a_run_without_an_slo_has_no_trials() -> None:
     bare = with_stage(hand_built(), slo=(), trial="undecided")
-    assert tables.stage_table(bare, details=False).rows[0][-1] == "-"
+    assert run_tables.stage_table(bare.stages).rows[0][-1] == "-"
 
 
 def test_the_mean_of_a_ramp_is_marked() -> None:
     ramp = with_stage(hand_built(), rate_is_mean=True)
-    assert tables.stage_load(ramp.stages[0]) == "~10 calls/s"
+    assert run_tables.stage_load(ramp.stages[0]) == "~10 calls/s"
     assert "  1 calm    ~10 " in summary(ramp)
-    assert tables.MEAN_RATE in summary(ramp)
-    assert tables.MEAN_RATE in render_html(ramp, {})
+    assert MEAN_RATE in summary(ramp)
+    assert MEAN_RATE in page(ramp)
     assert "~" not in summary(hand_built())
 
 
@@ -95,20 +99,20 @@ def test_the_mean_of_a_ramp_is_marked_from_the_record_on(tmp_path: Path) -> None
     manifest = {**record.manifest, "scenario": {**scenario, "stages": stages}}
     analysis = Run(replace(record, manifest=manifest)).analysis
     assert [stage.rate_is_mean for stage in analysis.stages] == [True, False]
-    assert tables.stage_load(analysis.stages[0]) == "~6 calls/s"
-    assert tables.MEAN_RATE in summary(analysis)
+    assert run_tables.stage_load(analysis.stages[0]) == "~6 calls/s"
+    assert MEAN_RATE in summary(analysis)
 
 
 def test_the_titles_of_the_timeline_can_count_to_one() -> None:
     record, analysis = made_up_run(Plan())
     requests, analysis = record.requests, replace(analysis, scaling=())
-    one = draw_timeline(requests.slice(0, 1), analysis).texts[0].get_text()
+    one = draw_timeline(analysis, calls_of(requests.slice(0, 1))).texts[0].get_text()
     assert one.startswith("1 call in ")
     place = requests.schema.get_field_index("outcome")
     kind = requests.schema.field(place)
     outcomes = pa.array(["unsent", "airflow_server_error"]).cast(kind.type)
     two = requests.slice(0, 2).set_column(place, kind, outcomes)
-    title = draw_timeline(two, analysis).texts[0].get_text()
+    title = draw_timeline(analysis, calls_of(two)).texts[0].get_text()
     assert "it failed, 1 arrival was not sent" in " ".join(title.split())
 
 
@@ -119,12 +123,12 @@ def test_the_capacity_has_its_interval_and_what_stopped_more() -> None:
         analysis.capacity, rate_per_s=Estimate(14.13, 12.84, 15.6, 4), rate_webservers=2
     )
     told = "14.1 calls/s (12.8-15.6) with 2 webservers; more was stopped by "
-    assert story.capacity_sentence(known) == f"{told}webserver CPU."
+    assert run_text.capacity_sentence(known) == f"{told}webserver CPU."
     by_database = replace(known, bottleneck="database")
-    assert story.capacity_sentence(by_database) == f"{told}the metadata database."
-    assert f"Capacity: {told}webserver CPU.\n" in summary(replace(analysis, capacity=known))
+    assert run_text.capacity_sentence(by_database) == f"{told}the metadata database."
+    assert f"Capacity\n  {told}webserver CPU.\n" in summary(replace(analysis, capacity=known))
     unsized = replace(analysis, capacity=known, sizing=None)
-    assert story.headline(unsized) == "14.1 calls/s with 2 webservers"
+    assert run_text.headline(unsized) == "14.1 calls/s with 2 webservers"
 
 
 def test_the_capacity_of_one_count_is_not_told_as_that_of_another() -> None:
@@ -140,23 +144,24 @@ def test_the_capacity_of_one_count_is_not_told_as_that_of_another() -> None:
     )
     unsized = replace(analysis, capacity=known, sizing=None)
 
-    assert story.capacity_sentence(known) == (
+    assert run_text.capacity_sentence(known) == (
         "16.1 calls/s (13.3-17.1) with 2 webservers; 22 calls/s with 3 webservers met the SLO, "
         "more was stopped by webserver CPU."
     )
-    assert story.headline(unsized) == "22 calls/s with 3 webservers"
-    assert "Capacity with 2 webservers: Nothing was measured between." in notes.notes(unsized)
+    assert run_text.headline(unsized) == "22 calls/s with 3 webservers"
+    assert "Capacity with 2 webservers: Nothing was measured between." in every_finding(unsized)
     held = replace(known, bottleneck="not_reached")
     assert (
-        story.headline(replace(unsized, capacity=held)) == "At least 22 calls/s with 3 webservers"
+        run_text.headline(replace(unsized, capacity=held))
+        == "At least 22 calls/s with 3 webservers"
     )
-    assert story.capacity_sentence(held).endswith("; 22 calls/s with 3 webservers met the SLO.")
+    assert run_text.capacity_sentence(held).endswith("; 22 calls/s with 3 webservers met the SLO.")
     texts = [text.get_text() for text in draw_throughput_latency(unsized).axes[0].texts]
     assert "capacity with 2 webservers" in texts
 
 
 def test_one_call_is_not_told_as_many() -> None:
-    text = "\n".join(notes.notes(with_stage(hand_built(), censored=1, unsent=1)))
+    text = "\n".join(every_finding(with_stage(hand_built(), censored=1, unsent=1)))
     assert "1 call was cut at a time limit" in text
     assert re.search(r"1 of \d+ arrivals was not sent\.", text)
 
@@ -181,13 +186,13 @@ def test_the_picture_of_the_stages_shows_the_capacity_and_doubtful_passes() -> N
 
 
 def test_a_single_interval_is_one() -> None:
-    told = story.truth_sentence(rich(hand_built()).truth[:1])
+    told = run_text.truth_sentence(rich(hand_built()).truth[:1])
     assert told == "Truth of the simulation: inside 1 of 1 interval."
 
 
 def test_the_truth_of_simulated_webservers_is_beside_the_estimates() -> None:
     analysis = rich(hand_built())
-    assert tables_truth.truth_table(analysis.truth).rows == (
+    assert run_tables.truth_table(analysis.truth).rows == (
         ("service demand of the mix", "75.2 ms (72.3-78.1)", "74.1 ms", "✓"),
         ("rate of one webserver", "8.9 calls/s (8.40-9.40)", "9.6 calls/s", "✗"),
         ("webservers for 25 calls/s", "3", "3", "✓"),
@@ -196,15 +201,15 @@ def test_the_truth_of_simulated_webservers_is_beside_the_estimates() -> None:
     assert told in summary(analysis)
 
 
-def test_virtual_time_is_said_first() -> None:
+def test_virtual_time_is_said() -> None:
     told = "Simulated in virtual time: no call was really sent."
-    assert told in summary(rich(hand_built())).splitlines()[3]
-    assert told in render_html(rich(hand_built()), {})
+    assert told in summary(rich(hand_built()))
+    assert told in page(rich(hand_built()))
     assert told not in summary(hand_built())
 
 
 def test_the_json_has_all_of_it() -> None:
-    answer = analysis_as_json(rich(hand_built()))
+    answer = as_json(rich(hand_built()))
     assert answer["elasticity"]["under_time_fraction"] == 0.18
     assert answer["scaling"][0]["cost"]["slow_calls"] == 212
     assert answer["by_webservers"][1]["webservers"] == 3
@@ -224,4 +229,4 @@ def test_the_probability_of_a_webserver_count_is_shown_with_what_would_decide() 
     text = summary(replace(analysis, sizing=sure))
     assert "25           3       3-4         87 %  target" in text
     assert "To decide, hold 25 calls/s for longer." in text
-    assert "To decide, hold" in render_html(replace(analysis, sizing=sure), {})
+    assert "To decide, hold" in page(replace(analysis, sizing=sure))

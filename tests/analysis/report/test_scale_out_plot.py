@@ -1,12 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from matplotlib.figure import Figure
 from synthetic_records import write_synthetic_run
 
-from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.plots.drawing import style
 from mwaa_headroom.analysis.report.plots.scale_out import draw_scale_out
 from mwaa_headroom.analysis.results import RunAnalysis, TransientCost
@@ -14,16 +12,15 @@ from mwaa_headroom.analysis.run import Run
 
 
 @pytest.fixture(scope="module")
-def scaled_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[pa.Table, RunAnalysis]:
+def scaled_out(tmp_path_factory: pytest.TempPathFactory) -> Run:
     directory: Path = tmp_path_factory.mktemp("runs") / "scaled-out"
     write_synthetic_run(directory, rates_per_s=(8.0, 24.0), webserver_start_s=12.0)
-    record = read_run(directory)
-    return record.requests, Run(record).analysis
+    return Run.read(directory)
 
 
-def draw(requests: pa.Table, analysis: RunAnalysis) -> Figure | None:
+def draw(run: Run, analysis: RunAnalysis) -> Figure | None:
     with style():
-        figure = draw_scale_out(requests, analysis)
+        figure = draw_scale_out(analysis, run.calls, run.good)
         if figure:
             figure.canvas.draw()
         return figure
@@ -35,9 +32,9 @@ def texts(figure: Figure) -> str:
 
 
 def test_every_step_is_named_with_its_time_and_gap(
-    scaled_out: tuple[pa.Table, RunAnalysis],
+    scaled_out: Run,
 ) -> None:
-    figure = draw(*scaled_out)
+    figure = draw(scaled_out, scaled_out.analysis)
     assert figure is not None
     shown = texts(figure)
     assert len(figure.axes) == 6
@@ -56,20 +53,18 @@ def test_every_step_is_named_with_its_time_and_gap(
         (2.0, "; 2 calls (2 %) more than usual failed or were slow"),
     ],
 )
-def test_the_cost_is_told_in_the_title(
-    scaled_out: tuple[pa.Table, RunAnalysis], excess: float, told: str
-) -> None:
-    requests, analysis = scaled_out
+def test_the_cost_is_told_in_the_title(scaled_out: Run, excess: float, told: str) -> None:
+    analysis = scaled_out.analysis
     (event,) = analysis.scaling
     step_s = event.load_step_s or 0.0
     cost = TransientCost(step_s, step_s + 30, 100, 0, 0.0, 2, excess, ended=True)
-    figure = draw(requests, replace(analysis, scaling=(replace(event, cost=cost),)))
+    figure = draw(scaled_out, replace(analysis, scaling=(replace(event, cost=cost),)))
     assert figure is not None
     assert told in " ".join(figure.texts[0].get_text().split())
 
 
-def test_names_of_steps_stay_within_the_picture(scaled_out: tuple[pa.Table, RunAnalysis]) -> None:
-    figure = draw(*scaled_out)
+def test_names_of_steps_stay_within_the_picture(scaled_out: Run) -> None:
+    figure = draw(scaled_out, scaled_out.analysis)
     assert figure is not None
     for text in figure.axes[0].texts:
         assert figure.bbox.x0 <= text.get_window_extent().x0
@@ -77,28 +72,28 @@ def test_names_of_steps_stay_within_the_picture(scaled_out: tuple[pa.Table, RunA
 
 
 def test_without_metrics_there_are_no_webserver_panels(
-    scaled_out: tuple[pa.Table, RunAnalysis],
+    scaled_out: Run,
 ) -> None:
-    requests, analysis = scaled_out
-    figure = draw(requests, replace(analysis, periods=()))
+    analysis = scaled_out.analysis
+    figure = draw(scaled_out, replace(analysis, periods=()))
     assert figure is not None
     assert len(figure.axes) == 4
 
 
 def test_a_scale_out_that_was_never_seen_to_end_is_drawn_as_far_as_it_is_known(
-    scaled_out: tuple[pa.Table, RunAnalysis],
+    scaled_out: Run,
 ) -> None:
-    requests, analysis = scaled_out
+    analysis = scaled_out.analysis
     event = replace(
         analysis.scaling[0], ready_s=None, takes_traffic_s=None, count_changed_s=None, cost=None
     )
-    figure = draw(requests, replace(analysis, scaling=(replace(event, slo_restored_s=None),)))
+    figure = draw(scaled_out, replace(analysis, scaling=(replace(event, slo_restored_s=None),)))
     assert figure is not None
     assert "decision 01:12" in texts(figure)
 
 
-def test_no_scale_out_no_picture(scaled_out: tuple[pa.Table, RunAnalysis]) -> None:
-    requests, analysis = scaled_out
-    assert draw(requests, replace(analysis, scaling=())) is None
+def test_no_scale_out_no_picture(scaled_out: Run) -> None:
+    analysis = scaled_out.analysis
+    assert draw(scaled_out, replace(analysis, scaling=())) is None
     falling = replace(analysis.scaling[0], from_count=3, to_count=2)
-    assert draw(requests, replace(analysis, scaling=(falling,))) is None
+    assert draw(scaled_out, replace(analysis, scaling=(falling,))) is None

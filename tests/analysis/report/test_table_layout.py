@@ -2,8 +2,8 @@
 
 import pytest
 
+from mwaa_headroom.analysis.report.document import Column, Table
 from mwaa_headroom.analysis.report.layout import laid_out
-from mwaa_headroom.analysis.report.tables import Column, Table
 
 WORDS = ("p95 latency, stage 1, 20/s", "12.5 ms", "the first of all the runs that were slower")
 TABLE = Table((Column("metric", right=False), Column("since"), Column("", right=False)), (WORDS,))
