@@ -1,14 +1,21 @@
 """What the documents say can be typed is typed here."""
 
+import importlib.util
 import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from mwaa_headroom.harness.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -128,6 +135,64 @@ def test_the_reference_is_what_the_code_says() -> None:
     made = runpy.run_path(str(DOCS / "make_reference.py"))["reference"]()
 
     assert made == (DOCS / "reference.md").read_text(encoding="utf-8"), "run `make reference`"
+
+
+def sample_outputs() -> Iterator[Any]:
+    """A command over the frozen runs and what a page shows of its output."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        found = re.findall(r"<!-- output: headroom (.*?) -->\n```text\n(.*?)```", text, re.DOTALL)
+        for command, shown in found:
+            yield pytest.param(command, shown, id=f"{page.name}: {command}")
+
+
+def runs_named(word: str) -> list[str]:
+    """As a shell expands it, in a folder of runs."""
+    return sorted(str(path) for path in Path().glob(word)) if "[" in word else [word]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "shown"), list(sample_outputs()))
+def test_a_sample_output_is_what_the_command_prints(
+    command: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Line by line in this order; a line of dots stands for what is left out."""
+    monkeypatch.chdir(shutil.copytree(ROOT / "tests" / "frozen_runs", tmp_path / "runs"))
+    monkeypatch.setenv("COLUMNS", "100")
+    words = [name for word in command.split() for name in runs_named(word)]
+
+    printed = iter(CliRunner().invoke(app, words).output.splitlines())
+
+    lines = [line.rstrip() for line in shown.splitlines() if line.strip(" .")]
+    assert lines
+    for line in lines:
+        assert line in (one.rstrip() for one in printed), line
+
+
+def test_the_example_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the frozen runs; what needs pandas only where it is installed."""
+    frozen = ROOT / "tests" / "frozen_runs"
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    (tmp_path / "runs" / "new").mkdir()
+    (tmp_path / "runs" / "pinned").symlink_to(frozen / "virtual_capacity")
+    for number in range(1, 6):
+        (tmp_path / "runs" / "old" / f"{number}").symlink_to(frozen / f"compared/{number:02}")
+        (tmp_path / "runs" / "new" / f"{number}").symlink_to(frozen / f"compared/{number + 10}")
+    monkeypatch.chdir(tmp_path)
+    has_pandas = importlib.util.find_spec("pandas") is not None
+    names: dict[str, Any] = {}
+
+    for block in blocks(DOCS / "how-to" / "python.md", "python"):
+        if has_pandas or "pandas" not in block:
+            exec(block, names)  # noqa: S102 - the page is ours
+
+    assert names["run"].requests.num_rows > 1000
+    assert names["demand"].low < names["demand"].value < names["demand"].high
+    assert [count.webservers for count in names["curve"].counts] == [2]
+    assert names["best"].environment_class == "mw1.small"
+    assert names["comparison"].exit_code == 4
+    if has_pandas:
+        assert names["requests"]["latency_s"].notna().any()
 
 
 @pytest.mark.slow
