@@ -52,7 +52,7 @@ class _Table(_Model):
         for name in self.classes:
             if name not in CLASS_NAMES:
                 raise ValueError(
-                    f"'{name}' is no environment class; known are {', '.join(CLASS_NAMES)}"
+                    f"'{name}' is not an environment class; choose from {', '.join(CLASS_NAMES)}"
                 )
         return self
 
@@ -79,7 +79,7 @@ class _File(_Model):
         regions = [table.region for table in self.tables]
         twice = [region for region in regions if regions.count(region) > 1]
         if twice:
-            raise ValueError(f"there are two tables of {twice[0]}")
+            raise ValueError(f"there are two tables for {twice[0]}")
         return self
 
 

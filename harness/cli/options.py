@@ -86,5 +86,5 @@ class Percentage(click.ParamType[float]):
             number = math.nan
         fraction = number / 100 if text.endswith("%") else number
         if not 0 < fraction < 1:
-            self.fail(f"'{value}' is no share such as 5% or 0.05.", param, ctx)
+            self.fail(f"'{value}' is not a share such as 5% or 0.05.", param, ctx)
         return fraction

@@ -1,5 +1,5 @@
-"""One run from start to end: environment, preflight, load, collection, record, report.
+"""One run from start to end: environment, preflight, load, collection, record.
 
-`session.py` is the order of things; the other modules are its parts. Everything it needs is in
-rooms beside it (`aws/`, `local/`, `record/`, `generator.py`).
+`session.py` is the order of things, the other modules are its parts; `answers.py` reports and plans
+from finished runs.
 """

@@ -182,24 +182,14 @@ def build_manifest(
     rows: Mapping[str, int],
     phases_s: Mapping[str, float],
 ) -> dict[str, object]:
-    """Put together the manifest of one run.
+    """Put together the manifest of one run; times are in seconds since the epoch.
 
-    Args:
-        run_id: the name of the run directory.
-        status: one of `RUN_STATUSES`.
-        started_at_s: seconds since the epoch.
-        finished_at_s: seconds since the epoch; None while running.
-        scenario: the effective one.
-        scenario_file: the name it was read from.
-        before: the environment before the run.
-        after: the environment after it; None: the run has not ended.
-        facts: what the stand-in, or the environment class, tells beyond that.
-        generator: workers (how many were to send) and remote (on other machines).
-        rows: rows by table, as `finish_tables` counts them; empty while running.
-        phases_s: durations of the parts of the run.
+    While it runs, `finished_at_s` and `after` are None and `rows` is empty. `facts` is what the
+    stand-in, or the environment class, tells beyond GetEnvironment; `generator` holds workers (how
+    many were to send) and remote (whether on other machines).
 
     Raises:
-        ValueError: an unknown status.
+        ValueError: `status` is none of `RUN_STATUSES`.
     """
     if status not in RUN_STATUSES:
         raise ValueError(f"unknown run status '{status}'")

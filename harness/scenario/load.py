@@ -95,7 +95,7 @@ def _from_variables(variables: Mapping[str, str]) -> list[tuple[list[str], str]]
             continue
         if key_path[0] not in SECTIONS:
             raise ScenarioError(
-                f"The environment variable {name} names no table of a scenario; known are "
+                f"The environment variable {name} does not name a table of a scenario; choose from "
                 f"{', '.join(SECTIONS)}."
             )
         found.append((key_path, variables[name]))

@@ -105,7 +105,7 @@ class OperationChoice(Settings):
     def _known(self) -> "OperationChoice":
         if self.operation not in OPERATIONS:
             raise ValueError(
-                f"unknown operation '{self.operation}'; known are {', '.join(sorted(OPERATIONS))}"
+                f"unknown operation '{self.operation}'; choose from {', '.join(sorted(OPERATIONS))}"
             )
         check_parameters(self.operation, self.parameters)
         return self

@@ -159,9 +159,7 @@ def check_parameters(operation: str, parameters: Mapping[str, Any]) -> None:
     for name, value in parameters.items():
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
-            raise ValueError(
-                f"unknown parameter '{name}' of operation '{operation}'; known are {names}"
-            )
+            raise ValueError(f"operation '{operation}' has no parameter '{name}'; it takes {names}")
         problem = known[name].problem(value)
         if problem:
             raise ValueError(f"parameter '{name}' of operation '{operation}' {problem}")

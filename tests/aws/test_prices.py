@@ -46,7 +46,11 @@ def test_the_month_of_two_included_webservers() -> None:
         ),
         ("[0.028, 0.055]", '"cheap"', "tables[0].classes.mw1.small.webserver' is wrong"),
         ("[0.028, 0.055]", "[1, 2, 3]", "tables[0].classes.mw1.small.webserver' is wrong"),
-        ('"mw1.large"', '"mw1.huge"', "'mw1.huge' is no environment class; known are mw1.micro"),
+        (
+            '"mw1.large"',
+            '"mw1.huge"',
+            "'mw1.huge' is not an environment class; choose from mw1.micro",
+        ),
         ("as_of = 2026-08-08", 'as_of = "soon"', "tables[0].as_of' is wrong"),
         (
             "environment = 0.29",
@@ -74,7 +78,7 @@ def test_two_tables_of_a_region_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SHIPPED_FILE.read_text() + SHIPPED_FILE.read_text())
 
-    with pytest.raises(UsageError, match="two tables of us-west-2"):
+    with pytest.raises(UsageError, match="two tables for us-west-2"):
         load_prices(path)
 
 

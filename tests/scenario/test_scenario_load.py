@@ -166,7 +166,7 @@ class TestPrecedence:
         assert (scenario.recovery.hold_s, scenario.limits.max_rate_per_s) == (3, 9)
 
     def test_a_misspelt_variable_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(ScenarioError, match="HEADROOM_ENVIROMENT__NAME names no table"):
+        with pytest.raises(ScenarioError, match="HEADROOM_ENVIROMENT__NAME does not name a table"):
             load_scenario(write(tmp_path, GOOD), variables={"HEADROOM_ENVIROMENT__NAME": "x"})
 
     @pytest.mark.parametrize(

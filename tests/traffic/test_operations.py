@@ -29,9 +29,9 @@ def call(operation: str, targets: Targets = AIRFLOW_3, arrival: int = 7, **param
 @pytest.mark.parametrize(
     ("operation", "parameters", "part"),
     [
-        ("list_dags", {"limt": 5}, "unknown parameter 'limt' of operation 'list_dags'"),
-        ("list_dags", {"limt": 5}, "known are limit, order_by"),
-        ("health", {"limit": 5}, "known are none"),
+        ("list_dags", {"limt": 5}, "operation 'list_dags' has no parameter 'limt'"),
+        ("list_dags", {"limt": 5}, "it takes limit, order_by"),
+        ("health", {"limit": 5}, "it takes none"),
         ("list_dags", {"limit": 0}, "'limit' of operation 'list_dags' must be from 1 to 1000"),
         ("list_dags", {"limit": 1001}, "got 1001"),
         ("list_dags", {"limit": True}, "must be a whole number"),
