@@ -69,8 +69,8 @@ def _capacity(analysis: RunAnalysis) -> str:
     stopped = words.STOPPED_BY.get(capacity.bottleneck, "an unknown cause")
     return (
         f"{row.rate_per_s:g} calls/s of this mix need {needed}{_interval(row)}; measured: "
-        f"{capacity.highest_rate_per_s:.3g} calls/s met the SLO{with_webservers}, more was stopped "
-        f"by {stopped}."
+        f"{words.calls_per_s(capacity.highest_rate_per_s)} met the SLO{with_webservers}, more was "
+        f"stopped by {stopped}."
     )
 
 

@@ -1,5 +1,6 @@
 """A small analysis with round numbers, and the pieces to vary it."""
 
+from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
@@ -16,8 +17,10 @@ from mwaa_headroom.analysis.results import (
     Verdict,
     WorkerHealth,
 )
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
 
+LATENCY = parse_slo("p95(latency) < 800ms")
 START_S = 1_790_000_000.0
 HEALTHY = GeneratorHealth(
     ok=True,
@@ -31,12 +34,21 @@ HEALTHY = GeneratorHealth(
 )
 
 
+def said(text: str) -> Finding:
+    """A finding whose sentence is given."""
+    return note("run.note", message=text)
+
+
 def stage(index: int, *, p95_s: float, met: bool, errors: int = 0) -> StageStats:
     failed = errors / 500
     latency_s = {
         "p50": Estimate(0.1, 0.09, 0.11, 500),
         "p95": Estimate(p95_s, p95_s - 0.03, p95_s + 0.04, 500),
-        "p99": Estimate(None, n=500, warnings=("p99 needs at least 1000 calls, there are 500.",)),
+        "p99": Estimate(
+            None,
+            n=500,
+            warnings=(refusal("percentile.few_calls", percent=99.0, needed=1000, calls=500),),
+        ),
     }
     return StageStats(
         index=index,
@@ -66,7 +78,7 @@ def stage(index: int, *, p95_s: float, met: bool, errors: int = 0) -> StageStats
         webserver_cpu_percent=35.0 * (index + 1),
         webserver_cpu_max_percent=40.0 * (index + 1),
         connections_max=6.0,
-        slo=(SloResult("p95(latency) < 800ms", p95_s, f"{p95_s * 1000:.0f} ms", met),),
+        slo=(SloResult(LATENCY, p95_s, met),),
         met_slo=met,
         generator_ok=True,
         trial="pass" if met else "fail",
@@ -94,6 +106,7 @@ def hand_built() -> RunAnalysis:
         },
         versions={"headroom": "0.1.0"},
         mix={"health": 1.0},
+        slos=(LATENCY,),
         slo=stages[0].slo,
         stages=stages,
         periods=(),
@@ -107,13 +120,13 @@ def hand_built() -> RunAnalysis:
                 count_changed_s=START_S + 65,
                 ready_s=START_S + 59,
                 slo_restored_s=START_S + 67,
-                reason="CPU above 70 %",
+                reason=note("scaling.cpu_above", threshold_percent=70.0),
             ),
         ),
         demand=DemandResult(
             mix_s=Estimate(0.021, 0.02, 0.022, 24),
             per_operation_s={},
-            refusal="The operations varied together, so only the mix can be told.",
+            refusal=said("The operations varied together, so only the mix can be told."),
             condition_number=99.0,
             background_cpu_per_webserver=Estimate(0.03, 0.02, 0.04, 24),
             rate_per_webserver_per_s=Estimate(10.0, 9.0, 11.0, 24),
@@ -125,7 +138,7 @@ def hand_built() -> RunAnalysis:
             webservers=2,
             stopped_by_stage=1,
             bottleneck="webserver_cpu",
-            explanation="Stage 2 broke the SLO at 80 % CPU.",
+            explanation=said("Stage 2 broke the SLO at 80 % CPU."),
         ),
         sizing=SizingResult(
             target_rate_per_s=25.0,
@@ -133,13 +146,13 @@ def hand_built() -> RunAnalysis:
             rows=rows,
             utilisation_target=0.7,
             webserver_cpu=0.25,
-            explanation="One call costs 21 ms of CPU.",
+            explanation=said("One call costs 21 ms of CPU."),
         ),
         expectations=(Expectation("DAG headroom_noop", True, "present"),),
-        verdict=Verdict("capacity", True, None, 0, "25 calls/s need 3 webservers (3-4)."),
+        verdict=Verdict("capacity", True, None, 0),
         workload="open: Poisson arrivals",
         transport="lean",
         generator=HEALTHY,
-        warnings=("Two metric periods are missing.",),
-        notes=("The arrivals were Poisson with seed 1.",),
+        warnings=(said("Two metric periods are missing."),),
+        notes=(said("The arrivals were Poisson with seed 1."),),
     )

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from hand_built import said
+
+from mwaa_headroom.analysis.findings import note, warning
 from mwaa_headroom.analysis.results import (
     CountRow,
     Elasticity,
@@ -15,9 +18,9 @@ from mwaa_headroom.analysis.statistics import Estimate
 
 SETTLED = SteadyState("steady", 12.0, Estimate(0.01, -0.02, 0.04, 40))
 RISING = SteadyState(
-    "rising", None, Estimate(0.32, 0.2, 0.44, 40), "Its latency was still rising by 32 % a minute."
+    "rising", None, Estimate(0.32, 0.2, 0.44, 40), warning("steady.rising", fraction_per_min=0.32)
 )
-NEED = "Needed is what keeps CPU at 70 % by the service demand that was measured."
+NEED = said("Needed is what keeps CPU at 70 % by the service demand that was measured.")
 ELASTICITY = Elasticity(
     under_provisioned=0.0162,
     over_provisioned=0.08,
@@ -104,6 +107,6 @@ def _scale_in(plain: RunAnalysis) -> ScalingEvent:
         at_s + 5,
         None,
         None,
-        reason="CPUUtilization < 30 and ActiveConnectionCount < 5 for 6 periods",
+        reason=note("scaling.quiet", cpu_below_percent=30.0, connections_below=5.0, periods=6),
         slo_broke=False,
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hand_built import HEALTHY
+from hand_built import HEALTHY, LATENCY, said
 
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import (
     CapacityResult,
@@ -26,6 +27,7 @@ from mwaa_headroom.analysis.results import (
     Verdict,
 )
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, METRICS_SCHEMA, REQUESTS_SCHEMA
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -33,6 +35,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 START_S = 1_790_000_000.0
 PERIOD_S = 5.0
 SLO_LATENCY_S = 0.8
+ERRORS = parse_slo("rate(errors) < 1%")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def made_up_run(plan: Plan) -> tuple[RunRecord, RunAnalysis]:
         },
         versions={"headroom": "0.1.0", "python": "3.11.2", "boto3": "1.43.2"},
         mix={name: share for name, (share, _) in OPERATIONS.items()},
+        slos=(LATENCY, ERRORS),
         slo=_slo(stages[0]),
         stages=stages,
         periods=_periods(plan, calls, ended_at_s) if plan.metrics else (),
@@ -103,8 +107,8 @@ def made_up_run(plan: Plan) -> tuple[RunRecord, RunAnalysis]:
         workload="open: Poisson arrivals",
         transport="lean",
         generator=HEALTHY,
-        warnings=() if plan.metrics else ("No webserver metrics were recorded.",),
-        notes=("Webserver metrics have a period of 5 s.",),
+        warnings=() if plan.metrics else (said("No webserver metrics were recorded."),),
+        notes=(said("Webserver metrics have a period of 5 s."),),
     )
     return _record(plan, calls), analysis
 
@@ -172,10 +176,9 @@ def _record(plan: Plan, calls: _Calls) -> RunRecord:
 
 def _estimate(values: Array, q: float) -> Estimate:
     if len(values) * (1 - q) < 3:
-        needed = round(3 / (1 - q))
-        return Estimate(
-            None, n=len(values), warnings=(f"needs {needed} calls, had {len(values)}.",)
-        )
+        needed, calls = round(3 / (1 - q)), len(values)
+        why = refusal("percentile.few_calls", percent=100 * q, needed=needed, calls=calls)
+        return Estimate(None, n=calls, warnings=(why,))
     value = float(np.quantile(values, q))
     return Estimate(value, value * 0.94, value * 1.08, len(values))
 
@@ -252,13 +255,12 @@ def _slo(stage: StageStats) -> tuple[SloResult, ...]:
     p95, errors = stage.latency_s["p95"].value, stage.error_rate.value or 0.0
     return (
         SloResult(
-            "p95(latency) < 800ms",
+            LATENCY,
             p95,
-            "" if p95 is None else f"{p95 * 1000:.0f} ms",
             None if p95 is None else p95 < SLO_LATENCY_S,
-            "too few calls." if p95 is None else "",
+            said("too few calls.") if p95 is None else None,
         ),
-        SloResult("rate(errors) < 1%", errors, f"{errors * 100:.4g} %", errors < 0.01),
+        SloResult(ERRORS, errors, errors < 0.01),
     )
 
 
@@ -303,7 +305,7 @@ def _scaling(plan: Plan) -> tuple[ScalingEvent, ...]:
             count_changed_s=at + 20,
             ready_s=at + 17,
             slo_restored_s=at + 25,
-            reason="CPU above 70 %",
+            reason=note("scaling.cpu_above", threshold_percent=70.0),
         ),
     )
 
@@ -317,7 +319,7 @@ def _demand(plan: Plan) -> DemandResult | None:
             name: Estimate(cost * 1.01, cost * 0.95, cost * 1.07, 30)
             for name, (_, cost) in OPERATIONS.items()
         },
-        refusal="",
+        refusal=None,
         condition_number=4.2,
         background_cpu_per_webserver=Estimate(0.03, 0.02, 0.04, 30),
         rate_per_webserver_per_s=Estimate(8.9, 8.4, 9.4, 30),
@@ -335,7 +337,7 @@ def _capacity(stages: tuple[StageStats, ...]) -> CapacityResult:
         webservers=best.webservers_max if best else None,
         stopped_by_stage=broke[0].index if broke else None,
         bottleneck="webserver_cpu" if broke else "not_reached",
-        explanation=(
+        explanation=said(
             "Webserver CPU was at 94 % when the SLO broke."
             if broke
             else "Every stage met the SLO, so the limit lies higher."
@@ -358,18 +360,19 @@ def _sizing(plan: Plan) -> SizingResult | None:
         rows=tuple(rows),
         utilisation_target=0.7,
         webserver_cpu=1.0,
-        explanation="25 calls/s x 75.2 ms of CPU per call, at most 70 % of 1 CPU per webserver.",
+        explanation=said(
+            "25 calls/s x 75.2 ms of CPU per call, at most 70 % of 1 CPU per webserver."
+        ),
     )
 
 
 def _verdict(plan: Plan, stages: tuple[StageStats, ...]) -> Verdict:
     if plan.interrupted:
-        return Verdict(
-            plan.question, False, None, 130, "Interrupted before the question was answered."
-        )
+        why = refusal("verdict.not_to_its_end")
+        return Verdict(plan.question, False, None, 130, (why,))
     if plan.question == "check":
         passed = all(stage.met_slo for stage in stages)
-        return Verdict("check", True, passed, 0 if passed else 3, "The SLO was checked.")
+        return Verdict("check", True, passed, 0 if passed else 3)
     if not any(stage.met_slo for stage in stages):
-        return Verdict("capacity", True, None, 3, "No stage met the SLO.")
-    return Verdict("capacity", True, None, 0, "3 webservers (3-3) are needed for 25 calls/s.")
+        return Verdict("capacity", True, None, 3, (refusal("verdict.no_stage_met"),))
+    return Verdict("capacity", True, None, 0)

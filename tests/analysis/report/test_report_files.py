@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hand_built import HEALTHY, hand_built
+from hand_built import HEALTHY, hand_built, said
 from html_page import parsed
 from matplotlib.figure import Figure as Drawing
 from rendered import as_run, junit
@@ -15,6 +15,7 @@ from rich_run import rich
 from sample_runs import Plan, made_up_run
 
 from mwaa_headroom.analysis.calls import calls_of
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.document import Figure
@@ -24,6 +25,7 @@ from mwaa_headroom.analysis.report.run_report import run_document
 from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.results import RecoveryResult, RunAnalysis, SloResult, Verdict
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
+from mwaa_headroom.analysis.slo import parse_slo
 
 UGLY = {
     "no metrics": Plan(metrics=False, duration_s=20, warmup_s=2),
@@ -86,7 +88,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(written: Path) -> None:
     page = parsed(html)
     text = " ".join(" ".join(page.text).split())
     assert "3 webservers with 1 CPU for 25 calls/s" in text
-    assert "3 webservers (3-3) are needed for 25 calls/s." in text
+    assert "25 calls/s of this mix need 3 webservers with 1 CPU" in text
     assert "time since the start of the run (min:s)" in text, "pictures keep their text"
     assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in page.references)
     assert "://" not in html
@@ -124,33 +126,37 @@ def test_junit_of_a_capacity_run_is_green_though_a_stage_broke() -> None:
     assert suite.attrib["tests"] == "5", "two stages, one expectation, generator and verdict"
     assert suite.attrib["failures"] == suite.attrib["errors"] == "0"
     (skipped,) = suite.findall("testcase/skipped")
-    assert skipped.attrib["message"] == "observed 1250 ms, wanted p95(latency) < 800ms"
+    assert skipped.attrib["message"] == "observed 1.25 s, wanted p95(latency) < 800ms"
 
 
 def test_junit_of_a_failed_check_is_red_with_what_was_observed() -> None:
-    run = SloResult("rate(errors) < 1%", 0.02, "2 %", False)
+    run = SloResult(parse_slo("rate(errors) < 1%"), 0.02, False)
     analysis = replace(
         hand_built(),
         question="check",
         slo=(run,),
-        verdict=Verdict("check", True, False, 3, "The SLO was not met."),
+        verdict=Verdict(
+            "check", True, False, 3, (note("verdict.slo_broken", result=run, stage=None),)
+        ),
     )
     suite = junit_suite(junit(analysis))
     assert suite.attrib["tests"] == "6"
     messages = [failure.attrib["message"] for failure in suite.findall("testcase/failure")]
     assert messages == [
         "observed 2 %, wanted rate(errors) < 1%",
-        "observed 1250 ms, wanted p95(latency) < 800ms",
-        "The SLO was not met.",
+        "observed 1.25 s, wanted p95(latency) < 800ms",
+        "Not met: rate(errors) < 1%: 2 %. rate(errors) < 1%: 2 %",
     ]
 
 
 @pytest.mark.parametrize("exit_code", [5, 130])
 def test_junit_of_an_unanswered_question_is_an_error(exit_code: int) -> None:
-    verdict = Verdict("capacity", False, None, exit_code, "Not\x00answered.")
+    verdict = Verdict(
+        "capacity", False, None, exit_code, (refusal("run.note", message="Not\x00known."),)
+    )
     suite = junit_suite(junit(replace(hand_built(), verdict=verdict)))
     (error,) = suite.findall("testcase/error")
-    assert error.attrib["message"] == "Not?answered."
+    assert "not?known" in error.attrib["message"]
 
 
 @pytest.mark.parametrize(("exit_code", "result"), [(5, "error"), (0, "skipped"), (3, "skipped")])
@@ -158,8 +164,8 @@ def test_junit_of_a_spoilt_generator(exit_code: int, result: str) -> None:
     """An error where it left the question open; with a green or red verdict, it decided nothing."""
     analysis = replace(
         hand_built(),
-        verdict=Verdict("check", exit_code != 5, None, exit_code, "Said."),
-        generator=replace(HEALTHY, ok=False, reasons=("In stage 1: Calls were late.",)),
+        verdict=Verdict("check", exit_code != 5, None, exit_code),
+        generator=replace(HEALTHY, ok=False, reasons=(said("In stage 1: Calls were late."),)),
     )
     suite = junit_suite(junit(analysis))
     (case,) = (case for case in suite if case.attrib.get("name") == "limits")
@@ -182,15 +188,15 @@ def test_a_recovery_is_shown_in_the_timeline() -> None:
         calls=160,
         hold_s=10.0,
         recovered_after_s=12.4,
-        explanation="",
+        explanation=said(""),
     )
     calls = calls_of(record.requests)
     seen = draw_timeline(replace(analysis, recoveries=(recovery,)), calls)
     never = replace(recovery, recovered_after_s=None)
     unseen = draw_timeline(replace(analysis, recoveries=(never,)), calls)
-    for figure, said, marks in ((seen, "recovery after 12 s", 1), (unseen, "no recovery seen", 0)):
+    for figure, named, marks in ((seen, "recovery after 12 s", 1), (unseen, "no recovery seen", 0)):
         rate = figure.axes[0]
-        assert any(said in text.get_text() for text in rate.texts)
+        assert any(named in text.get_text() for text in rate.texts)
         at_s = recovery.load_ended_at_s + 12.4 - analysis.started_at_s
         near = pytest.approx([at_s, at_s])
         assert sum(list(line.get_xdata()) == near for line in rate.lines) == marks

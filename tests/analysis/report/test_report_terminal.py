@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 from golden_files import golden
-from hand_built import HEALTHY, hand_built, stage
+from hand_built import HEALTHY, hand_built, said, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rendered import junit, page, summary
 from rich_run import ELASTICITY, count_row, rich
 from sample_runs import Plan, made_up_run
 
+from mwaa_headroom.analysis.findings import Finding, warning
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.run_notes import findings
 from mwaa_headroom.analysis.report.run_report import run_document
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.results import (
     GeneratorHealth,
@@ -27,6 +30,7 @@ from mwaa_headroom.analysis.results import (
     WorkerHealth,
 )
 from mwaa_headroom.analysis.run import Run
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
 
 PLANS = {
@@ -41,7 +45,7 @@ PLANS = {
 
 maybe = st.none() | st.sampled_from([float("nan"), float("inf"), 0.0, 1e-7, 0.5, 12.0, 1e6])
 estimates = st.builds(
-    Estimate, value=maybe, low=maybe, high=maybe, warnings=st.sampled_from([(), ("why",)])
+    Estimate, value=maybe, low=maybe, high=maybe, warnings=st.sampled_from([(), (said("why"),)])
 )
 counts = st.none() | st.integers(0, 9)
 verdicts = st.sampled_from(["steady", "rising", "unsteady", "not_checked"])
@@ -68,7 +72,7 @@ def holed_analyses(draw: st.DrawFn) -> RunAnalysis:
             webserver_cpu_percent=draw(maybe),
             webserver_cpu_max_percent=draw(maybe),
             connections_max=draw(maybe),
-            slo=(SloResult("p95(latency) < 1s", draw(maybe), "", draw(st.none()), "too few."),),
+            slo=(SloResult(parse_slo("p95(latency) < 1s"), draw(maybe), None, said("too few.")),),
             met_slo=draw(st.none() | st.booleans()),
         )
         for each in whole.stages
@@ -154,7 +158,7 @@ def holed_health() -> st.SearchStrategy[GeneratorHealth]:
         longest_stall_s=maybe,
         clock_offset_s=maybe,
         clock_uncertainty_s=maybe,
-        lost=st.sampled_from(["", "it is gone"]),
+        lost=st.sampled_from([None, said("it is gone")]),
     )
     return st.builds(
         replace,
@@ -180,7 +184,7 @@ def test_it_fits_the_width(name: str, width: int) -> None:
     for verbose in (True, False):
         lines = summary(analysis, verbose=verbose, width=width).splitlines()
         assert max(map(len, lines)) <= width
-        assert analysis.verdict.sentence.startswith(lines[1][:20])
+        assert verdict_sentence(analysis).startswith(lines[1][:20])
 
 
 def test_the_brief_form_of_a_real_run_is_one_screen() -> None:
@@ -218,10 +222,10 @@ def test_a_stage_spoilt_by_the_generator_is_not_called_a_pass() -> None:
     late = replace(
         stage(0, p95_s=0.1, met=True),
         generator_ok=False,
-        generator_reason="Calls were late.",
+        generator_reason=said("Calls were late."),
         trial="undecided",
     )
-    health = replace(HEALTHY, ok=False, reasons=("In stage 1 'calm': Calls were late.",))
+    health = replace(HEALTHY, ok=False, reasons=(said("In stage 1 'calm': Calls were late."),))
     spoilt = replace(analysis, stages=(late,), generator=health)
     text = summary(spoilt)
     assert re.search(r"1 calm .* undecided$", text, re.MULTILINE)
@@ -232,10 +236,10 @@ def test_a_stage_spoilt_by_the_generator_is_not_called_a_pass() -> None:
 @pytest.mark.parametrize(
     ("verdict", "status", "headline"),
     [
-        (Verdict("check", True, True, 0, "Fine."), "finished", "SLO met"),
-        (Verdict("check", True, False, 3, "Not met."), "finished", "SLO not met"),
-        (Verdict("check", False, None, 5, "Not answered."), "finished", "Inconclusive"),
-        (Verdict("check", False, None, 130, "Interrupted."), "interrupted", "Interrupted"),
+        (Verdict("check", True, True, 0), "finished", "SLO met"),
+        (Verdict("check", True, False, 3), "finished", "SLO not met"),
+        (Verdict("check", False, None, 5), "finished", "Inconclusive"),
+        (Verdict("check", False, None, 130), "interrupted", "Interrupted"),
     ],
 )
 def test_the_page_opens_with_the_answer(verdict: Verdict, status: str, headline: str) -> None:
@@ -266,17 +270,20 @@ def test_the_answer_names_the_size_of_the_webservers(
     assert identity in summary(analysis)
 
 
+def lower_bound(percent: float, cut_calls: int) -> Finding:
+    return warning("percentile.lower_bound", percent=percent, cut_calls=cut_calls)
+
+
 def test_calls_that_were_cut_take_one_note_and_a_shown_value_takes_none() -> None:
-    cut = "268 calls were cut at their time limit."
     latency_s = {
         "p50": Estimate(4.2, 4.0, 4.4, 300),
-        "p95": Estimate(10.0, 10.0, 10.0, 300, warnings=(f"p95 is a lower bound: {cut}",)),
+        "p95": Estimate(10.0, 10.0, 10.0, 300, warnings=(lower_bound(95.0, 268),)),
         "p99": Estimate(
             10.0,
             n=300,
             warnings=(
-                f"p99 is a lower bound: {cut}",
-                "An interval for p99 needs 368 calls, there are 300.",
+                lower_bound(99.0, 268),
+                warning("percentile.no_interval", percent=99.0, needed=368, calls=300),
             ),
         ),
     }
@@ -305,14 +312,14 @@ RECOVERED = RecoveryResult(
     calls=240,
     hold_s=10.0,
     recovered_after_s=12.4,
-    explanation="After stage 2 'burst' the SLO held again 12.4 s after the load had ended.",
+    explanation=said("After stage 2 'burst' the SLO held again 12.4 s after the load had ended."),
 )
 
 
 def test_recovery_is_told_in_every_report() -> None:
     analysis = replace(hand_built(), recoveries=(RECOVERED,))
     text = summary(analysis)
-    assert f"Recovery\n  {RECOVERED.explanation}\n" in text
+    assert f"Recovery\n  {told(RECOVERED.explanation)}\n" in text
     assert "<h2>Recovery</h2>" in page(analysis)
     assert 'name="recovery_2"' in junit(analysis)
     assert as_json(analysis)["recoveries"][0]["recovered_after_s"] == 12.4
@@ -321,7 +328,7 @@ def test_recovery_is_told_in_every_report() -> None:
 def test_several_load_processes_have_a_table() -> None:
     workers = (
         WorkerHealth(1, 600, 0.41, 0.052, 0.0013, 0.0002),
-        WorkerHealth(2, 400, None, None, None, None, lost="it is no longer connected"),
+        WorkerHealth(2, 400, None, None, None, None, lost=said("lost: it is no longer connected")),
     )
     analysis = replace(hand_built(), generator=replace(HEALTHY, workers=workers))
     text = summary(analysis)
@@ -332,9 +339,7 @@ def test_several_load_processes_have_a_table() -> None:
 
 
 def test_a_percentile_among_cut_calls_is_marked_in_the_tables() -> None:
-    bound = Estimate(
-        10.0, 9.9, 10.0, 300, warnings=("p95 is a lower bound: 20 calls were cut at their limit.",)
-    )
+    bound = Estimate(10.0, 9.9, 10.0, 300, warnings=(lower_bound(95.0, 20),))
     slow = replace(stage(1, p95_s=1.0, met=False), latency_s={"p95": bound}, censored=20)
     analysis = replace(hand_built(), stages=(stage(0, p95_s=0.6, met=True), slow))
     assert " ≥10.0 s " in summary(analysis)

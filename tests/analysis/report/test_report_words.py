@@ -72,16 +72,3 @@ def test_clock_counts_hours_only_when_there_are_some() -> None:
 
 def test_neighbouring_numbers_are_joined() -> None:
     assert words.listed([5, 1, 2, 3, 3]) == "1-3, 5"
-
-
-@pytest.mark.parametrize(
-    ("reason", "told"),
-    [
-        ("CPUUtilization 90.0 > 70 in 2 of 2 periods", "CPU at 90 %, above 70 %,"),
-        ("ActiveConnectionCount 17.5 > 15 in 2 of 3 periods", "connections at 17.5, above 15,"),
-        ("CPU above 70 %", "CPU above 70 %"),
-        ("", "threshold passed"),
-    ],
-)
-def test_why_the_webserver_count_changed(reason: str, told: str) -> None:
-    assert words.scaling_reason(reason) == told
