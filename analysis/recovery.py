@@ -331,7 +331,7 @@ def _unknown(
     return _our_part(phase, windows, judged, windows.whole, lost, trouble)
 
 
-def _not_recovered(phase: Phase, hold_s: float, watched_s: float, about: dict[str, Any]) -> Finding:
+def _not_recovered(phase: Phase, hold_s: float, watched_s: float, **about: Any) -> Finding:
     last = phase.calls.intended_start_s >= phase.watched_until_s - hold_s
     return warning(
         "recovery.not_recovered",

@@ -50,6 +50,7 @@ from loopback import offsets_of
 from rig import median
 
 from mwaa_headroom.analysis.record import RunRecord, read_run
+from mwaa_headroom.analysis.report.sentences import told_each
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA, WORKER_LOST
 
@@ -111,7 +112,7 @@ def examine(case: Case, ended: Ended) -> Trial:
     return Trial(
         problem=problem,
         opened=record is not None,
-        warnings=() if record is None else record.warnings,
+        warnings=() if record is None else told_each(record.warnings),
         killed_after_s=after_s,
         rows_lost=got - answered,
         load_lost_s=float(after_s - lost_s.min()) if len(lost_s) else 0.0,

@@ -72,7 +72,7 @@ def inversions(stages: Sequence[StageStats], capacity: CapacityResult) -> tuple[
             webservers=stage.webservers_min,
             highest=highest.label,
             highest_rate_per_s=highest.rate_per_s,
-            highest_webservers=highest.webservers_max,
+            highest_webservers=highest.webservers_min,
         )
         for stage in stages
         if stage.trial == "fail" and stage.rate_per_s < highest.rate_per_s

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.findings import refusal
 from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.slo import parse_slo
@@ -32,11 +33,14 @@ def test_the_median_of_a_published_sample_with_censored_values() -> None:
         service_times_s=[float(t) for t in (*ended, *cut)],
     )
     broken = judged(calls, "p50(service_time) < 16s")
-    assert (broken.observed, broken.observed_text, broken.met) == (16.0, "at least 16 s", False)
+    assert (broken.observed, broken.is_lower_bound, broken.met) == (16.0, True, False)
     for threshold_s in (17, 23, 24, 1000):
-        unknown = judged(calls, f"p50(service_time) < {threshold_s}s")
+        line = f"p50(service_time) < {threshold_s}s"
+        unknown = judged(calls, line)
         assert unknown.met is None
-        assert unknown.reason == "12 calls were cut at a time limit: it was at least 16 s."
+        assert unknown.reason == refusal(
+            "judge.cut_calls", slo=parse_slo(line), cut_calls=12, at_least=16.0
+        )
     assert judged(calls, "p50(service_time) >= 16s").met is True
 
 
@@ -46,23 +50,24 @@ TEN_PERCENT_CUT = calls_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("line", "met", "text"),
+    ("line", "met", "observed", "is_lower_bound"),
     [
-        ("p90(latency) < 1s", True, "100 ms"),  # its rank is below all that were cut
-        ("p95(latency) < 1s", False, "at least 10 s"),  # whatever they would have taken
-        ("p95(latency) < 12s", None, "at least 10 s"),  # they might have taken 11 s or 13 s
-        ("p95(latency) > 5s", True, "at least 10 s"),
-        ("mean(latency) < 1s", False, "at least 1.09 s"),
-        ("mean(latency) < 2s", None, "at least 1.09 s"),
-        ("max(latency) < 9s", False, "at least 10 s"),
-        ("max(latency) < 11s", None, "at least 10 s"),
+        ("p90(latency) < 1s", True, 0.1, False),  # its rank is below all that were cut
+        ("p95(latency) < 1s", False, 10.0, True),  # whatever they would have taken
+        ("p95(latency) < 12s", None, 10.0, True),  # they might have taken 11 s or 13 s
+        ("p95(latency) > 5s", True, 10.0, True),
+        ("mean(latency) < 1s", False, 1.09, True),
+        ("mean(latency) < 2s", None, 1.09, True),
+        ("max(latency) < 9s", False, 10.0, True),
+        ("max(latency) < 11s", None, 10.0, True),
     ],
 )
 def test_lines_over_a_sample_of_which_a_tenth_was_cut(
-    line: str, met: bool | None, text: str
+    line: str, met: bool | None, observed: float, is_lower_bound: bool
 ) -> None:
     result = judged(TEN_PERCENT_CUT, line)
-    assert (result.met, result.observed_text) == (met, text)
+    assert (result.met, result.is_lower_bound) == (met, is_lower_bound)
+    assert result.observed == pytest.approx(observed)
     assert bool(result.reason) == (met is None)
 
 

@@ -7,7 +7,7 @@ import pytest
 from calls_by_hand import began, calls_by_hand, ended, setting_of
 from synthetic_records import write_synthetic_run
 
-from mwaa_headroom.analysis.capacity.highest_stage import CLOSED_HAS_NO_CAPACITY
+from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.generator.health import lost_with_users
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.as_json import as_json
@@ -17,7 +17,6 @@ from mwaa_headroom.analysis.report.run_report import run_document
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import Run
-from mwaa_headroom.analysis.run_findings import CLOSED_HIDES_WAITING
 from mwaa_headroom.analysis.setting import read_setting
 from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
@@ -43,21 +42,19 @@ def test_a_closed_record_never_tells_a_capacity_or_a_webserver_count(tmp_path: P
     assert [stage.met_slo for stage in analysis.stages] == [True, True]
     assert analysis.capacity is not None
     assert analysis.capacity.highest_rate_per_s is None
-    assert analysis.capacity.explanation == CLOSED_HAS_NO_CAPACITY
+    assert analysis.capacity.explanation == refusal("capacity.closed")
     assert analysis.sizing is not None
     assert analysis.sizing.target is None
     assert analysis.sizing.rows == ()
     assert (analysis.verdict.answered, analysis.verdict.exit_code) == (False, 5)
-    assert analysis.verdict.sentence.startswith(
-        "Not answered: a closed workload cannot tell a capacity"
-    )
+    assert analysis.verdict.reasons[0] == refusal("capacity.closed")
 
 
 def test_a_closed_check_is_judged_and_labelled_in_every_report(tmp_path: Path) -> None:
     analysis = analysed(tmp_path / "run", question="check")
     assert analysis.verdict.exit_code == 0
     assert analysis.workload == "closed: users with think time"
-    assert CLOSED_HIDES_WAITING in analysis.warnings
+    assert warning("run.closed_hides_waiting") in analysis.warnings
     document = run_document(Run.read(tmp_path / "run"))
     text = render_terminal(document, verbose=True, width=100, colour=False)
     page = render_html(document, {})
@@ -84,7 +81,8 @@ def test_users_lost_with_their_load_process_spoil_the_stage_they_were_lost_in(
     # The next stage has all its users again, on the process that is left.
     assert [stage.generator_ok for stage in analysis.stages] == [False, True]
     assert (analysis.verdict.exit_code, analysis.verdict.passed) == (5, None)
-    assert "Load process 1 was lost with all its users" in analysis.verdict.sentence
+    reasons = [reason.values.get("reason") for reason in analysis.verdict.reasons]
+    assert refusal("generator.lost_users", workers=(1,)) in reasons
 
 
 @pytest.mark.parametrize(

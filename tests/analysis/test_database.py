@@ -8,6 +8,7 @@ import pytest
 from calls_by_hand import calls_by_hand
 
 from mwaa_headroom.analysis import schema
+from mwaa_headroom.analysis.findings import refusal
 from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.metrics import (
     DatabasePeriod,
@@ -114,17 +115,17 @@ def test_lines_about_the_database_are_judged(line: str, observed: float, met: bo
 
 
 @pytest.mark.parametrize(
-    ("periods", "reason"),
+    ("periods", "code"),
     [
-        ((), "No whole metric period with database.cpu"),
-        ((DatabasePeriod(0.0, 60.0, None, 3.0),), "was not reported"),
+        ((), "judge.no_periods"),
+        ((DatabasePeriod(0.0, 60.0, None, 3.0),), "judge.not_reported"),
     ],
 )
 def test_where_the_database_is_not_reported_a_line_about_it_cannot_be_judged(
-    periods: tuple[DatabasePeriod, ...], reason: str
+    periods: tuple[DatabasePeriod, ...], code: str
 ) -> None:
     calls = calls_by_hand(outcomes=["ok"])
     window = Window(calls, calls.ok, (), database=periods)
     result = judge(parse_slo("mean(database.cpu) < 80%"), window)
     assert result.met is None
-    assert reason in result.reason
+    assert result.reason == refusal(code, metric="database.cpu")

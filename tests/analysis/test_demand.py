@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.demand import calls_in_periods, estimate_demand, steady_periods
+from mwaa_headroom.analysis.findings import warning
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import DemandResult
 from mwaa_headroom.analysis.run import Run
@@ -31,7 +32,7 @@ def demand_of(directory: Path) -> DemandResult:
 def test_known_demands_are_recovered(tmp_path: Path) -> None:
     truth = write_synthetic_run(tmp_path / "run")
     demand = demand_of(tmp_path / "run")
-    assert demand.refusal == ""
+    assert demand.refusal is None
     assert demand.mix_s.value == pytest.approx(truth.mix_demand_s, rel=0.05)
     for name, estimate in demand.per_operation_s.items():
         assert estimate.value == pytest.approx(truth.demands_s[name], rel=0.03)
@@ -47,7 +48,7 @@ def test_intervals_cover_the_truth_as_often_as_they_promise(tmp_path: Path) -> N
             tmp_path / str(seed), seed=seed, cpu_noise_percent=1.0, with_environment_events=False
         )
         demand = demand_of(tmp_path / str(seed))
-        assert demand.refusal == ""
+        assert demand.refusal is None
         covered["mix"] += holds(demand.mix_s, truth.mix_demand_s)
         covered["background"] += holds(demand.background_cpu_per_webserver, truth.background_cpu)
         for name, estimate in demand.per_operation_s.items():
@@ -60,7 +61,9 @@ def test_operations_that_vary_together_are_refused_but_the_mix_is_not(tmp_path: 
     truth = write_synthetic_run(tmp_path / "run", mix_in_turn=True)
     demand = demand_of(tmp_path / "run")
     assert demand.per_operation_s == {}
-    assert "varied together" in demand.refusal
+    assert demand.refusal is not None
+    assert demand.refusal.code == "demand.operations_varied_together"
+    assert demand.refusal.values["condition_number"] > demand.refusal.values["limit"]
     assert demand.mix_s.value == pytest.approx(truth.mix_demand_s, rel=0.05)
 
 
@@ -92,7 +95,7 @@ def test_a_single_rate_leaves_the_background_in_the_demand() -> None:
     assert demand.background_cpu_per_webserver.value == 0
     # 50 % of 2 webservers with half a CPU, at 2 calls/s
     assert demand.mix_s.value == pytest.approx(0.25, rel=0.01)
-    assert any("counted into the demand" in warning for warning in demand.mix_s.warnings)
+    assert warning("demand.background_unknown") in demand.mix_s.warnings
 
 
 def test_calls_that_never_reached_a_webserver_cost_nothing() -> None:
@@ -118,7 +121,10 @@ def test_too_little_evidence_is_refused_with_what_is_needed(cpu_percent: float, 
     demand = estimate_demand(calls, periods, 0.5, 0.7, LIST_DAGS)
     assert demand is not None
     assert demand.mix_s.value is None
-    assert "at least 6 whole metric periods" in demand.refusal
+    assert demand.refusal is not None
+    assert demand.refusal.code == "demand.few_periods"
+    assert demand.refusal.values["needed"] == 6
+    assert demand.refusal.values["periods"] == (5 if count == 5 else 0)
 
 
 def test_without_the_size_of_a_webserver_there_is_no_demand() -> None:

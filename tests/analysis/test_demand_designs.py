@@ -9,6 +9,7 @@ from calls_by_hand import calls_by_hand, periods_by_hand
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.demand import estimate_demand
+from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.metrics import WebserverPeriod
 from mwaa_headroom.analysis.results import DemandResult
 
@@ -61,6 +62,15 @@ def demand_of(stages: Sequence[Stage], **how: float) -> DemandResult:
     return found
 
 
+NO_TRIGGER = refusal("demand.operations_missing", operations=("trigger",), usual_percent=70.0)
+
+
+def code_of(found: DemandResult) -> str:
+    """Why the operations could not be told apart."""
+    assert found.refusal is not None
+    return found.refusal.code
+
+
 QUIET = Stage("health", 1)
 CALIBRATION = (QUIET, Stage("health", 20), Stage("list_dags", 7), Stage("trigger", 4))
 MIX_STAGES = tuple(Stage(None, rate) for rate in (2, 5, 8, 11))
@@ -82,7 +92,7 @@ def truths_of(found: DemandResult) -> dict[str, tuple[float, float, float]]:
 
 def test_one_operation_at_a_time_tells_the_demand_of_a_mix_that_was_never_sent() -> None:
     found = demand_of(CALIBRATION)
-    assert found.refusal == ""
+    assert found.refusal is None
     assert found.mix_s.value == pytest.approx(MIX_S, rel=0.1)
     assert found.rate_per_webserver_per_s.value == pytest.approx(RATE_OF_ONE_PER_S, rel=0.1)
     for name, estimate in found.per_operation_s.items():
@@ -111,7 +121,7 @@ def test_an_operation_without_calls_leaves_the_mix_unknown() -> None:
     assert set(found.per_operation_s) == {"health", "list_dags"}
     assert found.mix_s.value is None
     assert found.rate_per_webserver_per_s.value is None
-    assert "no calls of trigger" in found.mix_s.warnings[0]
+    assert found.mix_s.warnings == (NO_TRIGGER,)
 
 
 def test_calibration_needs_a_stage_with_hardly_any_calls() -> None:
@@ -127,7 +137,7 @@ def test_calibration_needs_a_stage_with_hardly_any_calls() -> None:
     assert found is not None
     assert found.per_operation_s == {}
     assert found.mix_s.value is None
-    assert "one with hardly any calls" in found.refusal
+    assert code_of(found) == "demand.rates_varied_little"
 
 
 def test_a_mix_of_a_single_operation_has_its_demand_and_no_refusal() -> None:
@@ -135,14 +145,16 @@ def test_a_mix_of_a_single_operation_has_its_demand_and_no_refusal() -> None:
         calls, periods = run_of(stages)
         found = estimate_demand(calls, periods, WEBSERVER_CPU, TARGET, {"health": 1.0})
         assert found is not None
-        assert found.refusal == ""
+        assert found.refusal is None
         assert found.mix_s.value == pytest.approx(0.01, rel=0.25)
         assert found.per_operation_s["health"].value == found.mix_s.value
 
 
 def test_a_mix_that_was_sent_is_known_though_its_operations_are_not() -> None:
     found = demand_of(tuple(Stage(None, rate, periods=1) for rate in (2, 3, 5, 6, 8, 9, 10)))
-    assert "Demands of 3 operations need at least 8" in found.refusal
+    assert found.refusal == refusal(
+        "demand.few_periods_per_operation", operations=3, needed=8, periods=7
+    )
     assert found.mix_s.value == pytest.approx(MIX_S, rel=0.25)
 
 
@@ -151,7 +163,7 @@ def test_other_shares_than_those_of_the_mix_are_not_taken_for_it() -> None:
     found = estimate_demand(calls, periods, WEBSERVER_CPU, TARGET, {"health": 1, "list_dags": 0})
     assert found is not None
     assert found.mix_s.value is None
-    assert "did not come in the shares of the mix" in found.mix_s.warnings[0]
+    assert found.mix_s.warnings == (refusal("demand.other_shares", reason=found.refusal),)
 
 
 def test_where_calls_might_cost_nothing_there_is_no_upper_limit_for_the_rate() -> None:
@@ -164,13 +176,13 @@ def test_where_calls_might_cost_nothing_there_is_no_upper_limit_for_the_rate() -
     rate = found.rate_per_webserver_per_s
     assert rate.low is not None
     assert rate.high is None
-    assert any("No upper limit can be told" in warning for warning in rate.warnings)
+    assert warning("demand.no_upper_limit") in rate.warnings
 
 
 def test_an_operation_that_only_saturated_webservers_had_is_not_guessed_at() -> None:
     found = demand_of((*CALIBRATION[:3], Stage("trigger", 20)))
     assert set(found.per_operation_s) == {"health", "list_dags"}
-    assert "no calls of trigger" in found.mix_s.warnings[0]
+    assert found.mix_s.warnings == (NO_TRIGGER,)
 
 
 def test_calls_that_cost_more_the_more_there_are_bring_a_warning() -> None:
@@ -178,15 +190,15 @@ def test_calls_that_cost_more_the_more_there_are_bring_a_warning() -> None:
     bent = [replace(p, cpu_percent=(p.cpu_percent or 0.0) ** 1.5 / 8) for p in periods]
     found = estimate_demand(calls, bent, WEBSERVER_CPU, TARGET, MIX)
     assert found is not None
-    assert any("CPU grew faster" in warning for warning in found.mix_s.warnings)
-    assert not any("CPU grew faster" in w for w in demand_of(MIX_STAGES).mix_s.warnings)
+    assert warning("demand.costlier_under_load") in found.mix_s.warnings
+    assert warning("demand.costlier_under_load") not in demand_of(MIX_STAGES).mix_s.warnings
 
 
 def test_one_period_does_not_decide_a_demand() -> None:
     once = (*CALIBRATION[:3], Stage("trigger", 4, periods=1))
     found = demand_of(once)
     assert found.per_operation_s == {}
-    assert "hardly more than one usable metric period" in found.refusal
+    assert code_of(found) == "demand.one_period_decides"
 
 
 def test_periods_that_were_too_busy_by_their_load_are_left_out() -> None:

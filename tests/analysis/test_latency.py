@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.statistics import (
     interval_ranks,
+    is_lower_bound,
     nearest_rank,
     percentile,
     percentiles,
@@ -71,20 +73,30 @@ def test_value_lies_between_the_ends_and_at_least_that_share_is_not_above_it(
     assert estimate.n == len(values)
     if estimate.value is None:
         assert len(values) < values_for_percentile(percent)
-        assert f"at least {values_for_percentile(percent)}" in estimate.warnings[0]
+        assert estimate.warnings == (
+            refusal(
+                "percentile.few_calls",
+                percent=percent,
+                needed=values_for_percentile(percent),
+                calls=len(values),
+            ),
+        )
         return
     not_above = sum(value <= estimate.value for value in values)
     assert not_above >= math.floor(percent / 100 * len(values))
     if estimate.low is None or estimate.high is None:
-        assert any("interval" in warning for warning in estimate.warnings)
+        assert [each.code for each in estimate.warnings] == ["percentile.no_interval"]
     else:
         assert estimate.low <= estimate.value <= estimate.high
 
 
 def test_a_percentile_among_censored_calls_is_called_a_lower_bound() -> None:
     values = np.array([0.1] * 90 + [10.0] * 10)
-    assert percentile(values, 50, censored=10).warnings == ()
-    assert "lower bound" in percentile(values, 95, censored=10).warnings[0]
+    assert not is_lower_bound(percentile(values, 50, censored=10))
+    assert percentile(values, 95, censored=10).warnings == (
+        warning("percentile.lower_bound", percent=95, cut_calls=10),
+    )
+    assert is_lower_bound(percentile(values, 95, censored=10))
 
 
 @given(st.lists(st.floats(0, 100), max_size=600), st.integers(0, 50))

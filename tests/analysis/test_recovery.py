@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport
 from mwaa_headroom.analysis.judge import Window, judge
@@ -85,18 +86,22 @@ def test_the_first_window_that_holds_counts_from_the_end_of_the_load() -> None:
     assert result.recovered_after_s == 12.0  # the eighth call came at 112 s
     assert (result.after_stage, result.calls, result.rate_per_s) == (0, 30, 1.0)
     assert result.watched_s == 35.0
-    assert result.explanation == (
-        "After stage 1 the SLO held again 12.0 s after the load had ended, for 10 s at 1 calls/s."
+    assert result.explanation == note(
+        "recovery.held_again",
+        stage=(0, "stage 1"),
+        without=(),
+        after_s=12.0,
+        hold_s=10.0,
+        rate_per_s=1.0,
+        perhaps_before=None,
     )
 
 
 def test_it_may_hold_from_the_first_call_on() -> None:
     result = recovered(["ok"] * 30, "rate(errors) < 1%")
     assert result.recovered_after_s == 5.0
-    assert result.explanation == (
-        "After stage 1 the SLO held again at once: a light load began 5.0 s after the load had "
-        "ended, and from its first call on the SLO held for 10 s at 1 calls/s."
-    )
+    assert result.explanation.code == "recovery.held_at_once"
+    assert result.explanation.values["after_s"] == 5.0
 
 
 def test_a_good_time_that_is_too_short_does_not_count() -> None:
@@ -105,76 +110,73 @@ def test_a_good_time_that_is_too_short_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "slo", "says"),
+    ("outcomes", "line", "why"),
     [
         (
-            ["connection_error"] * 30,
-            ("rate(errors) < 1%",),
-            "did not hold again within the 35.0 s it was watched at 1 calls/s, so the overload "
-            "outlives its load: of the last 10 calls 0 ended ok",
+            ["ok"] * 30,
+            "p95(latency) < 1s",
+            refusal(
+                "recovery.few_calls",
+                slo=parse_slo("p95(latency) < 1s"),
+                needed=20,
+                hold_s=10.0,
+                most_calls=10,
+            ),
         ),
         (
-            ["ok"] * 30,
-            ("p95(latency) < 1s",),
-            "p95 needs at least 20 calls in 10 s, there were at most 10; raise",
+            ["ok"] * 4,
+            "rate(errors) < 1%",
+            refusal("recovery.watched_too_short", watched_s=9.0, hold_s=10.0),
         ),
-        (["ok"] * 4, ("rate(errors) < 1%",), "was watched for 9.0 s, and has to hold for 10 s"),
-        (["ok"] * 30, ("max(webserver.cpu) < 85%",), "no line about calls"),
+        (["ok"] * 30, "max(webserver.cpu) < 85%", refusal("recovery.no_call_lines")),
     ],
 )
-def test_what_is_said_when_it_was_not_seen(
-    outcomes: list[str], slo: tuple[str, ...], says: str
-) -> None:
-    result = recovered(outcomes, *slo)
+def test_why_it_is_not_known(outcomes: list[str], line: str, why: Finding) -> None:
+    assert why_not_known(recovered(outcomes, line)) == why
+
+
+def test_an_overload_that_outlives_its_load() -> None:
+    result = recovered(["connection_error"] * 30, "rate(errors) < 1%")
     assert result.recovered_after_s is None
-    assert says in result.explanation
+    assert result.explanation == warning(
+        "recovery.not_recovered",
+        stage=(0, "stage 1"),
+        without=(),
+        watched_s=35.0,
+        rate_per_s=1.0,
+        last_calls=10,
+        last_ok=0,
+        last_good=0,
+    )
 
 
-NOT_KNOWN = "it is not known when the SLO held again: "
+def why_not_known(result: RecoveryResult) -> Finding:
+    assert result.recovered_after_s is None
+    assert result.explanation.code == "recovery.not_known"
+    found = result.explanation.values["reason"]
+    assert isinstance(found, Finding)
+    return found
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "lost", "says"),
+    ("outcomes", "lost", "unsent"),
     [
+        pytest.param(["unsent"] * 30, 0, 30, id="nobody was free"),
+        pytest.param(["ok", "unsent"] * 15, 15, 15, id="half the load is gone, the rest ends ok"),
+        pytest.param(["unsent", "ok", "ok", "unsent", "ok"] * 6, 6, 12, id="lost and unsent"),
         pytest.param(
-            ["unsent"] * 30,
-            0,
-            "30 of 30 arrivals of the light load were not sent, because all senders were busy; "
-            "raise limits.max_in_flight",
-            id="nobody was free",
+            ["connection_error", "unsent"] * 15, 15, 15, id="of lost calls nobody knows more"
         ),
         pytest.param(
-            ["ok", "unsent"] * 15,
-            15,
-            "15 of 30 arrivals of the light load were not sent (lost with their load process); "
-            "repeat the run",
-            id="half the load is gone, the rest ends ok",
-        ),
-        pytest.param(
-            ["unsent", "ok", "ok", "unsent", "ok"] * 6,
-            6,
-            "12 of 30 arrivals of the light load were not sent (6 of them lost with",
-            id="lost and unsent",
-        ),
-        pytest.param(
-            ["connection_error", "unsent"] * 15,
-            15,
-            "15 of 30 arrivals of the light load were not sent (lost with",
-            id="of lost calls nobody knows more",
-        ),
-        pytest.param(
-            ["connection_error"] * 20 + ["ok", "unsent"] * 5,
-            0,
-            "5 of 30 arrivals of the light load were not sent",
-            id="it may have held at last",
+            ["connection_error"] * 20 + ["ok", "unsent"] * 5, 0, 5, id="it may have held at last"
         ),
     ],
 )
-def test_the_generators_own_gaps_are_no_overload(outcomes: list[str], lost: int, says: str) -> None:
-    result = recovered(outcomes, "rate(errors) < 1%", lost=lost)
-    assert result.recovered_after_s is None
-    assert f"{NOT_KNOWN}{says}" in result.explanation
-    assert "outlives" not in result.explanation
+def test_the_generators_own_gaps_are_no_overload(
+    outcomes: list[str], lost: int, unsent: int
+) -> None:
+    why = why_not_known(recovered(outcomes, "rate(errors) < 1%", lost=lost))
+    assert why == refusal("recovery.unsent", unsent=unsent, lost=lost, arrivals=30)
 
 
 @pytest.mark.parametrize(
@@ -185,44 +187,38 @@ def test_the_generators_own_gaps_are_no_overload(outcomes: list[str], lost: int,
     ],
 )
 def test_what_sent_calls_broke_is_the_environments(outcomes: list[str], lost: int) -> None:
-    assert "the overload outlives its load" in (
-        recovered(outcomes, "rate(errors) < 1%", "max(latency) < 1s", lost=lost).explanation
-    )
+    result = recovered(outcomes, "rate(errors) < 1%", "max(latency) < 1s", lost=lost)
+    assert result.explanation.code == "recovery.not_recovered"
 
 
 @pytest.mark.parametrize(
-    ("trouble", "says"),
-    [
-        ({"cpu_fraction": 0.93}, "a load process used 93 % of one core"),
-        ({"lags_s": 0.2}, "calls were sent up to 200 ms late"),
-    ],
+    ("trouble", "code"),
+    [({"cpu_fraction": 0.93}, "generator.busy"), ({"lags_s": 0.2}, "generator.late")],
 )
-def test_a_generator_past_its_limits_is_no_overload(trouble: dict[str, float], says: str) -> None:
-    result = recovered(["ok"] * 30, "max(latency) < 50ms", **trouble)
-    assert result.recovered_after_s is None
-    assert f"{NOT_KNOWN}{says}" in result.explanation
-    assert result.explanation.endswith("or a lower rate.")
+def test_a_generator_past_its_limits_is_no_overload(trouble: dict[str, Any], code: str) -> None:
+    assert why_not_known(recovered(["ok"] * 30, "max(latency) < 50ms", **trouble)).code == code
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "trouble", "says"),
+    ("outcomes", "trouble", "code"),
     [
-        (["ok", "unsent"] * 5 + ["ok"] * 20, {"lost": 5}, "5 of 30 arrivals"),
-        (["throttled"] * 5 + ["ok"] * 25, {"cpu_fraction": 0.93}, "a load process used 93 %"),
+        (["ok", "unsent"] * 5 + ["ok"] * 20, {"lost": 5}, "recovery.unsent"),
+        (["throttled"] * 5 + ["ok"] * 25, {"cpu_fraction": 0.93}, "generator.busy"),
     ],
 )
 def test_when_it_held_is_a_bound_where_the_generator_was_in_the_way(
-    outcomes: list[str], trouble: dict[str, Any], says: str
+    outcomes: list[str], trouble: dict[str, Any], code: str
 ) -> None:
     result = recovered(outcomes, "rate(errors) < 1%", **trouble)
     assert result.recovered_after_s is not None
-    assert f"; it may have held before: {says}" in result.explanation
+    assert result.explanation.code == "recovery.held_again"
+    assert result.explanation.values["perhaps_before"].code == code
 
 
 def test_lines_about_webservers_are_left_out_and_named() -> None:
     result = recovered(["ok"] * 30, "rate(errors) < 1%", "max(webserver.cpu) < 85%")
     assert result.recovered_after_s == 5.0
-    assert "(without max(webserver.cpu) < 85%, no line about calls)" in result.explanation
+    assert result.explanation.values["without"] == (parse_slo("max(webserver.cpu) < 85%"),)
 
 
 def test_waiting_for_the_last_answers_is_no_watching() -> None:

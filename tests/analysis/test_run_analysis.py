@@ -10,7 +10,9 @@ from synthetic_records import STARTED_AT_S, write_synthetic_run
 
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
+from mwaa_headroom.analysis.findings import warning
 from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.scenario.load import check_scenario
@@ -47,7 +49,7 @@ def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
     assert [line.met for line in analysis.slo] == [True, True]
     assert analysis.verdict.answered
     assert analysis.verdict.exit_code == 0
-    assert analysis.verdict.sentence.startswith(
+    assert verdict_sentence(analysis).startswith(
         "20 calls/s of this mix need 3 webservers with 0.25 CPU (95 % interval 3); measured: "
     )
     assert analysis.complete
@@ -98,7 +100,7 @@ OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
             CHECK | {"slo": ("p95(latency{operation=nobody}) < 1s",)}, 5, "No call of nobody",
             id="an operation nobody called",
         ),
-        pytest.param(CALM, 5, "Add a stage with a higher rate", id="capacity not reached"),
+        pytest.param(CALM, 5, "add a stage with a higher rate", id="capacity not reached"),
         pytest.param(
             OVERLOAD | {"with_metrics": False}, 5, "No webserver count can be given".lower(),
             id="capacity without metrics",
@@ -120,10 +122,11 @@ OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
 def test_the_question_is_answered_with_an_exit_code_and_a_sentence(
     tmp_path: Path, changes: dict[str, Any], exit_code: int, says: str
 ) -> None:
-    verdict = analysed(tmp_path / "run", **changes).verdict
+    analysis = analysed(tmp_path / "run", **changes)
+    verdict, sentence = analysis.verdict, verdict_sentence(analysis)
     assert verdict.exit_code == exit_code
-    assert says in verdict.sentence
-    assert verdict.sentence.endswith(".")
+    assert says in sentence
+    assert sentence.endswith(".")
     assert verdict.answered == (exit_code in (0, 3))
 
 
@@ -140,7 +143,7 @@ def test_a_check_that_holds_only_on_the_whole_names_the_stage_that_broke_it(
         max_webservers=2,
     ).verdict
     assert verdict.exit_code == 3
-    assert "in stage 10" in verdict.sentence
+    assert [each.values.get("stage") for each in verdict.reasons] == [(9, "stage 10")]
 
 
 def test_lines_over_the_whole_run_leave_warm_ups_and_other_phases_out(tmp_path: Path) -> None:
@@ -169,7 +172,7 @@ def test_a_one_webserver_run_without_events_of_the_environment(tmp_path: Path) -
 def test_a_run_without_any_call(tmp_path: Path) -> None:
     analysis = analysed(tmp_path / "run", rates_per_s=(0.0001,), stage_s=30.0)
     assert analysis.verdict.exit_code == 5
-    assert "The record has no calls." in analysis.warnings
+    assert warning("run.no_calls") in analysis.warnings
     assert analysis.stages[0].arrivals == 0
 
 
@@ -192,7 +195,7 @@ def test_a_killed_run_is_analysed_with_what_is_there(tmp_path: Path) -> None:
     analysis = Run(read_run(tmp_path / "run")).analysis
     assert not analysis.complete
     assert analysis.stages[0].met_slo is True
-    assert any("its last rows are lost" in warning for warning in analysis.warnings)
+    assert warning("record.stream_read", file=schema.REQUESTS_STREAM, cut=True) in analysis.warnings
     assert analysis.ended_at_s > analysis.started_at_s
 
 
@@ -227,18 +230,16 @@ def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
     environment["after"] = environment["before"] | {"MaxWebservers": 5}
     environment["facts"] |= {"cpu_limited": False, "cpu_limit_reason": "no cgroups here"}
     analysis = with_manifest(tmp_path / "run", clock_offset_s=7.0, environment=environment)
-    said = " ".join((*analysis.warnings, *analysis.notes))
-    for part in (
-        "Metrics could not be read for a while: CloudWatch did not answer.",
-        "webserver-1 died: out of memory.",
-        "aborted: error rate 0.95.",
-        "The quota is near.",
-        "differs from this host's by 7.0 s",
-        "MaxWebservers of the environment changed",
-        "was not limited: no cgroups here.",
-        "no line of the SLO limits errors",
-    ):
-        assert part in said
+    assert {each.code: dict(each.values) for each in (*analysis.warnings, *analysis.notes)} == {
+        "run.clock_offset": {"offset_s": 7.0},
+        "run.environment_changed": {"member": "MaxWebservers"},
+        "run.metrics_gap": {"reason": "CloudWatch did not answer"},
+        "run.webserver_died": {"webserver": "webserver-1", "reason": "out of memory"},
+        "run.aborted": {"reason": "error rate 0.95"},
+        "run.errors_not_limited": {"error_fraction": pytest.approx(0.1, abs=0.03)},
+        "run.note": {"message": "The quota is near."},
+        "run.cpu_not_limited": {"reason": "no cgroups here"},
+    }
 
 
 @pytest.mark.parametrize(

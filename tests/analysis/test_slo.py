@@ -106,19 +106,3 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
     except SloSyntaxError:
         return
     assert slo.metric in METRICS
-
-
-@pytest.mark.parametrize(
-    ("text", "observed", "words"),
-    [
-        ("p95(latency) < 800ms", 0.6124, "612 ms"),
-        ("p95(latency) < 800ms", 10.001, "10 s"),
-        ("rate(errors) < 1%", 0.004, "0.4 %"),
-        ("max(webserver.connections) < 15", 7.5, "7.5"),
-        ("rate(errors) < 1%", None, "not known"),
-    ],
-)
-def test_observed_values_read_as_people_write_them(
-    text: str, observed: float | None, words: str
-) -> None:
-    assert parse_slo(text).observed_text(observed) == words

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import SteadyState
 from mwaa_headroom.analysis.run import Run
@@ -103,13 +104,13 @@ def judged(latency_at: Floats, *, length_s: float = 100.0, warmup_s: float = 0.0
 
 
 @pytest.mark.parametrize(
-    ("outcome", "verdict", "told"),
+    ("outcome", "verdict", "reason"),
     [
-        ("client_timeout", "unsteady", "100 % of its calls were cut at their time limit"),
-        ("ok", "not_checked", "None of its calls ended before the stage did"),
+        ("client_timeout", "unsteady", warning("steady.mostly_cut", cut_fraction=1.0)),
+        ("ok", "not_checked", refusal("steady.none_ended")),
     ],
 )
-def test_calls_that_all_end_after_the_stage(outcome: str, verdict: str, told: str) -> None:
+def test_calls_that_all_end_after_the_stage(outcome: str, verdict: str, reason: Finding) -> None:
     starts_s = np.arange(0.0, 70.0, 0.1)
     calls = calls_by_hand(
         outcomes=[outcome] * 700, starts_s=starts_s.tolist(), service_times_s=100.0
@@ -117,7 +118,7 @@ def test_calls_that_all_end_after_the_stage(outcome: str, verdict: str, told: st
     found = steady_state(times_of(70.0), calls)
 
     assert found.verdict == verdict
-    assert told in found.reason
+    assert found.reason == reason
     assert found.settled_after_s is None
 
 
@@ -151,7 +152,7 @@ def test_even_latency_is_steady() -> None:
     found = judged(np.array([0.1]))
 
     assert found.verdict == "steady"
-    assert found.reason == ""
+    assert found.reason is None
     assert found.settled_after_s is not None
     assert found.settled_after_s <= 50
     assert found.trend_per_min.low is not None
@@ -167,8 +168,7 @@ def test_steady_rise_is_told_with_its_speed() -> None:
     assert found.verdict == "rising"
     assert found.settled_after_s is None
     assert found.trend_per_min.value == pytest.approx(0.6, rel=0.05)
-    assert "by 6" in found.reason
-    assert "% of its mean a minute" in found.reason
+    assert found.reason == warning("steady.rising", fraction_per_min=found.trend_per_min.value)
 
 
 def test_small_rise_is_steady_however_sure_it_is() -> None:
@@ -198,7 +198,10 @@ def test_scale_out_in_the_second_half_is_unsteady() -> None:
 
     assert found.verdict == "unsteady"
     assert found.settled_after_s is None
-    assert found.reason.startswith("Its latency fell to less than half after 6")
+    assert found.reason is not None
+    assert found.reason.code == "steady.changed"
+    assert found.reason.values["after_s"] == pytest.approx(60.0, abs=5.0)
+    assert (found.reason.values["what"], found.reason.values["rose"]) == ("latency", False)
 
 
 def test_hump_is_unsteady() -> None:
@@ -212,7 +215,8 @@ def test_calls_cut_at_the_time_limit_hide_what_latency_did() -> None:
     found = judged(np.array([0.2] + [20.0] * 40), length_s=205)
 
     assert found.verdict == "unsteady"
-    assert "% of its calls were cut at their time limit" in found.reason
+    assert found.reason is not None
+    assert found.reason.code == "steady.mostly_cut"
 
 
 def test_warmup_is_no_part_of_the_trend() -> None:
@@ -223,16 +227,16 @@ def test_warmup_is_no_part_of_the_trend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length_s", "warmup_s", "gap_s", "needed"),
+    ("length_s", "warmup_s", "gap_s", "needed_s", "measured_s"),
     [
-        (40.0, 0.0, 0.05, "at least 50 s after the warm-up at this rate, there were 40 s"),
-        (60.0, 20.0, 0.05, "at least 50 s after the warm-up at this rate, there were 40 s"),
-        (60.0, 0.0, 5.0, "at least 250 s after the warm-up at this rate, there were 60 s"),
+        (40.0, 0.0, 0.05, 50.0, 40.0),
+        (60.0, 20.0, 0.05, 50.0, 40.0),
+        (60.0, 0.0, 5.0, 250.0, 60.0),
     ],
     ids=["short", "long warm-up", "few calls"],
 )
 def test_says_how_long_would_do(
-    length_s: float, warmup_s: float, gap_s: float, needed: str
+    length_s: float, warmup_s: float, gap_s: float, needed_s: float, measured_s: float
 ) -> None:
     starts_s = np.arange(gap_s / 2, length_s, gap_s)
     found = steady_state(
@@ -240,7 +244,9 @@ def test_says_how_long_would_do(
     )
 
     assert found.verdict == "not_checked"
-    assert needed in found.reason
+    assert found.reason == refusal(
+        "steady.too_short", needed_s=pytest.approx(needed_s), measured_s=measured_s
+    )
     assert found.trend_per_min.value is None
 
 
@@ -271,7 +277,7 @@ def test_load_that_changes_has_nothing_to_settle() -> None:
     )
 
     assert found.verdict == "not_checked"
-    assert "ramp or a trace" in found.reason
+    assert found.reason == refusal("steady.load_varies")
 
 
 def shared_processor_stage(utilisation: float, length_s: float, seed: int) -> SteadyState:

@@ -1,12 +1,16 @@
 """What a check may conclude when the load generator was the limit in one of its stages."""
 
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.results import SloResult, StageStats
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.stages import share
 from mwaa_headroom.analysis.statistics import Estimate
 from mwaa_headroom.analysis.verdict import judge_check
 
-BROKEN = SloResult("p95(latency) < 1s", 1.5, "1.50 s", met=False)
-HELD = SloResult("p95(latency) < 1s", 0.5, "500 ms", met=True)
+LATENCY = parse_slo("p95(latency) < 1s")
+BROKEN = SloResult(LATENCY, 1.5, met=False)
+HELD = SloResult(LATENCY, 0.5, met=True)
+LATE = refusal("generator.late", lag_p99_s=0.2, limit_s=0.1)
 
 
 def stage(index: int, line: SloResult, *, generator_ok: bool) -> StageStats:
@@ -39,7 +43,7 @@ def stage(index: int, line: SloResult, *, generator_ok: bool) -> StageStats:
         slo=(line,),
         met_slo=line.met,
         generator_ok=generator_ok,
-        generator_reason="" if generator_ok else "Calls were late.",
+        generator_reason=None if generator_ok else LATE,
     )
 
 
@@ -47,8 +51,10 @@ def test_a_healthy_stage_that_broke_the_slo_counts_beside_a_doubtful_one() -> No
     stages = [stage(0, HELD, generator_ok=False), stage(1, BROKEN, generator_ok=True)]
     verdict = judge_check((BROKEN,), stages, (), status="finished")
     assert verdict.exit_code == 3
-    assert verdict.sentence == "Not met: p95(latency) < 1s: 1.50 s in stage 2."
-    assert "In stage 1 the load generator was the limit" in verdict.reasons[1]
+    assert verdict.reasons == (
+        note("verdict.slo_broken", result=BROKEN, stage=(1, "")),
+        refusal("verdict.generator_limit", stage=(0, ""), reason=LATE),
+    )
 
 
 def test_a_doubtful_stage_and_the_whole_it_is_part_of_break_nothing() -> None:
@@ -61,4 +67,4 @@ def test_what_a_run_broke_that_broke_down_itself_is_not_counted() -> None:
     stages = [stage(0, BROKEN, generator_ok=True)]
     verdict = judge_check((BROKEN,), stages, (), status="failed")
     assert verdict.exit_code == 5
-    assert verdict.reasons == ("The run did not come to its end.",)
+    assert verdict.reasons == (refusal("verdict.not_to_its_end"),)

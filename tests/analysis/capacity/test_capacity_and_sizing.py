@@ -7,15 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
+from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import DemandResult, SloResult, StageStats, SteadyState
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.sizing.one_run import contradictions, size
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.stages import judge_trial, share
 from mwaa_headroom.analysis.statistics import Estimate
 
 SETTING = setting_of(
     {}, facts={"webserver_cpu": 0.5}, ask="capacity", target_rate_per_s=30.0, utilisation_target=0.7
 )
+VARIED = refusal("demand.operations_varied_together", condition_number=99.0, limit=30.0)
 LATENCY = "p95(latency) < 1s"
 ERRORS = "rate(errors) < 1%"
 
@@ -30,7 +34,8 @@ def stage(
 ) -> StageStats:
     """A stage of 1000 calls on 2 webservers at 50 % CPU, judged as told."""
     nothing = Estimate(value=None)
-    lines = (SloResult(broken, 0.5, "500 ms", met, "" if met is not None else "Too few calls."),)
+    why = refusal("judge.no_calls") if met is None else None
+    lines = (SloResult(parse_slo(broken), 0.5, met, why),)
     made = StageStats(
         index=index,
         name="",
@@ -70,7 +75,11 @@ def stage(
 
 def late(index: int, rate_per_s: float, *, met: bool | None) -> StageStats:
     return stage(
-        index, rate_per_s, met=met, generator_ok=False, generator_reason="Calls were sent late."
+        index,
+        rate_per_s,
+        met=met,
+        generator_ok=False,
+        generator_reason=refusal("generator.late", lag_p99_s=0.2, limit_s=0.1),
     )
 
 
@@ -115,7 +124,6 @@ def test_which_stage_passed_and_which_stopped(
     assert found.highest_stage == highest
     assert found.stopped_by_stage == stopped_by
     assert found.bottleneck == bottleneck
-    assert found.explanation.endswith(".")
 
 
 @pytest.mark.parametrize("verdicts", list(itertools.product([True, False], repeat=4)))
@@ -136,18 +144,23 @@ def test_capacity_is_what_a_linear_search_finds(verdicts: tuple[bool, ...]) -> N
 def test_a_lower_stage_that_failed_is_explained(webservers_later: int, why: str) -> None:
     stages = [stage(0, 18, met=False), stage(1, 25, webservers_min=webservers_later)]
 
-    (warning,) = inversions(stages, find_capacity(SETTING, stages))
+    (found,) = inversions(stages, find_capacity(SETTING, stages))
 
-    assert why in warning
+    assert found.code == "capacity.lower_stage_broke"
+    assert (found.values["stage"], found.values["highest"]) == ((0, ""), (1, ""))
+    assert why in told(found)
 
 
 def test_a_stage_that_got_slower_and_slower_has_not_passed() -> None:
-    rising = SteadyState("rising", None, Estimate(0.8), "Its latency rose by 80 % a minute.")
+    reason = warning("steady.rising", fraction_per_min=0.8)
+    rising = SteadyState("rising", None, Estimate(0.8), reason)
 
     found = find_capacity(SETTING, [stage(0, 5), stage(1, 10, steady=rising)])
 
     assert (found.highest_stage, found.bottleneck) == (0, "unknown")
-    assert found.explanation.endswith("could not be judged: Its latency rose by 80 % a minute.")
+    assert found.explanation == refusal(
+        "capacity.not_judged", stage=(1, ""), rate_per_s=10, reason=reason
+    )
 
 
 THROTTLED = {
@@ -204,7 +217,8 @@ def test_what_stopped_a_stage_is_named_with_its_evidence(
 ) -> None:
     found = find_capacity(SETTING, [stage(0, 5, met=False, broken=broken, **changes)])
     assert found.bottleneck == bottleneck
-    assert evidence in found.explanation
+    assert found.explanation.code == "capacity.stopped"
+    assert evidence in told(found.explanation.values["evidence"])
 
 
 def demand(
@@ -220,7 +234,7 @@ def demand(
     return DemandResult(
         mix_s=Estimate(mix[0], mix[1], mix[2], 30),
         per_operation_s={},
-        refusal="",
+        refusal=None,
         condition_number=1.0,
         background_cpu_per_webserver=Estimate(background[0], background[1], background[2], 30),
         rate_per_webserver_per_s=Estimate(value, least, most, 30),
@@ -280,33 +294,39 @@ def test_the_webservers_found_are_the_fewest_that_stay_below_the_target(
 
 
 @pytest.mark.parametrize(
-    ("setting", "result", "says"),
+    ("setting", "result", "why"),
     [
-        (setting_of({}), demand((0.02,) * 3), "environment.webserver_cpu"),
-        (SETTING, None, "no call reached a webserver"),
-        (
-            SETTING,
-            replace(demand((0.02,) * 3), mix_s=Estimate(None), refusal="A demand needs more."),
-            "a demand needs more.",
-        ),
+        (setting_of({}), demand((0.02,) * 3), refusal("sizing.cpu_not_known")),
+        (SETTING, None, refusal("sizing.no_call_reached_a_webserver")),
+        (SETTING, replace(demand((0.02,) * 3), mix_s=Estimate(None), refusal=VARIED), VARIED),
     ],
 )
 def test_without_a_demand_the_refusal_is_explained(
-    setting: Setting, result: DemandResult | None, says: str
+    setting: Setting, result: DemandResult | None, why: Finding
 ) -> None:
     found = size(setting, result)
     assert found.target is None
-    assert says in found.explanation
+    assert found.explanation == refusal("sizing.no_count", reason=why)
 
 
 def test_the_law_and_the_stages_are_held_against_each_other() -> None:
     passed, failed = stage(0, 20), stage(1, 30, met=False)
     capacity = find_capacity(SETTING, [passed, failed])
 
-    def warnings(demand_s: float) -> tuple[str, ...]:
+    def warnings(demand_s: float) -> tuple[Finding, ...]:
         return contradictions(SETTING, demand((demand_s,) * 3), capacity, [passed, failed])
 
     # 2 webservers with 0.5 CPU: 20 calls/s of 40 ms are 80 %, 30 calls/s 120 %
     assert warnings(0.04) == ()
-    assert "at least 160 %" in warnings(0.08)[0]
-    assert "at most 30 %" in warnings(0.01)[0]
+    assert warnings(0.08) == (
+        warning(
+            "sizing.demand_too_high",
+            stage=(0, ""),
+            at_least_cpu_fraction=pytest.approx(1.6),
+        ),
+    )
+    assert warnings(0.01) == (
+        warning(
+            "sizing.not_for_want_of_cpu", stage=(1, ""), at_most_cpu_fraction=pytest.approx(0.3)
+        ),
+    )

@@ -23,6 +23,7 @@ from mwaa_headroom.analysis.capacity.crossing import (
     line_of,
     stage_evidence,
 )
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import parse_slo
@@ -50,7 +51,7 @@ def stage(
         measured_s=300.0,
         webservers=1,
         verdict=verdict or ("fail" if broken else "pass"),
-        reason="",
+        reason=None,
         as_planned=True,
         broken=frozenset(broken),
         arrivals=int(300 * rate),
@@ -174,21 +175,27 @@ def test_undecided_stages_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stages", "says"),
+    ("stages", "why"),
     [
-        ([], "No stage could be judged"),
-        ([late(10, 0.01), late(20, 0.02)], "add a stage at about 30 calls/s"),
-        ([late(10, 0.1), late(20, 0.2)], "add a stage at about 6.7 calls/s"),
-        ([late(10, 0.1, verdict="undecided")], "No stage could be judged"),
+        ([], refusal("capacity.none_judged")),
+        (
+            [late(10, 0.01), late(20, 0.02)],
+            refusal("capacity.still_held", highest_per_s=20, next_per_s=30.0),
+        ),
+        (
+            [late(10, 0.1), late(20, 0.2)],
+            refusal("capacity.broken_at_lowest", lowest_per_s=10, next_per_s=6.7),
+        ),
+        ([late(10, 0.1, verdict="undecided")], refusal("capacity.none_judged")),
     ],
 )
 def test_without_both_a_pass_and_a_fail_it_says_which_stage_to_add(
-    stages: list[StageEvidence], says: str
+    stages: list[StageEvidence], why: Finding
 ) -> None:
     found = capacity_of([P95], stages)
 
     assert found.value is None
-    assert says in found.warnings[0]
+    assert found.warnings == (why,)
 
 
 def test_an_interval_beyond_the_stages_is_open() -> None:
@@ -197,15 +204,14 @@ def test_an_interval_beyond_the_stages_is_open() -> None:
     found = capacity_of([P95], [late(10, 0.02), stage(20, few)])
 
     assert found.high is None
-    assert any("goes above the highest rate, 20 calls/s" in text for text in found.warnings)
+    assert warning("capacity.open_above", highest_per_s=20, next_per_s=30.0) in found.warnings
 
 
 def test_a_wide_bracket_is_told() -> None:
     found = capacity_of([P95], [late(10, 0.01), late(40, 0.2)])
 
-    assert (
-        "Nothing was measured between 10 and 40 calls/s; add a stage at about 20"
-        in (found.warnings[0])
+    assert found.warnings[0] == warning(
+        "capacity.wide_bracket", below_per_s=10.0, above_per_s=40.0, next_per_s=20.0
     )
 
 
@@ -223,9 +229,11 @@ def test_a_line_without_a_curve_judges_the_stages_only() -> None:
     )
 
     assert fine.value == capacity_of([P95], stages).value
-    assert "'max(webserver.cpu) < 90%' has no curve" in fine.warnings[-1]
+    assert fine.warnings[-1] == warning("capacity.lines_without_curve", slos=(BUSIEST,))
     assert broken.value is None
-    assert "'max(webserver.cpu) < 90%' broke at 14 calls/s" in broken.warnings[0]
+    assert broken.warnings == (
+        refusal("capacity.broke_without_curve", slo=BUSIEST, broke_per_s=14),
+    )
 
 
 def test_a_stage_in_which_nothing_was_answered_is_far_beyond_a_mean() -> None:
@@ -349,12 +357,13 @@ def test_a_stage_that_is_not_at_one_rate_of_the_mix_is_no_trial() -> None:
     assert (stats.trial, told.verdict, told.reason) == (
         "pass",
         "undecided",
-        "Its rate was not held.",
+        refusal("trial.rate_not_held"),
     )
 
     only = replace(ramp.stages[0], varies=False, operation="health")
     mixed = replace(ramp, stages=(only,), mix={"health": 0.5, "list_dags": 0.5})
-    assert stage_evidence(mixed, stats, window).reason == "It sent only health, not the mix."
+    reason = refusal("trial.one_operation", operation="health")
+    assert stage_evidence(mixed, stats, window).reason == reason
     alone = replace(ramp, stages=(only,), mix={"health": 1.0})
     assert stage_evidence(alone, stats, window).verdict == "pass"
 
@@ -373,10 +382,16 @@ def test_a_run_with_one_count_has_a_capacity_and_one_with_several_has_not() -> N
         return capacity_estimate(setting, [s for s, _ in stages], [w for _, w in stages])
 
     assert 2.0 < estimate(quick, slow).value < 5.0
-    assert "webserver count changed between" in estimate(quick, grown).warnings[0]
-    assert "still held at 2 calls/s" in estimate(quick, growing).warnings[0]
-    assert "No stage had one webserver count" in estimate(growing).warnings[0]
-    assert "No stage was measured." in estimate().warnings[0]
+    codes = [
+        estimate(*each).warnings[0].code
+        for each in ((quick, grown), (quick, growing), (growing,), ())
+    ]
+    assert codes == [
+        "capacity.count_changed",
+        "capacity.still_held",
+        "capacity.count_not_constant",
+        "capacity.no_stage",
+    ]
     assert [of_count(*each)[1] for each in ((quick, slow), (quick, grown), (growing,), ())] == [
         2,
         None,
@@ -405,7 +420,4 @@ def test_a_fail_is_not_denied_where_all_stages_together_held() -> None:
     found = capacity_of([P95], [late(16, 0.051), late(17, 0.01)])
 
     assert found.value is None
-    assert found.warnings == (
-        "The SLO broke at 16 calls/s, but all stages taken together it held up to 17 calls/s, the "
-        "highest rate; hold these stages again and for longer.",
-    )
+    assert found.warnings == (refusal("capacity.broke_yet_held", broke_per_s=16, highest_per_s=17),)

@@ -4,16 +4,17 @@ import itertools
 
 import pytest
 
+from mwaa_headroom.analysis.findings import Finding, warning
 from mwaa_headroom.analysis.results import SteadyState
 from mwaa_headroom.analysis.stages import judge_trial
 from mwaa_headroom.analysis.statistics import Estimate
 
 
-def settled(verdict: str, reason: str = "") -> SteadyState:
+def settled(verdict: str, reason: Finding | None = None) -> SteadyState:
     return SteadyState(verdict, 20.0, Estimate(0.0), reason)
 
 
-RISING = settled("rising", "Its latency rose by 40 % a minute.")
+RISING = settled("rising", warning("steady.rising", fraction_per_min=0.4))
 
 
 @pytest.mark.parametrize(
@@ -42,14 +43,13 @@ def test_verdict_of_a_trial(
 
 
 def test_the_reason_is_the_stages_own() -> None:
-    assert judge_trial(True, True, True, RISING)[1] == "Its latency rose by 40 % a minute."
+    assert judge_trial(True, True, True, RISING)[1] == RISING.reason
 
 
 def test_only_what_is_undecided_has_a_reason() -> None:
-    steadies = (None, settled("steady"), settled("unsteady"), RISING, settled("rising"))
+    steadies = (None, settled("steady"), settled("unsteady"), RISING)
     for complete, ok, met, steady in itertools.product(
         (True, False), (True, False), (True, False, None), steadies
     ):
         verdict, reason = judge_trial(complete, ok, met, steady)
         assert bool(reason) == (verdict == "undecided")
-        assert not reason or reason.endswith(".")

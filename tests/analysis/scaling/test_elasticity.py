@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.results import DemandResult, PeriodPoint
 from mwaa_headroom.analysis.scaling.cost import elasticity, provisioning
 from mwaa_headroom.analysis.statistics import Estimate
@@ -13,7 +14,7 @@ counts = st.integers(1, 5)
 def demand(rate_per_webserver_per_s: float | None) -> DemandResult:
     nothing = Estimate(None)
     rate = Estimate(rate_per_webserver_per_s)
-    return DemandResult(nothing, {}, "", None, nothing, rate, 20)
+    return DemandResult(nothing, {}, None, None, nothing, rate, 20)
 
 
 def points(webservers: list[int | None], offered_per_s: list[float]) -> list[PeriodPoint]:
@@ -84,9 +85,14 @@ def test_the_need_is_the_load_over_what_one_webserver_takes() -> None:
     assert found.under_time == pytest.approx(2 / 4)
     assert found.under_provisioned == pytest.approx((1 / 3 + 1 / 6) / 4)
     assert found.over_time == 0
-    assert found.refusal == ""
-    assert "10 calls/s" in found.needed_by
-    assert "25 % of the time that is more than the 5 allowed" in found.needed_by
+    assert found.refusal is None
+    assert found.needed_by == note(
+        "scaling.needed_by_demand",
+        rate_per_webserver_per_s=10.0,
+        least_webservers=2,
+        most_webservers=5,
+        above_most_fraction=0.25,
+    )
 
 
 def test_time_without_load_or_without_a_count_says_nothing() -> None:
@@ -106,7 +112,7 @@ def test_without_a_demand_the_need_is_not_known(known: DemandResult | None) -> N
     found = elasticity(points([2, 2], [5.0, 5.0]), known, min_webservers=1, max_webservers=5)
     assert found is not None
     assert found.under_provisioned is None
-    assert "service demand" in found.refusal
+    assert found.refusal == refusal("scaling.no_demand")
 
 
 def test_no_metrics_no_elasticity() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mwaa_headroom.analysis.findings import warning
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.scaling.delay import ScaleOutDelays, scale_out_delays
 from mwaa_headroom.analysis.statistics import Estimate, mean_within
@@ -74,14 +75,16 @@ def test_one_scale_out_has_the_interval_of_its_own_resolution() -> None:
     assert found.detected_by == "breach"
     assert ends(found.detection) == (-30.0, 30.0, 30.0)  # the period that breached began at 0
     assert ends(found.whole) == (150.0, 180.0, 210.0)  # counted from 180 to 240, step at 30
-    assert any("one scale-out" in warning for warning in found.whole.warnings)
-    assert any("metric period (60 s)" in warning for warning in found.whole.warnings)
+    assert found.whole.warnings == (
+        warning("scaling.one_scale_out"),
+        warning("scaling.traffic_by_metrics", period_s=60.0),
+    )
 
 
 def test_a_step_within_a_ramp_widens_the_interval_and_is_told() -> None:
     whole = scale_out_delays([scale_out(0, within_s=60.0)]).whole
     assert ends(whole) == (110.0, 170.0, 230.0)
-    assert any("ramp or a trace" in warning for warning in whole.warnings)
+    assert warning("scaling.vague_load_steps", scale_outs=1) in whole.warnings
 
 
 def test_the_middle_of_the_period_in_which_it_first_worked_bounds_when_it_took_traffic() -> None:

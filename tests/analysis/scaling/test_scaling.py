@@ -6,6 +6,7 @@ import pytest
 from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.scaling.events import scaling_events
 from mwaa_headroom.analysis.stages import stage_times
@@ -64,7 +65,7 @@ def test_a_scale_out_is_told_step_by_step() -> None:
     assert (event.count_changed_after_s, event.count_changed_s) == (40.0, 45.0)
     assert event.takes_traffic_s == 39.0  # the environment tells
     assert event.period_s == 5.0
-    assert event.reason == "CPU"
+    assert event.reason == note("scaling.recorded", reason="CPU")
 
 
 def test_without_events_of_the_environment_the_metrics_tell_what_they_can() -> None:
@@ -76,7 +77,7 @@ def test_without_events_of_the_environment_the_metrics_tell_what_they_can() -> N
     assert event.decision_s is None
     assert event.ready_s is None
     assert event.takes_traffic_s is None  # Minimum was not recorded
-    assert event.reason == "CPU above 70 %"
+    assert event.reason == note("scaling.cpu_above", threshold_percent=70.0)
 
 
 def test_a_period_without_a_count_widens_when_the_count_changed() -> None:
@@ -149,7 +150,34 @@ def test_within_ramps_and_traces_the_offered_rate_tells_the_load_step(
 def test_connections_too_can_be_past_their_threshold() -> None:
     (event,) = events_of([2] * 6 + [3] * 2, connections=31.0)
     assert event.breach_s == 5.0
-    assert event.reason == "connections per webserver above 15"
+    assert event.reason == note("scaling.connections_above", threshold=15.0, per_webserver=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "CPUUtilization 95.2 > 70 in 2 of 2 periods",
+            note("scaling.cpu_above", threshold_percent=70.0, observed_percent=95.2),
+        ),
+        (
+            "ActiveConnectionCount 17.5 > 15 in 2 of 3 periods",
+            note("scaling.connections_above", threshold=15.0, observed=17.5),
+        ),
+        (
+            "CPUUtilization < 30 and ActiveConnectionCount < 5 for 6 periods",
+            note("scaling.quiet", cpu_below_percent=30.0, connections_below=5.0, periods=6),
+        ),
+        ("somebody asked for it", note("scaling.recorded", reason="somebody asked for it")),
+        ("", None),
+    ],
+)
+def test_why_the_environment_decided_is_read_from_its_event(
+    text: str, found: Finding | None
+) -> None:
+    cpu: list[float | None] = [50.0] * 8 + [60.0] * 3
+    (event,) = events_of([2] * 8 + [3] * 3, cpu, decision(35.5, 2, 3) | {"reason": text})
+    assert event.reason == found
 
 
 @pytest.mark.parametrize(
