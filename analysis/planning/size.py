@@ -10,7 +10,7 @@ Probabilities and shares are fractions; calls are counts; money is in the table'
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.planning.bursts import (
@@ -21,7 +21,6 @@ from mwaa_headroom.analysis.planning.bursts import (
 )
 from mwaa_headroom.analysis.planning.classes import (
     CLASS_NAMES,
-    CLASSES,
     SMALLEST_THAT_SCALES,
     EnvironmentClass,
     PriceTable,
@@ -49,7 +48,7 @@ from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.slo import Slo
 
 ANSWERED, NOT_ANSWERED = 0, 5
-_SPEAKS_OF_SIZE = ("", "not_reached", *MOVED_BY_WEBSERVERS, *NOT_MOVED)
+_SPEAKS_OF_SIZE = ("not_reached", *MOVED_BY_WEBSERVERS, *NOT_MOVED)
 _FAR_BEYOND = 2.0  # times the highest rate that was sent
 
 
@@ -121,18 +120,18 @@ def answer_size(
     Returns:
         The answer, or the refusals: what is missing is never an exception.
     """
-    slos = runs[0].slos if runs else ()
     utilisation = next((run.sizing.utilisation_target for run in runs if run.sizing), 0.7)
-    if refusals := refusals_of(runs):
-        return SizingAnswer(
-            load=load.description,
-            low_per_s=load.low_per_s,
-            high_per_s=load.high_per_s,
-            mean_per_s=load.mean_per_s,
-            slo=slos,
-            utilisation_target=utilisation,
-            refusals=refusals,
-        )
+    asked = SizingAnswer(
+        load=load.description,
+        low_per_s=load.low_per_s,
+        high_per_s=load.high_per_s,
+        mean_per_s=load.mean_per_s,
+        slo=runs[0].slos if runs else (),
+        utilisation_target=utilisation,
+        refusals=refusals_of(runs),
+    )
+    if asked.refusals:
+        return asked
     sized = [sized_run(run) for run in runs]
     own_region = _region_on_aws(runs)
     prices, price_refusal = _prices_of(tables, region or own_region)
@@ -140,78 +139,40 @@ def answer_size(
     given = Circumstances(
         load=load,
         burst_from_per_s=before_per_s if burst_from_per_s is None else burst_from_per_s,
-        allowed=allowance_of(slos),
+        allowed=allowance_of(runs[0].slos),
         autoscaling=autoscaling or autoscaling_of(runs),
         prices=prices,
     )
-    own_class = str(runs[0].environment.get("environment_class") or "")
-    classes: list[ClassSize] = []
-    options: list[SizeOption] = []
-    by_slo = False
-    for one in _distinct(classes_from(environment_class or _known_class(own_class))):
-        evidence = evidence_for(sized, one.webserver_cpu, utilisation)
-        size = class_size(
-            one,
-            evidence,
-            load,
-            utilisation=utilisation,
-            periods=sum(run.periods for run in sized),
-            period_s=next((each.period_s for run in runs for each in run.periods), None),
-        )
-        classes.append(size)
-        by_slo = by_slo or evidence.by_slo
-        if evidence.judging_per_s is None:
-            continue
-        workload = workload_of(runs, sized, one.webserver_cpu)
-        found = list(options_of(size, evidence, workload, given)) if size.suffices else []
-        options += found
-        if found and found[0].meets:
-            break
+    classes, options, by_slo = _tried(runs, sized, utilisation, environment_class, given)
     recommended = _cheapest(options)
-    judged_by = "slo_capacity" if by_slo else "utilisation"
-    chosen = None if recommended is None else options[recommended]
-    busiest_per_s = max((stage.achieved_per_s for run in runs for stage in run.stages), default=0.0)
-    return SizingAnswer(
-        load=load.description,
-        low_per_s=load.low_per_s,
-        high_per_s=load.high_per_s,
-        mean_per_s=load.mean_per_s,
-        slo=slos,
-        utilisation_target=utilisation,
-        judged_by=judged_by,
+    answer = replace(
+        asked,
+        judged_by="slo_capacity" if by_slo else "utilisation",
         environment_kind=str(runs[0].environment.get("kind") or ""),
-        highest_rate_per_s=busiest_per_s,
+        highest_rate_per_s=max(
+            (stage.achieved_per_s for run in runs for stage in run.stages), default=0.0
+        ),
         runs=tuple(sized),
         classes=tuple(classes),
         options=tuple(options),
         recommended=recommended,
-        deciding=_deciding(sized, classes, options, chosen, given),
         prices=_note(prices, region_given=bool(region or own_region)),
         price_refusal=price_refusal,
         autoscaling=given.autoscaling.source,
-        exit_code=NOT_ANSWERED if chosen is None else ANSWERED,
-        assumptions=tuple(_assumptions(runs, sized, classes, judged_by, load)),
-        warnings=tuple(
-            dict.fromkeys(
-                (
-                    *(
-                        found
-                        for pair in zip(runs, sized, strict=True)
-                        for found in _of_run(*pair, load)
-                    ),
-                    *_far_beyond(busiest_per_s, load),
-                    *_unpriced(options),
-                )
-            )
-        ),
+        exit_code=NOT_ANSWERED if recommended is None else ANSWERED,
+    )
+    limits = [found for run in runs for found in _limits_of_run(run, load)]
+    return replace(
+        answer,
+        deciding=_deciding(answer, given),
+        assumptions=tuple(_assumptions(answer, load)),
+        warnings=tuple(dict.fromkeys([*limits, *_limits_of_answer(answer)])),
     )
 
 
 def _region_on_aws(runs: Sequence[RunAnalysis]) -> str | None:
     agreed = [run.identity.must_agree for run in runs]
-    return next(
-        (each.get("region") for each in agreed if each.get("environment kind") == "aws"), None
-    )
+    return next((a.get("region") for a in agreed if a.get("environment kind") == "aws"), None)
 
 
 def _prices_of(
@@ -229,8 +190,39 @@ def _note(prices: PriceTable | None, *, region_given: bool) -> PriceNote | None:
     return PriceNote(prices.region, prices.as_of, prices.source, prices.currency, region_given)
 
 
-def _known_class(name: str) -> str:
-    return name if name in CLASS_NAMES else SMALLEST_THAT_SCALES
+def _tried(
+    runs: Sequence[RunAnalysis],
+    sized: Sequence[SizedRun],
+    utilisation: float,
+    environment_class: str | None,
+    given: Circumstances,
+) -> tuple[list[ClassSize], list[SizeOption], bool]:
+    """Classes and their options until one is surely enough, and whether an SLO's rate decides."""
+    own_class = str(runs[0].environment.get("environment_class"))
+    first = environment_class or (own_class if own_class in CLASS_NAMES else SMALLEST_THAT_SCALES)
+    classes: list[ClassSize] = []
+    options: list[SizeOption] = []
+    by_slo = False
+    for one in _distinct(classes_from(first)):
+        evidence = evidence_for(sized, one.webserver_cpu, utilisation)
+        size = class_size(
+            one,
+            evidence,
+            given.load,
+            utilisation=utilisation,
+            periods=sum(run.periods for run in sized),
+            period_s=next((each.period_s for run in runs for each in run.periods), None),
+        )
+        classes.append(size)
+        by_slo = by_slo or evidence.by_slo
+        if evidence.judging_per_s is None or not size.suffices:
+            continue
+        workload = workload_of(runs, sized, one.webserver_cpu)
+        found = list(options_of(size, evidence, workload, given))
+        options += found
+        if found[0].meets:
+            break
+    return classes, options, by_slo
 
 
 def _distinct(classes: Sequence[EnvironmentClass]) -> Iterator[EnvironmentClass]:
@@ -252,26 +244,19 @@ def _cheapest(options: Sequence[SizeOption]) -> int | None:
     return min(meeting, key=known.__getitem__, default=None)
 
 
-def _deciding(
-    runs: Sequence[SizedRun],
-    classes: Sequence[ClassSize],
-    options: Sequence[SizeOption],
-    chosen: SizeOption | None,
-    given: Circumstances,
-) -> Finding | None:
+def _deciding(answer: SizingAnswer, given: Circumstances) -> Finding | None:
     """What to measure for the class that is recommended, or else for the last one tried."""
+    chosen, classes, peak = answer.chosen, answer.classes, answer.high_per_s
     wanted = chosen.environment_class if chosen else classes[-1].environment_class
     size = next(each for each in classes if each.environment_class == wanted)
-    peak = given.load.high_per_s
     found = [size.deciding] if size.deciding else []
-    stuck = any(run.capacity_per_s and run.bottleneck in PERHAPS_MOVED for run in runs)
+    stuck = any(run.capacity_per_s and run.bottleneck in PERHAPS_MOVED for run in answer.runs)
     if stuck and chosen is None:
-        found.append(
-            note("size.webservers_may_not_help", rate_per_s=peak, webservers=size.most_webservers)
-        )
+        most = size.most_webservers
+        found.append(note("size.webservers_may_not_help", rate_per_s=peak, webservers=most))
     if any(
         outrun_by_bursts(option.trace, given.allowed)
-        for option in options
+        for option in answer.options
         if option.environment_class == wanted
     ):
         fewest = size.fewest_webservers
@@ -279,70 +264,59 @@ def _deciding(
     return note("size.deciding", measurements=tuple(found)) if found else None
 
 
-def _assumptions(
-    runs: Sequence[RunAnalysis],
-    sized: Sequence[SizedRun],
-    classes: Sequence[ClassSize],
-    judged_by: str,
-    load: LoadWanted,
-) -> Iterator[Finding]:
+def _assumptions(answer: SizingAnswer, load: LoadWanted) -> Iterator[Finding]:
     """What the size rests on."""
-    kind = str(runs[0].environment.get("kind") or "")
+    kind, measured_cpu = answer.environment_kind, answer.runs[0].webserver_cpu
     if kind != "aws":
         yield note("size.same_cpu_time", environment_kind=kind)
-    if any(each.webserver_cpu != sized[0].webserver_cpu for each in classes):
-        yield note("size.rate_grows_with_cpu", webserver_cpus=sized[0].webserver_cpu)
-    if judged_by == "slo_capacity":
+    if any(each.webserver_cpu != measured_cpu for each in answer.classes):
+        yield note("size.rate_grows_with_cpu", webserver_cpus=measured_cpu)
+    if answer.judged_by == "slo_capacity":
         yield note("size.slo_rate_grows")
-    elif any(run.capacity_per_s for run in sized):
+    elif any(run.capacity_per_s for run in answer.runs):
         yield note("size.slo_rate_without_lower_end")
     else:
         yield note("size.slo_rate_unknown")
-    yield note("size.interval_over_runs", runs=len(sized))
+    yield note("size.interval_over_runs", runs=len(answer.runs))
     if load.trace_per_s is None and load.low_per_s < load.high_per_s:
         yield note("size.even_range")
     if load.trace_per_s is not None and len(load.trace_per_s) > DAY_S:
         yield note("size.busiest_day")
-    tried = [each.environment_class for each in classes]
-    between = CLASSES[CLASS_NAMES.index(tried[0]) : CLASS_NAMES.index(tried[-1]) + 1]
-    if skipped := tuple(each.name for each in between if each.name not in tried):
+    tried = [each.environment_class for each in answer.classes]
+    between = CLASS_NAMES[CLASS_NAMES.index(tried[0]) : CLASS_NAMES.index(tried[-1])]
+    if skipped := tuple(name for name in between if name not in tried):
         yield note("size.classes_left_out", names=skipped)
     yield note("size.only_webservers")
 
 
-def _of_run(analysis: RunAnalysis, run: SizedRun, load: LoadWanted) -> Iterator[Finding | str]:
+def _limits_of_run(run: RunAnalysis, load: LoadWanted) -> Iterator[Finding | str]:
     """What of a run limits what the size is worth."""
-    capacity, run_id = analysis.capacity, run.run_id
-    reached = capacity.highest_rate_per_s if capacity else None
-    was_stopped = capacity is not None and capacity.stopped_by_stage is not None
-    below = reached is None or reached < load.high_per_s
-    if run.bottleneck in NOT_MOVED and was_stopped and below:
-        yield warning(
-            "size.stopped_by_another_limit",
-            run_id=run_id,
-            bottleneck=run.bottleneck,
-            may_help=run.bottleneck in PERHAPS_MOVED,
-            rate_per_s=load.high_per_s,
-        )
-    elif run.bottleneck not in _SPEAKS_OF_SIZE:
-        yield warning("size.stop_says_nothing", run_id=run_id, bottleneck=run.bottleneck)
-    if capacity is not None and capacity.rate_per_s is not None:
-        for reason in capacity.rate_per_s.warnings:
+    capacity, run_id = run.capacity, run.run_id
+    if capacity is not None:
+        reached, bottleneck = capacity.highest_rate_per_s, capacity.bottleneck
+        below = reached is None or reached < load.high_per_s
+        if bottleneck in NOT_MOVED and capacity.stopped_by_stage is not None and below:
+            yield warning(
+                "size.stopped_by_another_limit",
+                run_id=run_id,
+                bottleneck=bottleneck,
+                may_help=bottleneck in PERHAPS_MOVED,
+                rate_per_s=load.high_per_s,
+            )
+        elif bottleneck not in _SPEAKS_OF_SIZE:
+            yield warning("size.stop_says_nothing", run_id=run_id, bottleneck=bottleneck)
+        for reason in capacity.rate_per_s.warnings if capacity.rate_per_s else ():
             yield warning("size.slo_rate_of_run", run_id=run_id, reason=reason)
-    if not analysis.generator.ok:
+    if not run.generator.ok:
         yield warning("size.generator_past_limits", run_id=run_id)
-    yield from run.rate_of_one_per_s.warnings
+    if run.demand is not None:
+        yield from run.demand.rate_per_webserver_per_s.warnings
 
 
-def _far_beyond(busiest_per_s: float, load: LoadWanted) -> Iterator[Finding]:
-    if load.high_per_s > _FAR_BEYOND * busiest_per_s > 0:
-        yield warning(
-            "size.load_far_beyond", rate_per_s=load.high_per_s, highest_per_s=busiest_per_s
-        )
-
-
-def _unpriced(options: Sequence[SizeOption]) -> Iterator[Finding]:
-    """Why the cheapest was not looked for, where only some prices are known."""
-    missing = [option.monthly is None for option in options if option.meets]
-    if any(missing) and not all(missing):
+def _limits_of_answer(answer: SizingAnswer) -> Iterator[Finding]:
+    peak, busiest = answer.high_per_s, answer.highest_rate_per_s
+    if peak > _FAR_BEYOND * busiest > 0:
+        yield warning("size.load_far_beyond", rate_per_s=peak, highest_per_s=busiest)
+    missing = [option.monthly is None for option in answer.options if option.meets]
+    if any(missing) and not all(missing):  # so the cheapest was not looked for
         yield warning("size.prices_incomplete")

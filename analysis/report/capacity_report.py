@@ -33,13 +33,16 @@ _MARKS: Final = {"pass": "✓", "fail": "✗", "undecided": "?"}
 def capacity_document(curve: CapacityCurve) -> Document:
     """What to tell of the capacity, in the order in which it is read."""
     sections = (
-        _refusals(curve),
-        _counts(curve),
-        _growth(curve),
-        _what_stops_it(curve),
-        _next_trials(curve),
-        _trials(curve),
-        _notes(curve),
+        (Section("Why not", (Bullets(told_each(curve.refusals)),), brief=True),)
+        if curve.refusals
+        else (
+            _counts(curve),
+            _growth(curve),
+            _what_stops_it(curve),
+            _next_trials(curve),
+            _trials(curve),
+            _notes(curve),
+        )
     )
     return Document(
         kind="capacity",
@@ -50,7 +53,7 @@ def capacity_document(curve: CapacityCurve) -> Document:
         status="good" if curve.exit_code == 0 else "unclear",
         sections=tuple(section for section in sections if section),
         result=curve,
-        cases=tuple(map(_case, curve.counts)) or (_refused_case(curve),),
+        cases=_cases(curve),
         pictures=(PICTURE,),
     )
 
@@ -98,15 +101,7 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{value:.3g} calls/s ({low:.3g}-{high:.3g})"
 
 
-def _refusals(curve: CapacityCurve) -> Section | None:
-    if not curve.refusals:
-        return None
-    return Section("Why not", (Bullets(told_each(curve.refusals)),), brief=True)
-
-
-def _counts(curve: CapacityCurve) -> Section | None:
-    if not curve.counts:
-        return None
+def _counts(curve: CapacityCurve) -> Section:
     columns = (
         Column("webservers"),
         Column("capacity", "calls/s (95 %)"),
@@ -166,16 +161,12 @@ def _growth(curve: CapacityCurve) -> Section | None:
     return Section("How it grows", (Text(f"{fit} {meaning}"),))
 
 
-def _what_stops_it(curve: CapacityCurve) -> Section | None:
-    if not curve.counts:
-        return None
+def _what_stops_it(curve: CapacityCurve) -> Section:
     stops = (f"{words.webservers(n.webservers)}: {told(n.explanation)}" for n in curve.counts)
     return Section("What stops it", (Bullets(tuple(stops)),))
 
 
-def _next_trials(curve: CapacityCurve) -> Section | None:
-    if not curve.counts:
-        return None
+def _next_trials(curve: CapacityCurve) -> Section:
     asked = tuple(_asked(each.next_trial) for each in curve.counts if each.next_trial)
     known = "Nothing: the capacity of every count is known well enough."
     return Section("What to try next", (Bullets(asked or (known,)),), brief=True)
@@ -190,9 +181,7 @@ def _asked(trial: NextTrial) -> str:
     )
 
 
-def _trials(curve: CapacityCurve) -> Section | None:
-    if not curve.counts:
-        return None
+def _trials(curve: CapacityCurve) -> Section:
     columns = (
         Column("webservers"),
         Column("rate", "calls/s"),
@@ -223,19 +212,24 @@ def _trial_row(trial: CountTrial) -> tuple[str, ...]:
 
 def _notes(curve: CapacityCurve) -> Section | None:
     found = list(told_each(curve.notes))
-    if curve.meant_to_differ and not curve.refusals:
+    if curve.meant_to_differ:
         names = [difference.what for difference in curve.meant_to_differ]
         found.append(f"The runs differ in {words.enumerated(names)}, as they may.")
     return Section("Notes", (Bullets(tuple(found)),)) if found else None
 
 
-def _case(each: CountCapacity) -> Case:
-    """Whether the capacity of a webserver count is known."""
-    name, known = words.webservers(each.webservers), each.capacity_per_s.value is not None
-    if known:
-        return Case("capacity", name, "passed", _with_interval(each.capacity_per_s))
-    return Case("capacity", name, "error", told(each.capacity_per_s.warnings[0]))
-
-
-def _refused_case(curve: CapacityCurve) -> Case:
-    return Case("capacity", "runs", "error", " ".join(told_each(curve.refusals)))
+def _cases(curve: CapacityCurve) -> tuple[Case, ...]:
+    """Of each webserver count, whether its capacity is known."""
+    if curve.refusals:
+        return (Case("capacity", "runs", "error", " ".join(told_each(curve.refusals))),)
+    return tuple(
+        Case("capacity", words.webservers(n.webservers), "passed", _with_interval(n.capacity_per_s))
+        if n in curve.known
+        else Case(
+            "capacity",
+            words.webservers(n.webservers),
+            "error",
+            told(n.capacity_per_s.warnings[0]),
+        )
+        for n in curve.counts
+    )

@@ -35,14 +35,17 @@ _BEYOND: Final = 1.5  # times the highest rate measured, from which on a size is
 def size_document(answer: SizingAnswer) -> Document:
     """What to tell of a size, in the order in which it is read."""
     sections = (
-        _refusals(answer),
-        _conditions(answer),
-        _runs(answer),
-        _classes(answer),
-        _options(answer),
-        _trace(answer),
-        _limitations(answer),
-        _assumptions(answer),
+        (Section("Why not", (Bullets(told_each(answer.refusals)),), brief=True),)
+        if answer.refusals
+        else (
+            _conditions(answer),
+            _runs(answer),
+            _classes(answer),
+            _options(answer),
+            _trace(answer),
+            _limitations(answer),
+            Section("Assumptions", (Bullets(told_each(answer.assumptions)),)),
+        )
     )
     slo = f"SLO: {', '.join(slo.text for slo in answer.slo)}" if answer.slo else "no SLO"
     return Document(
@@ -54,7 +57,14 @@ def size_document(answer: SizingAnswer) -> Document:
         status="unclear" if answer.chosen is None else "good",
         sections=tuple(section for section in sections if section),
         result=answer,
-        cases=(_case(answer),),
+        cases=(
+            Case(
+                "size",
+                told(answer.load),
+                "error" if answer.chosen is None else "passed",
+                _sentence(answer),
+            ),
+        ),
         pictures=(PICTURE,),
     )
 
@@ -65,13 +75,6 @@ def _headline(answer: SizingAnswer) -> str:
         return "No size"
     count = words.span(option.min_webservers, option.max_webservers)
     return f"{option.environment_class}, {count} {'webserver' if count == '1' else 'webservers'}"
-
-
-def _case(answer: SizingAnswer) -> Case:
-    name, sentence = told(answer.load), _sentence(answer)
-    if answer.chosen is None:
-        return Case("size", name, "error", sentence)
-    return Case("size", name, "passed", sentence)
 
 
 # The answer in one sentence.
@@ -197,15 +200,7 @@ def _holds_if(answer: SizingAnswer, option: SizeOption) -> list[str]:
     return [f"This holds if {' and '.join(holds)}{measured}."]
 
 
-def _refusals(answer: SizingAnswer) -> Section | None:
-    if not answer.refusals:
-        return None
-    return Section("Why not", (Bullets(told_each(answer.refusals)),), brief=True)
-
-
-def _runs(answer: SizingAnswer) -> Section | None:
-    if not answer.runs:
-        return None
+def _runs(answer: SizingAnswer) -> Section:
     with_capacity = any(run.capacity_per_s for run in answer.runs)
     capacity = (Column("SLO breaks at", "calls/s"), Column("on", "webservers"))
     columns = (
@@ -241,9 +236,7 @@ def _run_row(run: SizedRun, name: str, with_capacity: bool) -> tuple[str, ...]:
     return (*row, words.number_estimate(run.capacity_per_s), words.count(run.capacity_webservers))
 
 
-def _classes(answer: SizingAnswer) -> Section | None:
-    if not answer.classes:
-        return None
+def _classes(answer: SizingAnswer) -> Section:
     counts = sorted({chance.webservers for size in answer.classes for chance in size.chances})
     columns = (
         Column("class", right=False),
@@ -427,9 +420,3 @@ def _limitations(answer: SizingAnswer) -> Section | None:
     if not answer.warnings:
         return None
     return Section("Limitations", (Bullets(told_each(answer.warnings)),), brief=True)
-
-
-def _assumptions(answer: SizingAnswer) -> Section | None:
-    if not answer.assumptions:
-        return None
-    return Section("Assumptions", (Bullets(told_each(answer.assumptions)),))

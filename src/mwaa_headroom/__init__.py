@@ -5,7 +5,7 @@
     run = headroom.load("runs/latest")
     run.requests                # an Arrow table, one row per arrival; run.metrics: every sample
     run.stages, run.demand      # what was measured, with intervals
-    headroom.size(run, 25).sentence
+    headroom.size(run, 25).chosen
 
 Where runs are wanted, give `Run`s or directories: of a run, or of a folder that holds some; one or
 several. Answers are frozen dataclasses: rates in calls per second, times in seconds, shares as
