@@ -184,6 +184,11 @@ def _generator(run: Run) -> Section:
     return Section("Load generator", blocks)
 
 
+def _lag(run: Run) -> Section | None:
+    table = run_tables.lag_table(run.calls, run.analysis.started_at_s)
+    return Section("Lag over time (how late calls were sent)", (table,)) if table else None
+
+
 def _latency(run: Run) -> Section | None:
     stage = decisive_stage(run.analysis)
     known = stage and [e for e in stage.latency_s.values() if words.is_known(e.value)]
@@ -360,6 +365,7 @@ SECTIONS: Final = (
     _capacity,
     _stages,
     _generator,
+    _lag,
     _latency,
     _operations,
     _sizing,

@@ -1,8 +1,10 @@
 """The tables of one run: stages, load generator, webservers, scaling, sizing and known truth."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.document import MARKS, Column, Table
 from mwaa_headroom.analysis.report.sentences import told
@@ -19,9 +21,10 @@ from mwaa_headroom.analysis.results import (
 )
 from mwaa_headroom.analysis.scaling.events import steps_of
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
-from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.analysis.statistics import Estimate, value_at_rank, values_for_percentile
 
 PERCENTILES: Final = ("p50", "p95", "p99")
+_MOST_WINDOWS: Final = 12
 _LATENCY_COLUMNS: Final = (
     Column("", right=False),
     Column("latency", "from intended start"),
@@ -215,6 +218,25 @@ def _clock(worker: WorkerHealth) -> str:
     if not words.is_known(worker.clock_uncertainty_s):
         return offset
     return f"{offset} ± {words.duration(worker.clock_uncertainty_s)}"
+
+
+def lag_table(calls: Calls, started_at_s: float) -> Table | None:
+    """How late calls were sent, per minute or more of the run; None when none was late."""
+    since_s, lags_s = calls.intended_start_s[calls.sent] - started_at_s, calls.lag_s[calls.sent]
+    if not lags_s.any():
+        return None
+    last_s = math.floor(since_s.max())
+    width_s = 60 * (last_s // (60 * _MOST_WINDOWS) + 1)
+    rows = []
+    for from_s in range(0, last_s + 1, width_s):
+        inside_s = lags_s[(since_s >= from_s) & (since_s < from_s + width_s)]
+        enough = len(inside_s) >= values_for_percentile(99.0)
+        p99_s = value_at_rank(inside_s, 99.0) if enough else None
+        longest_s = float(inside_s.max()) if len(inside_s) else None
+        lags = (words.duration(p99_s), words.duration(longest_s))
+        rows.append((words.clock(from_s), words.count(len(inside_s)), *lags))
+    columns = (Column("from", "of the run"), Column("sent"), Column("lag p99"), Column("longest"))
+    return Table(columns, tuple(rows))
 
 
 def webserver_table(stages: Sequence[StageStats]) -> Table | None:

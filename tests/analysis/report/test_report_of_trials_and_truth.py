@@ -237,3 +237,16 @@ def test_the_probability_of_a_webserver_count_is_shown_with_what_would_decide() 
     assert "25           3       3-4         87 %  target" in text
     assert "To decide, hold 25 calls/s for longer." in text
     assert "To decide, hold" in page(replace(analysis, sizing=sure))
+
+
+def test_the_lag_over_time_is_told_where_calls_were_late() -> None:
+    run = Run.read(Path(__file__).parents[2] / "frozen_runs" / "quickstart")
+    table = run_tables.lag_table(run.calls, run.analysis.started_at_s)
+    assert table is not None
+    assert table.rows == (
+        ("00:00", "585", "2.51 ms", "4.45 ms"),
+        ("01:00", "1285", "5.09 ms", "9.15 ms"),
+        ("02:00", "1412", "11.4 ms", "31.8 ms"),
+    )
+    on_time = replace(run.calls, lag_s=run.calls.lag_s * 0)
+    assert run_tables.lag_table(on_time, run.analysis.started_at_s) is None
