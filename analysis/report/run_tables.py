@@ -1,8 +1,9 @@
 """The tables of one run: stages, load generator, webservers, scaling, sizing and known truth."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.report import words
@@ -14,16 +15,19 @@ from mwaa_headroom.analysis.results import (
     GeneratorHealth,
     ScalingEvent,
     SizingResult,
+    SizingRow,
     StageStats,
     SteadyState,
     TruthCheck,
     WorkerHealth,
 )
-from mwaa_headroom.analysis.scaling.events import steps_of
+from mwaa_headroom.analysis.scaling.events import Step, steps_of
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.statistics import Estimate, value_at_rank, values_for_percentile
 
-PERCENTILES: Final = ("p50", "p95", "p99")
+T = TypeVar("T")
+
+_PERCENTILES: Final = ("p50", "p95", "p99")
 _MOST_WINDOWS: Final = 12
 _LATENCY_COLUMNS: Final = (
     Column("", right=False),
@@ -61,40 +65,28 @@ def stage_load(stage: StageStats) -> str:
 def stage_table(stages: Sequence[StageStats]) -> Table:
     """One row per stage: load, latency, errors, webservers, and what it says as a trial."""
     closed = any(stage.users is not None for stage in stages)
-    columns = (
-        Column("stage", right=False),
-        Column("users", "closed") if closed else Column("rate", "1/s"),
-        Column("offered", "1/s", dropped=4),
-        Column("achieved", "1/s"),
-        Column("goodput", "1/s", dropped=2),
-        Column("p50", dropped=1),
-        Column("p95"),
-        Column("p99", dropped=3),
-        Column("errors"),
-        Column("web", "servers"),
-        Column("CPU", "mean"),
-        Column("settled", "after", dropped=6),
-        Column("SLO", dropped=5),
-        Column("trial"),
+    load = (Column("rate", "1/s"), _rate)
+    return _table(
+        stages,
+        (Column("stage", right=False), _stage_cell),
+        (Column("users", "closed"), lambda s: words.count(s.users)) if closed else load,
+        (Column("offered", "1/s", dropped=4), lambda s: words.rate(s.offered_per_s)),
+        (Column("achieved", "1/s"), lambda s: words.rate(s.achieved_per_s)),
+        (Column("goodput", "1/s", dropped=2), lambda s: words.rate(s.goodput_per_s)),
+        (Column("p50", dropped=1), lambda s: words.duration_value(s.latency_s.get("p50"))),
+        (Column("p95"), lambda s: words.duration_value(s.latency_s.get("p95"))),
+        (Column("p99", dropped=3), lambda s: words.duration_value(s.latency_s.get("p99"))),
+        (Column("errors"), lambda s: words.share(s.error_rate.value)),
+        (Column("web", "servers"), lambda s: words.span(s.webservers_min, s.webservers_max)),
+        (Column("CPU", "mean"), lambda s: words.percent(s.webserver_cpu_percent)),
+        (Column("settled", "after", dropped=6), lambda s: _settled(s.steady)),
+        (Column("SLO", dropped=5), lambda s: MARKS[stage_verdict(s)]),
+        (Column("trial"), lambda s: s.trial if s.slo else words.UNKNOWN),
     )
-    rows = (
-        (
-            stage_name(stage) + ("" if stage.complete else " (cut short)"),
-            words.count(stage.users) if closed else _rate(stage),
-            words.rate(stage.offered_per_s),
-            words.rate(stage.achieved_per_s),
-            words.rate(stage.goodput_per_s),
-            *(words.duration_value(stage.latency_s.get(name)) for name in PERCENTILES),
-            words.share(stage.error_rate.value),
-            words.span(stage.webservers_min, stage.webservers_max),
-            words.percent(stage.webserver_cpu_percent),
-            _settled(stage.steady),
-            MARKS[stage_verdict(stage)],
-            stage.trial if stage.slo else words.UNKNOWN,
-        )
-        for stage in stages
-    )
-    return Table(columns, tuple(rows))
+
+
+def _stage_cell(stage: StageStats) -> str:
+    return stage_name(stage) + ("" if stage.complete else " (cut short)")
 
 
 def _rate(stage: StageStats) -> str:
@@ -131,7 +123,7 @@ def stage_latency_table(stages: Sequence[StageStats]) -> Table:
 
 
 def _latency_rows(stage: StageStats) -> Iterator[tuple[str, ...]]:
-    for name in PERCENTILES:
+    for name in _PERCENTILES:
         yield (
             name,
             words.duration_estimate(stage.latency_s.get(name)),
@@ -141,24 +133,14 @@ def _latency_rows(stage: StageStats) -> Iterator[tuple[str, ...]]:
 
 def operation_table(stage: StageStats) -> Table:
     """The operations of one stage."""
-    columns = (
-        Column("operation", right=False),
-        Column("calls"),
-        Column("ok"),
-        Column("p50", "latency"),
-        Column("p95", "latency"),
+    return _table(
+        stage.operations,
+        (Column("operation", right=False), lambda o: o.operation),
+        (Column("calls"), lambda o: words.count(o.arrivals)),
+        (Column("ok"), lambda o: words.count(o.ok)),
+        (Column("p50", "latency"), lambda o: words.duration_estimate(o.latency_p50_s)),
+        (Column("p95", "latency"), lambda o: words.duration_estimate(o.latency_p95_s)),
     )
-    rows = (
-        (
-            operation.operation,
-            words.count(operation.arrivals),
-            words.count(operation.ok),
-            words.duration_estimate(operation.latency_p50_s),
-            words.duration_estimate(operation.latency_p95_s),
-        )
-        for operation in stage.operations
-    )
-    return Table(columns, tuple(rows))
 
 
 def error_table(stages: Sequence[StageStats]) -> Table | None:
@@ -190,27 +172,15 @@ def process_table(health: GeneratorHealth) -> Table | None:
     """One row per load process; None when there was only one."""
     if len(health.workers) < 2:
         return None
-    any_lost = any(worker.lost for worker in health.workers)
-    columns = (
-        Column("process"),
-        Column("rows"),
-        Column("CPU at most", "of one core"),
-        Column("stall", "longest"),
-        Column("clock", "minus the master's"),
-        *((Column("", right=False),) if any_lost else ()),
+    return _table(
+        health.workers,
+        (Column("process"), lambda w: str(w.worker)),
+        (Column("rows"), lambda w: words.count(w.rows)),
+        (Column("CPU at most", "of one core"), lambda w: words.share(w.cpu_fraction_max)),
+        (Column("stall", "longest"), lambda w: words.duration(w.longest_stall_s)),
+        (Column("clock", "minus the master's"), _clock),
+        (Column("", right=False), lambda w: told(w.lost)),
     )
-    rows = (
-        (
-            str(worker.worker),
-            words.count(worker.rows),
-            words.share(worker.cpu_fraction_max),
-            words.duration(worker.longest_stall_s),
-            _clock(worker),
-            *((told(worker.lost),) if any_lost else ()),
-        )
-        for worker in health.workers
-    )
-    return Table(columns, tuple(rows))
 
 
 def _clock(worker: WorkerHealth) -> str:
@@ -241,61 +211,44 @@ def lag_table(calls: Calls, started_at_s: float) -> Table | None:
 
 def webserver_table(stages: Sequence[StageStats]) -> Table | None:
     """What the metrics said, per stage, and of the database if anything; None: there were none."""
-    of_webservers = [
-        ("webservers", 0, [words.span(s.webservers_min, s.webservers_max) for s in stages]),
-        ("CPU mean", 0, [words.percent(s.webserver_cpu_percent) for s in stages]),
-        ("CPU max", 0, [words.percent(s.webserver_cpu_max_percent) for s in stages]),
-        ("connections max", 0, [words.count(s.connections_max) for s in stages]),
+    columns = [
+        (Column("webservers"), lambda s: words.span(s.webservers_min, s.webservers_max)),
+        (Column("CPU mean"), lambda s: words.percent(s.webserver_cpu_percent)),
+        (Column("CPU max"), lambda s: words.percent(s.webserver_cpu_max_percent)),
+        (Column("connections max"), lambda s: words.count(s.connections_max)),
     ]
     of_database = [
-        ("database CPU", 0, [words.percent(s.database_cpu_percent) for s in stages]),
-        ("database connections max", 1, [words.count(s.database_connections_max) for s in stages]),
+        (Column("database CPU"), lambda s: words.percent(s.database_cpu_percent)),
+        (
+            Column("database connections max", dropped=1),
+            lambda s: words.count(s.database_connections_max),
+        ),
     ]
-    shown = [*of_webservers, *(each for each in of_database if _is_known(each[2]))]
-    if not any(_is_known(cells) for _, _, cells in shown):
+
+    def is_known(column: tuple[Column, Callable[[StageStats], str]]) -> bool:
+        return any(column[1](stage) != words.UNKNOWN for stage in stages)
+
+    columns += filter(is_known, of_database)
+    if not any(map(is_known, columns)):
         return None
-    columns = (
-        Column("stage", right=False),
-        *(Column(heading, dropped=dropped) for heading, dropped, _ in shown),
-    )
-    rows = zip(map(stage_name, stages), *(cells for _, _, cells in shown), strict=True)
-    return Table(columns, tuple(rows))
-
-
-def _is_known(cells: Sequence[str]) -> bool:
-    return any(cell != words.UNKNOWN for cell in cells)
+    return _table(stages, (Column("stage", right=False), stage_name), *columns)
 
 
 def count_table(rows: Sequence[CountRow]) -> Table:
     """One row per webserver count that was in service."""
-    columns = (
-        Column("webservers"),
-        Column("time", "in service"),
-        Column("calls", dropped=1),
-        Column("offered", "1/s", dropped=2),
-        Column("goodput", "1/s"),
-        Column("goodput", "of one"),
-        Column("p50", dropped=3),
-        Column("p95"),
-        Column("errors"),
-        Column("CPU", "mean"),
+    return _table(
+        rows,
+        (Column("webservers"), lambda r: words.count(r.webservers)),
+        (Column("time", "in service"), lambda r: words.delay(r.time_s)),
+        (Column("calls", dropped=1), lambda r: words.count(r.calls)),
+        (Column("offered", "1/s", dropped=2), lambda r: words.rate(r.offered_per_s)),
+        (Column("goodput", "1/s"), lambda r: words.rate(r.goodput_per_s)),
+        (Column("goodput", "of one"), lambda r: words.rate(r.goodput_per_webserver_per_s)),
+        (Column("p50", dropped=3), lambda r: words.duration_estimate(r.latency_p50_s)),
+        (Column("p95"), lambda r: words.duration_estimate(r.latency_p95_s)),
+        (Column("errors"), lambda r: words.share_estimate(r.error_rate)),
+        (Column("CPU", "mean"), lambda r: words.percent(r.cpu_percent)),
     )
-    cells = (
-        (
-            words.count(row.webservers),
-            words.delay(row.time_s),
-            words.count(row.calls),
-            words.rate(row.offered_per_s),
-            words.rate(row.goodput_per_s),
-            words.rate(row.goodput_per_webserver_per_s),
-            words.duration_estimate(row.latency_p50_s),
-            words.duration_estimate(row.latency_p95_s),
-            words.share_estimate(row.error_rate),
-            words.percent(row.cpu_percent),
-        )
-        for row in rows
-    )
-    return Table(columns, tuple(cells))
 
 
 def steps_table(event: ScalingEvent, started_at_s: float, *, folded: bool) -> Table | None:
@@ -303,23 +256,25 @@ def steps_table(event: ScalingEvent, started_at_s: float, *, folded: bool) -> Ta
     steps = steps_of(event)
     if event.to_count <= event.from_count or len(steps) < 2:
         return None
-    columns = (
-        Column("step", right=False),
-        Column("time", "of the run"),
-        Column("after", "the step before"),
-        Column("known", "to within"),
-    )
-    rows = (
+    table = _table(
+        steps,
+        (Column("step", right=False), lambda s: s.name),
+        (Column("time", "of the run"), lambda s: words.clock(s.at_s - started_at_s)),
         (
-            step.name,
-            words.clock(step.at_s - started_at_s),
-            "" if step.gap_s is None else words.delay(step.gap_s),
-            "exactly" if step.resolution_s == 0 else words.delay(step.resolution_s),
-        )
-        for step in steps
+            Column("after", "the step before"),
+            lambda s: "" if s.gap_s is None else words.delay(s.gap_s),
+        ),
+        (
+            Column("known", "to within"),
+            lambda s: "exactly" if s.resolution_s == 0 else words.delay(s.resolution_s),
+        ),
     )
     caption = f"Steps from {event.from_count} to {words.webservers(event.to_count)}"
-    return Table(columns, tuple(rows), caption=caption, folded=folded)
+    return replace(table, caption=caption, folded=folded)
+
+
+def _gap(step: Step) -> str:
+    return "" if step.gap_s is None else words.delay(step.gap_s)
 
 
 def demand_table(demand: DemandResult, mix: Mapping[str, float]) -> Table:
@@ -339,59 +294,46 @@ def demand_table(demand: DemandResult, mix: Mapping[str, float]) -> Table:
 
 def sizing_table(sizing: SizingResult) -> Table:
     """Webservers needed for rates of this mix."""
+    odds = (Column("enough CPU", "probability"), lambda r: words.share(r.probability))
     has_odds = any(words.is_known(row.probability) for row in sizing.rows)
-    columns = (
-        Column("rate", "calls/s"),
-        Column("webservers", "needed"),
-        Column("interval"),
-        *((Column("enough CPU", "probability"),) if has_odds else ()),
-        Column("", right=False),
+
+    def remark(row: SizingRow) -> str:
+        target = ["target"] * (row.rate_per_s == sizing.target_rate_per_s)
+        return ", ".join(target + ["more than the service allows"] * (not row.within_limits))
+
+    return _table(
+        sizing.rows,
+        (Column("rate", "calls/s"), lambda r: words.trimmed(r.rate_per_s)),
+        (Column("webservers", "needed"), lambda r: words.count(r.webservers)),
+        (Column("interval"), lambda r: words.span(r.webservers_low, r.webservers_high)),
+        *([odds] if has_odds else []),
+        (Column("", right=False), remark),
     )
-    rows = (
-        (
-            words.trimmed(row.rate_per_s),
-            words.count(row.webservers),
-            words.span(row.webservers_low, row.webservers_high),
-            *((words.share(row.probability),) if has_odds else ()),
-            ", ".join(
-                ["target"] * (row.rate_per_s == sizing.target_rate_per_s)
-                + ["more than the service allows"] * (not row.within_limits)
-            ),
-        )
-        for row in sizing.rows
-    )
-    return Table(columns, tuple(rows))
 
 
 def truth_table(checks: Sequence[TruthCheck]) -> Table:
     """Estimates beside what simulated webservers were set to."""
-    columns = (
-        Column("", right=False),
-        Column("estimate", "95 % interval"),
-        Column("truth"),
-        Column("inside"),
+    return _table(
+        checks,
+        (Column("", right=False), lambda c: c.what),
+        (Column("estimate", "95 % interval"), lambda c: _with_unit(c.estimate, c.unit)),
+        (Column("truth"), lambda c: _with_unit(Estimate(c.truth), c.unit)),
+        (Column("inside"), lambda c: MARKS[c.within]),
     )
-    rows = (
-        (
-            check.what,
-            _WRITTEN.get(check.unit, words.number_estimate)(check.estimate),
-            _WRITTEN.get(check.unit, words.number_estimate)(Estimate(check.truth)),
-            MARKS[check.within],
-        )
-        for check in checks
-    )
-    return Table(columns, tuple(rows))
 
 
-def _count(estimate: Estimate | None) -> str:
-    if estimate is None or not words.is_known(estimate.value):
+def _with_unit(estimate: Estimate, unit: str) -> str:
+    if unit == "s":
+        return words.duration_estimate(estimate)
+    if unit == "1/s":
+        return words.rate_estimate(estimate)
+    if not words.is_known(estimate.value):
         return words.UNKNOWN
     number, interval = words.count(estimate.value), words.span(estimate.low, estimate.high)
     return number if interval in (number, words.UNKNOWN) else f"{number} ({interval})"
 
 
-_WRITTEN: Final[Mapping[str, Callable[[Estimate | None], str]]] = {
-    "s": words.duration_estimate,
-    "1/s": words.rate_estimate,
-    "webservers": _count,
-}
+def _table(items: Iterable[T], *columns: tuple[Column, Callable[[T], str]]) -> Table:
+    """A row for each item, and in it a cell for each column."""
+    rows = (tuple(cell(item) for _, cell in columns) for item in items)
+    return Table(tuple(column for column, _ in columns), tuple(rows))

@@ -12,8 +12,6 @@ from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Estimate, is_lower_bound
 
 UNKNOWN: Final = "-"
-MARKS: Final = {True: "✓", False: "✗", None: "?"}
-
 STOPPED_BY: Final = {  # how people call a bottleneck; unknown and not_reached stopped nothing
     "throttle": "the service's throttle",
     "webserver_cpu": "webserver CPU",
@@ -244,11 +242,6 @@ def share_estimate(estimate: Estimate | None) -> str:
         return UNKNOWN
     interval = _interval(estimate, lambda end: share(end).removesuffix(" %"))
     return f"{share(estimate.value)}{interval}"
-
-
-def share_value(estimate: Estimate | None) -> str:
-    """The same without its interval."""
-    return share(estimate.value) if estimate else UNKNOWN
 
 
 def rate_estimate(estimate: Estimate | None) -> str:
