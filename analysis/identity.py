@@ -215,12 +215,6 @@ def unlike_runs(differences: Iterable[Difference]) -> tuple[Finding, ...]:
     )
 
 
-def in_words(difference: Difference) -> str:  # TODO: goes when policy gives findings
-    """A difference that forbids using runs together, as a sentence."""
-    values = "; ".join(f"{value} ({who})" for value, who in difference.values)
-    return f"The runs differ in {difference.what}: {values}."
-
-
 def _unlike_within(sides: Sides) -> Iterator[Difference]:
     for side, runs in sides.items():
         for found in _differences([(run.run_id, run.identity.under_test) for run in runs]):

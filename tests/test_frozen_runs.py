@@ -30,6 +30,7 @@ GONE = {
     "needed_by",
     "sentence",
     "stage",  # of a trial: its number and name are two fields now
+    "meaning",  # of a parameter of the scaling rule: its report names it
 }
 ANSWERS: dict[str, tuple[int, str]] = {
     "capacity": (0, "capacity virtual_capacity pinned_three"),

@@ -20,8 +20,9 @@ from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.planning.loads import busiest_day
 from mwaa_headroom.analysis.planning.runs import SizedRun
 from mwaa_headroom.analysis.policy.rule import PolicyParameters
-from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
-from mwaa_headroom.analysis.policy.what_if import workload_of as recorded_workload
+from mwaa_headroom.analysis.policy.simulate import Simulated, simulate
+from mwaa_headroom.analysis.policy.workload import Workload
+from mwaa_headroom.analysis.policy.workload import workload_of as recorded_workload
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.scaling.delay import scale_out_delays
 from mwaa_headroom.analysis.sizing.probability import pool

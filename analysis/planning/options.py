@@ -43,7 +43,7 @@ from mwaa_headroom.analysis.planning.runs import (
     fixed_capacity,
     rate_of_one,
 )
-from mwaa_headroom.analysis.policy.simulate import Workload
+from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
 from mwaa_headroom.analysis.sizing.probability import Belief, is_open, what_would_decide
 from mwaa_headroom.analysis.statistics import Estimate, Floats

@@ -1,12 +1,9 @@
-"""Every rule of a grid, and what its decisions cost beside the recorded ones.
+"""Every rule of a grid, and what its decisions cost beside the recorded ones; see `fit`.
 
-See `analysis.policy.fit`. Rules that decide alike are replayed once: those that see the same in
-every period, and those with a cooldown that no decision came within.
-
-What a rule sees in each recorded period by itself: rules that see the same decide the same.
-
-Most values of a grid see nothing different in the runs at hand, so that only few have to be
-replayed. The rule itself is asked, one period at a time.
+Rules that decide alike are replayed once: those that see the same in every period by itself, and
+those with a cooldown that no decision came within. Most values of a grid see nothing different in
+the runs at hand, so that only few have to be replayed. What a rule sees the rule itself is asked,
+one period at a time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +12,8 @@ from functools import lru_cache
 from itertools import pairwise, product
 from typing import Final, Literal
 
-from mwaa_headroom.analysis.policy.replay import (
-    LOST,
-    Change,
-    RecordedScaling,
-    SeenPeriod,
-    align,
-    rule_decisions,
-)
+from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, SeenPeriod
+from mwaa_headroom.analysis.policy.replay import LOST, align, rule_decisions
 from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
 
 DATAPOINTS: Final = tuple((m, n) for n in range(1, 6) for m in range(1, n + 1))  # M of N periods
@@ -32,8 +23,13 @@ STEPS: Final = (1, 2, 3)
 QUIET_PERIODS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
 CPU_BELOW_PERCENT: Final = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
 CONNECTIONS_BELOW: Final = (1.0, 2.0, 5.0, 10.0, 15.0)
+LONGEST_START_S: Final = 1800.0
 _COOLDOWNS_IN_PERIODS: Final = range(1, 13)
 _LONG_COOLDOWNS_S: Final = (90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 900.0)
+_PLENTY: Final = 1_000_000  # webservers
+
+Signature = tuple[bool, ...]
+_Compared = tuple[tuple[Change, ...], tuple[Change, ...], float]  # recorded, decided, period_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,7 @@ def scale_in_rules(base: PolicyParameters) -> Iterator[PolicyParameters]:
 
 
 def described_points(
-    tried: tuple[float, ...], fitting: Iterable[float], unit: str
+    tried: Sequence[float], fitting: Iterable[float], unit: str
 ) -> tuple[str, ...]:
     """Values that were tried themselves, neighbours joined: "20 to 40 %"."""
     places = sorted(tried.index(value) for value in set(fitting))
@@ -112,10 +108,6 @@ def _joined(places: list[int]) -> list[tuple[int, int]]:
         else:
             runs.append((place, place))
     return runs
-
-
-Signature = tuple[bool, ...]
-_PLENTY = 1_000_000
 
 
 def sees_high(runs: Sequence[RecordedScaling], policy: PolicyParameters) -> Signature:
@@ -150,10 +142,6 @@ def _decides(
     rule = ScalingRule(policy, min_webservers=1, max_webservers=_PLENTY)
     decision = rule.observe(Observation(time_s, cpu, connections, _PLENTY // 2, 0))
     return decision is not None and (decision.to_count - decision.from_count) * sign > 0
-
-
-LONGEST_START_S = 1800.0
-_Compared = tuple[tuple[Change, ...], tuple[Change, ...], float]  # recorded, decided, period_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from mwaa_headroom.analysis.mwaa import CONNECTIONS, CONNECTIONS_ABOVE, CPU, CPU_ABOVE_PERCENT
+from mwaa_headroom.analysis.findings import Finding, note
+from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 
 USUAL_START_S = 120.0  # AWS says "a few minutes" of a change of configuration, nothing of scaling
 MOST_SIMULATED = 500  # webservers
@@ -97,7 +98,7 @@ class Decision:
 
     from_count: int
     to_count: int
-    reason: str
+    reason: Finding  # local environments write its code and values into the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +159,33 @@ class ScalingRule:
         if observation.starting_count or cooling or target >= count or not self._is_quiet():
             return None
         self._last_decision_s = observation.time_s
-        policy = self._policy
-        return Decision(
-            count,
-            target,
-            f"{CPU} < {policy.scale_in_cpu_below_percent:g} and {CONNECTIONS}"
-            f" < {policy.scale_in_connections_below:g} for {policy.scale_in_periods} periods",
+        quiet = note(
+            "scaling.quiet",
+            cpu_below_percent=self._policy.scale_in_cpu_below_percent,
+            connections_below=self._policy.scale_in_connections_below,
+            periods=self._policy.scale_in_periods,
         )
+        return Decision(count, target, quiet)
 
-    def _reason_to_scale_out(self) -> str | None:
+    def _reason_to_scale_out(self) -> Finding | None:
         policy = self._policy
         window = list(self._readings)[-policy.evaluation_periods :]
-        for name, threshold, values in (
-            (CPU, policy.cpu_above_percent, [r.cpu_percent for r in window]),
-            (CONNECTIONS, policy.connections_above, [r.connections for r in window]),
-        ):
-            high = [value for value in values if value is not None and value > threshold]
-            if len(high) >= policy.datapoints_to_alarm:
-                return (
-                    f"{name} {high[-1]:.1f} > {threshold:g} in {len(high)}"
-                    f" of {policy.evaluation_periods} periods"
-                )
+        cpu = [r.cpu_percent for r in window if r.cpu_percent is not None]
+        high_cpu = [value for value in cpu if value > policy.cpu_above_percent]
+        if len(high_cpu) >= policy.datapoints_to_alarm:
+            return note(
+                "scaling.cpu_above",
+                threshold_percent=policy.cpu_above_percent,
+                observed_percent=high_cpu[-1],
+            )
+        connections = [r.connections for r in window if r.connections is not None]
+        high_connections = [value for value in connections if value > policy.connections_above]
+        if len(high_connections) >= policy.datapoints_to_alarm:
+            return note(
+                "scaling.connections_above",
+                threshold=policy.connections_above,
+                observed=high_connections[-1],
+            )
         return None
 
     def _is_quiet(self) -> bool:

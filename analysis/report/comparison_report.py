@@ -87,7 +87,7 @@ def history_document(history: History) -> Document:
         _notes(_history_notes(history)),
     )
     count = sum(len(metric.change_points) for metric in history.metrics)
-    headline = f"{_plural(count, 'change')}" if count else "No change"
+    headline = words.counted(count, "change") if count else "No change"
     return Document(
         kind="history",
         title="History",
@@ -110,7 +110,7 @@ def comparison_sentence(comparison: Comparison) -> str:
     name, changed = worst.metric.name, change_told(worst.metric, worst.change)
     if verdict == "regression":
         others = len(concerned) - 1
-        more = f", and {_plural(others, 'more metric')} got worse" if others else ""
+        more = f", and {words.counted(others, 'more metric')} got worse" if others else ""
         return f"Regression: {name}: {changed}{more}."
     if verdict == "inconclusive":
         return f"Inconclusive: {name}: {_undecided(worst, comparison)}."
@@ -126,14 +126,15 @@ def history_sentence(history: History) -> str:
         return f"No history: {_first_of(told_each(history.refusals))}."
     found = [point for metric in history.metrics for point in metric.change_points]
     judged = sum(not metric.refusal for metric in history.metrics)
-    over = f"{_plural(judged, 'metric')} of {len(history.runs)} runs"
+    over = f"{words.counted(judged, 'metric')} of {len(history.runs)} runs"
     if not found:
         return f"No change in {over}."
     worse = sum(point.is_worse for point in found)
     last = max(found, key=lambda point: point.first_run.started_at_s)
+    changes = words.counted(len(found), "change")
     return (
-        f"{_plural(len(found), 'change')} in {over}, {worse} for the worse; the last began with "
-        f"run {last.first_run.run_id}{_airflow_around(last)}."
+        f"{changes} in {over}, {worse} for the worse; the last began with run "
+        f"{last.first_run.run_id}{_airflow_around(last)}."
     )
 
 
@@ -189,7 +190,7 @@ def _about(name: str, runs: Sequence[ComparedRun]) -> str:
     versions = ", ".join(dict.fromkeys(run.airflow_version or "unknown" for run in runs))
     days = sorted(moment(run.started_at_s)[:10] for run in runs)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    return f"{name}: {_plural(len(runs), 'run')} of Airflow {versions}, {when}"
+    return f"{name}: {words.counted(len(runs), 'run')} of Airflow {versions}, {when}"
 
 
 def _cases(comparison: Comparison) -> Iterator[Case]:
@@ -467,7 +468,3 @@ def _airflow_column(before: str, since: str) -> str:
     if not (before or since):
         return words.UNKNOWN
     return before if before == since else f"{before or '?'} → {since or '?'}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

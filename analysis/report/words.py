@@ -102,9 +102,14 @@ def count(value: float | None) -> str:
     return f"{value:.0f}" if is_known(value) else UNKNOWN
 
 
+def counted(number: float | None, noun: str) -> str:
+    """So many of something: "1 run", "3 runs"."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def webservers(number: float | None) -> str:
     """A number of webservers: "1 webserver", "3 webservers"."""
-    return f"{count(number)} webserver{'' if number == 1 else 's'}"
+    return counted(number, "webserver")
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -52,8 +52,7 @@ only at the end of a metric period, in whose middle the webserver may already ha
 """
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -64,7 +63,6 @@ from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.judge import Window, judge, judge_times
 from mwaa_headroom.analysis.metrics import WebserverPeriod, offered_per_s
-from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
@@ -72,13 +70,8 @@ from mwaa_headroom.analysis.stages import StageTimes
 from mwaa_headroom.analysis.statistics import Floats
 
 _SHARE_OF_MEAN_CPU = 0.5
-# The reasons that `policy.rule` gives, as local environments write them into their events.
-_PAST_THRESHOLD = re.compile(
-    rf"({CPU}|{CONNECTIONS}) (\d+(?:\.\d+)?) > (\d+(?:\.\d+)?) in \d+ of \d+ periods\.?"
-)
-_QUIET = re.compile(
-    rf"{CPU} < (\d+(?:\.\d+)?) and {CONNECTIONS} < (\d+(?:\.\d+)?) for (\d+) periods\.?"
-)
+# What `policy.rule` decides by, as local environments write it into their events.
+_REASONS = ("scaling.cpu_above", "scaling.connections_above", "scaling.quiet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,21 +412,11 @@ def _decided(
 
 
 def _decided_by(decision: dict[str, Any]) -> Finding | None:
-    """Why the environment decided, read from what it wrote (`policy.rule` writes so)."""
-    text = str(decision.get("reason") or "")
-    if past := _PAST_THRESHOLD.fullmatch(text):
-        observed, threshold = float(past[2]), float(past[3])
-        if past[1] == CPU:
-            return note("scaling.cpu_above", threshold_percent=threshold, observed_percent=observed)
-        return note("scaling.connections_above", threshold=threshold, observed=observed)
-    if quiet := _QUIET.fullmatch(text):
-        return note(
-            "scaling.quiet",
-            cpu_below_percent=float(quiet[1]),
-            connections_below=float(quiet[2]),
-            periods=int(quiet[3]),
-        )
-    return note("scaling.recorded", reason=text) if text else None
+    """Why the environment decided, as it wrote it: a finding, or a text of its own."""
+    reason = decision.get("reason")
+    if isinstance(reason, Mapping) and reason.get("code") in _REASONS:
+        return Finding(reason["code"], "note", dict(reason.get("values") or {}))
+    return note("scaling.recorded", reason=str(reason)) if reason else None
 
 
 def _next_opposite(later: Sequence[dict[str, Any]], added: int) -> float:

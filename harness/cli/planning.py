@@ -1,6 +1,5 @@
 """The commands that plan from runs: capacity, size and what-if."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
 from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
-from mwaa_headroom.harness.cli.options import as_json, show_answer, terminal_settings, verbose
+from mwaa_headroom.harness.cli.options import as_json, show_answer, verbose
 from mwaa_headroom.harness.errors import UsageError
 
 
@@ -186,11 +185,12 @@ class _FromTo(click.ParamType[tuple[float, float]]):
     help="MaxWebservers to simulate (default: of the first RUN that scales).",
 )
 @as_json
+@verbose
 @click.option(
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, text, plots) into DIR.",
+    help="Write the report (HTML, JSON, Markdown, text, plots) into DIR.",
 )
 def what_if_command(
     directories: tuple[Path, ...],
@@ -202,6 +202,7 @@ def what_if_command(
     min_webservers: int | None,
     max_webservers: int | None,
     json_output: bool,
+    verbose: bool,
     output: Path | None,
 ) -> int:
     """Learn the scaling rule from recorded runs, check it by replaying them, and ask "what if?".
@@ -212,10 +213,8 @@ def what_if_command(
 
     Exit codes: 0 answered, 5 the runs do not tell enough.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
-    from mwaa_headroom.analysis.report.planning.terminal import render_answer
-    from mwaa_headroom.analysis.report.planning.what_if import what_if_answer
-    from mwaa_headroom.harness.run.answers import Burst, asked_load, what_if, write_what_if
+    from mwaa_headroom.analysis.report.what_if_report import what_if_document
+    from mwaa_headroom.harness.run.answers import Burst, asked_load, what_if
 
     if burst is None and (burst_at_s is not None or burst_for_s is not None):
         raise UsageError("--burst-at and --burst-for go only with --burst LOW-HIGH.")
@@ -232,12 +231,6 @@ def what_if_command(
         max_webservers=max_webservers,
     )
     result = what_if(directories, asked)
-    if json_output:
-        click.echo(json.dumps(plain(result), indent=2))
-    else:
-        click.echo(render_answer(what_if_answer(result), **terminal_settings()))
-    if output is not None:
-        page = write_what_if(result, output)
-        if not json_output:
-            click.echo(f"\nReport: {page}")
+    document = what_if_document(result)
+    show_answer(document, json_output=json_output, verbose=verbose, output=output)
     return result.exit_code

@@ -34,8 +34,12 @@ from mwaa_headroom.analysis.planning.loads import (
     load_of_rates,
 )
 from mwaa_headroom.analysis.planning.size import SizingAnswer, answer_size
-from mwaa_headroom.analysis.policy.results import WhatIf
-from mwaa_headroom.analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad, answer_what_if
+from mwaa_headroom.analysis.policy.what_if import (
+    MOST_CALLS_PER_S,
+    AskedLoad,
+    WhatIf,
+    answer_what_if,
+)
 from mwaa_headroom.analysis.statistics import Floats
 from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices
 from mwaa_headroom.harness.errors import UsageError
@@ -365,17 +369,3 @@ def what_if(directories: Sequence[Path], asked: AskedLoad | None) -> WhatIf:
         RecordError: there is no run, or one that cannot be read.
     """
     return answer_what_if(analysed_runs(directories), asked)
-
-
-def write_what_if(result: WhatIf, directory: Path) -> Path:
-    """Write page, JSON, summary and pictures; returns the page.
-
-    Raises:
-        RecordError: the directory cannot be written.
-    """
-    from mwaa_headroom.analysis.report.planning.what_if import what_if_answer
-    from mwaa_headroom.analysis.report.planning.write import write_answer
-    from mwaa_headroom.analysis.report.plots.what_if import what_if_figures
-
-    with writing_into(directory):
-        return write_answer(what_if_answer(result), result, what_if_figures(result), directory)

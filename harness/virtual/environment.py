@@ -9,6 +9,7 @@ drains takes as long as its calls do.
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import count
 from statistics import fmean
@@ -184,12 +185,7 @@ class VirtualEnvironment:
             )
         )
         if decision is not None:
-            self._emit(
-                "scaling_decision",
-                from_count=decision.from_count,
-                to_count=decision.to_count,
-                reason=decision.reason,
-            )
+            self._emit("scaling_decision", **asdict(decision))
             self._scale_to(decision.to_count)
 
     def _scale_to(self, wanted: int) -> None:

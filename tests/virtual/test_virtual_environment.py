@@ -10,6 +10,7 @@ from virtual_runs import STARTED_AT_S, cpu_seconds, events_of, simulated
 
 from mwaa_headroom.analysis.metrics import webserver_periods
 from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.virtual.run import run_virtually
 
 
@@ -37,7 +38,13 @@ def test_scale_out_comes_at_the_period_that_the_rule_says(phase_s: float, decide
     (decision,) = events_of(record, "scaling_decision")
     assert decision["time_s"] == STARTED_AT_S + decided_s
     assert (decision["from_count"], decision["to_count"]) == (1, 2)
-    assert decision["reason"] == "CPUUtilization 90.0 > 70 in 2 of 2 periods"
+    (event,) = Run(record).analysis.scaling
+    assert event.reason is not None
+    assert event.reason.code == decision["reason"]["code"] == "scaling.cpu_above"
+    assert event.reason.values == {
+        "threshold_percent": 70.0,
+        "observed_percent": pytest.approx(90.0),
+    }
     started, ready = (
         events_of(record, "webserver_starting")[1],
         events_of(record, "webserver_ready")[1],

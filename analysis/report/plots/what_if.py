@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
-from mwaa_headroom.analysis.policy.results import Replay, SimulatedLoad, WhatIf
-from mwaa_headroom.analysis.report.planning.what_if_load import LOAD_PICTURE, limit, limits, titled
-from mwaa_headroom.analysis.report.planning.what_if_rule import REPLAY_PICTURE
+from mwaa_headroom.analysis.policy.load import SimulatedLoad
+from mwaa_headroom.analysis.policy.replay import Replay
 from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
@@ -22,7 +21,6 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     Key,
     heading,
     new_figure,
-    style,
     title,
 )
 
@@ -32,20 +30,14 @@ _MOST_REPLAYS: Final = 6
 _HOURS_FROM_S: Final = 3600.0
 
 
-def what_if_figures(result: WhatIf) -> dict[str, Figure]:
-    """The pictures by the names that the answer's sections use."""
-    figures = {}
-    with style():
-        if result.load is not None:
-            figures[LOAD_PICTURE] = draw_load(result.load)
-        replayed = [replay for replay in result.replays if replay.points]
-        if replayed:
-            figures[REPLAY_PICTURE] = draw_replays(replayed)
-    return figures
+def draw_load(load: SimulatedLoad, caption: str, slow_calls: str) -> Figure:
+    """Load, webservers, CPU, connections and lost calls over time.
 
-
-def draw_load(load: SimulatedLoad) -> Figure:
-    """Load, webservers, CPU, connections and lost calls over time."""
+    Args:
+        load: simulated.
+        caption: over all.
+        slow_calls: what a slow call is; "": no call is.
+    """
     figure, panels = _panels(5)
     x = np.array([point.at_s for point in load.points])
     rates, servers, cpu, connections, lost = panels
@@ -93,12 +85,12 @@ def draw_load(load: SimulatedLoad) -> Figure:
     lost.set_ylim(0, 105)
     lost.set_ylabel("% of calls")
     keys = [Key("range of both", "╌", INK), Key("failed", "■", VERMILLION)]
-    if load.slow_after_s is not None:
-        keys.append(Key(f"slower than {limit(load.slow_after_s)}", "■", ORANGE))
+    if slow_calls:
+        keys.append(Key(slow_calls, "■", ORANGE))
     heading(lost, "Lost", *keys)
 
     _time_axes(panels, load.duration_s, "time")
-    title(figure, f"{titled(load)}, {limits(load)}")
+    title(figure, caption)
     return figure
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mwaa_headroom.analysis.findings import note
 from mwaa_headroom.analysis.policy.rule import Decision, Observation, PolicyParameters, ScalingRule
 
 PERIOD_S = 5.0
@@ -104,9 +105,15 @@ def test_total_scope_adds_the_connections_of_all_webservers() -> None:
     assert decide(rule({"connections_scope": "total"}), *ten_each) is not None
 
 
-def test_reason_names_metric_value_threshold_and_periods() -> None:
-    decision = decide(RULE, (83.25, 83.25), (1.0, 1.0))
-    assert decision == Decision(2, 3, "CPUUtilization 83.2 > 70 in 2 of 3 periods")
+def test_the_reason_is_the_metric_its_value_and_its_threshold() -> None:
+    by_cpu = decide(RULE, (83.25, 83.25), (1.0, 1.0))
+    by_connections = decide(RULE, (20.0, 20.0), (16.0, 18.0))
+    assert by_cpu == Decision(
+        2, 3, note("scaling.cpu_above", threshold_percent=70.0, observed_percent=83.25)
+    )
+    assert by_connections == Decision(
+        2, 3, note("scaling.connections_above", threshold=15.0, observed=17.0)
+    )
 
 
 def test_starting_webservers_count_so_that_nothing_is_ordered_twice() -> None:

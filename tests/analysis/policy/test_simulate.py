@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
-from mwaa_headroom.analysis.policy.simulate import Simulated, Workload, simulate
+from mwaa_headroom.analysis.policy.simulate import Simulated, simulate
+from mwaa_headroom.analysis.policy.workload import Workload
 
 CALLS = Workload(
     demand_s=0.02, background_cpu=0.05, webserver_cpu=0.5, latency_s=0.01, slow_after_s=0.8

@@ -5,8 +5,8 @@ import tomllib
 import numpy as np
 import pytest
 
-from mwaa_headroom.analysis.policy.results import Replay, WhatIf
-from mwaa_headroom.analysis.policy.what_if import AskedLoad, answer_what_if
+from mwaa_headroom.analysis.policy.replay import Replay
+from mwaa_headroom.analysis.policy.what_if import AskedLoad, WhatIf, answer_what_if
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.scenario.load import check_scenario

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa_headroom.analysis.policy.replay import LOST, Change, align, compared
+from mwaa_headroom.analysis.policy.recorded import Change
+from mwaa_headroom.analysis.policy.replay import LOST, align, compared
 
 PERIOD_S = 60.0
 
