@@ -20,6 +20,7 @@ from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
 from mwaa_headroom.analysis.findings import Finding, warning
 
+BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 
 

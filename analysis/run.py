@@ -201,7 +201,9 @@ class Run:
             self.setting.slos,
             use=use_within(self.load_reports, times.measured_from_s, times.ended_at_s),
             lost=self.lost.of(index, times.measured_from_s),
-            lost_with_users=lost_with_users(times, self.record.events),
+            lost_with_users=lost_with_users(
+                times.plan.users, times.started_at_s, self.record.events
+            ),
             steady=steady_state(times, calls.where(calls.stage == index)),
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal
+from mwaa_headroom.analysis.record import BROKE_DOWN
 from mwaa_headroom.analysis.results import (
     CapacityResult,
     Expectation,
@@ -22,7 +23,6 @@ from mwaa_headroom.analysis.results import (
     Verdict,
 )
 
-BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's
 EXIT_OK, EXIT_SLO_NOT_MET, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 5, 130
 
 

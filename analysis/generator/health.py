@@ -37,11 +37,10 @@ from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.generator.limits import LoadReport, largest, number_in, worker_of
+from mwaa_headroom.analysis.record import BROKE_DOWN
 from mwaa_headroom.analysis.results import GeneratorHealth, RetryResult, StageStats, WorkerHealth
 from mwaa_headroom.analysis.schema import WORKER_LOST
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.stages import StageTimes
-from mwaa_headroom.analysis.verdict import BROKE_DOWN
 
 TRIGGER = "trigger_dag_run"
 CONFLICT = 409  # of Airflow: a DAG run of that id exists
@@ -181,18 +180,25 @@ def lost_arrivals(requests: pa.Table) -> LostArrivals:
     )
 
 
-def lost_with_users(times: StageTimes, events: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+def lost_with_users(
+    users: int | None, started_at_s: float, events: Sequence[dict[str, Any]]
+) -> tuple[int, ...]:
     """The load processes that a stage of a closed workload lost, and their users with them.
 
     Those lost from the end of the stage before, for users are shared out a little ahead of their
     time, to the end of the last call, for the rows of calls in flight are gone too, without a
     trace. The next stage shares all its users among the processes that are left.
+
+    Args:
+        users: of the stage; None: its workload is open.
+        started_at_s: its start.
+        events: of the run.
     """
-    if times.plan.users is None:
+    if users is None:
         return ()
     drained_s = [float(event["time_s"]) for event in events if event["kind"] == "drained"]
-    from_s = max((at_s for at_s in drained_s if at_s <= times.started_at_s), default=-np.inf)
-    until_s = min((at_s for at_s in drained_s if at_s > times.started_at_s), default=np.inf)
+    from_s = max((at_s for at_s in drained_s if at_s <= started_at_s), default=-np.inf)
+    until_s = min((at_s for at_s in drained_s if at_s > started_at_s), default=np.inf)
     return tuple(
         worker_of(event)
         for event in events

@@ -105,13 +105,14 @@ def test_a_loss_belongs_to_the_stage_that_had_those_users(
         {"kind": "worker_lost", "worker": 3, "reason": "it is gone", "time_s": lost_at_s},
     ]
     times = stage_times(setting, events, calls_by_hand(outcomes=["ok"]))
-    assert [one.plan.index for one in times if lost_with_users(one, events)] == stages
+    lost = [lost_with_users(one.plan.users, one.started_at_s, events) for one in times]
+    assert [index for index, workers in enumerate(lost) if workers] == stages
 
 
 def test_an_open_stage_records_what_it_lost_as_rows() -> None:
     events = [began(0, 0.0), {"kind": "worker_lost", "worker": 0, "reason": "", "time_s": 5.0}]
     (times,) = stage_times(setting_of({}), events, calls_by_hand(outcomes=["ok"]))
-    assert lost_with_users(times, events) == ()
+    assert lost_with_users(times.plan.users, times.started_at_s, events) == ()
 
 
 @pytest.mark.parametrize(

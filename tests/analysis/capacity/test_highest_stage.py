@@ -1,17 +1,15 @@
+"""The highest stage that met the SLO, and what stopped the next one."""
+
 import itertools
 from dataclasses import replace
 
 import pytest
 from calls_by_hand import setting_of
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
-from mwaa_headroom.analysis.findings import Finding, refusal, warning
+from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.analysis.results import DemandResult, SloResult, StageStats, SteadyState
-from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.sizing.one_run import contradictions, size
+from mwaa_headroom.analysis.results import SloResult, StageStats, SteadyState
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.stages import judge_trial, share
 from mwaa_headroom.analysis.statistics import Estimate
@@ -19,7 +17,6 @@ from mwaa_headroom.analysis.statistics import Estimate
 SETTING = setting_of(
     {}, facts={"webserver_cpu": 0.5}, ask="capacity", target_rate_per_s=30.0, utilisation_target=0.7
 )
-VARIED = refusal("demand.operations_varied_together", condition_number=99.0, limit=30.0)
 LATENCY = "p95(latency) < 1s"
 ERRORS = "rate(errors) < 1%"
 
@@ -219,114 +216,3 @@ def test_what_stopped_a_stage_is_named_with_its_evidence(
     assert found.bottleneck == bottleneck
     assert found.explanation.code == "capacity.stopped"
     assert evidence in told(found.explanation.values["evidence"])
-
-
-def demand(
-    mix: tuple[float, float, float],
-    background: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    *,
-    usable_cpu: float = 0.7 * 0.5,
-) -> DemandResult:
-    """Value, low and high of the mix's demand and of the background, both low or both high."""
-    value, most, least = (
-        max(usable_cpu - own, 0.0) / cost for cost, own in zip(mix, background, strict=True)
-    )
-    return DemandResult(
-        mix_s=Estimate(mix[0], mix[1], mix[2], 30),
-        per_operation_s={},
-        refusal=None,
-        condition_number=1.0,
-        background_cpu_per_webserver=Estimate(background[0], background[1], background[2], 30),
-        rate_per_webserver_per_s=Estimate(value, least, most, 30),
-        periods=30,
-    )
-
-
-@pytest.mark.parametrize(
-    ("mix", "background", "expected", "within"),
-    [
-        # 30 calls/s of 20 ms are 0.6 CPU; a webserver gives 0.7 * 0.5 = 0.35
-        ((0.02, 0.018, 0.024), (0.0, 0.0, 0.0), (2, 2, 3), True),
-        # exactly two webservers' worth is two
-        ((0.7 / 30, 0.7 / 30, 0.7 / 30), (0.0, 0.0, 0.0), (2, 2, 2), True),
-        # with 0.1 CPU of its own a webserver gives 0.25
-        ((0.02, 0.02, 0.02), (0.1, 0.05, 0.15), (3, 2, 3), True),
-        ((0.07, 0.06, 0.08), (0.0, 0.0, 0.0), (6, 6, 7), False),
-        # background alone uses a webserver up
-        ((0.02, 0.02, 0.02), (0.36, 0.3, 0.4), (None, 12, None), False),
-    ],
-)
-def test_webservers_for_the_target(
-    mix: tuple[float, float, float],
-    background: tuple[float, float, float],
-    expected: tuple[int | None, int | None, int | None],
-    within: bool,
-) -> None:
-    found = size(SETTING, demand(mix, background))
-    assert found.target is not None
-    row = found.target
-    assert (row.webservers, row.webservers_low, row.webservers_high) == expected
-    assert row.within_limits is within
-    assert [r.rate_per_s for r in found.rows] == [1.0, 30.0]
-
-
-@given(
-    st.floats(0.001, 0.2), st.floats(0, 0.1), st.floats(0.1, 200), st.floats(0.1, 0.95),
-)  # fmt: skip
-def test_the_webservers_found_are_the_fewest_that_stay_below_the_target(
-    demand_s: float, background: float, rate: float, target: float
-) -> None:
-    setting = setting_of(
-        {}, facts={"webserver_cpu": 1.0}, target_rate_per_s=rate, utilisation_target=target
-    )
-    found = size(setting, demand((demand_s,) * 3, (background,) * 3, usable_cpu=target)).target
-    assert found is not None
-    count = found.webservers
-    if count is None:
-        assert background >= target
-        return
-
-    def utilisation(webservers: int) -> float:
-        return rate * demand_s / webservers + background
-
-    assert utilisation(count) <= target * (1 + 1e-6)
-    assert count == 1 or utilisation(count - 1) > target * (1 - 1e-6)
-
-
-@pytest.mark.parametrize(
-    ("setting", "result", "why"),
-    [
-        (setting_of({}), demand((0.02,) * 3), refusal("sizing.cpu_not_known")),
-        (SETTING, None, refusal("sizing.no_call_reached_a_webserver")),
-        (SETTING, replace(demand((0.02,) * 3), mix_s=Estimate(None), refusal=VARIED), VARIED),
-    ],
-)
-def test_without_a_demand_the_refusal_is_explained(
-    setting: Setting, result: DemandResult | None, why: Finding
-) -> None:
-    found = size(setting, result)
-    assert found.target is None
-    assert found.explanation == refusal("sizing.no_count", reason=why)
-
-
-def test_the_law_and_the_stages_are_held_against_each_other() -> None:
-    passed, failed = stage(0, 20), stage(1, 30, met=False)
-    capacity = find_capacity(SETTING, [passed, failed])
-
-    def warnings(demand_s: float) -> tuple[Finding, ...]:
-        return contradictions(SETTING, demand((demand_s,) * 3), capacity, [passed, failed])
-
-    # 2 webservers with 0.5 CPU: 20 calls/s of 40 ms are 80 %, 30 calls/s 120 %
-    assert warnings(0.04) == ()
-    assert warnings(0.08) == (
-        warning(
-            "sizing.demand_too_high",
-            stage=(0, ""),
-            at_least_cpu_fraction=pytest.approx(1.6),
-        ),
-    )
-    assert warnings(0.01) == (
-        warning(
-            "sizing.not_for_want_of_cpu", stage=(1, ""), at_most_cpu_fraction=pytest.approx(0.3)
-        ),
-    )
