@@ -1,13 +1,5 @@
 """Metric samples as periods of all webservers and of the database, beside the calls.
 
-Metric periods of the metadata database: the writer that every webserver waits for.
-
-Amazon MWAA reports CPUUtilization and DatabaseConnections of its database under the dimension
-DatabaseRole (WRITER, READER) instead of a cluster. Taken are the averages of the writer; a sample
-that was read twice counts as it was read last. Environments that report none have no periods.
-
-Metric periods of all webservers together, beside the calls of the same seconds.
-
 Amazon MWAA reports the webservers as two clusters (WebServer and the additional ones), each with
 averages over its containers. Over the clusters k with SampleCount c_k:
 
@@ -15,6 +7,10 @@ averages over its containers. Over the clusters k with SampleCount c_k:
     CPU, memory = sum c_k Average_k / sum c_k       busiest CPU    = max Maximum_k
     connections = sum c_k Average_k                 least busy CPU = min Minimum_k
                   (Sum where nothing else is known)
+
+It reports its metadata database under the dimension DatabaseRole (WRITER, READER) instead of a
+cluster; taken are the averages of the writer, that every webserver waits for. Environments that
+report none have no periods.
 
 A sample that was read twice counts as it was read last. A period's stamp is its start.
 
@@ -26,7 +22,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -86,18 +82,6 @@ def database_periods(metrics: pa.Table) -> tuple[DatabasePeriod, ...]:
     )
 
 
-def database_within(
-    periods: Iterable[DatabasePeriod], from_s: float, to_s: float
-) -> tuple[DatabasePeriod, ...]:
-    """The periods that lie wholly between two times."""
-    slack_s = 0.001  # stamps are whole seconds, stages begin anywhere
-    return tuple(
-        period
-        for period in periods
-        if period.start_s >= from_s - slack_s and period.end_s <= to_s + slack_s
-    )
-
-
 def _text(metrics: pa.Table, column: str) -> pa.ChunkedArray:
     return metrics.column(column).cast(pa.string())  # readers hand out dictionaries
 
@@ -141,6 +125,9 @@ class WebserverPeriod:
         if self.connections is None or not self.webservers:
             return None
         return self.connections / self.webservers
+
+
+Period = TypeVar("Period", DatabasePeriod, WebserverPeriod)
 
 
 def webserver_periods(metrics: pa.Table) -> tuple[WebserverPeriod, ...]:
@@ -211,9 +198,7 @@ def offered_per_s(periods: Sequence[WebserverPeriod], calls: Calls) -> Floats:
     return _rates(periods, calls.intended_start_s, {"offered": everyone})["offered"]
 
 
-def periods_within(
-    periods: Iterable[WebserverPeriod], from_s: float, to_s: float
-) -> tuple[WebserverPeriod, ...]:
+def periods_within(periods: Iterable[Period], from_s: float, to_s: float) -> tuple[Period, ...]:
     """The periods that lie wholly between two times."""
     slack_s = 0.001  # stamps are whole seconds, stages begin anywhere
     return tuple(

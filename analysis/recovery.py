@@ -33,7 +33,7 @@ from mwaa_headroom.analysis.calls import Calls, Mask, good_calls
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport, number_in, own_trouble, use_within
-from mwaa_headroom.analysis.judge import concerned_by, errors_of
+from mwaa_headroom.analysis.judge import Window, concerned_by, errors_of
 from mwaa_headroom.analysis.results import RecoveryResult, StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
@@ -167,22 +167,12 @@ def recoveries(
     setting: Setting,
     stages: Sequence[StageStats],
     events: Sequence[dict[str, Any]],
-    calls: Calls,
-    good: Mask,
+    run: Window,
     reports: Sequence[LoadReport],
     lost: LostArrivals,
 ) -> tuple[RecoveryResult, ...]:
-    """One result per recovery phase, in the order of the stages they came after.
-
-    Args:
-        setting: the SLO, and how long it has to hold.
-        stages: those measured.
-        events: of the record.
-        calls: all of the run.
-        good: which of them met the latency thresholds and ended ok.
-        reports: of the load processes.
-        lost: arrivals that were lost with their load process.
-    """
+    """One result per recovery phase, in the order of the stages they came after."""
+    calls, good = run.calls, run.good
     started = _phase_events(events, "recovery_started")
     ended = _phase_events(events, "recovery_ended")
     seen = {-1 - int(stage) for stage in np.unique(calls.stage[calls.stage < 0])}

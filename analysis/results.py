@@ -41,12 +41,12 @@ class ScalingEvent:
 
     from_count: int
     to_count: int
-    load_step_s: float | None
-    breach_s: float | None
-    decision_s: float | None
-    count_changed_s: float | None
-    ready_s: float | None
-    slo_restored_s: float | None
+    load_step_s: float | None = None
+    breach_s: float | None = None
+    decision_s: float | None = None
+    count_changed_s: float | None = None
+    ready_s: float | None = None
+    slo_restored_s: float | None = None
     reason: Finding | None = None
     count_changed_after_s: float | None = None
     takes_traffic_s: float | None = None

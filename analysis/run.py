@@ -174,19 +174,19 @@ class Run:
         return stage_times(self.setting, self.record.events, self.calls)
 
     @cached_property
+    def seen(self) -> Window:
+        """All calls and metric periods."""
+        return Window(self.calls, self.good, self.periods, database=self.database_periods)
+
+    @cached_property
     def windows(self) -> tuple[Window, ...]:
         """What each stage is judged by."""
-        return tuple(
-            measured_window(one, self.calls, self.good, self.periods, self.database_periods)
-            for one in self.stage_times
-        )
+        return tuple(measured_window(times, self.seen) for times in self.stage_times)
 
     @cached_property
     def window(self) -> Window:
         """What the whole run is judged by: its stages without their warm-ups."""
-        return whole_window(
-            self.stage_times, self.calls, self.good, self.periods, self.database_periods
-        )
+        return whole_window(self.stage_times, self.seen)
 
     @cached_property
     def stages(self) -> tuple[StageStats, ...]:
@@ -284,7 +284,7 @@ class Run:
         """All of it as plain values, without the calls."""
         record, setting, capacity = self.record, self.setting, self.capacity
         retries = retries_of(setting, record.requests)
-        scaling = scaling_events(setting, self.stage_times, record.events, self.periods, self.calls)
+        scaling = scaling_events(setting, self.stage_times, record.events, self.seen)
         started_at_s, ended_at_s = self._extent()
         versions = record.manifest.get("versions") or {}
         return RunAnalysis(
@@ -304,7 +304,7 @@ class Run:
             slo=_decisive_lines(capacity, self.stages) if capacity else self.slo,
             stages=self.stages,
             periods=self.points,
-            scaling=with_costs(scaling, self.stage_times, self.calls, self.good),
+            scaling=with_costs(scaling, self.stage_times, self.seen),
             demand=self.demand,
             capacity=capacity,
             sizing=self.sizing,
@@ -314,17 +314,11 @@ class Run:
             transport=setting.transport,
             generator=self.generator,
             recoveries=recoveries(
-                setting,
-                self.stages,
-                record.events,
-                self.calls,
-                self.good,
-                self.load_reports,
-                self.lost,
+                setting, self.stages, record.events, self.seen, self.load_reports, self.lost
             ),
             retries=retries,
             elasticity=self._elasticity(),
-            by_webservers=by_webservers(self.stage_times, self.periods, self.calls, self.good),
+            by_webservers=by_webservers(self.stage_times, self.seen),
             truth=truth_checks(setting, self.demand, self.sizing),
             warnings=(
                 *record.warnings,

@@ -1,6 +1,10 @@
 """Stages: when each was measured, what it saw, and what it says as a trial.
 
-Shares of calls by outcome and layer, with Wilson intervals.
+    measured window = [start + warm-up, end), calls chosen by their intended start
+
+A stage of a closed workload has no rate of its own: the one it achieved stands in its place.
+
+Shares of calls by outcome and layer have Wilson intervals.
 
     centre +- z sqrt(p(1-p)/n + z^2/(4 n^2)),  all over 1 + z^2/n,  centre = p + z^2/(2n)
 
@@ -15,20 +19,13 @@ A stage as a trial: did this load, on these webservers, meet the SLO?
                rising when it ended, so that it would have got worse
     pass       every line was met
 
-A stage in which the load generator was past its limits is undecided in any case: nobody knows what
-the environment would have done with the load as it was meant to be.
-
-What happened in each stage, warm-up left out, and whether our own generator was in the way.
-
-    measured window = [start + warm-up, end), calls chosen by their intended start
-
-The limits of the generator are in `generator/limits.py`. A stage of a closed workload has no rate
-of its own: the one it achieved stands in its place.
+A stage in which the load generator was past its limits (`generator/limits.py`) is undecided in any
+case: nobody knows what the environment would have done with the load as it was meant to be.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,85 +34,19 @@ from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.generator.limits import GeneratorFigures, GeneratorUse, generator_reason
 from mwaa_headroom.analysis.judge import Window, all_met, judge
-from mwaa_headroom.analysis.metrics import (
-    DatabasePeriod,
-    WebserverPeriod,
-    database_within,
-    periods_within,
-)
+from mwaa_headroom.analysis.metrics import WebserverPeriod, periods_within
 from mwaa_headroom.analysis.results import OperationStats, StageStats, SteadyState
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.setting import Setting, StagePlan
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.statistics import Z95, Estimate, percentiles, value_at_rank
-
-
-def share(part: int, whole: int) -> Estimate:
-    """`part` of `whole` as a fraction with its Wilson interval."""
-    if whole == 0:
-        return Estimate(value=None, warnings=(refusal("share.no_calls"),))
-    observed = part / whole
-    scale = 1 + Z95**2 / whole
-    centre = (observed + Z95**2 / (2 * whole)) / scale
-    half = Z95 * math.sqrt(observed * (1 - observed) / whole + Z95**2 / (4 * whole**2)) / scale
-    return Estimate(
-        value=observed,
-        low=0.0 if part == 0 else max(0.0, centre - half),
-        high=1.0 if part == whole else min(1.0, centre + half),
-        n=whole,
-    )
-
-
-def outcome_counts(calls: Calls) -> dict[str, int]:
-    """How many arrivals ended as what, the most frequent first."""
-    counts = calls.outcome.counts()
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def error_rate(calls: Calls) -> Estimate:
-    """Calls that did not end ok, as a fraction of calls sent."""
-    sent = int(calls.sent.sum())
-    return share(sent - int(calls.ok.sum()), sent)
-
-
-def error_rate_by_layer(calls: Calls) -> dict[str, Estimate]:
-    """The same for every layer that had errors; `generator` is unsent / arrivals."""
-    counts = outcome_counts(calls)
-    sent = int(calls.sent.sum())
-    rates = {}
-    for layer in LAYERS:
-        failed = sum(count for name, count in counts.items() if LAYER_OF_OUTCOME[name] == layer)
-        if failed:
-            rates[layer] = share(failed, len(calls) if layer == "generator" else sent)
-    return rates
-
-
-def judge_trial(
-    complete: bool, generator_ok: bool, met_slo: bool | None, steady: SteadyState | None
-) -> tuple[str, Finding | None]:
-    """What a stage says about its load.
-
-    Args:
-        complete: whether the stage ran to its end.
-        generator_ok: whether the load generator kept within its limits.
-        met_slo: whether every line was met; None: some line could not be judged.
-        steady: whether the stage settled; None, or not checked: that hinders nothing.
-
-    Returns:
-        pass, fail or undecided, and why it is undecided.
-    """
-    if not generator_ok:
-        return "undecided", refusal("trial.generator_was_the_limit")
-    if met_slo is False:
-        return "fail", None
-    if not complete:
-        return "undecided", refusal("trial.not_to_its_end")
-    if met_slo is None:
-        return "undecided", refusal("trial.not_judged")
-    if steady is not None and steady.verdict == "rising":
-        return "undecided", steady.reason
-    return "pass", None
-
+from mwaa_headroom.analysis.statistics import (
+    Z95,
+    Estimate,
+    known,
+    mean_of,
+    percentiles,
+    value_at_rank,
+)
 
 PERCENTILES = (50.0, 95.0, 99.0)
 _WHOLE_STAGE = 0.95  # of the planned duration: stages end between two arrivals
@@ -165,21 +96,42 @@ def stage_times(
     return tuple(found)
 
 
-def measured_window(
-    times: StageTimes,
-    calls: Calls,
-    good: Mask,
-    periods: Sequence[WebserverPeriod],
-    database: Sequence[DatabasePeriod] = (),
-) -> Window:
-    """Calls and metric periods of a stage's measured part."""
-    mask = (calls.stage == times.plan.index) & (calls.intended_start_s >= times.measured_from_s)
+def _first_times(events: Sequence[dict[str, Any]], kind: str) -> dict[int, float]:
+    times: dict[int, float] = {}
+    for event in events:
+        if event["kind"] == kind and isinstance(event.get("stage"), int):
+            times.setdefault(event["stage"], float(event["time_s"]))
+    return times
+
+
+def measured_window(times: StageTimes, run: Window) -> Window:
+    """A stage's measured part of all that was seen in a run."""
+    mask = _measured(times, run.calls)
     return Window(
-        calls=calls.where(mask),
-        good=good[mask],
-        periods=periods_within(periods, times.measured_from_s, times.ended_at_s),
-        database=database_within(database, times.measured_from_s, times.ended_at_s),
+        calls=run.calls.where(mask),
+        good=run.good[mask],
+        periods=periods_within(run.periods, times.measured_from_s, times.ended_at_s),
+        database=periods_within(run.database, times.measured_from_s, times.ended_at_s),
     )
+
+
+def whole_window(stages: Sequence[StageTimes], run: Window) -> Window:
+    """The measured parts of all stages together; its calls are those of the whole run."""
+    spans = [(times.measured_from_s, times.ended_at_s) for times in stages]
+    mask = np.full(len(run.calls), fill_value=False)
+    for times in stages:
+        mask |= _measured(times, run.calls)
+    return replace(
+        run,
+        inside=mask,
+        periods=tuple(p for span in spans for p in periods_within(run.periods, *span)),
+        database=tuple(p for span in spans for p in periods_within(run.database, *span)),
+    )
+
+
+def _measured(times: StageTimes, calls: Calls) -> Mask:
+    own = calls.stage == times.plan.index
+    return np.asarray(own & (calls.intended_start_s >= times.measured_from_s))
 
 
 def stage_stats(
@@ -217,11 +169,8 @@ def stage_stats(
     objection = generator_reason(figures, window, slos, judged)
     trial, trial_reason = judge_trial(times.complete, not objection, all_met(judged), steady)
     achieved_per_s = _per_s(sent, times)
-    webservers = [period.webservers for period in window.periods if period.webservers is not None]
-    cpu = [period.cpu_percent for period in window.periods if period.cpu_percent is not None]
-    connections = [p.connections for p in window.periods if p.connections is not None]
-    database_cpu = [p.cpu_percent for p in window.database if p.cpu_percent is not None]
-    to_database = [p.connections for p in window.database if p.connections is not None]
+    webservers = known(period.webservers for period in window.periods)
+    cpu = known(period.cpu_percent for period in window.periods)
     return StageStats(
         index=times.plan.index,
         name=times.plan.name,
@@ -242,12 +191,12 @@ def stage_stats(
         error_rate=error_rate(calls),
         error_rate_by_layer=error_rate_by_layer(calls),
         outcomes=outcome_counts(calls),
-        operations=_operations(calls),
+        operations=tuple(_operation(calls, name) for name in calls.operation.counts()),
         webservers_min=min(webservers, default=None),
         webservers_max=max(webservers, default=None),
-        webserver_cpu_percent=sum(cpu) / len(cpu) if cpu else None,
+        webserver_cpu_percent=mean_of(cpu),
         webserver_cpu_max_percent=max(map(_busiest, window.periods), default=None) if cpu else None,
-        connections_max=max(connections, default=None),
+        connections_max=max(known(p.connections for p in window.periods), default=None),
         slo=judged,
         met_slo=all_met(judged),
         generator_ok=not objection,
@@ -261,37 +210,73 @@ def stage_stats(
         trial=trial,
         trial_reason=trial_reason,
         service_time_mean_s=_mean_service_time_s(calls),
-        database_cpu_percent=sum(database_cpu) / len(database_cpu) if database_cpu else None,
-        database_connections_max=max(to_database, default=None),
+        database_cpu_percent=mean_of(known(p.cpu_percent for p in window.database)),
+        database_connections_max=max(known(p.connections for p in window.database), default=None),
     )
 
 
-def whole_window(
-    stages: Sequence[StageTimes],
-    calls: Calls,
-    good: Mask,
-    periods: Sequence[WebserverPeriod],
-    database: Sequence[DatabasePeriod] = (),
-) -> Window:
-    """The measured parts of all stages together; its calls are those of the whole run."""
-    mask = np.full(len(calls), fill_value=False)
-    inside: list[WebserverPeriod] = []
-    of_database: list[DatabasePeriod] = []
-    for times in stages:
-        mask |= (calls.stage == times.plan.index) & (
-            calls.intended_start_s >= times.measured_from_s
-        )
-        inside += periods_within(periods, times.measured_from_s, times.ended_at_s)
-        of_database += database_within(database, times.measured_from_s, times.ended_at_s)
-    return Window(calls, good, tuple(inside), inside=mask, database=tuple(of_database))
+def judge_trial(
+    complete: bool, generator_ok: bool, met_slo: bool | None, steady: SteadyState | None
+) -> tuple[str, Finding | None]:
+    """Pass, fail or undecided, and why undecided.
+
+    Args:
+        complete: whether the stage ran to its end.
+        generator_ok: whether the load generator kept within its limits.
+        met_slo: whether every line was met; None: some line could not be judged.
+        steady: whether the stage settled; None, or not checked: that hinders nothing.
+    """
+    if not generator_ok:
+        return "undecided", refusal("trial.generator_was_the_limit")
+    if met_slo is False:
+        return "fail", None
+    if not complete:
+        return "undecided", refusal("trial.not_to_its_end")
+    if met_slo is None:
+        return "undecided", refusal("trial.not_judged")
+    if steady is not None and steady.verdict == "rising":
+        return "undecided", steady.reason
+    return "pass", None
 
 
-def _first_times(events: Sequence[dict[str, Any]], kind: str) -> dict[int, float]:
-    times: dict[int, float] = {}
-    for event in events:
-        if event["kind"] == kind and isinstance(event.get("stage"), int):
-            times.setdefault(event["stage"], float(event["time_s"]))
-    return times
+def share(part: int, whole: int) -> Estimate:
+    """`part` of `whole` as a fraction with its Wilson interval."""
+    if whole == 0:
+        return Estimate(value=None, warnings=(refusal("share.no_calls"),))
+    observed = part / whole
+    scale = 1 + Z95**2 / whole
+    centre = (observed + Z95**2 / (2 * whole)) / scale
+    half = Z95 * math.sqrt(observed * (1 - observed) / whole + Z95**2 / (4 * whole**2)) / scale
+    return Estimate(
+        value=observed,
+        low=0.0 if part == 0 else max(0.0, centre - half),
+        high=1.0 if part == whole else min(1.0, centre + half),
+        n=whole,
+    )
+
+
+def outcome_counts(calls: Calls) -> dict[str, int]:
+    """How many arrivals ended as what, the most frequent first."""
+    counts = calls.outcome.counts()
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def error_rate(calls: Calls) -> Estimate:
+    """Calls that did not end ok, as a fraction of calls sent."""
+    sent = int(calls.sent.sum())
+    return share(sent - int(calls.ok.sum()), sent)
+
+
+def error_rate_by_layer(calls: Calls) -> dict[str, Estimate]:
+    """The same for every layer that had errors; `generator` is unsent / arrivals."""
+    counts = outcome_counts(calls)
+    sent = int(calls.sent.sum())
+    rates = {}
+    for layer in LAYERS:
+        failed = sum(count for name, count in counts.items() if LAYER_OF_OUTCOME[name] == layer)
+        if failed:
+            rates[layer] = share(failed, len(calls) if layer == "generator" else sent)
+    return rates
 
 
 def lag_p99_s(calls: Calls) -> float | None:
@@ -317,21 +302,11 @@ def _mean_service_time_s(calls: Calls) -> float | None:
     return float(times_s.mean()) if len(times_s) and not calls.censored.any() else None
 
 
-def _operations(calls: Calls) -> tuple[OperationStats, ...]:
-    found = []
-    for operation, arrivals in calls.operation.counts().items():
-        own = calls.of_operation(operation)
-        latency_s = _percentiles(own, "latency")
-        found.append(
-            OperationStats(
-                operation=operation,
-                arrivals=arrivals,
-                ok=int(np.count_nonzero(own.ok)),
-                latency_p50_s=latency_s["p50"],
-                latency_p95_s=latency_s["p95"],
-            )
-        )
-    return tuple(found)
+def _operation(calls: Calls, operation: str) -> OperationStats:
+    own = calls.of_operation(operation)
+    latency_s = _percentiles(own, "latency")
+    ok = int(np.count_nonzero(own.ok))
+    return OperationStats(operation, len(own), ok, latency_s["p50"], latency_s["p95"])
 
 
 def _busiest(period: WebserverPeriod) -> float:

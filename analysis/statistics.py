@@ -31,7 +31,7 @@ Source: interval censoring as in J. F. Lawless, Statistical Models and Methods f
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from scipy import optimize, special, stats
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 
 Floats = NDArray[np.float64]
+Known = TypeVar("Known")
 
 CONFIDENCE: Final = 0.95
 Z95: Final = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # 1.96
@@ -55,6 +56,16 @@ class Estimate:
     n: int = 0
     confidence: float = CONFIDENCE
     warnings: tuple[Finding | str, ...] = ()  # TODO: str goes with the last area that gives it
+
+
+def known(values: Iterable[Known | None]) -> list[Known]:
+    """Those that are not None."""
+    return [value for value in values if value is not None]
+
+
+def mean_of(values: Sequence[float]) -> float | None:
+    """The mean; None of nothing."""
+    return sum(values) / len(values) if values else None
 
 
 def is_lower_bound(estimate: Estimate) -> bool:

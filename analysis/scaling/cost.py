@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.demand import steady_periods
 from mwaa_headroom.analysis.findings import Finding, note, refusal
+from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.metrics import WebserverPeriod, periods_within
 from mwaa_headroom.analysis.results import (
     CountRow,
@@ -57,23 +58,16 @@ from mwaa_headroom.analysis.results import (
 from mwaa_headroom.analysis.scaling.events import load_of, watched_until_s
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
 from mwaa_headroom.analysis.stages import StageTimes, share
-from mwaa_headroom.analysis.statistics import Floats, percentiles
+from mwaa_headroom.analysis.statistics import Floats, known, mean_of, percentiles
 
 
 def with_costs(
-    events: Sequence[ScalingEvent], stages: Sequence[StageTimes], calls: Calls, good: Mask
+    events: Sequence[ScalingEvent], stages: Sequence[StageTimes], run: Window
 ) -> tuple[ScalingEvent, ...]:
-    """The same events, scale-outs with what they cost.
-
-    Args:
-        events: of one run, in the order of time.
-        stages: of the run, in the order of time.
-        calls: of the whole run.
-        good: which of them ended ok within the SLO's limits of a call.
-    """
+    """The same events, all in the order of time, scale-outs with what they cost."""
     if not any(_rises(event) for event in events):
         return tuple(events)
-    tally = _Tally(calls, good)
+    tally = _Tally(run.calls, run.good)
     costs: dict[float, TransientCost] = {}
     found = []
     for event in events:
@@ -174,20 +168,9 @@ def _without(part: tuple[float, float], transient: TransientCost) -> list[tuple[
 _BLOCK = 1 << 20  # calls looked at together: bounds the memory beside them
 
 
-def by_webservers(
-    stages: Sequence[StageTimes],
-    periods: Sequence[WebserverPeriod],
-    calls: Calls,
-    good: Mask,
-) -> tuple[CountRow, ...]:
-    """One row for each webserver count that was seen for a whole period, the fewest first.
-
-    Args:
-        stages: of the run.
-        periods: of the run, in the order of time.
-        calls: of the whole run.
-        good: which of them ended ok within the SLO's limits of a call.
-    """
+def by_webservers(stages: Sequence[StageTimes], run: Window) -> tuple[CountRow, ...]:
+    """One row for each webserver count that was seen for a whole period, the fewest first."""
+    calls, periods = run.calls, run.periods
     inside = {
         period.start_s
         for stage in stages
@@ -201,8 +184,7 @@ def by_webservers(
         own = [period for period in chosen if period.webservers == webservers]
         mine = count_of_call == webservers
         time_s = sum(period.period_s for period in own)
-        cpu = [period.cpu_percent for period in own if period.cpu_percent is not None]
-        goodput_per_s = int(np.count_nonzero(mine & good)) / time_s
+        goodput_per_s = int(np.count_nonzero(mine & run.good)) / time_s
         latency_s = percentiles(
             calls.times_s("latency", mine & timed),
             (50.0, 95.0),
@@ -217,7 +199,7 @@ def by_webservers(
                 offered_per_s=int(np.count_nonzero(mine)) / time_s,
                 goodput_per_s=goodput_per_s,
                 goodput_per_webserver_per_s=goodput_per_s / webservers,
-                cpu_percent=sum(cpu) / len(cpu) if cpu else None,
+                cpu_percent=mean_of(known(period.cpu_percent for period in own)),
                 latency_p50_s=latency_s[50.0],
                 latency_p95_s=latency_s[95.0],
                 error_rate=share(own_sent - int(np.count_nonzero(mine & ok)), own_sent),
@@ -263,19 +245,19 @@ def elasticity(
     Returns:
         None when no period has both a load and a count.
     """
-    known = [p for p in periods if p.webservers is not None and p.offered_per_s > 0]
-    if not known:
+    loaded = [p for p in periods if p.webservers is not None and p.offered_per_s > 0]
+    if not loaded:
         return None
     rate = demand.rate_per_webserver_per_s.value if demand else None
     if not rate:
-        duration_s = known[0].period_s * len(known)
+        duration_s = loaded[0].period_s * len(loaded)
         return Elasticity(None, None, None, None, duration_s, None, refusal("scaling.no_demand"))
     least = min_webservers or 1
-    wanted = (webservers_for(period.offered_per_s, rate) or least for period in known)
+    wanted = (webservers_for(period.offered_per_s, rate) or least for period in loaded)
     needed = np.array([max(count, least) for count in wanted], dtype=np.float64)
-    had = np.array([period.webservers for period in known], dtype=np.float64)
+    had = np.array([period.webservers for period in loaded], dtype=np.float64)
     return provisioning(
-        needed, had, known[0].period_s, needed_by=_needed_by(needed, rate, least, max_webservers)
+        needed, had, loaded[0].period_s, needed_by=_needed_by(needed, rate, least, max_webservers)
     )
 
 

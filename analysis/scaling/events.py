@@ -52,6 +52,7 @@ only at the end of a metric period, in whose middle the webserver may already ha
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -63,6 +64,7 @@ from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.judge import Window, judge, judge_times
 from mwaa_headroom.analysis.metrics import WebserverPeriod, offered_per_s
+from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
@@ -72,6 +74,11 @@ from mwaa_headroom.analysis.statistics import Floats
 _SHARE_OF_MEAN_CPU = 0.5
 # What `policy.rule` decides by, as local environments write it into their events.
 _REASONS = ("scaling.cpu_above", "scaling.connections_above", "scaling.quiet")
+# What they wrote before that had values.
+_OLD_PAST_THRESHOLD = re.compile(
+    rf"({CPU}|{CONNECTIONS}) ([\d.]+) > ([\d.]+) in \d+ of \d+ periods"
+)
+_OLD_QUIET = re.compile(rf"{CPU} < ([\d.]+) and {CONNECTIONS} < ([\d.]+) for (\d+) periods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,13 +356,13 @@ def scaling_events(
     setting: Setting,
     stages: Sequence[StageTimes],
     events: Sequence[dict[str, Any]],
-    periods: Sequence[WebserverPeriod],
-    calls: Calls,
+    seen: Window,
 ) -> tuple[ScalingEvent, ...]:
     """Every change of the webserver count between the first and the last metric period.
 
     What the transients cost is added by `analysis.scaling.cost.with_costs`.
     """
+    periods, calls = seen.periods, seen.calls
     decisions = [event for event in events if event["kind"] == "scaling_decision"]
     changes = count_changes(periods)
     found = _decided(decisions, events, changes)
@@ -398,12 +405,9 @@ def _decided(
             ScalingEvent(
                 from_count=from_count,
                 to_count=to_count,
-                load_step_s=None,
-                breach_s=None,
                 decision_s=decided_s,
                 count_changed_s=change.seen_s if change else None,
                 ready_s=used[-1] if added > 0 and len(used) == added else None,
-                slo_restored_s=None,
                 reason=_decided_by(decision),
                 count_changed_after_s=change.after_s if change else None,
             )
@@ -416,6 +420,18 @@ def _decided_by(decision: dict[str, Any]) -> Finding | None:
     reason = decision.get("reason")
     if isinstance(reason, Mapping) and reason.get("code") in _REASONS:
         return Finding(reason["code"], "note", dict(reason.get("values") or {}))
+    if past := _OLD_PAST_THRESHOLD.fullmatch(str(reason)):
+        observed, threshold = float(past[2]), float(past[3])
+        if past[1] == CPU:
+            return note("scaling.cpu_above", threshold_percent=threshold, observed_percent=observed)
+        return note("scaling.connections_above", threshold=threshold, observed=observed)
+    if quiet := _OLD_QUIET.fullmatch(str(reason)):
+        return note(
+            "scaling.quiet",
+            cpu_below_percent=float(quiet[1]),
+            connections_below=float(quiet[2]),
+            periods=int(quiet[3]),
+        )
     return note("scaling.recorded", reason=str(reason)) if reason else None
 
 
@@ -440,14 +456,9 @@ def _seen(
 
 def _observed(change: CountChange) -> ScalingEvent:
     return ScalingEvent(
-        from_count=change.from_count,
-        to_count=change.to_count,
-        load_step_s=None,
-        breach_s=None,
-        decision_s=None,
+        change.from_count,
+        change.to_count,
         count_changed_s=change.seen_s,
-        ready_s=None,
-        slo_restored_s=None,
         count_changed_after_s=change.after_s,
     )
 

@@ -9,6 +9,7 @@ from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.generator.health import lost_with_users
+from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.html import render_html
@@ -32,7 +33,7 @@ def test_a_closed_stage_has_users_and_the_rate_it_achieved() -> None:
     setting = setting_of({"rate_per_s": None, "users": 7})
     calls = calls_by_hand(outcomes=["ok"] * 80)
     (times,) = stage_times(setting, [began(0, 0.0), ended(0, 100.0)], calls)
-    stage = stage_stats(times, measured_window(times, calls, calls.ok, ()), ())
+    stage = stage_stats(times, measured_window(times, Window(calls, calls.ok, ())), ())
     assert (stage.users, stage.rate_per_s, stage.achieved_per_s) == (7, 0.8, 0.8)
 
 

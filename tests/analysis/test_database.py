@@ -13,7 +13,7 @@ from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.metrics import (
     DatabasePeriod,
     database_periods,
-    database_within,
+    periods_within,
     webserver_periods,
 )
 from mwaa_headroom.analysis.slo import parse_slo
@@ -95,7 +95,7 @@ def test_the_cpu_of_the_database_is_not_a_webservers() -> None:
 
 def test_periods_count_only_if_they_lie_wholly_inside() -> None:
     periods = [DatabasePeriod(start, 60.0, 1.0, 1.0) for start in (0.0, 60.0, 120.0)]
-    assert database_within(periods, 30.0, 180.0) == tuple(periods[1:])
+    assert periods_within(periods, 30.0, 180.0) == tuple(periods[1:])
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,11 @@ def recovered(
         events.append({"kind": "recovery_ended", "stage": 0, "time_s": starts[-1] + 1.0})
     good = good_calls(calls, setting.slos)
     (times,) = stage_times(setting, events, calls)
-    stage = stage_stats(times, measured_window(times, calls, good, ()), setting.slos)
+    stage = stage_stats(times, measured_window(times, Window(calls, good, ())), setting.slos)
     report = LoadReport(0, 100.0, starts[-1] + 1.0, cpu_fraction, 0.0, 0.0)
     unsent_s = calls.intended_start_s[~calls.sent][:lost]
     gone = LostArrivals(stage=np.full(len(unsent_s), -1, dtype=np.int32), start_s=unsent_s)
-    (found,) = recoveries(setting, [stage], events, calls, good, [report], gone)
+    (found,) = recoveries(setting, [stage], events, Window(calls, good, ()), [report], gone)
     return found
 
 

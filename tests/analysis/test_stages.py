@@ -5,6 +5,7 @@ from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
@@ -15,9 +16,8 @@ def only_stage(calls: Calls, *slo: str, warmup_s: float = 0.0) -> StageStats:
     setting = setting_of({"warmup_s": warmup_s}, slo=slo)
     (times,) = stage_times(setting, [began(0, 0.0), ended(0, 100.0)], calls)
     slos = [parse_slo(text) for text in slo]
-    window = measured_window(
-        times, calls, good_calls(calls, slos), periods_by_hand(webservers=[2] * 40, connections=8.0)
-    )
+    periods = periods_by_hand(webservers=[2] * 40, connections=8.0)
+    window = measured_window(times, Window(calls, good_calls(calls, slos), periods))
     return stage_stats(times, window, slos)
 
 

@@ -3,6 +3,7 @@ import pytest
 from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import CountRow
 from mwaa_headroom.analysis.scaling import cost
 from mwaa_headroom.analysis.scaling.cost import by_webservers
@@ -18,7 +19,7 @@ def rows_of(calls: Calls, webservers: list[int | None], warmup_s: float = 0.0) -
     times = stage_times(setting, [began(0, 0.0), ended(0, 100.0)], calls)
     cpu = [40.0 + 10 * (count or 0) for count in webservers]
     periods = periods_by_hand(webservers=webservers, cpu_percent=cpu)
-    return list(by_webservers(times, periods, calls, good_calls(calls, LIMIT)))
+    return list(by_webservers(times, Window(calls, good_calls(calls, LIMIT), periods)))
 
 
 def calls_at(per_s: float, **columns: object) -> Calls:

@@ -7,6 +7,7 @@ from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.findings import Finding, note
+from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.scaling.events import scaling_events
 from mwaa_headroom.analysis.stages import stage_times
@@ -36,7 +37,12 @@ def events_of(
         pairs = zip(periods, least_percent, strict=True)
         periods = tuple(replace(period, cpu_min_percent=least) for period, least in pairs)
     return list(
-        scaling_events(setting, stage_times(setting, events, calls), events, periods, calls)
+        scaling_events(
+            setting,
+            stage_times(setting, events, calls),
+            events,
+            Window(calls, calls.ok, periods),
+        )
     )
 
 
@@ -154,7 +160,7 @@ def test_connections_too_can_be_past_their_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("written", "found"),
     [
         (
             "CPUUtilization 95.2 > 70 in 2 of 2 periods",
@@ -168,15 +174,19 @@ def test_connections_too_can_be_past_their_threshold() -> None:
             "CPUUtilization < 30 and ActiveConnectionCount < 5 for 6 periods",
             note("scaling.quiet", cpu_below_percent=30.0, connections_below=5.0, periods=6),
         ),
+        (
+            {"code": "scaling.cpu_above", "values": {"threshold_percent": 70.0}},
+            note("scaling.cpu_above", threshold_percent=70.0),
+        ),
         ("somebody asked for it", note("scaling.recorded", reason="somebody asked for it")),
         ("", None),
     ],
 )
 def test_why_the_environment_decided_is_read_from_its_event(
-    text: str, found: Finding | None
+    written: object, found: Finding | None
 ) -> None:
     cpu: list[float | None] = [50.0] * 8 + [60.0] * 3
-    (event,) = events_of([2] * 8 + [3] * 3, cpu, decision(35.5, 2, 3) | {"reason": text})
+    (event,) = events_of([2] * 8 + [3] * 3, cpu, decision(35.5, 2, 3) | {"reason": written})
     assert event.reason == found
 
 

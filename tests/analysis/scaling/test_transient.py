@@ -5,6 +5,7 @@ import pytest
 from calls_by_hand import began, calls_by_hand, ended, setting_of
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
+from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import ScalingEvent, TransientCost
 from mwaa_headroom.analysis.scaling.cost import with_costs
 from mwaa_headroom.analysis.slo import parse_slo
@@ -56,7 +57,7 @@ def calls_of_run(length_s: float, failing: dict[float, int], slow: dict[float, i
 def costs_of(
     calls: Calls, stages: tuple[StageTimes, ...], *events: ScalingEvent
 ) -> list[TransientCost | None]:
-    found = with_costs(events or (SCALE_OUT,), stages, calls, good_calls(calls, LIMIT))
+    found = with_costs(events or (SCALE_OUT,), stages, Window(calls, good_calls(calls, LIMIT), ()))
     return [event.cost for event in found]
 
 
