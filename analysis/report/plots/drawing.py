@@ -21,33 +21,23 @@ from matplotlib.transforms import Bbox
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Estimate
 
-INK: Final = "#1f2328"
-FAINT: Final = "#6e7781"
-GRID: Final = "#d8dee4"
-SHADE: Final = "#eef1f4"
-PAPER: Final = "#fefefe"
 # Colours that colour-blind readers can tell apart, after Okabe and Ito (purple: Paul Tol).
-BLUE: Final = "#0072b2"
-SKY: Final = "#56b4e9"
-GREEN: Final = "#009e73"
-ORANGE: Final = "#e69f00"
-VERMILLION: Final = "#d55e00"
-PURPLE: Final = "#aa4499"
 PALETTE: Final = {
-    "ink": INK,
-    "faint": FAINT,
-    "grid": GRID,
-    "shade": SHADE,
-    "paper": PAPER,
-    "blue": BLUE,
-    "sky": SKY,
-    "green": GREEN,
-    "orange": ORANGE,
-    "vermillion": VERMILLION,
-    "purple": PURPLE,
+    "ink": "#1f2328",
+    "faint": "#6e7781",
+    "grid": "#d8dee4",
+    "shade": "#eef1f4",
+    "paper": "#fefefe",
+    "blue": "#0072b2",
+    "sky": "#56b4e9",
+    "green": "#009e73",
+    "orange": "#e69f00",
+    "vermillion": "#d55e00",
+    "purple": "#aa4499",
 }
-
+INK, FAINT, GRID, SHADE, PAPER, BLUE, SKY, GREEN, ORANGE, VERMILLION, PURPLE = PALETTE.values()
 COLOUR_OF_LAYER: Final = {
     "caller": PURPLE,
     "service": ORANGE,
@@ -102,17 +92,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 def single_axes(width_in: float, height_in: float, *, left_in: float = 0.9) -> tuple[Figure, Axes]:
     """A figure with one pair of axes, with room for a title and a heading above."""
     figure = new_figure(width_in, height_in)
-    bottom_in, top_in, right_in = 0.65, 0.85, 0.35
-    axes = figure.add_axes(
-        (
-            left_in / width_in,
-            bottom_in / height_in,
-            1 - (left_in + right_in) / width_in,
-            1 - (bottom_in + top_in) / height_in,
-        ),
-        facecolor="none",
-    )
-    return figure, axes
+    return figure, _axes(figure, left_in, 0.65, width_in - left_in - 0.35, height_in - 1.5)
 
 
 def stacked_panels(
@@ -124,23 +104,29 @@ def stacked_panels(
         heights_in: of each panel, the uppermost first.
         top_in: room above them, for a title and what is written over the first.
     """
-    width_in, left_in, right_in, bottom_in, gap_in = 11.0, 0.85, 0.3, 0.6, 0.42
-    total_in = top_in + bottom_in + sum(heights_in.values()) + gap_in * (len(heights_in) - 1)
-    figure = new_figure(width_in, total_in)
+    width_in, left_in, bottom_in, gap_in = 11.0, 0.85, 0.6, 0.42
+    below_in = bottom_in + sum(heights_in.values()) + gap_in * (len(heights_in) - 1)
+    figure = new_figure(width_in, below_in + top_in)
     panels: dict[str, Axes] = {}
-    below_in = total_in - top_in
     for name, height_in in heights_in.items():
         below_in -= height_in
-        frame = (
-            left_in / width_in,
-            below_in / total_in,
-            1 - (left_in + right_in) / width_in,
-            height_in / total_in,
-        )
-        first = next(iter(panels.values()), None)
-        panels[name] = figure.add_axes(frame, sharex=first, facecolor="none")
+        above = next(iter(panels.values()), None)
+        panels[name] = _axes(figure, left_in, below_in, width_in - left_in - 0.3, height_in, above)
         below_in -= gap_in
     return figure, panels
+
+
+def _axes(
+    figure: Figure,
+    left_in: float,
+    bottom_in: float,
+    width_in: float,
+    height_in: float,
+    same_x_as: Axes | None = None,
+) -> Axes:
+    across_in, up_in = figure.get_size_inches()
+    frame = (left_in / across_in, bottom_in / up_in, width_in / across_in, height_in / up_in)
+    return figure.add_axes(frame, sharex=same_x_as, facecolor="none")
 
 
 def title(figure: Figure, text: str) -> None:
@@ -191,19 +177,16 @@ def _write(axes: Axes, text: str, x_points: float, **properties: Any) -> float:
 
 def say(axes: Axes, text: str) -> None:
     """A sentence in the place of a picture that has nothing to show."""
+    bare(axes)
+    middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, printable(text), color=FAINT, fontsize=10.5, **middle)
+
+
+def bare(axes: Axes) -> None:
+    """Without a frame, a grid and anything to read beside it."""
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.text(
-        0.5,
-        0.5,
-        printable(text),
-        transform=axes.transAxes,
-        ha="center",
-        va="center",
-        color=FAINT,
-        fontsize=10.5,
-    )
 
 
 def printable(text: str) -> str:
@@ -276,6 +259,14 @@ def latency_slo(analysis: RunAnalysis) -> Slo | None:
         (s for s in analysis.slos if s.metric == "latency" and s.percentile and not s.selector_key),
         None,
     )
+
+
+def known_ends(estimate: Estimate | None) -> tuple[float, float] | tuple[()]:
+    """The lowest and the highest that is known of an estimate; none without a value."""
+    if estimate is None or not words.is_known(estimate.value):
+        return ()
+    ends = [v for v in (estimate.low, estimate.value, estimate.high) if words.is_known(v)]
+    return min(ends), max(ends)
 
 
 def draw_slo_line(axes: Axes, slo: Slo | None) -> None:

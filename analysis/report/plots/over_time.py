@@ -4,7 +4,7 @@ All times on their axes are seconds since the start of the run.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
 )
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
-from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
+from mwaa_headroom.analysis.statistics import value_at_rank, values_for_percentile
 
 Array = NDArray[Any]
 
@@ -88,16 +88,20 @@ def cut(
     def per_s(chosen: Mask) -> Array:
         return np.bincount(place[chosen & (place >= 0)], minlength=number) / np.diff(edges)
 
-    latencies = _latencies(calls, place, number)
-    by_layer = {layer: _of_layer(calls, layer) for layer in LAYERS}
+    enough = {50.0: _LEAST_FOR_P50, 95.0: values_for_percentile(95.0)}
+    p50_s, p95_s = _percentiles(calls, place, number, enough)
+    of_layer = {
+        layer: calls.outcome.are(*(name for name, by in LAYER_OF_OUTCOME.items() if by == layer))
+        for layer in LAYERS
+    }
     return Windows(
         width_s=width_s,
         edges_s=edges + from_s,
         offered_per_s=per_s(np.full(len(place), fill_value=True)),
         achieved_per_s=per_s(calls.sent),
-        errors_per_s={layer: per_s(mask) for layer, mask in by_layer.items() if mask.any()},
-        p50_s=_percentiles(latencies, 50.0, _LEAST_FOR_P50),
-        p95_s=_percentiles(latencies, 95.0, values_for_percentile(95.0)),
+        errors_per_s={layer: per_s(mask) for layer, mask in of_layer.items() if mask.any()},
+        p50_s=p50_s,
+        p95_s=p95_s,
     )
 
 
@@ -117,25 +121,19 @@ def _edges(length_s: float, width_s: float) -> Array:
     return np.append(whole, max(length_s, width_s if len(whole) == 1 else 0.0))
 
 
-def _of_layer(calls: Calls, layer: str) -> Mask:
-    outcomes = [name for name, owner in LAYER_OF_OUTCOME.items() if owner == layer]
-    return calls.outcome.are(*outcomes)
-
-
-def _latencies(calls: Calls, place: Array, windows: int) -> list[Floats]:
-    """The latencies of each window, of its timed calls."""
+def _percentiles(
+    calls: Calls, place: Array, windows: int, percents: Mapping[float, int]
+) -> list[Array]:
+    """Percentiles of the latency of each window's timed calls, of each percent the least number."""
     timed = calls.timed & (place >= 0)
     own = place[timed]
     # One stable order for all windows: looking through all calls for each would take much longer.
     ordered_s = calls.times_s("latency", timed)[np.argsort(own, kind="stable")]
-    ends = np.cumsum(np.bincount(own, minlength=windows))
-    return np.split(ordered_s, ends)[:windows]
-
-
-def _percentiles(latencies: Sequence[Floats], percent: float, least: int) -> Array:
-    return np.array(
-        [value_at_rank(values, percent) if len(values) >= least else np.nan for values in latencies]
-    )
+    latencies = np.split(ordered_s, np.cumsum(np.bincount(own, minlength=windows)))[:windows]
+    return [
+        np.array([value_at_rank(v, percent) if len(v) >= least else np.nan for v in latencies])
+        for percent, least in percents.items()
+    ]
 
 
 def draw_load(axes: Axes, windows: Windows, note: str) -> None:

@@ -21,6 +21,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     SHADE,
     VERMILLION,
     Key,
+    bare,
     heading,
     printable,
     stacked_panels,
@@ -156,9 +157,7 @@ def _draw_steps(panels: dict[str, Axes], steps: Sequence[Step], started_at_s: fl
     """
     axes = panels["steps"]
     axes.set_ylim(len(steps) - 0.4, -0.6)
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    bare(axes)
     axes.tick_params(bottom=False)
     before: float | None = None
     for row, step in enumerate(steps):

@@ -1,6 +1,6 @@
 """Pictures of what a call costs and how many webservers a load needs."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     Key,
     Labels,
     heading,
+    known_ends,
     single_axes,
     title,
 )
@@ -76,20 +77,19 @@ def draw_demand(demand: DemandResult) -> Figure | None:
     title(figure, _demand_title(known))
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
-    rightmost = max(_ends_ms(estimate)[1] for _, estimate in lines)
-    for y, (name, estimate) in enumerate(lines):
+    ends_ms = [[end * 1000 for end in known_ends(estimate)] for _, estimate in lines]
+    rightmost = max(high for _, high in ends_ms)
+    beside: dict[str, Any] = {
+        "xytext": (8, 0),
+        "textcoords": "offset points",
+        "va": "center",
+        "fontsize": 8.5,
+    }
+    for y, ((name, estimate), (low, high)) in enumerate(zip(lines, ends_ms, strict=True)):
         colour = FAINT if name == "the mix" else BLUE
-        low, high = _ends_ms(estimate)
         axes.hlines(y, low, high, color=colour, linewidth=2.2)
         axes.plot((estimate.value or 0.0) * 1000, y, "o", color=colour, markersize=7)
-        axes.annotate(
-            words.duration_estimate(estimate),
-            (high, y),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-        )
+        axes.annotate(words.duration_estimate(estimate), (high, y), **beside)
     axes.set_yticks(range(len(lines)), [_short(name) for name, _ in lines])
     axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.set_xlim(0, rightmost * 1.35)
@@ -140,20 +140,14 @@ def _draw_measured(axes: Axes, analysis: RunAnalysis) -> list[Key]:
             and words.is_known(stage.webservers_min)
             and words.is_known(stage.webservers_max)
         ]
+        style: dict[str, Any] = {"color": colour, "markersize": 7, "zorder": 2.6}
         fixed = [(rate, count) for rate, count, most in stages if count == most]
         if fixed:
             face = "none" if met else colour
-            axes.plot(
-                *zip(*fixed, strict=True),
-                marker,
-                color=colour,
-                markerfacecolor=face,
-                markersize=7,
-                zorder=2.6,
-            )
+            axes.plot(*zip(*fixed, strict=True), marker, markerfacecolor=face, **style)
         changing = [stage for stage in stages if stage[1] < stage[2]]
         for rate, least, most in changing:
-            axes.plot((rate, rate), (least, most), "_-", color=colour, markersize=7, zorder=2.6)
+            axes.plot((rate, rate), (least, most), "_-", **style)
         keys += [key] if stages else []
         changed = changed or bool(changing)
     return [*keys, Key("bar: count changed", "|", FAINT)] if changed else keys
@@ -166,11 +160,6 @@ def _demand_title(known: list[tuple[str, Estimate]]) -> str:
             times = words.significant(most.value / least.value, 2)
             return f"{_short(dearest)} costs {times} times the CPU of {_short(cheapest)}"
     return f"One {_short(known[0][0])} costs {words.duration(known[0][1].value)} of CPU"
-
-
-def _ends_ms(estimate: Estimate) -> tuple[float, float]:
-    ends = [v for v in (estimate.low, estimate.value, estimate.high) if words.is_known(v)]
-    return min(ends) * 1000, max(ends) * 1000
 
 
 def _short(name: str) -> str:

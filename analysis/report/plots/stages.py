@@ -23,6 +23,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     Key,
     Labels,
     heading,
+    known_ends,
     single_axes,
     title,
 )
@@ -63,14 +64,15 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure | None:
     title(figure, _capacity_title(analysis))
     axes.set_ylabel("latency, from the intended start")
     slo = drawing.latency_slo(analysis)
-    capacity = _capacity(analysis)
-    fastest = max([stage.achieved_per_s for stage in shown] + _ends(capacity))
+    capacity = analysis.capacity
+    breaks_at = capacity.rate_per_s if capacity else None
+    fastest = max(*(stage.achieved_per_s for stage in shown), *known_ends(breaks_at))
     axes.set_xlim(0, fastest * 1.12)
-    ends = [end for s in shown for n in ("p50", "p95") for end in _ends(s.latency_s.get(n))]
+    ends = [end for s in shown for n in ("p50", "p95") for end in known_ends(s.latency_s.get(n))]
     drawing.latency_axis(axes, [*ends, slo.threshold] if slo else ends)
     drawing.draw_slo_line(axes, slo)
-    if capacity and analysis.capacity:
-        _draw_capacity(axes, capacity, analysis.capacity.rate_webservers)
+    if capacity and breaks_at and known_ends(breaks_at):
+        _draw_capacity(axes, breaks_at, capacity.rate_webservers)
     axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)
     axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.6, zorder=1.5)
     for stage in shown:
@@ -115,17 +117,10 @@ def draw_errors(analysis: RunAnalysis) -> Figure | None:
     return figure
 
 
-def _capacity(analysis: RunAnalysis) -> Estimate | None:
-    """Where the SLO breaks, if that is known between the stages."""
-    found = analysis.capacity.rate_per_s if analysis.capacity else None
-    return found if found and words.is_known(found.value) else None
-
-
 def _draw_capacity(axes: Axes, capacity: Estimate, webservers: int | None) -> None:
     rate_per_s = capacity.value or 0.0
     left = rate_per_s < 0.5 * axes.get_xlim()[1]  # the longer side has room for the words
-    ends = _ends(capacity)
-    axes.axvspan(min(ends), max(ends), color=GREEN, alpha=0.14, linewidth=0, zorder=0.6)
+    axes.axvspan(*known_ends(capacity), color=GREEN, alpha=0.14, linewidth=0, zorder=0.6)
     axes.axvline(rate_per_s, color=GREEN, linewidth=1.2, zorder=1.4)
     axes.annotate(
         f"capacity with {words.webservers(webservers)}" if webservers else "capacity",
@@ -179,14 +174,13 @@ def _errors_title(analysis: RunAnalysis, layers: Iterable[str]) -> str:
 
 
 def _draw_interval(axes: Axes, stage: StageStats) -> None:
-    estimate = stage.latency_s.get("p95")
-    if estimate is None or not words.is_known(estimate.value):
+    ends = known_ends(stage.latency_s.get("p95"))
+    if not ends:
         return
-    colour = _KEYS[_found(stage)].colour
-    ends = _ends(estimate)
-    axes.vlines(stage.achieved_per_s, min(ends), max(ends), color=colour, lw=1.6, zorder=2.2)
-    marker = _MARKERS[_found(stage)]
-    axes.plot(stage.achieved_per_s, estimate.value, marker, color=colour, ms=8, zorder=2.5)
+    colour, marker = _KEYS[_found(stage)].colour, _MARKERS[_found(stage)]
+    axes.vlines(stage.achieved_per_s, *ends, color=colour, lw=1.6, zorder=2.2)
+    p95_s = stage.latency_s["p95"].value or 0.0
+    axes.plot(stage.achieved_per_s, p95_s, marker, color=colour, ms=8, zorder=2.5)
 
 
 def _found(stage: StageStats) -> str:
@@ -226,13 +220,7 @@ def _points(stages: list[StageStats], name: str) -> tuple[list[float], list[floa
 
 
 def _known(stage: StageStats, name: str) -> bool:
-    return name in stage.latency_s and words.is_known(stage.latency_s[name].value)
-
-
-def _ends(estimate: Estimate | None) -> list[float]:
-    if estimate is None or not words.is_known(estimate.value):
-        return []
-    return [v for v in (estimate.low, estimate.value, estimate.high) if words.is_known(v)]
+    return bool(known_ends(stage.latency_s.get(name)))
 
 
 def _share(stage: StageStats, layer: str) -> float:
