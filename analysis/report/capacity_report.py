@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Final
 
 from mwaa_headroom.analysis.planning.capacity_curve import (
     CapacityCurve,
-    CountCapacity,
-    CountTrial,
     NextTrial,
 )
 from mwaa_headroom.analysis.report import words
@@ -17,8 +15,8 @@ from mwaa_headroom.analysis.report.document import (
     Document,
     Figure,
     Section,
-    Table,
     Text,
+    table_of,
 )
 from mwaa_headroom.analysis.report.sentences import told, told_each
 from mwaa_headroom.analysis.statistics import Estimate
@@ -102,16 +100,22 @@ def _with_interval(estimate: Estimate) -> str:
 
 
 def _counts(curve: CapacityCurve) -> Section:
-    columns = (
-        Column("webservers"),
-        Column("capacity", "calls/s (95 %)"),
-        Column("held up to", "calls/s"),
-        Column("broke from", "calls/s"),
-        Column("came through", "calls/s", dropped=2),
-        Column("each adds", "calls/s (95 %)", dropped=1),
-        Column("stopped by", right=False),
+    table = table_of(
+        curve.counts,
+        (Column("webservers"), lambda n: str(n.webservers)),
+        (Column("capacity", "calls/s (95 %)"), lambda n: words.number_estimate(n.capacity_per_s)),
+        (Column("held up to", "calls/s"), lambda n: words.number(n.highest_pass_per_s)),
+        (Column("broke from", "calls/s"), lambda n: words.number(n.lowest_fail_per_s)),
+        (Column("came through", "calls/s", dropped=2), lambda n: words.number(n.throughput_per_s)),
+        (
+            Column("each adds", "calls/s (95 %)", dropped=1),
+            lambda n: words.number_estimate(n.gain_per_webserver_per_s),
+        ),
+        (
+            Column("stopped by", right=False),
+            lambda n: words.STOPPED_BY.get(n.bottleneck, n.bottleneck.replace("_", " ")),
+        ),
     )
-    table = Table(columns, tuple(map(_count_row, curve.counts)))
     figure = Figure(PICTURE, "Capacity by webserver count, with its trials", partial(_draw, curve))
     return Section("Capacity by webserver count", (figure, table), brief=True)
 
@@ -120,22 +124,6 @@ def _draw(curve: CapacityCurve) -> "Drawing | None":
     from mwaa_headroom.analysis.report.plots.capacity_curve import draw_capacity_curve
 
     return draw_capacity_curve(curve, headline(curve))
-
-
-def _count_row(each: CountCapacity) -> tuple[str, ...]:
-    return (
-        str(each.webservers),
-        words.number_estimate(each.capacity_per_s),
-        _rate(each.highest_pass_per_s),
-        _rate(each.lowest_fail_per_s),
-        _rate(each.throughput_per_s),
-        words.number_estimate(each.gain_per_webserver_per_s),
-        words.STOPPED_BY.get(each.bottleneck, each.bottleneck.replace("_", " ")),
-    )
-
-
-def _rate(per_s: float | None) -> str:
-    return words.trimmed(per_s) if words.is_known(per_s) else words.UNKNOWN
 
 
 def _growth(curve: CapacityCurve) -> Section | None:
@@ -182,32 +170,22 @@ def _asked(trial: NextTrial) -> str:
 
 
 def _trials(curve: CapacityCurve) -> Section:
-    columns = (
-        Column("webservers"),
-        Column("rate", "calls/s"),
-        Column("SLO"),
-        Column("held", dropped=1),
-        Column("stage", right=False),
-        Column("run", right=False, dropped=2),
-        Column("why", right=False),
+    trials = (
+        (count.webservers, trial)
+        for count in curve.counts
+        for trial in sorted(count.trials, key=lambda trial: trial.rate_per_s)
     )
-    rows = (
-        (str(each.webservers), *_trial_row(trial))
-        for each in curve.counts
-        for trial in sorted(each.trials, key=lambda trial: trial.rate_per_s)
+    table = table_of(
+        trials,
+        (Column("webservers"), lambda t: str(t[0])),
+        (Column("rate", "calls/s"), lambda t: words.trimmed(t[1].rate_per_s)),
+        (Column("SLO"), lambda t: _MARKS[t[1].verdict]),
+        (Column("held", dropped=1), lambda t: words.delay(t[1].duration_s)),
+        (Column("stage", right=False), lambda t: words.stage_label(t[1].stage_index, t[1].stage)),
+        (Column("run", right=False, dropped=2), lambda t: t[1].run_id),
+        (Column("why", right=False), lambda t: told(t[1].reason)),
     )
-    return Section("Trials", (Table(columns, tuple(rows)),))
-
-
-def _trial_row(trial: CountTrial) -> tuple[str, ...]:
-    return (
-        words.trimmed(trial.rate_per_s),
-        _MARKS[trial.verdict],
-        words.delay(trial.duration_s),
-        words.stage_label(trial.stage_index, trial.stage),
-        trial.run_id,
-        told(trial.reason),
-    )
+    return Section("Trials", (table,))
 
 
 def _notes(curve: CapacityCurve) -> Section | None:
@@ -223,13 +201,13 @@ def _cases(curve: CapacityCurve) -> tuple[Case, ...]:
     if curve.refusals:
         return (Case("capacity", "runs", "error", " ".join(told_each(curve.refusals))),)
     return tuple(
-        Case("capacity", words.webservers(n.webservers), "passed", _with_interval(n.capacity_per_s))
-        if n in curve.known
-        else Case(
+        Case(
             "capacity",
-            words.webservers(n.webservers),
-            "error",
-            told(n.capacity_per_s.warnings[0]),
+            words.webservers(count.webservers),
+            "passed" if count in curve.known else "error",
+            _with_interval(count.capacity_per_s)
+            if count in curve.known
+            else told(count.capacity_per_s.warnings[0]),
         )
-        for n in curve.counts
+        for count in curve.counts
     )

@@ -6,9 +6,9 @@ JSON, JUnit. A new section is one function that returns a `Section`, named in th
 document.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 if TYPE_CHECKING:  # who only prints text does without matplotlib
     from matplotlib.figure import Figure as Drawing
@@ -50,6 +50,15 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     folded: bool = False  # on pages behind its caption, until the reader opens it
+
+
+T = TypeVar("T")
+
+
+def table_of(items: Iterable[T], *columns: tuple[Column, Callable[[T], str]]) -> Table:
+    """A row for each item, and in it a cell for each column."""
+    rows = (tuple(cell(item) for _, cell in columns) for item in items)
+    return Table(tuple(column for column, _ in columns), tuple(rows))
 
 
 @dataclass(frozen=True, slots=True)

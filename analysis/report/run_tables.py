@@ -1,13 +1,13 @@
 """The tables of one run: stages, load generator, webservers, scaling, sizing and known truth."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.document import MARKS, Column, Table
+from mwaa_headroom.analysis.report.document import MARKS, Column, Table, table_of
 from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.results import (
     CountRow,
@@ -24,8 +24,6 @@ from mwaa_headroom.analysis.results import (
 from mwaa_headroom.analysis.scaling.events import Step, steps_of
 from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.statistics import Estimate, value_at_rank, values_for_percentile
-
-T = TypeVar("T")
 
 _PERCENTILES: Final = ("p50", "p95", "p99")
 _MOST_WINDOWS: Final = 12
@@ -66,7 +64,7 @@ def stage_table(stages: Sequence[StageStats]) -> Table:
     """One row per stage: load, latency, errors, webservers, and what it says as a trial."""
     closed = any(stage.users is not None for stage in stages)
     load = (Column("rate", "1/s"), _rate)
-    return _table(
+    return table_of(
         stages,
         (Column("stage", right=False), _stage_cell),
         (Column("users", "closed"), lambda s: words.count(s.users)) if closed else load,
@@ -133,7 +131,7 @@ def _latency_rows(stage: StageStats) -> Iterator[tuple[str, ...]]:
 
 def operation_table(stage: StageStats) -> Table:
     """The operations of one stage."""
-    return _table(
+    return table_of(
         stage.operations,
         (Column("operation", right=False), lambda o: o.operation),
         (Column("calls"), lambda o: words.count(o.arrivals)),
@@ -172,7 +170,7 @@ def process_table(health: GeneratorHealth) -> Table | None:
     """One row per load process; None when there was only one."""
     if len(health.workers) < 2:
         return None
-    return _table(
+    return table_of(
         health.workers,
         (Column("process"), lambda w: str(w.worker)),
         (Column("rows"), lambda w: words.count(w.rows)),
@@ -231,12 +229,12 @@ def webserver_table(stages: Sequence[StageStats]) -> Table | None:
     columns += filter(is_known, of_database)
     if not any(map(is_known, columns)):
         return None
-    return _table(stages, (Column("stage", right=False), stage_name), *columns)
+    return table_of(stages, (Column("stage", right=False), stage_name), *columns)
 
 
 def count_table(rows: Sequence[CountRow]) -> Table:
     """One row per webserver count that was in service."""
-    return _table(
+    return table_of(
         rows,
         (Column("webservers"), lambda r: words.count(r.webservers)),
         (Column("time", "in service"), lambda r: words.delay(r.time_s)),
@@ -256,7 +254,7 @@ def steps_table(event: ScalingEvent, started_at_s: float, *, folded: bool) -> Ta
     steps = steps_of(event)
     if event.to_count <= event.from_count or len(steps) < 2:
         return None
-    table = _table(
+    table = table_of(
         steps,
         (Column("step", right=False), lambda s: s.name),
         (Column("time", "of the run"), lambda s: words.clock(s.at_s - started_at_s)),
@@ -301,7 +299,7 @@ def sizing_table(sizing: SizingResult) -> Table:
         target = ["target"] * (row.rate_per_s == sizing.target_rate_per_s)
         return ", ".join(target + ["more than the service allows"] * (not row.within_limits))
 
-    return _table(
+    return table_of(
         sizing.rows,
         (Column("rate", "calls/s"), lambda r: words.trimmed(r.rate_per_s)),
         (Column("webservers", "needed"), lambda r: words.count(r.webservers)),
@@ -313,7 +311,7 @@ def sizing_table(sizing: SizingResult) -> Table:
 
 def truth_table(checks: Sequence[TruthCheck]) -> Table:
     """Estimates beside what simulated webservers were set to."""
-    return _table(
+    return table_of(
         checks,
         (Column("", right=False), lambda c: c.what),
         (Column("estimate", "95 % interval"), lambda c: _with_unit(c.estimate, c.unit)),
@@ -331,9 +329,3 @@ def _with_unit(estimate: Estimate, unit: str) -> str:
         return words.UNKNOWN
     number, interval = words.count(estimate.value), words.span(estimate.low, estimate.high)
     return number if interval in (number, words.UNKNOWN) else f"{number} ({interval})"
-
-
-def _table(items: Iterable[T], *columns: tuple[Column, Callable[[T], str]]) -> Table:
-    """A row for each item, and in it a cell for each column."""
-    rows = (tuple(cell(item) for _, cell in columns) for item in items)
-    return Table(tuple(column for column, _ in columns), tuple(rows))

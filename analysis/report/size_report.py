@@ -1,6 +1,6 @@
 """The document of `headroom size`: which environment serves a load, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +18,8 @@ from mwaa_headroom.analysis.report.document import (
     Document,
     Figure,
     Section,
-    Table,
     Text,
+    table_of,
 )
 from mwaa_headroom.analysis.report.sentences import told, told_each
 from mwaa_headroom.analysis.report.sentences.size import measured_cpu
@@ -28,6 +28,11 @@ if TYPE_CHECKING:  # matplotlib: not for those who only read text
     from matplotlib.figure import Figure as Drawing
 
 PICTURE: Final = "webservers_needed"
+_SETTING: Final[tuple[tuple[Column, Callable[[SizeOption], str]], ...]] = (
+    (Column("class", right=False), lambda option: option.environment_class),
+    (Column("min"), lambda option: str(option.min_webservers)),
+    (Column("max"), lambda option: str(option.max_webservers)),
+)
 _SHORTEST_END: Final = 8  # characters of a run id
 _BEYOND: Final = 1.5  # times the highest rate measured, from which on a size is an extrapolation
 
@@ -201,18 +206,27 @@ def _holds_if(answer: SizingAnswer, option: SizeOption) -> list[str]:
 
 
 def _runs(answer: SizingAnswer) -> Section:
-    with_capacity = any(run.capacity_per_s for run in answer.runs)
-    capacity = (Column("SLO breaks at", "calls/s"), Column("on", "webservers"))
-    columns = (
-        Column("run", right=False),
-        Column("CPU", "per webserver", dropped=1),
-        Column("CPU time", "per call", dropped=2),
-        Column("one webserver", f"calls/s at {words.share(answer.utilisation_target)}"),
-        *(capacity if with_capacity else ()),
+    runs = zip(answer.runs, _names(answer.runs), strict=True)
+    at_target = f"calls/s at {words.share(answer.utilisation_target)}"
+    capacity: tuple[tuple[Column, Callable[[tuple[SizedRun, str]], str]], ...] = (
+        (Column("SLO breaks at", "calls/s"), lambda r: words.number_estimate(r[0].capacity_per_s)),
+        (Column("on", "webservers"), lambda r: words.count(r[0].capacity_webservers)),
     )
-    names = _names(answer.runs)
-    rows = (_run_row(*each, with_capacity) for each in zip(answer.runs, names, strict=True))
-    return Section("What a webserver serves", (Table(columns, tuple(rows)),))
+    table = table_of(
+        runs,
+        (Column("run", right=False), lambda r: r[1]),
+        (Column("CPU", "per webserver", dropped=1), lambda r: words.trimmed(r[0].webserver_cpu)),
+        (
+            Column("CPU time", "per call", dropped=2),
+            lambda r: words.duration_estimate(r[0].demand_s),
+        ),
+        (
+            Column("one webserver", at_target),
+            lambda r: words.number_estimate(r[0].rate_of_one_per_s),
+        ),
+        *(capacity if any(run.capacity_per_s for run in answer.runs) else ()),
+    )
+    return Section("What a webserver serves", (table,))
 
 
 def _names(runs: Sequence[SizedRun]) -> list[str]:
@@ -224,29 +238,23 @@ def _names(runs: Sequence[SizedRun]) -> list[str]:
     return ids if len(ids) == 1 else [n if len(n) <= end + 1 else f"…{n[-end:]}" for n in ids]
 
 
-def _run_row(run: SizedRun, name: str, with_capacity: bool) -> tuple[str, ...]:
-    row = (
-        name,
-        words.trimmed(run.webserver_cpu),
-        words.duration_estimate(run.demand_s),
-        words.number_estimate(run.rate_of_one_per_s),
-    )
-    if not with_capacity:
-        return row
-    return (*row, words.number_estimate(run.capacity_per_s), words.count(run.capacity_webservers))
-
-
 def _classes(answer: SizingAnswer) -> Section:
     counts = sorted({chance.webservers for size in answer.classes for chance in size.chances})
-    columns = (
-        Column("class", right=False),
-        Column("vCPU"),
-        Column("one webserver", "calls/s", dropped=1),
-        Column("needed", words.calls_per_s(answer.high_per_s)),
-        Column("interval", "95 %"),
-        *(Column(f"P({count})", "enough") for count in counts),
+    table = table_of(
+        answer.classes,
+        (Column("class", right=False), lambda c: c.environment_class),
+        (Column("vCPU"), lambda c: words.trimmed(c.webserver_cpu)),
+        (
+            Column("one webserver", "calls/s", dropped=1),
+            lambda c: words.number_estimate(c.rate_of_one_per_s),
+        ),
+        (
+            Column("needed", words.calls_per_s(answer.high_per_s)),
+            lambda c: words.count(c.webservers),
+        ),
+        (Column("interval", "95 %"), _interval),
+        *((Column(f"P({count})", "enough"), partial(_chance, count)) for count in counts),
     )
-    table = Table(columns, tuple(_class_row(size, counts) for size in answer.classes))
     blocks = [Text(_probability_is_about(answer))]
     if answer.deciding:
         blocks.append(Text(told(answer.deciding)))
@@ -276,60 +284,48 @@ def _probability_is_about(answer: SizingAnswer) -> str:
     )
 
 
-def _class_row(size: ClassSize, counts: Sequence[int]) -> tuple[str, ...]:
-    chances = {each.webservers: words.short_chance(each.probability) for each in size.chances}
-    high = size.webservers_high
-    return (
-        size.environment_class,
-        words.trimmed(size.webserver_cpu),
-        words.number_estimate(size.rate_of_one_per_s),
-        words.count(size.webservers),
-        f"{size.webservers_low}-" if high is None else words.span(size.webservers_low, high),
-        *(chances.get(count, words.UNKNOWN) for count in counts),
-    )
+def _interval(size: ClassSize) -> str:
+    low, high = size.webservers_low, size.webservers_high
+    return f"{low}-" if high is None else words.span(low, high)
+
+
+def _chance(webservers: int, size: ClassSize) -> str:
+    """Of a count; a class may not let one set it."""
+    found = (words.short_chance(c.probability) for c in size.chances if c.webservers == webservers)
+    return next(found, words.UNKNOWN)
 
 
 def _options(answer: SizingAnswer) -> Section | None:
     if not answer.options:
         return None
     currency = answer.prices.currency if answer.prices else ""
-    prices = (Column(currency, "a month"), Column("at most", "scaled out", dropped=2))
-    columns = (
-        Column("class", right=False),
-        Column("min"),
-        Column("max"),
-        Column("P", "enough"),
-        Column("enough after", "a burst", dropped=1),
-        Column("slow calls", "in a burst"),
-        Column("failed", "in a burst", dropped=1),
+    prices: tuple[tuple[Column, Callable[[SizeOption], str]], ...] = (
+        (Column(currency, "a month"), lambda o: _money(o.monthly)),
+        (Column("at most", "scaled out", dropped=2), lambda o: _money(o.monthly_at_most)),
+    )
+    table = table_of(
+        answer.options,
+        *_SETTING,
+        (
+            Column("P", "enough"),
+            lambda o: words.short_chance(min(o.probability, o.probability_at_peak)),
+        ),
+        (Column("enough after", "a burst", dropped=1), lambda o: _after(o.burst.enough_after_s)),
+        (Column("slow calls", "in a burst"), lambda o: _calls(o.burst.slow_calls)),
+        (Column("failed", "in a burst", dropped=1), lambda o: _calls(o.burst.failed_calls)),
         *(prices if answer.prices else ()),
-        Column("", right=False),
+        (Column("", right=False), lambda o: _remark(o, answer.chosen)),
     )
-    rows = (
-        _option_row(option, option is answer.chosen, with_price=answer.prices is not None)
-        for option in answer.options
-    )
-    table = Table(columns, tuple(rows))
     about = [Text(each) for each in _about_options(answer)]
     doubt = [Text(each) for each in _doubt_about_prices(answer)]
     brief: tuple[Block, ...] = (table, *doubt)
     return Section("Options", (*about, *brief), brief=True, brief_blocks=brief)
 
 
-def _option_row(option: SizeOption, recommended: bool, *, with_price: bool) -> tuple[str, ...]:
-    burst = option.burst
-    row: tuple[str, ...] = (
-        option.environment_class,
-        str(option.min_webservers),
-        str(option.max_webservers),
-        words.short_chance(min(option.probability, option.probability_at_peak)),
-        _after(burst.enough_after_s),
-        _calls(burst.slow_calls),
-        _calls(burst.failed_calls),
-    )
-    if with_price:
-        row += (_money(option.monthly), _money(option.monthly_at_most))
-    return (*row, "recommended" if recommended else "" if option.meets else "not sure enough")
+def _remark(option: SizeOption, chosen: SizeOption | None) -> str:
+    if option is chosen:
+        return "recommended"
+    return "" if option.meets else "not sure enough"
 
 
 def _after(span: Span) -> str:
@@ -389,31 +385,21 @@ def _is_quiet_though_not_enough(burst: BurstCost) -> bool:
 
 
 def _trace(answer: SizingAnswer) -> Section | None:
-    columns = (
-        Column("class", right=False),
-        Column("min"),
-        Column("max"),
-        Column("slow", "or failed"),
-        Column("failed"),
-        Column("webservers", "most"),
-        Column("webservers", "on average"),
-    )
-    rows = tuple(
-        (
-            option.environment_class,
-            str(option.min_webservers),
-            str(option.max_webservers),
-            words.share(trace.slow_share),
-            words.share(trace.failed_share),
-            words.count(trace.most_webservers),
-            words.trimmed(trace.webserver_hours * 3600 / trace.simulated_s),
-        )
-        for option in answer.options
-        if (trace := option.trace) is not None
-    )
-    if not rows:
+    played = [(option, option.trace) for option in answer.options if option.trace is not None]
+    if not played:
         return None
-    return Section("The trace, played against the scaling rule", (Table(columns, rows),))
+    table = table_of(
+        played,
+        *((column, lambda p, cell=cell: cell(p[0])) for column, cell in _SETTING),
+        (Column("slow", "or failed"), lambda p: words.share(p[1].slow_share)),
+        (Column("failed"), lambda p: words.share(p[1].failed_share)),
+        (Column("webservers", "most"), lambda p: words.count(p[1].most_webservers)),
+        (
+            Column("webservers", "on average"),
+            lambda p: words.trimmed(p[1].webserver_hours * 3600 / p[1].simulated_s),
+        ),
+    )
+    return Section("The trace, played against the scaling rule", (table,))
 
 
 def _limitations(answer: SizingAnswer) -> Section | None:

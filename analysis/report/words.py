@@ -257,8 +257,13 @@ def rate_estimate(estimate: Estimate | None) -> str:
     return f"{calls_per_s(estimate.value)}{_interval(estimate, lambda end: f'{end:.{decimals}f}')}"
 
 
+def number(value: float | None) -> str:
+    """Any other number: "25", "0.5"."""
+    return trimmed(value) if is_known(value) else UNKNOWN
+
+
 def number_estimate(estimate: Estimate | None) -> str:
-    """Any other number with its interval: "0.031 (0.027-0.034)"."""
+    """The same with its interval: "0.031 (0.027-0.034)"."""
     if estimate is None or not is_known(estimate.value):
         return UNKNOWN
     return f"{trimmed(estimate.value)}{_interval(estimate, trimmed)}"
