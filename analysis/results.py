@@ -300,7 +300,7 @@ class SizingResult:
     utilisation_target: float  # fraction of a webserver's CPU
     webserver_cpu: float | None  # CPUs per webserver
     explanation: Finding
-    warnings: tuple[Finding | str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     deciding: Finding | None = None  # what would tell, when the interval spans counts
 
 

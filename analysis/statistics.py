@@ -55,7 +55,7 @@ class Estimate:
     high: float | None = None
     n: int = 0
     confidence: float = CONFIDENCE
-    warnings: tuple[Finding | str, ...] = ()  # TODO: str goes with the last area that gives it
+    warnings: tuple[Finding, ...] = ()
 
 
 def known(values: Iterable[Known | None]) -> list[Known]:
@@ -70,10 +70,7 @@ def mean_of(values: Sequence[float]) -> float | None:
 
 def is_lower_bound(estimate: Estimate) -> bool:
     """Whether calls were cut at a time limit, so that it may be more."""
-    return any(
-        isinstance(each, Finding) and each.code == "percentile.lower_bound"
-        for each in estimate.warnings
-    )
+    return any(each.code == "percentile.lower_bound" for each in estimate.warnings)
 
 
 def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:

@@ -119,7 +119,7 @@ def _objection(run: RunAnalysis) -> Finding | None:
     return None
 
 
-def _no_demand(run: RunAnalysis) -> Finding | str | None:
+def _no_demand(run: RunAnalysis) -> Finding | None:
     demand, sizing = run.demand, run.sizing
     if sizing is None or sizing.webserver_cpu is None:
         return refusal("sizing.cpu_not_known")

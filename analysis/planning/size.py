@@ -86,7 +86,7 @@ class SizingAnswer:
     autoscaling: Finding | None = None  # where its times come from
     exit_code: int = NOT_ANSWERED  # 0, or 5 without a recommendation
     assumptions: tuple[Finding, ...] = ()
-    warnings: tuple[Finding | str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     refusals: tuple[Finding, ...] = ()
 
     @property
@@ -289,7 +289,7 @@ def _assumptions(answer: SizingAnswer, load: LoadWanted) -> Iterator[Finding]:
     yield note("size.only_webservers")
 
 
-def _limits_of_run(run: RunAnalysis, load: LoadWanted) -> Iterator[Finding | str]:
+def _limits_of_run(run: RunAnalysis, load: LoadWanted) -> Iterator[Finding]:
     """What of a run limits what the size is worth."""
     capacity, run_id = run.capacity, run.run_id
     if capacity is not None:

@@ -55,14 +55,14 @@ def _capacity_notes(analysis: RunAnalysis) -> Iterator[str]:
 def _demand_notes(analysis: RunAnalysis) -> Iterator[str]:
     """Warnings of the demands and the sizing, each where it is first given."""
     demand, sizing = analysis.demand, analysis.sizing
-    sources: list[tuple[str, Iterable[Finding | str]]] = []
+    sources: list[tuple[str, Iterable[Finding]]] = []
     if demand:
         sources.append(("Service demand", demand.mix_s.warnings))
         for operation, estimate in demand.per_operation_s.items():
             sources.append((f"Service demand of {operation}", estimate.warnings))
     if sizing:
         sources.append(("Sizing", sizing.warnings))
-    seen: list[Finding | str | None] = [demand.refusal] if demand else []
+    seen: list[Finding | None] = [demand.refusal] if demand else []
     for what, warnings in sources:
         new = [warning for warning in warnings if warning not in seen]
         yield from (f"{what}: {told(warning)}" for warning in new)
@@ -104,7 +104,7 @@ def _refused_estimates(stages: Iterable[StageStats]) -> Iterator[str]:
     Of latencies only the refused ones: a value without an interval shows that by itself, and lower
     bounds are told with the calls that were cut.
     """
-    alike: dict[tuple[str, object], list[tuple[int, Finding | str]]] = {}
+    alike: dict[tuple[str, object], list[tuple[int, Finding]]] = {}
     for stage in stages:
         for what, estimate in _stage_estimates(stage):
             for warning in estimate.warnings:
@@ -120,9 +120,7 @@ def _refused_estimates(stages: Iterable[StageStats]) -> Iterator[str]:
         yield f"{where}, {what}: {sentence}"
 
 
-def _but_for_counts(warning: Finding | str) -> object:
-    if isinstance(warning, str):
-        return warning
+def _but_for_counts(warning: Finding) -> object:
     return warning.code, warning.values.get("percent")
 
 

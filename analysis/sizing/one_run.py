@@ -117,7 +117,7 @@ def _expected_cpu(
     return ends[0], ends[1]
 
 
-def _refusal(setting: Setting, demand: DemandResult | None) -> Finding | str | None:
+def _refusal(setting: Setting, demand: DemandResult | None) -> Finding | None:
     if setting.is_closed:
         return refusal("sizing.closed")
     if setting.webserver_cpu is None:

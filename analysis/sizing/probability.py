@@ -143,7 +143,7 @@ def estimate_times(estimate: Estimate, factor: float) -> Estimate:
     return replace(estimate, value=value, low=low, high=high)
 
 
-def _warnings(estimates: Sequence[Estimate]) -> tuple[Finding | str, ...]:
+def _warnings(estimates: Sequence[Estimate]) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(each for estimate in estimates for each in estimate.warnings))
 
 

@@ -29,7 +29,7 @@ def says(code: str, text: str | None = None) -> Callable[[Sentence], Sentence]:
     return register
 
 
-def told(finding: Finding | str | None) -> str:
+def told(finding: Finding | None) -> str:
     """The sentence of a finding; "" for none.
 
     Raises:
@@ -37,12 +37,10 @@ def told(finding: Finding | str | None) -> str:
     """
     if finding is None:
         return ""
-    if isinstance(finding, str):  # TODO: goes when the last area gives findings
-        return finding
     return sentences()[finding.code](**finding.values)
 
 
-def told_each(findings: Iterable[Finding | str]) -> tuple[str, ...]:
+def told_each(findings: Iterable[Finding]) -> tuple[str, ...]:
     """The sentences of findings, each once, in order."""
     return tuple(dict.fromkeys(map(told, findings)))
 

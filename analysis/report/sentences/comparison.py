@@ -52,7 +52,7 @@ def _(baseline: int, contender: int, gate_metrics: int, needed: int) -> str:
 
 
 @says("comparison.not_measured")
-def _(side: str, lacking: int, runs: int, why: Finding | str | None) -> str:
+def _(side: str, lacking: int, runs: int, why: Finding | None) -> str:
     return (
         f"{lacking} of {runs} {side} runs have no value: "
         f"{lowered(told(why)) or 'it was not measured.'}"

@@ -14,7 +14,7 @@ def _(run_id: str, status: str) -> str:
 
 
 @says("identity.incomplete_record")
-def _(run_id: str, why: Finding | str | None) -> str:
+def _(run_id: str, why: Finding | None) -> str:
     return f"Run {run_id} has an incomplete record: {lowered(told(why)) or 'a part is missing.'}"
 
 
@@ -24,7 +24,7 @@ def _(run_id: str, names: Sequence[str]) -> str:
 
 
 @says("identity.generator_past_limits")
-def _(run_id: str, why: Finding | str | None) -> str:
+def _(run_id: str, why: Finding | None) -> str:
     return (
         f"In run {run_id} the load generator was past its limits: "
         f"{lowered(told(why)) or 'it was too busy.'}"

@@ -110,7 +110,7 @@ def _(changes: int) -> str:
 
 
 @says("policy.no_demand")
-def _(run_id: str, why: Sequence[Finding | str]) -> str:
+def _(run_id: str, why: Sequence[Finding]) -> str:
     reason = " ".join(told_each(why)) or "no call reached a webserver."
     return f"{run_id} gives no service demand, so its load cannot be simulated: {reason}"
 
