@@ -1,15 +1,29 @@
+"""When stages were, what they saw, and what they say as trials."""
+
+import itertools
 from typing import Any
 
 import pytest
 from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
-from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.judge import Window
-from mwaa_headroom.analysis.results import StageStats
+from mwaa_headroom.analysis.results import StageStats, SteadyState
 from mwaa_headroom.analysis.slo import parse_slo
-from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
-from mwaa_headroom.analysis.statistics import is_lower_bound
+from mwaa_headroom.analysis.stages import (
+    error_rate,
+    error_rate_by_layer,
+    judge_trial,
+    measured_window,
+    outcome_counts,
+    share,
+    stage_stats,
+    stage_times,
+)
+from mwaa_headroom.analysis.statistics import Estimate, is_lower_bound
 
 
 def only_stage(calls: Calls, *slo: str, warmup_s: float = 0.0) -> StageStats:
@@ -177,3 +191,119 @@ def test_a_line_that_only_unsent_arrivals_broke_is_the_generators_fault(line: st
     assert (stage.met_slo, stage.generator_ok) == (False, False)
     assert stage.generator_reason is not None
     assert stage.generator_reason.code == "generator.unsent"
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (0, 300, 0.0, 0.0126),
+        (5, 1000, 0.0021, 0.0117),
+    ],
+)
+def test_wilson_interval(part: int, whole: int, low: float, high: float) -> None:
+    """The first four: Newcombe, Stat. Med. 17 (1998) 857, table I, method 3."""
+    estimate = share(part, whole)
+    assert estimate.low == pytest.approx(low, abs=6e-5)
+    assert estimate.high == pytest.approx(high, abs=6e-5)
+
+
+@given(st.integers(0, 2000), st.integers(1, 2000))
+def test_interval_holds_the_share_and_mirrors_its_complement(part: int, whole: int) -> None:
+    part = min(part, whole)
+    estimate, complement = share(part, whole), share(whole - part, whole)
+    assert estimate.low is not None
+    assert estimate.value is not None
+    assert estimate.high is not None
+    assert complement.high is not None
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert estimate.low == pytest.approx(1 - complement.high, abs=1e-12)
+
+
+def test_no_calls_have_no_share() -> None:
+    assert share(0, 0).value is None
+
+
+def test_errors_are_shares_of_calls_sent_and_unsent_ones_of_arrivals() -> None:
+    calls = calls_by_hand(
+        outcomes=["ok"] * 4 + ["throttled"] * 2 + ["airflow_server_error"] + ["unsent"]
+    )
+    assert error_rate(calls).value == pytest.approx(3 / 7)
+    rates = {layer: rate.value for layer, rate in error_rate_by_layer(calls).items()}
+    assert rates == {"service": 2 / 7, "airflow": 1 / 7, "generator": 1 / 8}
+    assert list(outcome_counts(calls)) == ["ok", "throttled", "airflow_server_error", "unsent"]
+
+
+def test_an_outcome_of_a_later_version_counts_as_an_error_of_the_service() -> None:
+    calls = calls_by_hand(outcomes=["ok", "melted"])
+    assert outcome_counts(calls) == {"ok": 1, "service_error": 1}
+
+
+@pytest.mark.parametrize(
+    ("slos", "good"),
+    [
+        ([], [True, True, True, False]),
+        (["p95(latency) < 800ms"], [True, True, False, False]),
+        (["p95(latency) < 800ms", "p99(latency) < 300ms"], [True, False, False, False]),
+        (["p95(latency{operation=b}) < 300ms"], [True, False, True, False]),
+        # a median or a mean is no limit for a single call
+        (["p50(latency) < 1ms", "mean(latency) < 1ms"], [True, True, True, False]),
+    ],
+)
+def test_good_calls_are_ok_and_within_the_tightest_threshold(
+    slos: list[str], good: list[bool]
+) -> None:
+    calls = calls_by_hand(
+        outcomes=["ok", "ok", "ok", "airflow_server_error"],
+        operations=["a", "b", "a", "a"],
+        service_times_s=[0.2, 0.5, 1.0, 0.1],
+    )
+    assert good_calls(calls, [parse_slo(text) for text in slos]).tolist() == good
+
+
+def settled(verdict: str, reason: Finding | None = None) -> SteadyState:
+    return SteadyState(verdict, 20.0, Estimate(0.0), reason)
+
+
+RISING = settled("rising", warning("steady.rising", fraction_per_min=0.4))
+
+
+@pytest.mark.parametrize(
+    ("complete", "generator_ok", "met_slo", "steady", "expected"),
+    [
+        pytest.param(True, True, True, settled("steady"), "pass", id="all is well"),
+        pytest.param(True, True, True, None, "pass", id="nobody looked whether it settled"),
+        pytest.param(True, True, True, settled("not_checked", "Short."), "pass", id="nor could"),
+        pytest.param(True, True, True, RISING, "undecided", id="it would have got worse"),
+        pytest.param(True, True, False, RISING, "fail", id="bad enough already"),
+        pytest.param(False, True, True, None, "undecided", id="cut short: no pass"),
+        pytest.param(False, True, False, None, "fail", id="cut short can fail"),
+        pytest.param(True, True, None, None, "undecided", id="a line cannot be judged"),
+        pytest.param(True, False, True, None, "undecided", id="the load was not as asked for"),
+        pytest.param(True, False, False, None, "undecided", id="nor is it a fail then"),
+    ],
+)
+def test_verdict_of_a_trial(
+    complete: bool,
+    generator_ok: bool,
+    met_slo: bool | None,
+    steady: SteadyState | None,
+    expected: str,
+) -> None:
+    assert judge_trial(complete, generator_ok, met_slo, steady)[0] == expected
+
+
+def test_the_reason_is_the_stages_own() -> None:
+    assert judge_trial(True, True, True, RISING)[1] == RISING.reason
+
+
+def test_only_what_is_undecided_has_a_reason() -> None:
+    steadies = (None, settled("steady"), settled("unsteady"), RISING)
+    for complete, ok, met, steady in itertools.product(
+        (True, False), (True, False), (True, False, None), steadies
+    ):
+        verdict, reason = judge_trial(complete, ok, met, steady)
+        assert bool(reason) == (verdict == "undecided")

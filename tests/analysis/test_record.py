@@ -1,3 +1,5 @@
+"""Records that are finished, cut off anywhere, or damaged."""
+
 import json
 import shutil
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""How long scaling out takes on average."""
+
 from collections.abc import Iterator
 from dataclasses import replace
 

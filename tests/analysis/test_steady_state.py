@@ -1,4 +1,4 @@
-"""Steady stages, overloads and start-ups: published behaviour, and simulated stages."""
+"""Whether a stage settled, on made-up and queued latencies."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Percentiles with their intervals, exact and from known samples."""
+
 import math
 
 import numpy as np
