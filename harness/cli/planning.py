@@ -95,7 +95,8 @@ def size_command(
     Exit codes: 0 answered, 5 no setting can be recommended.
     """
     from mwaa_headroom.analysis.report.size_report import size_document
-    from mwaa_headroom.harness.run.answers import read_load, size_directories
+    from mwaa_headroom.harness.run.answers import size_directories
+    from mwaa_headroom.harness.run.asked_loads import read_load
 
     answer = size_directories(
         runs,
@@ -214,7 +215,8 @@ def what_if_command(
     Exit codes: 0 answered, 5 the runs do not tell enough.
     """
     from mwaa_headroom.analysis.report.what_if_report import what_if_document
-    from mwaa_headroom.harness.run.answers import Burst, asked_load, what_if
+    from mwaa_headroom.harness.run.answers import what_if
+    from mwaa_headroom.harness.run.asked_loads import Burst, asked_load
 
     if burst is None and (burst_at_s is not None or burst_for_s is not None):
         raise UsageError("--burst-at and --burst-for go only with --burst LOW-HIGH.")

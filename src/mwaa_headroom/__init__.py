@@ -106,7 +106,7 @@ def size(
     """
     from mwaa_headroom.analysis.planning.size import answer_size
     from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices
-    from mwaa_headroom.harness.run.answers import read_load
+    from mwaa_headroom.harness.run.asked_loads import read_load
 
     ends = load if isinstance(load, tuple) else (load,)
     wanted = read_load("-".join(map(str, ends)))

@@ -9,7 +9,7 @@ from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.errors import UsageError
-from mwaa_headroom.harness.run.answers import Burst, asked_load, trace_rates_per_second
+from mwaa_headroom.harness.run.asked_loads import Burst, asked_load, trace_rates_per_second
 from mwaa_headroom.harness.traffic.traces import parse_trace
 
 
