@@ -40,14 +40,14 @@ def render_html(document: Document, pictures: Mapping[str, Picture]) -> str:
         document: What to show.
         pictures: By the names of the document's figures; a figure that is not there is left out.
     """
-    return template(_PAGE).render(
+    return _template().render(
         document=document,
         sections=[each for each in document.sections if _is_shown(each, pictures)],
         pictures=pictures,
         marks=MARKS,
         status_of=STATUS_OF,
         facts=list(_facts(document.facts)),
-        data=script_safe(as_json(document.result)),
+        data=_script_safe(as_json(document.result)),
     )
 
 
@@ -59,8 +59,7 @@ def _is_shown(section: Section, pictures: Mapping[str, Picture]) -> bool:
 
 
 @cache
-def template(name: str) -> Template:
-    """A page by its file in this folder."""
+def _template() -> Template:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -69,7 +68,7 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
     )
     templates.filters["kind"] = _kind
-    return templates.get_template(name)
+    return templates.get_template(_PAGE)
 
 
 def _kind(block: Block) -> str:
@@ -93,7 +92,7 @@ def _label(name: str) -> str:
     return str(name).replace("_", " ")
 
 
-def script_safe(value: object) -> Markup:
+def _script_safe(value: object) -> Markup:
     """JSON values as the text of a `<script>` element."""
     # "</script>" inside a string would end the element; "<" written as an escape cannot.
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -47,7 +47,7 @@ def _write(suite: ET.Element, case: Case, suite_name: str) -> None:
         time=f"{case.time_s:.3f}",
     )
     if case.result == "passed":
-        _element(element, "system-out").text = without_controls(case.message)
+        _element(element, "system-out").text = _printable(case.message)
     elif case.result == "skipped":
         _element(element, "skipped", message=case.message)
     else:
@@ -56,10 +56,10 @@ def _write(suite: ET.Element, case: Case, suite_name: str) -> None:
 
 
 def _element(parent: ET.Element | None, tag: str, **attributes: str) -> ET.Element:
-    printable = {key: without_controls(value) for key, value in attributes.items()}
+    printable = {key: _printable(value) for key, value in attributes.items()}
     return ET.Element(tag, printable) if parent is None else ET.SubElement(parent, tag, printable)
 
 
-def without_controls(text: str) -> str:
+def _printable(text: str) -> str:
     """`text` without the control characters that XML forbids."""
     return _NOT_XML.sub("?", text)

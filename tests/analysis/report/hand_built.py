@@ -1,6 +1,6 @@
 """A small analysis with round numbers, and the pieces to vary it."""
 
-from mwaa_headroom.analysis.findings import Finding, note, refusal
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
@@ -37,6 +37,10 @@ HEALTHY = GeneratorHealth(
 def said(text: str) -> Finding:
     """A finding whose sentence is given."""
     return note("run.note", message=text)
+
+
+def lower_bound(percent: float, cut_calls: int) -> Finding:
+    return warning("percentile.lower_bound", percent=percent, cut_calls=cut_calls)
 
 
 def stage(index: int, *, p95_s: float, met: bool, errors: int = 0) -> StageStats:

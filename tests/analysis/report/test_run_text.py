@@ -1,25 +1,25 @@
-"""What the report says of scaling: each step, what it cost, and how well the count fit the need."""
+"""What is said of one run from its numbers: capacity, scaling and its cost, a known truth."""
 
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hand_built import START_S, hand_built, said
-from rendered import as_run, page, summary
+from rendered import every_finding, summary
 from rich_run import ELASTICITY, NEED, rich
-from sample_runs import Plan, made_up_run
 
 from mwaa_headroom.analysis.findings import note
 from mwaa_headroom.analysis.report import run_tables, run_text
-from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
+from mwaa_headroom.analysis.report.plots.stages import draw_throughput_latency
 from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.analysis.results import ScalingEvent, TransientCost
+from mwaa_headroom.analysis.results import (
+    ScalingEvent,
+    TransientCost,
+)
+from mwaa_headroom.analysis.statistics import Estimate
 
 SCALE_OUT = hand_built().scaling[0]
-ON_AWS = replace(
-    SCALE_OUT, decision_s=None, ready_s=None, takes_traffic_s=START_S + 65, period_s=60.0
-)
+
 SCALE_IN = ScalingEvent(
     3,
     2,
@@ -31,6 +31,10 @@ SCALE_IN = ScalingEvent(
     slo_restored_s=None,
     reason=note("scaling.quiet", cpu_below_percent=30.0, connections_below=5.0, periods=6),
     slo_broke=True,
+)
+
+ON_AWS = replace(
+    SCALE_OUT, decision_s=None, ready_s=None, takes_traffic_s=START_S + 65, period_s=60.0
 )
 
 
@@ -103,20 +107,6 @@ def test_where_the_environment_tells_nothing_the_metrics_do() -> None:
     )
 
 
-def test_the_steps_of_a_scale_out_say_how_well_they_are_known() -> None:
-    table = run_tables.steps_table(
-        replace(ON_AWS, count_changed_after_s=START_S + 5), 0.0, folded=False
-    )
-    assert table is not None
-    assert [(row[0], *row[2:]) for row in table.rows] == [
-        ("load step", "", "exactly"),
-        ("threshold passed", "12 s", "60 s"),
-        ("count rises", "23 s", "60 s"),
-        ("takes traffic", "0 s", "60 s"),
-        ("SLO restored", "2 s", "5 s"),
-    ]
-
-
 def test_how_well_the_count_followed_the_need() -> None:
     assert tuple(run_text.elasticity(ELASTICITY)) == (
         "Too few webservers 18 % of the time with load, then on average 9 % fewer than were "
@@ -128,59 +118,50 @@ def test_how_well_the_count_followed_the_need() -> None:
     assert tuple(run_text.elasticity(None)) == ()
 
 
-def test_a_need_that_is_not_known_is_said() -> None:
-    unknown = replace(
-        ELASTICITY,
-        under_provisioned=None,
-        over_provisioned=None,
-        under_time=None,
-        over_time=None,
-        refusal=said("How many were needed is not known: there is no service demand."),
+def test_the_capacity_has_its_interval_and_what_stopped_more() -> None:
+    analysis = hand_built()
+    assert analysis.capacity
+    known = replace(
+        analysis.capacity, rate_per_s=Estimate(14.13, 12.84, 15.6, 4), rate_webservers=2
     )
-    analysis = replace(rich(hand_built()), elasticity=unknown)
-    assert told(unknown.refusal) in page(analysis)
-    text = summary(analysis)
-    assert told(unknown.refusal) in text
-    assert "Too few" not in text
+    told = "14.1 calls/s (12.8-15.6) with 2 webservers; more was stopped by "
+    assert run_text.capacity_sentence(known) == f"{told}webserver CPU."
+    by_database = replace(known, bottleneck="database")
+    assert run_text.capacity_sentence(by_database) == f"{told}the metadata database."
+    assert f"Capacity\n  {told}webserver CPU.\n" in summary(replace(analysis, capacity=known))
+    unsized = replace(analysis, capacity=known, sizing=None)
+    assert run_text.headline(unsized) == "14.1 calls/s with 2 webservers"
 
 
-def test_scaling_is_told_in_sentences_and_tables() -> None:
-    analysis = rich(hand_built())
-    for text in (" ".join(summary(analysis).split()), page(analysis)):
-        for shown in (
-            "212 of 1870 calls were slow and 13 failed",
-            "Too few webservers 18 % of the time with load",
-            told(NEED),
-            "By webserver count",
-            "threshold passed",
-            "910 ms (850-980)",
-        ):
-            assert shown in text
+def test_the_capacity_of_one_count_is_not_told_as_that_of_another() -> None:
+    """2 webservers broke between the stages, and then 3 of them held more."""
+    analysis = hand_built()
+    assert analysis.capacity
+    known = replace(
+        analysis.capacity,
+        rate_per_s=Estimate(16.1, 13.3, 17.1, 4, warnings=(said("Nothing was measured between."),)),
+        rate_webservers=2,
+        highest_rate_per_s=22.0,
+        webservers=3,
+    )
+    unsized = replace(analysis, capacity=known, sizing=None)
+
+    assert run_text.capacity_sentence(known) == (
+        "16.1 calls/s (13.3-17.1) with 2 webservers; 22 calls/s with 3 webservers met the SLO, "
+        "more was stopped by webserver CPU."
+    )
+    assert run_text.headline(unsized) == "22 calls/s with 3 webservers"
+    assert "Capacity with 2 webservers: Nothing was measured between." in every_finding(unsized)
+    held = replace(known, bottleneck="not_reached")
+    assert (
+        run_text.headline(replace(unsized, capacity=held))
+        == "At least 22 calls/s with 3 webservers"
+    )
+    assert run_text.capacity_sentence(held).endswith("; 22 calls/s with 3 webservers met the SLO.")
+    texts = [text.get_text() for text in draw_throughput_latency(unsized).axes[0].texts]
+    assert "capacity with 2 webservers" in texts
 
 
-def test_the_steps_of_many_changes_are_folded() -> None:
-    few, many = hand_built(), replace(hand_built(), scaling=(SCALE_OUT, SCALE_IN) * 10)
-    assert page(many).count("2 to 3 webservers: ") == 10
-    assert page(many).count("<summary>Steps from 2 to 3 webservers") == 10
-    assert page(few).count("<summary>Steps from") == 0
-
-
-def test_a_lost_load_process_is_marked_in_the_timeline() -> None:
-    record, analysis = made_up_run(Plan(rates=(8, 12), duration_s=30))
-    lost = {"time_s": analysis.started_at_s + 40.0, "kind": "worker_lost", "worker": 2}
-    figure = draw_timeline(replace(analysis, events=(lost,)), as_run(analysis, record).calls)
-    rate, latency, *others = figure.axes
-    assert any("load process 2 lost 00:40" in text.get_text() for text in rate.texts)
-    for axes, lines in ((rate, 1), (latency, 1), (others[-1], 0)):
-        assert sum(np.array_equal(line.get_xdata(), [40.0, 40.0]) for line in axes.lines) == lines
-
-
-def test_the_databases_cpu_is_a_line_where_it_is_known() -> None:
-    record, plain = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
-    for analysis, shown in ((plain, False), (rich(plain), True)):
-        figure = draw_timeline(analysis, as_run(analysis, record).calls)
-        (cpu,) = (axes for axes in figure.axes if axes.get_ylabel() == "CPU (%)")
-        assert any(text.get_text() == "database" for text in cpu.texts) == shown
-        table = run_tables.webserver_table(analysis.stages)
-        assert table is not None
-        assert any(column.heading == "database CPU" for column in table.columns) == shown
+def test_a_single_interval_is_one() -> None:
+    told = run_text.truth_sentence(rich(hand_built()).truth[:1])
+    assert told == "Truth of the simulation: inside 1 of 1 interval."

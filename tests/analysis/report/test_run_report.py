@@ -1,37 +1,66 @@
-"""The summary: a golden text, what it may never show, and how wide it may be."""
+"""The report of one run as a document: its forms, files and test cases."""
 
+import json
 import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from golden_files import golden
-from hand_built import HEALTHY, hand_built, said, stage
+from hand_built import HEALTHY, START_S, hand_built, said, stage
+from html_page import parsed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rendered import junit, page, summary
-from rich_run import ELASTICITY, count_row, rich
+from rendered import as_run, every_finding, junit, page, summary
+from rich_run import ELASTICITY, NEED, RISING, count_row, rich
 from sample_runs import Plan, made_up_run
 
-from mwaa_headroom.analysis.findings import Finding, warning
+from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.report.as_json import as_json
-from mwaa_headroom.analysis.report.run_notes import findings
 from mwaa_headroom.analysis.report.run_report import run_document
 from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.report.terminal import render_terminal
+from mwaa_headroom.analysis.report.words import lowered
+from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.results import (
     GeneratorHealth,
     RecoveryResult,
     RunAnalysis,
+    ScalingEvent,
     SloResult,
     SteadyState,
     Verdict,
     WorkerHealth,
 )
 from mwaa_headroom.analysis.run import Run
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
+
+SCALE_OUT = hand_built().scaling[0]
+
+SCALE_IN = ScalingEvent(
+    3,
+    2,
+    load_step_s=None,
+    breach_s=None,
+    decision_s=START_S + 90,
+    count_changed_s=START_S + 95,
+    ready_s=None,
+    slo_restored_s=None,
+    reason=note("scaling.quiet", cpu_below_percent=30.0, connections_below=5.0, periods=6),
+    slo_broke=True,
+)
+
+
+def with_stage(analysis: RunAnalysis, **changes: Any) -> RunAnalysis:
+    """The same run, with its first stage changed."""
+    first, *others = analysis.stages
+    return replace(analysis, stages=(replace(first, **changes), *others))
+
 
 PLANS = {
     "capacity": Plan(),
@@ -44,10 +73,13 @@ PLANS = {
 }
 
 maybe = st.none() | st.sampled_from([float("nan"), float("inf"), 0.0, 1e-7, 0.5, 12.0, 1e6])
+
 estimates = st.builds(
     Estimate, value=maybe, low=maybe, high=maybe, warnings=st.sampled_from([(), (said("why"),)])
 )
+
 counts = st.none() | st.integers(0, 9)
+
 verdicts = st.sampled_from(["steady", "rising", "unsteady", "not_checked"])
 
 
@@ -270,33 +302,6 @@ def test_the_answer_names_the_size_of_the_webservers(
     assert identity in summary(analysis)
 
 
-def lower_bound(percent: float, cut_calls: int) -> Finding:
-    return warning("percentile.lower_bound", percent=percent, cut_calls=cut_calls)
-
-
-def test_calls_that_were_cut_take_one_note_and_a_shown_value_takes_none() -> None:
-    latency_s = {
-        "p50": Estimate(4.2, 4.0, 4.4, 300),
-        "p95": Estimate(10.0, 10.0, 10.0, 300, warnings=(lower_bound(95.0, 268),)),
-        "p99": Estimate(
-            10.0,
-            n=300,
-            warnings=(
-                lower_bound(99.0, 268),
-                warning("percentile.no_interval", percent=99.0, needed=368, calls=300),
-            ),
-        ),
-    }
-    slow = replace(
-        stage(1, p95_s=1.0, met=False), latency_s=latency_s, service_time_s=latency_s, censored=268
-    )
-    analysis = replace(hand_built(), stages=(slow,), warnings=(), notes=())
-    assert findings(analysis) == (
-        (),
-        ("Stage 2 burst: 268 calls were cut at a time limit, so p95 and p99 are lower bounds.",),
-    )
-
-
 def test_the_page_has_latency_and_service_time_of_every_stage() -> None:
     html = page(hand_built())
     details = html[html.index("<details>") : html.index("</details>")]
@@ -325,22 +330,213 @@ def test_recovery_is_told_in_every_report() -> None:
     assert as_json(analysis)["recoveries"][0]["recovered_after_s"] == 12.4
 
 
-def test_several_load_processes_have_a_table() -> None:
-    workers = (
-        WorkerHealth(1, 600, 0.41, 0.052, 0.0013, 0.0002),
-        WorkerHealth(2, 400, None, None, None, None, lost=said("lost: it is no longer connected")),
+def test_a_stage_that_met_the_slo_but_still_rises_says_so() -> None:
+    analysis = with_stage(
+        hand_built(), trial="undecided", trial_reason=RISING.reason, steady=RISING
     )
-    analysis = replace(hand_built(), generator=replace(HEALTHY, workers=workers))
+    remark = f"Stage 1 calm met the SLO but is undecided: {lowered(told(RISING.reason))}"
+    html = page(analysis)
+    for text in (summary(analysis), summary(analysis, verbose=False), html):
+        assert remark in " ".join(text.split())
+    assert '<td class="number unsure">undecided</td>' in html
+    assert '<td class="number">rising</td>' in html
+    assert not any(told(RISING.reason) in each for each in every_finding(analysis)), (
+        "it is told above"
+    )
+
+
+def test_a_need_that_is_not_known_is_said() -> None:
+    unknown = replace(
+        ELASTICITY,
+        under_provisioned=None,
+        over_provisioned=None,
+        under_time=None,
+        over_time=None,
+        refusal=said("How many were needed is not known: there is no service demand."),
+    )
+    analysis = replace(rich(hand_built()), elasticity=unknown)
+    assert told(unknown.refusal) in page(analysis)
     text = summary(analysis)
-    assert "1   600         41 %  52.0 ms  1.30 ms ± 0.200 ms" in text
-    assert "lost: it is no longer connected" in text
-    assert "2 load processes)" in " ".join(text.split())
-    assert "lost: it is no longer connected" in page(analysis)
+    assert told(unknown.refusal) in text
+    assert "Too few" not in text
 
 
-def test_a_percentile_among_cut_calls_is_marked_in_the_tables() -> None:
-    bound = Estimate(10.0, 9.9, 10.0, 300, warnings=(lower_bound(95.0, 20),))
-    slow = replace(stage(1, p95_s=1.0, met=False), latency_s={"p95": bound}, censored=20)
-    analysis = replace(hand_built(), stages=(stage(0, p95_s=0.6, met=True), slow))
-    assert " ≥10.0 s " in summary(analysis)
-    assert "≥10.0 s (9.9-10.0)" in page(analysis)
+def test_scaling_is_told_in_sentences_and_tables() -> None:
+    analysis = rich(hand_built())
+    for text in (" ".join(summary(analysis).split()), page(analysis)):
+        for shown in (
+            "212 of 1870 calls were slow and 13 failed",
+            "Too few webservers 18 % of the time with load",
+            told(NEED),
+            "By webserver count",
+            "threshold passed",
+            "910 ms (850-980)",
+        ):
+            assert shown in text
+
+
+def test_the_steps_of_many_changes_are_folded() -> None:
+    few, many = hand_built(), replace(hand_built(), scaling=(SCALE_OUT, SCALE_IN) * 10)
+    assert page(many).count("2 to 3 webservers: ") == 10
+    assert page(many).count("<summary>Steps from 2 to 3 webservers") == 10
+    assert page(few).count("<summary>Steps from") == 0
+
+
+def test_virtual_time_is_said() -> None:
+    told = "Simulated in virtual time: no call was really sent."
+    assert told in summary(rich(hand_built()))
+    assert told in page(rich(hand_built()))
+    assert told not in summary(hand_built())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("run")
+    record, analysis = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
+    write_document(run_document(as_run(rich(analysis), record)), directory)
+    return directory
+
+
+def test_every_file_is_there_and_nothing_half_written(written: Path) -> None:
+    names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
+    assert names == {
+        "report.html",
+        "report.json",
+        "junit.xml",
+        "summary.txt",
+        "summary.md",
+        *(
+            f"plots/{name}.png"
+            for name in (
+                *("timeline", "throughput_latency", "errors", "sizing", "demand"),
+                "scale_out",
+            )
+        ),
+    }
+
+
+def test_the_page_is_whole_and_asks_nobody_for_anything(written: Path) -> None:
+    html = (written / "report.html").read_text(encoding="utf-8")
+    page = parsed(html)
+    text = " ".join(" ".join(page.text).split())
+    assert "3 webservers with 1 CPU for 25 calls/s" in text
+    assert "25 calls/s of this mix need 3 webservers with 1 CPU" in text
+    assert "time since the start of the run (min:s)" in text, "pictures keep their text"
+    assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in page.references)
+    assert "://" not in html
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_run_without_calls_or_stages_still_has_a_report(tmp_path: Path) -> None:
+    record, analysis = made_up_run(Plan(rates=(5,)))
+    nothing = replace(
+        analysis, stages=(), periods=(), slo=(), demand=None, sizing=None, capacity=None, mix={}
+    )
+    empty = replace(record, requests=REQUESTS_SCHEMA.empty_table())
+    write_document(run_document(as_run(nothing, empty)), tmp_path)
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["timeline.png"]
+    assert "No stage was measured." in (tmp_path / "summary.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_picture_that_is_no_longer_drawn_is_removed(tmp_path: Path) -> None:
+    record, analysis = made_up_run(Plan(rates=(5,)))
+    write_document(run_document(as_run(analysis, record)), tmp_path)
+    assert (tmp_path / "plots" / "demand.png").exists()
+    without = replace(analysis, demand=None)
+    write_document(run_document(as_run(without, record)), tmp_path)
+    assert not (tmp_path / "plots" / "demand.png").exists()
+
+
+def test_json_is_strict_and_says_what_is_unknown() -> None:
+    whole = hand_built()
+    holed = replace(whole, ended_at_s=float("nan"), environment={"facts": {"x": float("inf")}})
+    answer = as_json(holed)
+    text = json.dumps(answer, allow_nan=False)
+    assert json.loads(text) == answer
+    assert answer["schema_version"] == 1
+    assert answer["ended_at_s"] is None
+    assert answer["environment"]["facts"]["x"] is None
+    assert answer["stages"][0]["latency_s"]["p95"]["value"] == 0.612
+    assert answer["mix_fraction"] == {"health": 1.0}
+    assert "events" not in answer
+
+
+def test_the_json_has_all_of_it() -> None:
+    answer = as_json(rich(hand_built()))
+    assert answer["elasticity"]["under_time_fraction"] == 0.18
+    assert answer["scaling"][0]["cost"]["slow_calls"] == 212
+    assert answer["by_webservers"][1]["webservers"] == 3
+    assert answer["truth"][1]["within"] is False
+    assert answer["capacity"]["rate_per_s"]["low"] == 22.8
+    assert answer["stages"][0]["steady"]["trend_fraction_per_min"]["value"] == 0.01
+    assert answer["stages"][0]["trial"] == "pass"
+
+
+def junit_suite(text: str) -> ET.Element:
+    root = ET.fromstring(text)  # noqa: S314 - our own document
+    (suite,) = root
+    cases = suite.findall("testcase")
+    for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        found = sum(case.find(tag) is not None for case in cases)
+        assert root.attrib[key] == suite.attrib[key] == str(found)
+    assert root.attrib["tests"] == suite.attrib["tests"] == str(len(cases))
+    assert all({"name", "classname", "time"} <= case.attrib.keys() for case in cases)
+    return suite
+
+
+def test_junit_of_a_capacity_run_is_green_though_a_stage_broke() -> None:
+    suite = junit_suite(junit(hand_built()))
+    assert suite.attrib["tests"] == "5", "two stages, one expectation, generator and verdict"
+    assert suite.attrib["failures"] == suite.attrib["errors"] == "0"
+    (skipped,) = suite.findall("testcase/skipped")
+    assert skipped.attrib["message"] == "observed 1.25 s, wanted p95(latency) < 800ms"
+
+
+def test_junit_of_a_failed_check_is_red_with_what_was_observed() -> None:
+    run = SloResult(parse_slo("rate(errors) < 1%"), 0.02, False)
+    analysis = replace(
+        hand_built(),
+        question="check",
+        slo=(run,),
+        verdict=Verdict(
+            "check", True, False, 3, (note("verdict.slo_broken", result=run, stage=None),)
+        ),
+    )
+    suite = junit_suite(junit(analysis))
+    assert suite.attrib["tests"] == "6"
+    messages = [failure.attrib["message"] for failure in suite.findall("testcase/failure")]
+    assert messages == [
+        "observed 2 %, wanted rate(errors) < 1%",
+        "observed 1.25 s, wanted p95(latency) < 800ms",
+        "Not met: rate(errors) < 1%: 2 %. rate(errors) < 1%: 2 %",
+    ]
+
+
+@pytest.mark.parametrize("exit_code", [5, 130])
+def test_junit_of_an_unanswered_question_is_an_error(exit_code: int) -> None:
+    verdict = Verdict(
+        "capacity", False, None, exit_code, (refusal("run.note", message="Not\x00known."),)
+    )
+    suite = junit_suite(junit(replace(hand_built(), verdict=verdict)))
+    (error,) = suite.findall("testcase/error")
+    assert "not?known" in error.attrib["message"]
+
+
+@pytest.mark.parametrize(("exit_code", "result"), [(5, "error"), (0, "skipped"), (3, "skipped")])
+def test_junit_of_a_spoilt_generator(exit_code: int, result: str) -> None:
+    """An error where it left the question open; with a green or red verdict, it decided nothing."""
+    analysis = replace(
+        hand_built(),
+        verdict=Verdict("check", exit_code != 5, None, exit_code),
+        generator=replace(HEALTHY, ok=False, reasons=(said("In stage 1: Calls were late."),)),
+    )
+    suite = junit_suite(junit(analysis))
+    (case,) = (case for case in suite if case.attrib.get("name") == "limits")
+    (found,) = case
+    assert found.tag == result
+    assert "In stage 1: Calls were late." in found.attrib["message"]
+    about = {each.attrib["name"]: each.attrib["value"] for each in suite.iter("property")}
+    assert about["workload"] == "open: Poisson arrivals"
+    assert about["transport"] == "lean"
+    assert about["load_generator"].startswith("past its limits (lag p99 2.00 ms")
