@@ -126,7 +126,6 @@ def burst_cost(
         )
         for start_s, phase_s in product(autoscaling.start_s, phases.tolist())
     ]
-    likely = played[:BEGINNINGS]
     share = USUAL_SLOW_SHARE if allowed.slow is None else allowed.slow
     enough = [_enough_after_s(one, lead_s, needed) for one in played]
     over = [_over_after_s(one, lead_s, share * to_per_s, to_per_s) for one in played]
@@ -136,14 +135,13 @@ def burst_cost(
         window = slice(lead_s, lead_s + until_s)
         slow.append(float(one.slow_share[window].sum() * to_per_s))
         failed.append(float(one.failed_per_s[window].sum()))
-    count = len(likely)
     return BurstCost(
         from_per_s=from_per_s,
         to_per_s=to_per_s,
-        enough_after_s=_span(enough, count),
-        over_after_s=_span(over, count),
-        slow_calls=_span(slow, count),
-        failed_calls=_span(failed, count),
+        enough_after_s=_span(enough),
+        over_after_s=_span(over),
+        slow_calls=_span(slow),
+        failed_calls=_span(failed),
     )
 
 
@@ -201,12 +199,12 @@ def _over_after_s(
     return None if bad[-1] >= len(late_per_s) - 1 else float(bad[-1] + 1)
 
 
-def _span(values: Sequence[float | None], likely: int) -> Span:
-    """Mean of the likely ones, least and most of all; None when one has no end."""
+def _span(values: Sequence[float | None]) -> Span:
+    """Mean of those with the likely starting time, least and most of all; None: not all ended."""
     known = [each for each in values if each is not None]
-    usual = [each for each in values[:likely] if each is not None]
+    likely = [each for each in values[:BEGINNINGS] if each is not None]
     return Span(
-        value=fmean(usual) if len(usual) == likely else None,
+        value=fmean(likely) if len(likely) == BEGINNINGS else None,
         low=min(known, default=None),
         high=max(known) if len(known) == len(values) else None,
     )

@@ -9,8 +9,7 @@ from mwaa_headroom.analysis.report.words import lowered
 
 @says("identity.not_finished")
 def _(run_id: str, status: str) -> str:
-    how = "was cut off" if status == "running" else f"is {status}"
-    return f"Run {run_id} {how}: only finished runs can be compared."
+    return f"Run {run_id} is incomplete ({'cut off' if status == 'running' else status}); rerun it."
 
 
 @says("identity.incomplete_record")
