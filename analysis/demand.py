@@ -4,8 +4,7 @@
 
 U_t mean CPU (0..1) of the m_t webservers with V CPUs each in metric period t, X_{c,t} calls of
 operation c per second that reached a webserver in it, D_c demand (CPU-s), U0 background CPUs of one
-webserver. Which periods and how calls are counted: `demand_observations`; how it is solved and what
-the intervals are: `demand_fit`.
+webserver.
 
     D_mix = sum_c w_c D_c,    w_c shares of the scenario's mix
     X_1 = (u V - U0) / D_mix
@@ -18,7 +17,7 @@ D_mix = sum_t (U_t m_t V - U0 m_t) T / sum_t calls_t, and one that sent other sh
 Sources: Zhang, Cherkasova, Smirni, ICAC 2007 (regression); Lazowska et al., Quantitative System
 Performance, 1984, ch. 3 (utilisation law).
 
-A weighted linear fit with coefficients >= 0, and intervals that hold for few observations.
+The fit is weighted, with coefficients >= 0 and intervals that hold for few observations.
 
     y_t = sum_j x_tj b_j + error_t,    b_j >= 0,    weights w_t = 1 / expected y_t
 
@@ -37,8 +36,6 @@ b_0 + d x = c is not refuted. It is open when d itself may be 0.
 Sources: MacKinnon and White, J. Econometrics 29 (1985) 305 (HC2); Bell and McCaffrey, Survey
 Methodology 28 (2002) 169; Imbens and Kolesar, Rev. Econ. Stat. 98 (2016) 701 (how well it covers);
 Fieller, J. R. Stat. Soc. B 16 (1954) 175.
-
-What the fit of service demands is made on: CPU used and calls served, period by period.
 
 A call's work is spread evenly over [actual start, end]: across a period's border it counts in both.
 Calls refused before a webserver are left out. Periods have a webserver count that is the same in
@@ -335,7 +332,7 @@ def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats
 
 
 CONDITION_LIMIT = 30.0
-_HIGHEST_LEVERAGE_DEMAND = 0.99  # above it one period alone decides a coefficient
+_DECIDED_BY_ONE = 0.99  # leverage above which one period alone decides a coefficient
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -370,14 +367,14 @@ def estimate_demand(
         return None
     usable = usable_periods(periods)
     if usable < FEWEST_PERIODS:
-        return _refused(_too_few(usable), usable)
+        return _too_few(usable)
     observed = observe(calls, periods, webserver_cpu)
     if not observed.operations:
         return None
     is_the_mix = observed.is_of(mix)
     seen, warnings = in_usual_range(observed, webserver_cpu, by_operation=not is_the_mix)
     if len(seen) < FEWEST_PERIODS or not seen.operations:
-        return _refused(_too_few(len(seen)), len(seen))
+        return _too_few(len(seen))
     if len(seen) < PERIODS_FOR_TRUST:
         warnings.append(
             warning("demand.few_for_trust", periods=len(seen), needed=PERIODS_FOR_TRUST)
@@ -487,7 +484,7 @@ def _told_apart(seen: Observations) -> Fit | Finding:
             "demand.rates_varied_little", condition_number=condition, limit=CONDITION_LIMIT
         )
     found = fit(seen.per_operation, seen.cpus_used)
-    if found.highest_leverage > _HIGHEST_LEVERAGE_DEMAND:
+    if found.highest_leverage > _DECIDED_BY_ONE:
         return refusal("demand.one_period_decides")
     return found
 
@@ -497,14 +494,15 @@ def _refused(reason: Finding, periods: int) -> DemandResult:
     return DemandResult(nothing, {}, reason, None, nothing, nothing, periods)
 
 
-def _too_few(periods: int) -> Finding:
-    return refusal(
+def _too_few(periods: int) -> DemandResult:
+    why = refusal(
         "demand.few_periods",
         needed=FEWEST_PERIODS,
         idle_percent=IDLE_PERCENT,
         saturated_percent=SATURATED_PERCENT,
         periods=periods,
     )
+    return _refused(why, periods)
 
 
 def _not_of_the_mix(

@@ -1,6 +1,4 @@
-"""Reads a run directory: its manifest, requests, metrics and events, whole or cut off.
-
-Reads a run directory, whole or cut off at any byte by a kill.
+"""Reads a run directory, whole or cut off at any byte by a kill.
 
 A finished run has Parquet tables. A run that was killed has Arrow IPC streams, of which every whole
 batch before the cut is recovered, and an events file whose last line may be half written.

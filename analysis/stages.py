@@ -166,7 +166,7 @@ def stage_stats(
         lost_with_users=lost_with_users,
     )
     judged = tuple(judge(slo, window) for slo in slos)
-    objection = generator_reason(figures, window, slos, judged)
+    objection = generator_reason(figures, window, judged)
     trial, trial_reason = judge_trial(times.complete, not objection, all_met(judged), steady)
     achieved_per_s = _per_s(sent, times)
     webservers = known(period.webservers for period in window.periods)

@@ -1,6 +1,6 @@
-"""Estimates with intervals: percentiles, shares, means of times that were cut.
+"""Estimates with intervals: percentiles, and means of durations known only within bounds.
 
-Percentiles by nearest rank with distribution-free intervals.
+Percentiles are by nearest rank with distribution-free intervals.
 
     value     x_(r), the r-th smallest of n values, r = ceil(p n)
     interval  [x_(l), x_(u)] with l the largest and u the smallest rank for which

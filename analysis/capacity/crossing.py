@@ -2,15 +2,12 @@
 
     capacity = min over the lines of the SLO of { rate : ratio(rate) = limit }
 
-ratios and limits as in `capacity/evidence.py`, curves and their replicates as in
-`capacity/curves.py`. The minimum is taken in every replicate; the interval's ends are the 2.5 % and
+The minimum is taken in every replicate; the interval's ends are the 2.5 % and
 97.5 % quantiles. A lower end below the stages is 0, an upper end above them None, and a warning
 says which stage would tell it.
 
 Undecided stages are left out. Lines that have no curve only judge their stages: when one of them
 is broken at a rate below the crossing of the others, there is no estimate.
-
-What a stage says about every line of the SLO, as few numbers as its curve over the rate needs.
 
 A line is about a ratio of two sums over the calls or the metric periods of a stage:
 
@@ -21,11 +18,9 @@ A line is about a ratio of two sums over the calls or the metric periods of a st
     mean(webserver.cpu) < u  sum over the metric periods / metric periods               limit u
 
 The sums are kept for each of 40 equal parts of the stage (blocks), or for each metric period: from
-how these differ the uncertainty of the ratio is told (`capacity/curves.py`). A maximum, a minimum,
+how these differ the uncertainty of the ratio is told. A maximum, a minimum,
 a limit of no error at all and lines about memory, connections and webserver counts have no such
 curve.
-
-The curve of one SLO line over the rate, with its uncertainty, and where it meets its limit.
 
 Between two stages the curve is taken as straight over the rate on a scale on which queues make it
 nearly so: logit for shares, logarithm for mean times, as it is for CPU (utilisation law). Stages of

@@ -3,8 +3,8 @@
     capacity = max { stage rate : every line of the SLO was met, over the whole stage }
 
 (Theodolite's capacity metric with the stages as load levels: Henning and Hasselbring, Empir. Softw.
-Eng. 27 (2022) 143.) What passes, fails or is undecided: `capacity/trials.py`. The
-rate between the stages at which the SLO breaks: `capacity/crossing.py`.
+Eng. 27 (2022) 143.) What passes, fails or is undecided: `stages`. The rate between the stages at
+which the SLO breaks: `capacity/crossing.py`.
 """
 
 from collections.abc import Sequence

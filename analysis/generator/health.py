@@ -15,7 +15,7 @@ The offset is measured several times. What it moved in between, and what each me
 open, is how far rows may be misplaced beside those of other processes and beside metrics. Latency,
 lag and service time are differences on one clock and are not touched by it.
 
-What a client's own retries did: the calls they repeated, the errors they hid, the duplicates.
+What a client's own retries did:
 
     repeated            calls with more than one attempt
     repeated and ok     of these, ended ok: the first attempt failed and nobody would have known

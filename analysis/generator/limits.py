@@ -183,18 +183,13 @@ class GeneratorFigures:
 
 
 def generator_reason(
-    figures: GeneratorFigures, window: Window, slos: Sequence[Slo], judged: Sequence[SloResult]
+    figures: GeneratorFigures, window: Window, judged: Sequence[SloResult]
 ) -> Finding | None:
-    """Which limit a stage is past; None: nothing to object to.
+    """Which limit a stage is past, by its window and the lines judged over it; None: none.
 
     The first of several is told: a busy process stalls, and one that stalls is late.
-
-    Args:
-        figures: of the stage.
-        window: its calls, as they were judged.
-        slos: the lines of the SLO.
-        judged: their results, in the same order.
     """
+    slos = [line.slo for line in judged]
     stalled = _stalled_limits(figures.use, slos)
     certain = _lost_users(figures) or _lost(figures) or _busy(figures.use)
     if not certain and (figures.use.stalled_fraction or 0.0) >= STALLED_BEYOND_EXCUSE:
@@ -204,7 +199,11 @@ def generator_reason(
     late = stalled or _late(figures.lag_p99_s, slos)
     if late and not _slow_without_us(figures, window, slos):
         return late
-    return None if _broken_by_sent_calls(slos, judged) else _unsent(figures)
+    # A line that unsent arrivals do not enter would be broken with them all the more.
+    entered = ("unsent", "goodput")
+    if any(line.met is False and line.slo.metric not in entered for line in judged):
+        return None
+    return _unsent(figures)
 
 
 def own_trouble(use: GeneratorUse, lag_p99_s: float | None, slos: Sequence[Slo]) -> Finding | None:
@@ -212,13 +211,9 @@ def own_trouble(use: GeneratorUse, lag_p99_s: float | None, slos: Sequence[Slo])
     return _busy(use) or _stalled_limits(use, slos) or _late(lag_p99_s, slos)
 
 
-def tightest_latency_s(slos: Sequence[Slo]) -> float | None:
-    """The smallest threshold of all lines about latency."""
-    return min((slo.threshold for slo in slos if slo.metric == "latency"), default=None)
-
-
 def _lag_limit_s(slos: Sequence[Slo]) -> float:
-    return max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * (tightest_latency_s(slos) or 0.0))
+    tightest_s = min((slo.threshold for slo in slos if slo.metric == "latency"), default=0.0)
+    return max(LAG_LIMIT_S, LAG_LIMIT_OF_SLO * tightest_s)
 
 
 def _lost_users(figures: GeneratorFigures) -> Finding | None:
@@ -285,11 +280,3 @@ def _slow_without_us(figures: GeneratorFigures, window: Window, slos: Sequence[S
         slo for slo in slos if slo.metric == "latency" and slo.comparison in ("<", "<=")
     )
     return any(judge(slo, without_us).met is False for slo in upper_limits)
-
-
-def _broken_by_sent_calls(slos: Sequence[Slo], judged: Sequence[SloResult]) -> bool:
-    """Whether a line is broken that unsent arrivals do not enter."""
-    return any(
-        result.met is False and slo.metric not in ("unsent", "goodput")
-        for slo, result in zip(slos, judged, strict=True)
-    )

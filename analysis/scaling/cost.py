@@ -1,12 +1,12 @@
 """What scaling cost its callers, and what the environment did with each webserver count.
 
-What a scale-out cost callers: errors and slow calls from the load step until the SLO held again.
+What a scale-out cost: errors and slow calls from the load step until the SLO held again.
 
     excess errors = errors - e calls,    excess slow calls = slow - l calls
 
 over the calls sent that should have started from the load step t0 until t5, when the SLO held
 again. When it was never broken, until the new webserver came; when it did not hold again, until the
-load fell (`load_steps.watched_until_s`). e and l are the shares of errors and of slow calls before
+load fell (`events.watched_until_s`). e and l are the shares of errors and of slow calls before
 the load step: in measured parts of stages with no more load than the stage before the step, outside
 the transients before; within a ramp or a trace, in its own measured part before the step. They are
 0 where there is no such time, so that then everything counts as excess.
@@ -14,11 +14,9 @@ the transients before; within a ramp or a trace, in its own measured part before
 Slow is a call that ended ok, but past the tightest latency limit of the SLO (`calls.good_calls`).
 Several scale-outs after one load step share its cost; the first of them has it.
 
-Throughput, latency and errors at each webserver count.
-
-Counted are the metric periods wholly inside measured parts of stages whose webserver count is the
-same in the period before and after, so that it did not change within them, and the calls that
-should have started in these periods. Rates are over the time of these periods together.
+Throughput, latency and errors at each webserver count: of the metric periods wholly inside measured
+parts of stages whose webserver count is the same in the period before and after, so that it did not
+change within them, and of the calls that should have started in these periods.
 
 Webservers in service against webservers needed: how long and how far too few, or too many.
 
@@ -232,18 +230,9 @@ def elasticity(
     min_webservers: int | None,
     max_webservers: int | None,
 ) -> Elasticity | None:
-    """How well the webserver count followed the need, by metric periods.
+    """How well the webserver count followed the need, by metric periods with a load and a count.
 
-    Periods without load or without a count say nothing and are left out.
-
-    Args:
-        periods: of the whole run, in the order of time.
-        demand: None: not known.
-        min_webservers: of the environment; None: 1.
-        max_webservers: of the environment, to tell when it was in the way.
-
-    Returns:
-        None when no period has both a load and a count.
+    None when there are none; the limits of the environment may be unknown.
     """
     loaded = [p for p in periods if p.webservers is not None and p.offered_per_s > 0]
     if not loaded:

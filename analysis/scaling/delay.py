@@ -13,7 +13,7 @@ Where the environment does not tell of t4, it lies within metric periods: after 
 the old count and not after the first with the new one; where Minimum was recorded, from the middle
 of the period before the one in which the webserver was first seen to work to the middle of that.
 Decisions come in step with the periods, so t4 may fall into the same part of a period every time,
-and midpoints would be off by the same amount every time: such means are those of `censored_mean`,
+and midpoints would be off by the same amount every time: such means are those of `mean_within`,
 and that of `whole` is the sum with the mean of the detection, which is independent of it.
 
 One event says nothing of how delays vary; its interval is merely how well its own times are known.

@@ -2,21 +2,19 @@
 
     load step -> threshold passed -> decision -> count changes -> takes traffic -> SLO restored
 
-`load_step_s`     the last rise of the load before the threshold was passed (`load_steps`)
+`load_step_s`     the last rise of the load before the threshold was passed
 `breach_s`        end of the first of the consecutive periods past a scale-out threshold that lead
                   up to the change (CPU or connections, as the environment states its rule)
 `decision_s`, `ready_s`  from the environment's own events; on AWS nobody tells
 `count_changed_s` end of the first period whose SampleCount shows the new count; the change came
-                  after `count_changed_after_s` (`count_changes`)
+                  after `count_changed_after_s`
 `takes_traffic_s` readiness where the environment tells, else an upper bound from the metrics
 `slo_restored_s`  end of the first of two good windows of 5 s in a row after the change; None when
                   the SLO was not broken before it, or did not hold again while it was watched, that
-                  is until the load fell (`slo_windows`)
+                  is until the load fell
 
 Scaling in has a decision and a change of the count; `slo_broke` tells whether two windows of 5 s in
 a row broke the SLO after it, before the next change or rise of the load.
-
-Changes of the webserver count as the metrics show them, and when a new webserver took traffic.
 
 A change seen only in SampleCount counts when the next period confirms it: a late sample of one
 cluster looks like a lost webserver. It happened after the end of the last period with the old count
@@ -27,21 +25,17 @@ CPU in it. So the first period, from the one with the new count on, whose least 
 (statistic Minimum) has at least that is the one in which it took traffic, and its end is an upper
 bound. A webserver that is busy starting up, before it takes calls, looks the same.
 
-When the load rose to what led to a scale-out, and until when its effect can be watched.
-
 A stage that holds one load steps to it at its start, known exactly. A ramp or a trace has no such
 step: there the load step is the start of the first of the metric periods on end, up to the one that
 breached, whose offered rate was at least that of the breaching period, less one standard deviation
 of a Poisson count (sqrt(rate T) / T); it is known to one period T.
 
-Whether the SLO's lines about calls held, in windows of 5 s on end.
+Windows of 5 s on end are judged by latency, service time, errors and goodput; lines about
+webservers and the database are left out, and so is unsent, for which the generator is to blame.
+Such a window is too short for a percentile one could quote; it is judged by however many calls it
+has, because what is asked is when, not how much. Two windows of one kind in a row count as a fact.
 
-Judged are latency, service time, errors and goodput, by whatever function; lines about webservers
-and the database are left out, and so is unsent, for which the generator is to blame. Such a window
-is too short for a percentile one could quote; it is judged by however many calls it has, because
-what is asked is when, not how much. Two windows of one kind in a row count as a fact.
-
-The steps of one scale-out in order, t0 to t5, with the gaps between them.
+The steps of one scale-out, t0 to t5:
 
     t0 load step   t1 first period past a threshold ends   t2 decision
     t3 webserver count rises   t4 new webserver takes traffic   t5 SLO restored
@@ -156,13 +150,11 @@ def load_step(
         return None
     if begun[-1].plan.varies:
         return _rise_within(begun[-1], before_s, periods, offered_per_s)
-    rises = [begun[0], *(after for before, after in pairwise(begun) if is_rise(before, after))]
+    rises = [
+        begun[0],
+        *(after for before, after in pairwise(begun) if load_of(after) > load_of(before)),
+    ]
     return LoadStep(rises[-1].started_at_s)
-
-
-def is_rise(before: StageTimes, after: StageTimes) -> bool:
-    """Whether a stage has more load than the one before it."""
-    return load_of(after) > load_of(before)
 
 
 def load_of(stage: StageTimes) -> float:
@@ -342,7 +334,7 @@ def _known(event: ScalingEvent) -> Iterator[tuple[str, float, float | None]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Run:
+class _Recorded:
     """What the causes and effects of a change are looked for in."""
 
     setting: Setting
@@ -371,7 +363,7 @@ def scaling_events(
     found.sort(key=moment)
     varies = any(stage.plan.varies for stage in stages)
     offered = offered_per_s(periods, calls) if varies else np.zeros(len(periods))
-    run = _Run(setting, stages, periods, offered, calls)
+    run = _Recorded(setting, stages, periods, offered, calls)
     completed = []
     for position, event in enumerate(found):
         next_s = moment(found[position + 1]) if position + 1 < len(found) else float("inf")
@@ -463,7 +455,7 @@ def _observed(change: CountChange) -> ScalingEvent:
     )
 
 
-def _completed(event: ScalingEvent, next_s: float, run: _Run) -> ScalingEvent:
+def _completed(event: ScalingEvent, next_s: float, run: _Recorded) -> ScalingEvent:
     event = replace(event, period_s=run.periods[0].period_s if run.periods else None)
     if event.to_count > event.from_count:
         return _with_effect(_with_cause(event, run), run)
@@ -473,7 +465,7 @@ def _completed(event: ScalingEvent, next_s: float, run: _Run) -> ScalingEvent:
     return replace(event, slo_broke=broke(slos, calls, from_s=fell_s, until_s=until_s))
 
 
-def _with_cause(event: ScalingEvent, run: _Run) -> ScalingEvent:
+def _with_cause(event: ScalingEvent, run: _Recorded) -> ScalingEvent:
     breach_s, cause = _breach(event, run.setting, run.periods)
     before_s = breach_s or moment(event)
     step = load_step(before_s, run.stages, run.periods, run.offered_per_s)
@@ -486,7 +478,7 @@ def _with_cause(event: ScalingEvent, run: _Run) -> ScalingEvent:
     )
 
 
-def _with_effect(event: ScalingEvent, run: _Run) -> ScalingEvent:
+def _with_effect(event: ScalingEvent, run: _Recorded) -> ScalingEvent:
     takes_traffic_s = event.ready_s
     if takes_traffic_s is None and event.count_changed_s is not None:
         seen_s = event.count_changed_s

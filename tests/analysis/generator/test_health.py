@@ -63,7 +63,7 @@ def reason(
         use=GeneratorUse(**use),
         lost_with_users=lost_with_users,
     )
-    return generator_reason(figures, window, slos, [judge(slo, window) for slo in slos])
+    return generator_reason(figures, window, [judge(slo, window) for slo in slos])
 
 
 def test_reports_are_weighed_by_the_time_they_share_with_a_stage() -> None:

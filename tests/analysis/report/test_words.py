@@ -3,6 +3,8 @@
 import pytest
 
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.results import SloResult
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
 
 
@@ -72,3 +74,19 @@ def test_clock_counts_hours_only_when_there_are_some() -> None:
 
 def test_neighbouring_numbers_are_joined() -> None:
     assert words.listed([5, 1, 2, 3, 3]) == "1-3, 5"
+
+
+@pytest.mark.parametrize(
+    ("line", "observed", "text"),
+    [
+        ("p95(latency) < 800ms", 0.6124, "612 ms"),
+        ("p95(latency) < 800ms", 10.001, "10 s"),
+        ("rate(errors) < 1%", 0.004, "0.4 %"),
+        ("max(webserver.connections) < 15", 7.5, "7.5"),
+        ("rate(errors) < 1%", None, "not known"),
+    ],
+)
+def test_what_a_line_observed(line: str, observed: float | None, text: str) -> None:
+    assert words.observed_text(parse_slo(line), observed) == text
+    result = SloResult(parse_slo(line), observed, met=None, is_lower_bound=True)
+    assert words.observed_words(result) == f"at least {text}"
