@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-LONGEST := tests/run/test_known_truth.py tests/run tests/test_docs.py tests/virtual  # first, so that none is waited for at the end
 
 .DEFAULT_GOAL := help
 
@@ -15,12 +14,7 @@ quickstart: $(VENV)/run.done  ## a load test against real Airflow on this machin
 	@$(BIN)/headroom run scenarios/quickstart.toml
 
 test: $(VENV)/dev.done  ## all checks and tests, real Airflow included
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest -m 'not slow and not airflow' -n 2
-	$(BIN)/pytest $(LONGEST) tests -m 'slow and not airflow' -n 3 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -m airflow
+	@$(BIN)/python tests/everything.py
 
 test-fast: $(VENV)/dev.done  ## the tests that take seconds
 	$(BIN)/pytest -m 'not slow and not airflow' -n 2

@@ -43,7 +43,7 @@ def start(
     )
 
 
-def until(condition: Callable[[], object], what: str, *, within_s: float = 60.0) -> None:
+def until(condition: Callable[[], object], what: str, *, within_s: float = 120.0) -> None:
     """Return when the condition holds; it must, in time."""
     deadline_s = time.monotonic() + within_s
     while not condition():

@@ -14,6 +14,7 @@ kind = "simulated"
 name = "{name}"
 min_webservers = 2
 max_webservers = 3
+metrics = {{ period_s = 1 }}
 [traffic]
 seed = 3
 [traffic.mix]
@@ -23,8 +24,8 @@ get_dag_run = 1
 trigger_dag_run = 1
 [[stages]]
 name = "steady"
-rate_per_s = 10
-duration_s = {duration_s}
+rate_per_s = 20
+duration_s = 5
 [recovery]
 longest_s = 0
 [limits]
@@ -35,7 +36,7 @@ max_rate_per_s = 400
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "short.toml"
-    path.write_text(SCENARIO.format(name=f"test-{os.getpid()}", duration_s=12))
+    path.write_text(SCENARIO.format(name=f"test-{os.getpid()}"))
     return path
 
 

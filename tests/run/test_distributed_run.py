@@ -202,7 +202,7 @@ def test_a_killed_master_ends_the_run(here: Here) -> None:
     scenario = here.scenario(100)
     process = here.start("run", scenario, "--processes", "2")
     directory = wait_for_load(here.runs)
-    time.sleep(2)
+    time.sleep(1)
 
     here.kill_one("--master")
     output, _ = process.communicate(timeout=60)

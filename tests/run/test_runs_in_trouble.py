@@ -2,13 +2,14 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from whole_runs import kill_one, run, start, wait_for_load
+from whole_runs import kill_one, pids_of, run, start, until, wait_for_load
 
 from mwaa_headroom.analysis.record import read_run
+
+LONG = ("--set", "stages=[{rate_per_s=20, duration_s=60}]")  # nobody waits for its end
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -16,13 +17,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 def test_a_killed_run_is_analysed_and_marked_incomplete(
     scenario: Path, tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    process = start("run", str(scenario), *LONG, cwd=tmp_path, variables=variables)
     directory = wait_for_load(tmp_path / "runs")
-    time.sleep(3)
 
     process.kill()
     process.communicate()
-    time.sleep(4)  # the generator notices that its parent is gone, and ends too
+    until(lambda: pids_of(tmp_path / "cache") == [], "the end of its processes")
     answer = run("report", str(directory), "--json", cwd=tmp_path, variables=variables)
 
     report = json.loads(answer.stdout)
@@ -52,7 +52,7 @@ def test_cloudwatch_refusing_costs_the_metrics_but_not_the_run(
 def test_an_environment_that_dies_is_not_blamed_on_the_network(
     scenario: Path, tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    process = start("run", str(scenario), *LONG, cwd=tmp_path, variables=variables)
     directory = wait_for_load(tmp_path / "runs")
 
     kill_one(tmp_path / "cache", "mwaa_headroom.harness.local.daemon")
@@ -69,8 +69,8 @@ def test_ctrl_c_while_late_metrics_are_read_still_reports(
     process = start(
         "run",
         str(scenario),
-        "--set",
-        "stages=[{rate_per_s=10, duration_s=3}]",
+        *("--set", "stages=[{rate_per_s=10, duration_s=2}]"),
+        *("--set", "environment.metrics.period_s=5"),  # there is time to interrupt
         cwd=tmp_path,
         variables=variables,
     )

@@ -283,7 +283,8 @@ async def main():
     )
     await backend.start()
     webserver = backend.new_webserver("webserver-1")
-    await webserver.wait_until_ready()
+    if sys.argv[2] == "ready":
+        await webserver.wait_until_ready()
     print(children.instance, flush=True)
     await asyncio.sleep(600)
 
@@ -292,9 +293,11 @@ asyncio.run(main())
 
 
 @asynccontextmanager
-async def separate_parent(directory: Path) -> AsyncIterator[tuple["subprocess.Popen[str]", str]]:
-    """An environment with one ready webserver in a process of its own, and its instance."""
-    command = [sys.executable, "-c", PARENT, str(directory)]
+async def separate_parent(
+    directory: Path, *, waits: str
+) -> AsyncIterator[tuple["subprocess.Popen[str]", str]]:
+    """An environment in a process of its own and its instance, once its webserver is so far."""
+    command = [sys.executable, "-c", PARENT, str(directory), waits]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         try:
             assert parent.stdout
@@ -307,19 +310,11 @@ async def nothing_left(instance: str) -> bool:
     return leftovers(instance) == []
 
 
-def test_kill_9_of_the_parent_leaves_nothing(tmp_path: Path) -> None:
+def test_kill_9_leaves_nothing(tmp_path: Path) -> None:
+    """What the watchdog cannot clear up, because it is killed too, the next start does."""
+
     async def test() -> None:
-        async with separate_parent(tmp_path) as (parent, instance):
-            assert len(marked(instance)) >= 3  # scheduler, task server, webserver
-            parent.kill()
-            assert await eventually(lambda: nothing_left(instance), timeout_s=30)
-
-    asyncio.run(test())
-
-
-def test_kill_9_of_parent_and_watchdog_is_cleared_up_by_the_next_start(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with separate_parent(tmp_path) as (parent, instance):
+        async with separate_parent(tmp_path, waits="ready") as (parent, instance):
             for child in psutil.Process(parent.pid).children():
                 if any(part.endswith("watchdog.py") for part in child.cmdline()):
                     child.kill()
@@ -327,10 +322,10 @@ def test_kill_9_of_parent_and_watchdog_is_cleared_up_by_the_next_start(tmp_path:
             else:
                 pytest.fail("there is no watchdog")
             parent.kill()
-        assert len(marked(instance)) >= 3
+        assert len(marked(instance)) >= 3  # scheduler, task server, webserver
         await asyncio.to_thread(reclaim, tmp_path / "processes")
         assert leftovers(instance) == []
-        async with separate_parent(tmp_path) as (parent, second):
+        async with separate_parent(tmp_path, waits="started") as (parent, second):
             assert second != instance
             assert len(marked(second)) >= 3
             parent.kill()
