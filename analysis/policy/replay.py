@@ -18,7 +18,7 @@ What is handed out counts its seconds from the run's start, as the run's own rep
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
@@ -140,11 +140,11 @@ def align(
 
 
 def compared(
-    recorded: Sequence[Change], simulated: Sequence[Change], period_s: float
+    recorded: Sequence[Change], simulated: Sequence[Change], period_s: float, from_s: float = 0.0
 ) -> tuple[ComparedEvent, ...]:
-    """The pairs of `align`, told for a reader."""
+    """The pairs of `align`, their times counted from `from_s`."""
     _, pairs = align(recorded, simulated, period_s)
-    return tuple(_compared(was, would_be, period_s) for was, would_be in pairs)
+    return tuple(_compared(was, would_be, period_s, from_s) for was, would_be in pairs)
 
 
 def difference_s(recorded: Change, simulated: Change) -> float:
@@ -166,7 +166,9 @@ def _periods_apart(recorded: Change, simulated: Change, period_s: float) -> floa
     return float(max(0, ceil(apart - slack)))
 
 
-def _compared(recorded: Change | None, simulated: Change | None, period_s: float) -> ComparedEvent:
+def _compared(
+    recorded: Change | None, simulated: Change | None, period_s: float, from_s: float
+) -> ComparedEvent:
     if recorded is None:
         verdict: Verdict = "extra"
     elif simulated is None:
@@ -178,9 +180,9 @@ def _compared(recorded: Change | None, simulated: Change | None, period_s: float
         verdict=verdict,
         from_count=known.from_count,
         to_count=known.to_count,
-        recorded_from_s=recorded.from_s if recorded else None,
-        recorded_s=recorded.to_s if recorded else None,
-        simulated_s=simulated.to_s if simulated else None,
+        recorded_from_s=recorded.from_s - from_s if recorded else None,
+        recorded_s=recorded.to_s - from_s if recorded else None,
+        simulated_s=simulated.to_s - from_s if simulated else None,
         difference_s=difference_s(recorded, simulated) if recorded and simulated else None,
         reason=simulated.reason if simulated else None,
     )
@@ -209,31 +211,15 @@ def rule_decisions(run: RecordedScaling, policy: PolicyParameters) -> tuple[Chan
         )
         if decision is not None:
             wanted = decision.to_count
-            decided.append(
-                Change(
-                    period.end_s,
-                    period.end_s,
-                    decision.from_count,
-                    decision.to_count,
-                    decision.reason,
-                )
-            )
+            at = (period.end_s, period.end_s)
+            decided.append(Change(*at, decision.from_count, decision.to_count, decision.reason))
     return tuple(decided)
 
 
 def replay_rule(run: RecordedScaling, rule: FittedRule) -> Replay:
-    """Hold the rule's decisions against the recorded ones.
-
-    Where only changes of the count were recorded, a scale-out is compared `start_s` after its
-    decision.
-    """
-    decided = [_as_recorded(change, run, rule) for change in rule_decisions(run, rule.policy)]
-    return Replay(
-        kind="rule",
-        run_id=run.run_id,
-        period_s=run.period_s,
-        changes=_compared_replay(run, decided),
-    )
+    """Hold the rule's decisions against the recorded ones."""
+    changes = _compared_replay(run, rule_decisions(run, rule.policy), rule)
+    return Replay("rule", run.run_id, run.period_s, changes)
 
 
 def replay_load(
@@ -265,7 +251,7 @@ def replay_load(
         kind="load",
         run_id=run.run_id,
         period_s=run.period_s,
-        changes=_compared_replay(run, [_as_recorded(each, run, rule) for each in decided]),
+        changes=_compared_replay(run, decided, rule),
         points=points,
         cpu_off_percent=float(np.mean(off)) if off else None,
         failed=LostCalls(_recorded_failed(analysis), simulated.failed_calls),
@@ -275,20 +261,15 @@ def replay_load(
     )
 
 
-def _compared_replay(run: RecordedScaling, decided: list[Change]) -> tuple[ComparedEvent, ...]:
-    return tuple(
-        replace(
-            event,
-            recorded_from_s=_since(run, event.recorded_from_s),
-            recorded_s=_since(run, event.recorded_s),
-            simulated_s=_since(run, event.simulated_s),
-        )
-        for event in compared(run.changes, decided, run.period_s)
-    )
-
-
-def _since(run: RecordedScaling, time_s: float | None) -> float | None:
-    return None if time_s is None else time_s - run.started_s
+def _compared_replay(
+    run: RecordedScaling, decided: Sequence[Change], rule: FittedRule
+) -> tuple[ComparedEvent, ...]:
+    """Where only changes of the count were recorded, a scale-out shows when its webserver came."""
+    shown = [
+        change.later(rule.start_s) if change.added > 0 and not run.decisions_known else change
+        for change in decided
+    ]
+    return compared(run.changes, shown, run.period_s, run.started_s)
 
 
 def _recorded_failed(analysis: RunAnalysis) -> float:
@@ -301,12 +282,6 @@ def _recorded_slow(analysis: RunAnalysis) -> float:
         max(0.0, point.achieved_per_s - point.errors_per_s - point.goodput_per_s) * point.period_s
         for point in analysis.periods
     )
-
-
-def _as_recorded(change: Change, run: RecordedScaling, rule: FittedRule) -> Change:
-    """A decision as the record would show it."""
-    shows_later = not run.decisions_known and change.added > 0
-    return change.later(rule.start_s) if shows_later else change
 
 
 def _points(run: RecordedScaling, simulated: Simulated) -> tuple[ReplayPoint, ...]:

@@ -14,14 +14,6 @@ from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.identity import SCALING_RULE, each_run, unlike, unlike_runs
 from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.policy.fit import PolicyFit, fit_policy, unfitted
-from mwaa_headroom.analysis.policy.load import (
-    LEAST_FACTOR,
-    LoadToSimulate,
-    SimulatedLoad,
-    factors,
-    simulate_load,
-    widened,
-)
 from mwaa_headroom.analysis.policy.recorded import (
     RecordedScaling,
     recorded_rates,
@@ -29,6 +21,14 @@ from mwaa_headroom.analysis.policy.recorded import (
 )
 from mwaa_headroom.analysis.policy.replay import FittedRule, Replay, replay_load, replay_rule
 from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
+from mwaa_headroom.analysis.policy.simulated_load import (
+    LEAST_FACTOR,
+    LoadToSimulate,
+    SimulatedLoad,
+    factors,
+    simulate_load,
+    widened,
+)
 from mwaa_headroom.analysis.policy.workload import Workload, workload_of
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.statistics import Estimate, Floats

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from mwaa_headroom.analysis.comparison.compare import ComparedRun, Comparison
@@ -19,6 +20,7 @@ from mwaa_headroom.analysis.report.document import (
     Status,
     Table,
     Text,
+    table_of,
 )
 from mwaa_headroom.analysis.report.metric_words import (
     change,
@@ -260,7 +262,7 @@ def _gate(comparison: Comparison) -> Section | None:
     )
 
 
-def _forest(comparison: Comparison) -> "Drawing":
+def _forest(comparison: Comparison) -> "Drawing | None":
     from mwaa_headroom.analysis.report.plots.forest import draw_forest
 
     return draw_forest(comparison, comparison_sentence(comparison).split(";")[0].rstrip("."))
@@ -293,30 +295,20 @@ def _beside_the_gate(comparison: Comparison) -> Section | None:
 
 
 def _metric_table(metrics: Sequence[MetricComparison], last: str) -> Table:
-    columns = (
-        Column("metric", right=False),
-        Column("baseline"),
-        Column("contender"),
-        Column("change", "95 % interval"),
-        Column("p", "adjusted", dropped=3),
-        Column("n", dropped=2),
-        Column("finds", "from", dropped=1),
-        Column(last, right=False),
-    )
-    rows = (
+    return table_of(
+        metrics,
+        (Column("metric", right=False), lambda m: m.metric.name),
+        (Column("baseline"), lambda m: median(m.metric, m.baseline)),
+        (Column("contender"), lambda m: median(m.metric, m.contender)),
+        (Column("change", "95 % interval"), lambda m: change(m.metric, m.change)),
+        (Column("p", "adjusted", dropped=3), lambda m: p_value(m.p_adjusted)),
         (
-            each.metric.name,
-            median(each.metric, each.baseline),
-            median(each.metric, each.contender),
-            change(each.metric, each.change),
-            p_value(each.p_adjusted),
-            f"{len(each.baseline_values)}+{len(each.contender_values)}",
-            change_alone(each.metric, each.detectable),
-            each.verdict,
-        )
-        for each in metrics
+            Column("n", dropped=2),
+            lambda m: f"{len(m.baseline_values)}+{len(m.contender_values)}",
+        ),
+        (Column("finds", "from", dropped=1), lambda m: change_alone(m.metric, m.detectable)),
+        (Column(last, right=False), lambda m: m.verdict),
     )
-    return Table(columns, tuple(rows))
 
 
 def _differing(
@@ -325,14 +317,17 @@ def _differing(
     found = (*forbidding, *meant_to_differ)
     if not found:
         return None
-    columns = (Column("", right=False), Column("value", right=False), Column("runs", right=False))
-    rows = (
-        (difference.what if place == 0 else "", value, who)
-        for difference in found
-        for place, (value, who) in enumerate(_few(difference.values))
+    table = table_of(
+        (
+            (difference.what if place == 0 else "", value, who)
+            for difference in found
+            for place, (value, who) in enumerate(_few(difference.values))
+        ),
+        (Column("", right=False), itemgetter(0)),
+        (Column("value", right=False), itemgetter(1)),
+        (Column("runs", right=False), itemgetter(2)),
     )
-    title = "What differs" if forbidding else "What differs, as it may"
-    return Section(title, (Table(columns, tuple(rows)),))
+    return Section("What differs" if forbidding else "What differs, as it may", (table,))
 
 
 def _few(values: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
@@ -342,18 +337,14 @@ def _few(values: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
 
 
 def _runs(**sides: Sequence[ComparedRun]) -> Section:
-    columns = (
-        Column("run", right=False),
-        Column("side", right=False),
-        Column("began", "UTC", right=False),
-        Column("Airflow", right=False),
+    table = table_of(
+        ((name, run) for name, runs in sides.items() for run in runs),
+        (Column("run", right=False), lambda each: each[1].run_id),
+        (Column("side", right=False), lambda each: each[0]),
+        (Column("began", "UTC", right=False), lambda each: moment(each[1].started_at_s)),
+        (Column("Airflow", right=False), lambda each: each[1].airflow_version or words.UNKNOWN),
     )
-    rows = (
-        (run.run_id, name, moment(run.started_at_s), run.airflow_version or words.UNKNOWN)
-        for name, runs in sides.items()
-        for run in runs
-    )
-    return Section("Runs", (Table(columns, tuple(rows)),))
+    return Section("Runs", (table,))
 
 
 def _notes(sentences: Iterator[str]) -> Section | None:
@@ -386,15 +377,15 @@ def _history_notes(history: History) -> Iterator[str]:
 def _levels(history: History) -> Section | None:
     if not history.metrics:
         return None
-    columns = (
-        Column("metric", right=False),
-        Column("runs"),
-        Column("least"),
-        Column("median"),
-        Column("most"),
-        Column("changes"),
+    table = table_of(
+        history.metrics,
+        (Column("metric", right=False), lambda m: m.metric.name),
+        (Column("runs"), lambda m: words.count(len(m.values))),
+        (Column("least"), lambda m: _ranked(m, 0)),
+        (Column("median"), lambda m: _ranked(m, len(m.values) // 2)),
+        (Column("most"), lambda m: _ranked(m, -1)),
+        (Column("changes"), lambda m: "too few" if m.refusal else str(len(m.change_points))),
     )
-    table = Table(columns, tuple(map(_level_row, history.metrics)))
     return Section(
         "Metrics",
         (
@@ -413,20 +404,14 @@ def _levels(history: History) -> Section | None:
     )
 
 
-def _drawn_history(history: History) -> "Drawing":
+def _drawn_history(history: History) -> "Drawing | None":
     from mwaa_headroom.analysis.report.plots.history import draw_history
 
     return draw_history(history, history_sentence(history).rstrip("."))
 
 
-def _level_row(each: MetricHistory) -> tuple[str, ...]:
-    ordered = sorted(each.values)
-    values = [
-        metric_value(each.metric, ordered[place] if ordered else None)
-        for place in (0, len(ordered) // 2, -1)
-    ]
-    changes = "too few" if each.refusal else words.count(len(each.change_points))
-    return (each.metric.name, words.count(len(ordered)), *values, changes)
+def _ranked(each: MetricHistory, place: int) -> str:
+    return metric_value(each.metric, sorted(each.values)[place] if each.values else None)
 
 
 def _changes(history: History) -> Section | None:
@@ -434,37 +419,29 @@ def _changes(history: History) -> Section | None:
     if not found:
         return None
     upgraded = any(p.run_before.airflow_version != p.first_run.airflow_version for _, p in found)
-    columns = (
-        Column("metric", right=False),
-        Column("before"),
-        Column("since"),
-        Column("change"),
-        Column("", right=False),
-        Column("p", dropped=2),
-        Column("first run", right=False),
-        Column("Airflow", right=False, dropped=0 if upgraded else 1),
-    )
-    rows = tuple(
+    table = table_of(
+        found,
+        (Column("metric", right=False), lambda each: each[0].name),
+        (Column("before"), lambda each: metric_value(each[0], each[1].before)),
+        (Column("since"), lambda each: metric_value(each[0], each[1].after)),
+        (Column("change"), lambda each: change(each[0], each[1].change)),
+        (Column("", right=False), lambda each: "worse" if each[1].is_worse else "better"),
+        (Column("p", dropped=2), lambda each: p_value(each[1].p)),
+        (Column("first run", right=False), lambda each: each[1].first_run.run_id),
         (
-            metric.name,
-            metric_value(metric, point.before),
-            metric_value(metric, point.after),
-            change(metric, point.change),
-            "worse" if point.is_worse else "better",
-            p_value(point.p),
-            point.first_run.run_id,
-            _airflow_column(point.run_before.airflow_version, point.first_run.airflow_version),
-        )
-        for metric, point in found
+            Column("Airflow", right=False, dropped=0 if upgraded else 1),
+            lambda each: _airflow_column(each[1]),
+        ),
     )
     hint = Hint(
         "The run named is the first of the new level. Since the same runs chose where to cut, a "
         "change is rather smaller than it says."
     )
-    return Section("Changes", (hint, Table(columns, rows)), brief=True)
+    return Section("Changes", (hint, table), brief=True)
 
 
-def _airflow_column(before: str, since: str) -> str:
+def _airflow_column(point: ChangePoint) -> str:
+    before, since = point.run_before.airflow_version, point.first_run.airflow_version
     if not (before or since):
         return words.UNKNOWN
     return before if before == since else f"{before or '?'} → {since or '?'}"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mwaa_headroom.analysis.policy.fit import FittedParameter, PolicyFit
-from mwaa_headroom.analysis.policy.load import Ranged, SimulatedLoad
 from mwaa_headroom.analysis.policy.replay import ComparedEvent, Replay
+from mwaa_headroom.analysis.policy.simulated_load import Ranged, SimulatedLoad
 from mwaa_headroom.analysis.policy.what_if import WhatIf
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.document import (
@@ -18,6 +18,7 @@ from mwaa_headroom.analysis.report.document import (
     Status,
     Table,
     Text,
+    table_of,
 )
 from mwaa_headroom.analysis.report.sentences import told, told_each
 
@@ -194,57 +195,41 @@ def _figures(load: SimulatedLoad) -> Table:
         ("time with too few webservers", load.under_provisioned_time, words.share),
         ("time with too many", load.over_provisioned_time, words.share),
     ]
-    columns = (Column("", right=False), Column("expected"), Column("range"))
-    return Table(
-        columns,
-        tuple(
-            (name, written(number.value), _range(number, written)) for name, number, written in rows
-        ),
+    return table_of(
+        rows,
+        (Column("", right=False), lambda row: row[0]),
+        (Column("expected"), lambda row: row[2](row[1].value)),
+        (Column("range"), lambda row: _range(row[1], row[2])),
     )
 
 
 def _scaling(load: SimulatedLoad) -> Section | None:
     if not load.changes:
         return None
-    columns = (
-        Column("decided", "min:s"),
-        Column("ready", "min:s"),
-        Column("web", "servers"),
-        Column("because", right=False),
+    table = table_of(
+        load.changes[:_MOST_EVENTS],
+        (Column("decided", "min:s"), lambda event: words.clock(event.decided_s)),
+        (Column("ready", "min:s"), lambda event: words.clock(event.ready_s)),
+        (Column("web", "servers"), lambda event: f"{event.from_count} -> {event.to_count}"),
+        (Column("because", right=False), lambda event: told(event.reason)),
     )
-    rows = (
-        (
-            words.clock(event.decided_s),
-            words.clock(event.ready_s),
-            f"{event.from_count} -> {event.to_count}",
-            told(event.reason),
-        )
-        for event in load.changes[:_MOST_EVENTS]
-    )
-    return Section(
-        "Scaling", (*_left_out(len(load.changes)), Table(columns, tuple(rows))), brief=True
-    )
+    return Section("Scaling", (*_left_out(len(load.changes)), table), brief=True)
 
 
 def _overloads(load: SimulatedLoad) -> Section | None:
     if len(load.overloads) < 2:
         return None
-    columns = (
-        Column("from", "min:s"),
-        Column("until", "min:s"),
-        Column("slow", "calls"),
-        Column("failed", "calls"),
-    )
-    rows = (
+    table = table_of(
+        load.overloads[:_MOST_EVENTS],
+        (Column("from", "min:s"), lambda each: words.clock(each.from_s)),
         (
-            words.clock(each.from_s),
-            words.clock(each.to_s) if each.caught_up else "the end",
-            words.count(each.slow_calls),
-            words.count(each.failed_calls),
-        )
-        for each in load.overloads[:_MOST_EVENTS]
+            Column("until", "min:s"),
+            lambda each: words.clock(each.to_s) if each.caught_up else "the end",
+        ),
+        (Column("slow", "calls"), lambda each: words.count(each.slow_calls)),
+        (Column("failed", "calls"), lambda each: words.count(each.failed_calls)),
     )
-    return Section("Overloads", (*_left_out(len(load.overloads)), Table(columns, tuple(rows))))
+    return Section("Overloads", (*_left_out(len(load.overloads)), table))
 
 
 def _left_out(number: int) -> tuple[Text, ...]:
@@ -258,12 +243,6 @@ def _rule(fit: PolicyFit, *, in_brief: bool) -> Section:
     back = [each for each in fit.parameters if each.name.startswith("scale_in")]
     is_silent = not any(each.values for each in back)
     shown = [each for each in fit.parameters if not (is_silent and each in back)]
-    columns = (
-        Column("unknown", right=False),
-        Column("taken"),
-        Column("verdict", right=False),
-        Column("what fits as well", right=False),
-    )
     about = (
         "Documented: CPU above 70 % or more than 15 connections adds webservers. Fitted to "
         f"{words.counted(fit.changes, 'change')} in {words.counted(len(fit.runs_used), 'run')}."
@@ -273,7 +252,13 @@ def _rule(fit: PolicyFit, *, in_brief: bool) -> Section:
         (
             Text(about),
             *([_silent_way_back(back)] if is_silent else []),
-            Table(columns, tuple(map(_parameter_row, shown))),
+            table_of(
+                shown,
+                (Column("unknown", right=False), lambda each: _NAMES[each.name]),
+                (Column("taken"), lambda each: each.used),
+                (Column("verdict", right=False), lambda each: each.verdict),
+                (Column("what fits as well", right=False), _fits),
+            ),
         ),
         brief=in_brief,
     )
@@ -287,27 +272,23 @@ def _silent_way_back(back: Sequence[FittedParameter]) -> Text:
     )
 
 
-def _parameter_row(each: FittedParameter) -> tuple[str, ...]:
+def _fits(each: FittedParameter) -> str:
     fits = ", ".join(each.values) if each.verdict != "unknown" else ""
-    why = "; ".join(part for part in (fits, told(each.why)) if part)
-    return (_NAMES[each.name], each.used, each.verdict, why)
+    return "; ".join(part for part in (fits, told(each.why)) if part)
 
 
 def _replays(replays: tuple[Replay, ...], *, in_brief: bool) -> Section:
     """Recorded changes of the count beside those of the replays."""
-    columns = (
-        Column("replay of", right=False),
-        Column("web", "servers"),
-        Column("recorded", "min:s"),
-        Column("simulated", "min:s"),
-        Column("difference"),
-        Column("", right=False),
-        Column("run", right=False, dropped=1),
-    )
-    rows = tuple(
-        (replay.kind, *_compared(event), replay.run_id)
-        for replay in replays
-        for event in replay.changes
+    changes = [(replay, event) for replay in replays for event in replay.changes]
+    table = table_of(
+        changes,
+        (Column("replay of", right=False), lambda each: each[0].kind),
+        (Column("web", "servers"), lambda each: f"{each[1].from_count} -> {each[1].to_count}"),
+        (Column("recorded", "min:s"), lambda each: _recorded(each[1])),
+        (Column("simulated", "min:s"), lambda each: words.clock(each[1].simulated_s)),
+        (Column("difference"), lambda each: _difference(each[1])),
+        (Column("", right=False), lambda each: each[1].verdict),
+        (Column("run", right=False, dropped=1), lambda each: each[0].run_id),
     )
     about = (
         "Of the rule: it is shown the recorded metrics. Of the load: metrics and webservers are "
@@ -319,8 +300,8 @@ def _replays(replays: tuple[Replay, ...], *, in_brief: bool) -> Section:
         lambda: _drawn_replays(replays),
     )
     blocks: tuple[Block, ...] = (Text(about), *map(Text, _replay_sentences(replays)), picture)
-    table = (Table(columns, rows),) if rows else ()
-    return Section("The recorded runs, replayed", (*blocks, *table), brief=in_brief)
+    tables = (table,) if changes else ()
+    return Section("The recorded runs, replayed", (*blocks, *tables), brief=in_brief)
 
 
 def _drawn_replays(replays: Sequence[Replay]) -> "Drawing | None":
@@ -349,17 +330,15 @@ def _replay_sentences(replays: tuple[Replay, ...]) -> Iterator[str]:
             yield f"{replay.run_id}: {'; '.join(lost)}."
 
 
-def _compared(event: ComparedEvent) -> tuple[str, ...]:
+def _recorded(event: ComparedEvent) -> str:
     recorded = words.clock(event.recorded_s)
     if event.recorded_s is not None and event.recorded_from_s != event.recorded_s:
-        recorded = f"{words.clock(event.recorded_from_s)}-{recorded}"
-    return (
-        f"{event.from_count} -> {event.to_count}",
-        recorded,
-        words.clock(event.simulated_s),
-        words.UNKNOWN if event.difference_s is None else f"{round(event.difference_s):+d} s",
-        event.verdict,
-    )
+        return f"{words.clock(event.recorded_from_s)}-{recorded}"
+    return recorded
+
+
+def _difference(event: ComparedEvent) -> str:
+    return words.UNKNOWN if event.difference_s is None else f"{round(event.difference_s):+d} s"
 
 
 def _notes(result: WhatIf) -> Section | None:

@@ -96,22 +96,32 @@ def single_axes(width_in: float, height_in: float, *, left_in: float = 0.9) -> t
 
 
 def stacked_panels(
-    heights_in: Mapping[str, float], *, top_in: float
+    heights_in: Mapping[str, float],
+    *,
+    top_in: float,
+    width_in: float = 11.0,
+    sides_in: tuple[float, float] = (0.85, 0.3),
+    gap_in: float = 0.42,
+    share_x: bool = True,
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A wide figure with axes one below the other, by name, on one x axis.
+    """A figure with axes one below the other, by name.
 
     Args:
         heights_in: of each panel, the uppermost first.
         top_in: room above them, for a title and what is written over the first.
+        width_in: of the figure.
+        sides_in: room to the left and to the right of the panels.
+        gap_in: between panels.
+        share_x: whether all have one x axis.
     """
-    width_in, left_in, bottom_in, gap_in = 11.0, 0.85, 0.6, 0.42
-    below_in = bottom_in + sum(heights_in.values()) + gap_in * (len(heights_in) - 1)
+    below_in = 0.6 + sum(heights_in.values()) + gap_in * (len(heights_in) - 1)
     figure = new_figure(width_in, below_in + top_in)
     panels: dict[str, Axes] = {}
+    across_in = width_in - sum(sides_in)
     for name, height_in in heights_in.items():
         below_in -= height_in
-        above = next(iter(panels.values()), None)
-        panels[name] = _axes(figure, left_in, below_in, width_in - left_in - 0.3, height_in, above)
+        above = next(iter(panels.values()), None) if share_x else None
+        panels[name] = _axes(figure, sides_in[0], below_in, across_in, height_in, above)
         below_in -= gap_in
     return figure, panels
 

@@ -20,9 +20,8 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     VERMILLION,
     Key,
     heading,
-    new_figure,
     printable,
-    say,
+    stacked_panels,
     title,
 )
 from mwaa_headroom.analysis.statistics import Floats
@@ -36,54 +35,39 @@ _KEYS: Final = (
     Key("single contender run", "○", FAINT),
     Key("worse than the margin", "■", SHADE),
 )
-_WIDTH_IN: Final = 9.4
 _ROW_IN: Final = 0.42
-_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 2.75, 1.75, 0.95, 0.5, 0.75
 _COARSE_TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _TICK_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 _MOST_TICKS: Final = 9
 
 
-def draw_forest(comparison: Comparison, caption: str) -> Figure:
-    """Ratios above, on a logarithmic axis; differences of shares below; `caption` over all."""
+def draw_forest(comparison: Comparison, caption: str) -> Figure | None:
+    """Ratios above, on a logarithmic axis; differences of shares below; `caption` over all.
+
+    None when no change is known.
+    """
     known = [each for each in comparison.gate if words.is_known(each.change.value)]
-    panels = [
-        rows
-        for rows in (
-            [each for each in known if not each.metric.is_share],
-            [each for each in known if each.metric.is_share],
-        )
-        if rows
-    ]
-    heights = [_ROW_IN * (len(rows) + 0.4) for rows in panels] or [1.2]
-    height_in = _TOP_IN + sum(heights) + _GAP_IN * (len(heights) - 1) + _BOTTOM_IN
-    figure = new_figure(_WIDTH_IN, height_in)
-    title(figure, caption)
-    top_in = height_in - _TOP_IN
-    for place, (rows, panel_in) in enumerate(zip(panels or [[]], heights, strict=True)):
-        axes = _axes(figure, top_in - panel_in, panel_in, height_in)
-        top_in -= panel_in + _GAP_IN
-        if not rows:
-            axes.set_xticks([])
-            say(axes, "nothing was compared")
-            return figure
-        _draw_panel(axes, rows, comparison)
-        if place == 0:
-            verdicts = {each.verdict for each in known}
-            heading(axes, "", *(key for key in _KEYS if key.text not in _COLOURS.keys() - verdicts))
-    return figure
-
-
-def _axes(figure: Figure, bottom_in: float, panel_in: float, height_in: float) -> Axes:
-    return figure.add_axes(
-        (
-            _LEFT_IN / _WIDTH_IN,
-            bottom_in / height_in,
-            1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
-            panel_in / height_in,
-        ),
-        facecolor="none",
+    if not known:
+        return None
+    kinds = {
+        "ratios": [each for each in known if not each.metric.is_share],
+        "shares": [each for each in known if each.metric.is_share],
+    }
+    figure, panels = stacked_panels(
+        {name: _ROW_IN * (len(rows) + 0.4) for name, rows in kinds.items() if rows},
+        top_in=0.95,
+        width_in=9.4,
+        sides_in=(2.75, 1.75),
+        gap_in=0.75,
+        share_x=False,
     )
+    title(figure, caption)
+    for name, axes in panels.items():
+        _draw_panel(axes, kinds[name], comparison)
+    verdicts = {each.verdict for each in known}
+    keys = (key for key in _KEYS if key.text not in _COLOURS.keys() - verdicts)
+    heading(next(iter(panels.values())), "", *keys)
+    return figure
 
 
 def _draw_panel(axes: Axes, rows: Sequence[MetricComparison], comparison: Comparison) -> None:

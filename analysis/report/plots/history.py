@@ -22,14 +22,10 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     Key,
     Labels,
     heading,
-    new_figure,
-    say,
+    stacked_panels,
     title,
 )
 
-_WIDTH_IN: Final = 9.4
-_PANEL_IN, _GAP_IN, _TOP_IN, _BOTTOM_IN = 1.25, 0.5, 1.15, 0.6
-_LEFT_IN, _RIGHT_IN = 0.9, 0.35
 _SCALES: Final = {"s": (1000.0, "ms"), "fraction": (100.0, "%"), "1/s": (1.0, "1/s")}
 _LEAST_SHARE_PERCENT: Final = 0.1  # a panel of no errors still needs an axis
 _FIRST_KEYS: Final = (Key("one run", "●", BLUE), Key("level", "━", INK))
@@ -40,37 +36,27 @@ _KEYS: Final = {
 _OFFSETS: Final = tuple((x, y) for y in (0, 12, -12, 24, -24) for x in (6, -6))
 
 
-def draw_history(history: History, caption: str) -> Figure:
-    """One panel per metric, all over the same runs in the order of time; `caption` over all."""
-    metrics = [metric for metric in history.metrics if metric.values]
-    count = max(len(metrics), 1)
-    height_in = _TOP_IN + count * _PANEL_IN + (count - 1) * _GAP_IN + _BOTTOM_IN
-    figure = new_figure(_WIDTH_IN, height_in)
+def draw_history(history: History, caption: str) -> Figure | None:
+    """One panel per metric, all over the same runs in the order of time; `caption` over all.
+
+    None when no run knows any.
+    """
+    metrics = {each.metric.name: each for each in history.metrics if each.values}
+    if not metrics:
+        return None
+    figure, panels = stacked_panels(
+        dict.fromkeys(metrics, 1.25), top_in=1.15, width_in=9.4, sides_in=(0.9, 0.35), gap_in=0.5
+    )
     title(figure, caption)
     places = {run.run_id: place for place, run in enumerate(history.runs, start=1)}
-    for row in range(count):
-        bottom_in = height_in - _TOP_IN - row * (_PANEL_IN + _GAP_IN) - _PANEL_IN
-        axes = figure.add_axes(
-            (
-                _LEFT_IN / _WIDTH_IN,
-                bottom_in / height_in,
-                1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
-                _PANEL_IN / height_in,
-            ),
-            facecolor="none",
-        )
-        if not metrics:
-            axes.set_xticks([])
-            say(axes, "nothing to show")
-            return figure
-        axes.set_xlim(0.4, len(history.runs) + 0.6)
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        _draw_metric(axes, metrics[row], places, _FIRST_KEYS if row == 0 else ())
-        if row == 0:
-            _name_versions(axes, history.runs)
-        if row < count - 1:
-            axes.tick_params(labelbottom=False)
-    axes.set_xlabel("run, in the order of time")
+    first, last = next(iter(panels.values())), next(reversed(panels.values()))
+    first.set_xlim(0.4, len(history.runs) + 0.6)
+    first.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    for name, axes in panels.items():
+        _draw_metric(axes, metrics[name], places, _FIRST_KEYS if axes is first else ())
+        axes.tick_params(labelbottom=axes is last)
+    _name_versions(first, history.runs)
+    last.set_xlabel("run, in the order of time")
     return figure
 
 

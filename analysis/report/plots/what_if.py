@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
-from mwaa_headroom.analysis.policy.load import SimulatedLoad
 from mwaa_headroom.analysis.policy.replay import Replay
+from mwaa_headroom.analysis.policy.simulated_load import SimulatedLoad
 from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
@@ -20,12 +20,10 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     VERMILLION,
     Key,
     heading,
-    new_figure,
+    stacked_panels,
     title,
 )
 
-_WIDTH_IN: Final = 9.4
-_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 0.85, 0.3, 0.95, 0.6, 0.45
 _MOST_REPLAYS: Final = 6
 _HOURS_FROM_S: Final = 3600.0
 
@@ -141,21 +139,14 @@ def _replay_title(replays: list[Replay]) -> str:
 
 
 def _panels(number: int) -> tuple[Figure, list[Axes]]:
-    each_in = 1.25
-    height_in = _TOP_IN + _BOTTOM_IN + number * each_in + (number - 1) * _GAP_IN
-    figure = new_figure(_WIDTH_IN, height_in)
-    return figure, [
-        figure.add_axes(
-            (
-                _LEFT_IN / _WIDTH_IN,
-                1 - (_TOP_IN + place * (each_in + _GAP_IN) + each_in) / height_in,
-                1 - (_LEFT_IN + _RIGHT_IN) / _WIDTH_IN,
-                each_in / height_in,
-            ),
-            facecolor="none",
-        )
-        for place in range(number)
-    ]
+    figure, panels = stacked_panels(
+        {str(place): 1.25 for place in range(number)},
+        top_in=0.95,
+        width_in=9.4,
+        gap_in=0.45,
+        share_x=False,
+    )
+    return figure, list(panels.values())
 
 
 def _time_axes(panels: list[Axes], length_s: float, label: str) -> None:

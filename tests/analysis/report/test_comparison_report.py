@@ -186,4 +186,7 @@ def test_every_change_names_its_metric_in_full() -> None:
 
 
 def test_no_axis_of_a_history_goes_below_zero() -> None:
-    assert all(axes.get_ylim()[0] >= 0 for axes in draw_history(traced(), "").axes)
+    figure = draw_history(traced(), "")
+
+    assert figure is not None
+    assert all(axes.get_ylim()[0] >= 0 for axes in figure.axes)

@@ -145,16 +145,14 @@ def simulate_load(
         rule: the one known best.
         others: those that explain the recorded runs as well.
     """
-    best = _outcome(load, workload, rule, load.phase_s)
-    every = [
-        best,
-        *(_outcome(load, workload, other, load.phase_s) for other in others),
-        *(
-            _outcome(load, replace(workload, demand_s=end_s), rule, load.phase_s)
-            for end_s in demand_ends_s
-        ),
-        *(_outcome(load, workload, rule, phase_s) for phase_s in _phases_s(load)),
+    plays = [
+        (workload, rule, load.phase_s),
+        *((workload, other, load.phase_s) for other in others),
+        *((replace(workload, demand_s=end_s), rule, load.phase_s) for end_s in demand_ends_s),
+        *((workload, rule, phase_s) for phase_s in _phases_s(load)),
     ]
+    every = [_outcome(load, *play) for play in plays]
+    best = every[0]
 
     def ranged(of: Callable[[_Outcome], float | None]) -> Ranged:
         return _ranged([of(each) for each in every])
@@ -178,7 +176,7 @@ def simulate_load(
         webserver_hours=ranged(lambda each: each.simulated.webserver_hours),
         most_webservers=ranged(lambda each: float(each.simulated.webservers.max())),
         overload_s=ranged(lambda each: sum(spell.to_s - spell.from_s for spell in each.overloads)),
-        caught_up_after_s=ranged(lambda each: longest_s(each.overloads)),
+        caught_up_after_s=ranged(lambda each: _longest_s(each.overloads)),
         under_provisioned_time=ranged(lambda each: each.under),
         over_provisioned_time=ranged(lambda each: each.over),
         overloads=best.overloads,
@@ -211,31 +209,16 @@ def _outcome(
         max_webservers=load.max_webservers,
         phase_s=phase_s,
     )
-    under, over = provisioning(
-        simulated,
-        load.rate_per_s,
-        workload,
-        period_s=load.period_s,
-        min_webservers=load.min_webservers,
-        utilisation_target=load.utilisation_target,
-    )
+    under, over = _provisioning(simulated, load, workload)
     overloads = overloads_of(simulated, load.rate_per_s, workload)
     return _Outcome(simulated, overloads, under, over)
 
 
 def _ranged(values: Sequence[float | None]) -> Ranged:
-    """The first value, and the range of all; an end that is infinite is not told."""
+    """The first value, and the range of all; what is infinite is not told."""
     known = [value for value in values if value is not None]
-    first = values[0]
-    return Ranged(
-        value=first if first is not None and isfinite(first) else None,
-        low=_finite(min(known, default=inf)),
-        high=_finite(max(known, default=inf)),
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+    ends = (values[0], min(known, default=None), max(known, default=None))
+    return Ranged(*(end if end is not None and isfinite(end) else None for end in ends))
 
 
 def _points(load: LoadToSimulate, every: Sequence[Simulated]) -> tuple[LoadPoint, ...]:
@@ -299,33 +282,26 @@ def overloads_of(
     return tuple(found)
 
 
-def provisioning(
-    simulated: Simulated,
-    rate_per_s: Floats,
-    workload: Workload,
-    *,
-    period_s: float,
-    min_webservers: int,
-    utilisation_target: float,
+def _provisioning(
+    simulated: Simulated, load: LoadToSimulate, workload: Workload
 ) -> tuple[float | None, float | None]:
     """Shares of the time with fewer and with more webservers than a period's mean rate needs.
 
     Needed are those that keep the mean CPU at the target, ceil(X D / (u V - U0)), and at least
-    the minimum.
-    None when the background work alone is past the target.
+    the minimum. None when the background work alone is past the target.
     """
-    each = utilisation_target * workload.webserver_cpu - workload.background_cpu
-    period = round(period_s)
-    whole = len(rate_per_s) // period * period
+    each = load.utilisation_target * workload.webserver_cpu - workload.background_cpu
+    period = round(load.period_s)
+    whole = len(load.rate_per_s) // period * period
     if each <= 0 or not whole:
         return None, None
-    mean_rate = rate_per_s[:whole].reshape(-1, period).mean(axis=1)
+    mean_rate = load.rate_per_s[:whole].reshape(-1, period).mean(axis=1)
     had = simulated.webservers[:whole].reshape(-1, period).mean(axis=1)
-    needed = np.ceil(mean_rate * workload.demand_s / each - 1e-9).clip(min=min_webservers)
+    needed = np.ceil(mean_rate * workload.demand_s / each - 1e-9).clip(min=load.min_webservers)
     return float((had < needed).mean()), float((had > needed).mean())
 
 
-def longest_s(overloads: tuple[Overload, ...]) -> float | None:
+def _longest_s(overloads: tuple[Overload, ...]) -> float | None:
     """Length of the longest overload; None: none; infinite: it did not end with the load."""
     if not overloads:
         return None

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from mwaa_headroom.analysis.policy.load import (
+from mwaa_headroom.analysis.policy.replay import FittedRule, LostCalls, Replay
+from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.simulate import simulate
+from mwaa_headroom.analysis.policy.simulated_load import (
     LEAST_FACTOR,
     MOST_FACTOR,
     LoadToSimulate,
@@ -12,9 +15,6 @@ from mwaa_headroom.analysis.policy.load import (
     simulate_load,
     widened,
 )
-from mwaa_headroom.analysis.policy.replay import FittedRule, LostCalls, Replay
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
-from mwaa_headroom.analysis.policy.simulate import simulate
 from mwaa_headroom.analysis.policy.workload import Workload
 
 
