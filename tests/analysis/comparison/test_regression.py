@@ -17,7 +17,7 @@ from mwaa_headroom.analysis.comparison.regression import (
     too_few_runs,
 )
 from mwaa_headroom.analysis.findings import warning
-from mwaa_headroom.analysis.statistics import LOWER_BOUND, Estimate
+from mwaa_headroom.analysis.statistics import Estimate
 
 LATENCY = Metric("p95 latency", "s")
 GOODPUT = Metric("goodput", "1/s", higher_is_better=True)
@@ -155,7 +155,7 @@ def test_a_metric_known_in_three_runs_is_refused() -> None:
 def test_lower_bounds_decide_nothing_in_their_favour(side: str, factor: float, why: str) -> None:
     plain = samples(LATENCY, AROUND, factor * AROUND)
     cut = [
-        Estimate(e.value, warnings=(f"p95 {LOWER_BOUND}: 30 calls were cut.",))
+        Estimate(e.value, warnings=(warning("percentile.lower_bound", percent=95, cut_calls=30),))
         for e in getattr(plain, side)
     ]
     bounded = MetricSamples(

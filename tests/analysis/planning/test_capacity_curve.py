@@ -288,7 +288,7 @@ def test_the_gain_over_several_webservers_is_that_of_one() -> None:
     assert gain(1, about(10, 1), 2, Estimate(None)) is None
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(contention=st.floats(-0.1, 0.6), scale=st.floats(0.5, 500.0))
 def test_amdahl_finds_the_contention_of_an_exact_curve(contention: float, scale: float) -> None:
     exact = {n: scale * n / (1 + contention * (n - 1)) for n in (2, 3, 4, 5)}
