@@ -6,23 +6,19 @@ from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.run_tables import stage_name
 from mwaa_headroom.analysis.report.sentences import told, told_each
-from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
 from mwaa_headroom.analysis.results import RunAnalysis, StageStats
 from mwaa_headroom.analysis.statistics import Estimate, is_lower_bound
 
 
 def reasons(analysis: RunAnalysis) -> tuple[str, ...]:
     """Why the verdict is what it is, without what its sentence or the sizing says anyway."""
-    evidence = (analysis.capacity.explanation,) if analysis.capacity else ()
-    explained = analysis.sizing.explanation if analysis.sizing else None
-    said = verdict_sentence(analysis).lower()
-    return tuple(
-        reason
-        for reason in told_each(
-            each for each in (*analysis.verdict.reasons, *evidence) if each != explained
-        )
-        if reason.rstrip(".").lower() not in said
-    )
+    verdict, capacity, sizing = analysis.verdict, analysis.capacity, analysis.sizing
+    doubts = [reason for reason in verdict.reasons if reason.severity == "refusal"]
+    broken = [reason for reason in verdict.reasons if reason not in doubts]
+    first = (broken or doubts if verdict.question == "check" else doubts)[:1]
+    said = [*first, sizing.explanation if sizing else None]
+    every = (*verdict.reasons, *([capacity.explanation] if capacity else []))
+    return told_each(reason for reason in every if reason not in said)
 
 
 def findings(analysis: RunAnalysis) -> tuple[tuple[str, ...], tuple[str, ...]]:

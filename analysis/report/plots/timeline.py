@@ -182,12 +182,21 @@ def _write_above(
 
 def _draw_scaling(panels: dict[str, Axes], marks: Sequence[tuple[float, str, str]]) -> None:
     """Breach, decision, readiness and recovery as lines, named in the lowest panel."""
-    named_in = panels.get("webservers", panels["latency"])
-    labels = Labels(named_in)
-    top = named_in.get_ylim()[1]
+    lowest = "webservers" if "webservers" in panels else "latency"
+    lined = [panels[name] for name in ("latency", "cpu", "webservers") if name in panels]
+    _draw_marks(panels[lowest], lined, marks, (0, (3, 2)))
+
+
+def _draw_marks(
+    named_in: Axes,
+    lined: Sequence[Axes],
+    marks: Sequence[tuple[float, str, str]],
+    dashes: tuple[float, tuple[float, float]],
+) -> None:
+    labels, top = Labels(named_in), named_in.get_ylim()[1]
     for x, text, colour in marks:
-        for name in panels.keys() & {"latency", "cpu", "webservers"}:
-            panels[name].axvline(x, color=colour, linewidth=1, linestyle=(0, (3, 2)), zorder=1.8)
+        for axes in lined:
+            axes.axvline(x, color=colour, linewidth=1, linestyle=dashes, zorder=1.8)
         labels.add(f"{text} {words.clock(x)}", (x, top), colour, _BESIDE_MARK)
 
 
@@ -218,17 +227,17 @@ def _marks(event: ScalingEvent) -> Iterator[tuple[float | None, str, str]]:
 
 def _draw_lost_processes(panels: dict[str, Axes], analysis: RunAnalysis) -> None:
     """Where a load process was lost: from there on less was sent than was meant to be."""
-    labels = Labels(panels["rate"])
-    top = panels["rate"].get_ylim()[1]
-    for event in analysis.events:
-        time_s = event.get("time_s")
-        if event.get("kind") != "worker_lost" or not isinstance(time_s, int | float):
-            continue
-        x = time_s - analysis.started_at_s
-        for axes in (panels["rate"], panels["latency"]):
-            axes.axvline(x, color=VERMILLION, linewidth=1, linestyle=(0, (1, 1)), zorder=1.8)
-        text = f"load process {event.get('worker', '?')} lost {words.clock(x)}"
-        labels.add(text, (x, top), VERMILLION, _BESIDE_MARK)
+    marks = [
+        (
+            time_s - analysis.started_at_s,
+            f"load process {event.get('worker', '?')} lost",
+            VERMILLION,
+        )
+        for event in analysis.events
+        if event.get("kind") == "worker_lost"
+        and isinstance(time_s := event.get("time_s"), int | float)
+    ]
+    _draw_marks(panels["rate"], [panels["rate"], panels["latency"]], marks, (0, (1, 1)))
 
 
 def _title(calls: Calls, analysis: RunAnalysis) -> str:
