@@ -119,8 +119,14 @@ def test_a_run_named_twice_counts_once(
     [
         (("compare",), "Missing option '--baseline'"),
         (("compare", "--baseline", "nowhere", "--contender", "nowhere"), "no run directory"),
-        (("compare", "--baseline", "a", "--contender", "b", "--margin", "5"), "no share such as"),
-        (("compare", "--baseline", "a", "--contender", "b", "--margin", "nan"), "no share such as"),
+        (
+            ("compare", "--baseline", "a", "--contender", "b", "--margin", "5"),
+            "not a share such as",
+        ),
+        (
+            ("compare", "--baseline", "a", "--contender", "b", "--margin", "nan"),
+            "not a share such as",
+        ),
         (("compare", "stray", "--baseline", "a", "--contender", "b"), "unexpected extra argument"),
         (("compare", "--baseline", "tests", "--contender", "b"), "neither a run directory nor"),
         (("history",), "Missing argument 'DIR...'"),
