@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, OUTCOMES_BEFORE_WEBSERVER
 from mwaa_headroom.analysis.record import encoded, whole
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, OUTCOMES_BEFORE_WEBSERVER
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Floats
 

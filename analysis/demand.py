@@ -54,7 +54,7 @@ from scipy import optimize
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.metrics import WebserverPeriod
+from mwaa_headroom.analysis.metric_periods import WebserverPeriod
 from mwaa_headroom.analysis.results import DemandResult
 from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats, t_quantile
 

@@ -33,10 +33,10 @@ from mwaa_headroom.analysis.calls import Calls, Mask, good_calls
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport, number_in, own_trouble, use_within
-from mwaa_headroom.analysis.judge import Window, concerned_by, errors_of
 from mwaa_headroom.analysis.results import RecoveryResult, StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo_judgement import Window, concerned_by, errors_of
 from mwaa_headroom.analysis.stages import lag_p99_s
 from mwaa_headroom.analysis.statistics import Floats, nearest_rank, values_for_percentile
 

@@ -29,8 +29,7 @@ from mwaa_headroom.analysis.generator.health import (
 )
 from mwaa_headroom.analysis.generator.limits import LoadReport, load_reports, use_within
 from mwaa_headroom.analysis.identity import identity_of
-from mwaa_headroom.analysis.judge import Window, judge
-from mwaa_headroom.analysis.metrics import (
+from mwaa_headroom.analysis.metric_periods import (
     DatabasePeriod,
     WebserverPeriod,
     database_periods,
@@ -58,6 +57,7 @@ from mwaa_headroom.analysis.scaling.cost import by_webservers, elasticity, with_
 from mwaa_headroom.analysis.scaling.events import scaling_events
 from mwaa_headroom.analysis.setting import Setting, read_setting
 from mwaa_headroom.analysis.sizing.one_run import contradictions, size
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 from mwaa_headroom.analysis.stages import (
     StageTimes,
     measured_window,

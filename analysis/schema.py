@@ -1,6 +1,4 @@
-"""The schema of a record: columns of requests and metrics, outcomes and layers.
-
-Names, columns and words of a record, version 2.
+"""The schema of a record, version 2: its files, columns and words.
 
 A run directory holds:
 
@@ -31,8 +29,6 @@ The manifest's keys:
     phases_s        seconds each phase of the run took
 
 All times are seconds since the Unix epoch (UTC) as float64, all durations seconds.
-
-Outcome -> layer is the one place where blame is assigned: see `LAYER_OF_OUTCOME`.
 
 Rows of a recovery phase, the light load after a stage that broke the SLO, have stage -1 - k for
 stage k, and arrivals numbered from `RECOVERY_ARRIVALS_FROM * (k + 1)` on.
@@ -92,28 +88,6 @@ METRICS_SCHEMA: Final = pa.schema(
         pa.field("value", pa.float64(), nullable=False),  # in its unit
         pa.field("read_at_s", pa.float64(), nullable=False),  # when it was read; the latest counts
     ]
-)
-
-LAYER_OF_OUTCOME: Final[dict[str, str | None]] = {
-    "ok": None,
-    "throttled": "service",
-    "denied": "caller",
-    "invalid": "caller",
-    "not_found": "caller",
-    "service_timeout": "service",
-    "service_error": "service",
-    "response_too_large": "service",
-    "airflow_client_error": "airflow",
-    "airflow_server_error": "airflow",
-    "client_timeout": "network",
-    "connection_error": "network",
-    "unsent": "generator",
-}
-LAYERS: Final = ("caller", "service", "airflow", "network", "generator")
-
-# Outcomes of calls that never reached a webserver and so cost it nothing.
-OUTCOMES_BEFORE_WEBSERVER: Final = frozenset(
-    {"throttled", "denied", "invalid", "not_found", "unsent"}
 )
 
 RUN_STATUSES: Final = ("running", "finished", "interrupted", "aborted", "failed")

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 
 UNIT_SCALES: Final = {"ms": 0.001, "s": 1.0, "%": 0.01, "": 1.0}
 

@@ -33,12 +33,12 @@ import numpy as np
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.generator.limits import GeneratorFigures, GeneratorUse, generator_reason
-from mwaa_headroom.analysis.judge import Window, all_met, judge
-from mwaa_headroom.analysis.metrics import WebserverPeriod, periods_within
+from mwaa_headroom.analysis.metric_periods import WebserverPeriod, periods_within
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.results import OperationStats, StageStats, SteadyState
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.setting import Setting, StagePlan
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo_judgement import Window, all_met, judge
 from mwaa_headroom.analysis.statistics import (
     Z95,
     Estimate,

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from mwaa_headroom.analysis import schema, slo
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis import outcomes, schema, slo
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.harness import errors
 from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.local import settings
@@ -353,7 +353,7 @@ def record() -> Iterator[str]:
     yield columns("METRICS_SCHEMA")
     yield "### Outcomes"
     yield "Every outcome is attributed to one layer."
-    yield table(("outcome", "layer"), pairs(schema.LAYER_OF_OUTCOME))
+    yield table(("outcome", "layer"), pairs(outcomes.LAYER_OF_OUTCOME))
     yield "### Events"
     yield (
         "One JSON object a line, with `time_s`, `kind`, `source` "

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.calls import Calls, calls_of
-from mwaa_headroom.analysis.metrics import WebserverPeriod
+from mwaa_headroom.analysis.metric_periods import WebserverPeriod
 from mwaa_headroom.analysis.setting import Setting, read_setting
 
 

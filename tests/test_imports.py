@@ -14,7 +14,7 @@ PACKAGE = "mwaa_headroom."
 ROOMS = ("analysis", "harness", "locustfiles")
 # The local environments scale by the rule that the simulator proves itself with: there is only one.
 # AWS's constants are everybody's.
-SHARED = ("analysis.policy.rule", "analysis.mwaa")
+SHARED = ("analysis.policy.scaling_rule", "analysis.mwaa")
 
 
 def imports_of(path: Path) -> Iterator[str]:

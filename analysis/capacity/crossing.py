@@ -59,11 +59,11 @@ from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Mask
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.judge import Window, concerned_by, errors_of
-from mwaa_headroom.analysis.metrics import DatabasePeriod, WebserverPeriod
+from mwaa_headroom.analysis.metric_periods import DatabasePeriod, WebserverPeriod
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo_judgement import Window, concerned_by, errors_of
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 BLOCKS = 40

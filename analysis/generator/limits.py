@@ -48,9 +48,9 @@ from typing import Any
 import numpy as np
 
 from mwaa_headroom.analysis.findings import Finding, refusal
-from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 
 USUAL_SPACING_S = 5.0  # of reports, where there is only one
 _SHORTEST_S = 1e-3

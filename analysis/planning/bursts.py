@@ -19,13 +19,13 @@ from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.planning.loads import busiest_day
 from mwaa_headroom.analysis.planning.runs import SizedRun
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Simulated, simulate
 from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.policy.workload import workload_of as recorded_workload
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.scaling.delay import scale_out_delays
-from mwaa_headroom.analysis.sizing.probability import pool
+from mwaa_headroom.analysis.sizing.rate_uncertainty import pool
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -80,7 +80,7 @@ class Autoscaling:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class AllowedShares:
     """Shares of calls that the SLO lets be slow or fail; None: it has no line about that."""
 
     slow: float | None
@@ -96,7 +96,7 @@ def burst_cost(
     min_webservers: int,
     max_webservers: int,
     needed: int,
-    allowed: Allowance,
+    allowed: AllowedShares,
 ) -> BurstCost:
     """Simulate the step.
 
@@ -210,14 +210,14 @@ def _span(values: Sequence[float | None]) -> Span:
     )
 
 
-def allowance_of(slos: Sequence[Slo]) -> Allowance:
+def allowance_of(slos: Sequence[Slo]) -> AllowedShares:
     """Shares of calls that may be slow or fail, by the strictest lines about all calls."""
     overall = [slo for slo in slos if slo.selector_value is None]
     slow = [1.0 - (slo.percentile or 100.0) / 100.0 for slo in overall if is_latency_limit(slo)]
     failed = [
         slo.threshold for slo in overall if slo.metric == "errors" and slo.comparison[0] == "<"
     ]
-    return Allowance(min(slow, default=None), min(failed, default=None))
+    return AllowedShares(min(slow, default=None), min(failed, default=None))
 
 
 def workload_of(

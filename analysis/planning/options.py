@@ -1,13 +1,7 @@
 """How sure each webserver count of a class is to be enough, and the settings to choose between.
 
     n = ceil(rate / X_1)                 at the highest rate; its interval from that of X_1
-    P(n) = sum_i w_i P(n C >= rate_i)    rates of the load with their weights
-
-C is the rate per webserver at which the SLO breaks where a run measured it, scaled to another class
-like X_1, and else X_1 itself: then P is the probability that the utilisation stays at or below its
-target. Where the interval of C has no lower end, P(n X_1 >= rate_i) decides too, and P is at most
-what is known of C. Where a run met a limit that more webservers are not known to move (anything but
-their CPU), P is at most the probability that the rate stays below that.
+    P(n)                                 that n are enough: `planning.count_probability`
 
 A setting is a MinWebservers and a MaxWebservers. MaxWebservers is what the peak needs at the upper
 end of the interval. MinWebservers goes from the fewest one may set up to it: fewer cost less and
@@ -20,15 +14,12 @@ let a burst hurt more. An option meets the SLO when
   outrun the rule, so that this needs more than the busiest minute does, both settings go up.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.planning.bursts import (
-    Allowance,
+    AllowedShares,
     Autoscaling,
     BurstCost,
     TraceCost,
@@ -36,28 +27,18 @@ from mwaa_headroom.analysis.planning.bursts import (
     trace_cost,
 )
 from mwaa_headroom.analysis.planning.classes import EnvironmentClass, Money, PriceTable
-from mwaa_headroom.analysis.planning.loads import LoadWanted, window_means, window_s
-from mwaa_headroom.analysis.planning.runs import (
-    SizedRun,
-    capacity_of_one,
-    fixed_capacity,
-    rate_of_one,
+from mwaa_headroom.analysis.planning.count_probability import (
+    CountChance,
+    RatesPerWebserver,
+    count_chance,
 )
+from mwaa_headroom.analysis.planning.loads import LoadWanted, window_means, window_s
 from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
-from mwaa_headroom.analysis.sizing.probability import Belief, is_open, what_would_decide
+from mwaa_headroom.analysis.sizing.rate_uncertainty import UncertainRate, is_open, what_would_decide
 from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 SURE_ENOUGH = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class CountChance:
-    """How probable it is that so many webservers are enough for the load."""
-
-    webservers: int
-    probability: float  # over the load: a range evenly, a trace by its time
-    probability_at_peak: float  # at the highest rate of the load
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,63 +76,9 @@ class SizeOption:
     monthly_at_most: Money | None  # with the maximum all the time
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What all runs together say of webservers with so many CPUs."""
-
-    rate_of_one: Belief  # at the utilisation target
-    capacity_of_one: Belief  # where the SLO breaks
-    fixed_capacity: Belief  # whatever the number of webservers
-
-    @property
-    def by_slo(self) -> bool:
-        """Whether the rate at which the SLO breaks decides alone: it has a lower end."""
-        return self.capacity_of_one.is_known and bool(self.capacity_of_one.estimate.low)
-
-    @property
-    def judging_per_s(self) -> float | None:
-        """The rate of one webserver that decides whether it has enough to do with."""
-        if self.by_slo:
-            return self.capacity_of_one.estimate.value
-        both = (self.capacity_of_one, self.rate_of_one)
-        return min((each.estimate.value or 0.0 for each in both if each.is_known), default=None)
-
-    def enough(self, webservers: ArrayLike, rates_per_s: ArrayLike) -> Floats:
-        """Probability that so many webservers meet the SLO at each rate."""
-        rates = np.asarray(rates_per_s, dtype=np.float64)
-        of_one = rates / np.asarray(webservers, dtype=np.float64)
-        capacity, fixed = self.capacity_of_one, self.fixed_capacity
-        if self.by_slo:
-            chances = capacity.at_least(of_one)
-        elif not self.rate_of_one.is_known:
-            return np.zeros(of_one.shape)
-        else:
-            chances = self.rate_of_one.at_least(of_one)
-            if capacity.is_known:
-                chances = np.minimum(chances, capacity.at_least_at_most(of_one))
-        return np.minimum(chances, fixed.at_least_at_most(rates)) if fixed.is_known else chances
-
-
-def evidence_for(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float) -> Evidence:
-    """Scale what the runs say to webservers with so many CPUs.
-
-    Args:
-        runs: alike.
-        webserver_cpu: CPUs of one webserver.
-        utilisation: not to be exceeded, 0..1.
-    """
-    one = rate_of_one(runs, webserver_cpu, utilisation)
-    measured = rate_of_one(runs, runs[0].webserver_cpu, utilisation)
-    capacity = Belief(Estimate(value=None), 0)
-    if one.is_known and measured.is_known:
-        grown = (one.estimate.value or 0.0) / (measured.estimate.value or 1.0)
-        capacity = capacity_of_one(runs).times(grown)
-    return Evidence(one, capacity, fixed_capacity(runs))
-
-
 def class_size(
     environment_class: EnvironmentClass,
-    evidence: Evidence,
+    evidence: RatesPerWebserver,
     load: LoadWanted,
     *,
     utilisation: float,
@@ -170,7 +97,7 @@ def class_size(
     """
     one, capacity, peak = evidence.rate_of_one, evidence.capacity_of_one, load.high_per_s
     counts, rates_and_weights = environment_class.counts, load.rates()
-    chances = tuple(_chance(evidence, *rates_and_weights, peak, count) for count in counts)
+    chances = tuple(count_chance(evidence, *rates_and_weights, peak, count) for count in counts)
     deciding: Finding | None
     if is_open(peak, capacity.estimate, counts):
         deciding = _missing_stage(capacity)
@@ -212,33 +139,23 @@ def most_needed(size: ClassSize) -> int:
     return min(max(size.fewest_webservers, *highest), most)
 
 
-def _missing_stage(capacity: Belief) -> Finding:
+def _missing_stage(capacity: UncertainRate) -> Finding:
     return note("size.slo_rate_open", reasons=capacity.estimate.warnings)
 
 
-def _chance(
-    evidence: Evidence, rates: Floats, weights: Floats, peak_per_s: float, webservers: int
-) -> CountChance:
-    return CountChance(
-        webservers=webservers,
-        probability=float((weights * evidence.enough(webservers, rates)).sum()),
-        probability_at_peak=float(evidence.enough(webservers, peak_per_s)),
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class SizingInputs:
     """What all options of a question have in common."""
 
     load: LoadWanted
     burst_from_per_s: float
-    allowed: Allowance
+    allowed: AllowedShares
     autoscaling: Autoscaling
     prices: PriceTable | None
 
 
 def options_of(
-    size: ClassSize, evidence: Evidence, workload: Workload, given: Circumstances
+    size: ClassSize, evidence: RatesPerWebserver, workload: Workload, given: SizingInputs
 ) -> Iterator[SizeOption]:
     """Every MinWebservers of a class up to its MaxWebservers, fewest first.
 
@@ -262,7 +179,7 @@ def options_of(
         yield option
 
 
-def outrun_by_bursts(trace: TraceCost | None, allowed: Allowance) -> Finding | None:
+def outrun_by_bursts(trace: TraceCost | None, allowed: AllowedShares) -> Finding | None:
     """How the calls of a trace break the SLO when it is played; None: they do not, or no trace."""
     if trace is None:
         return None
@@ -275,9 +192,9 @@ def outrun_by_bursts(trace: TraceCost | None, allowed: Allowance) -> Finding | N
 
 def _option(
     size: ClassSize,
-    evidence: Evidence,
+    evidence: RatesPerWebserver,
     workload: Workload,
-    given: Circumstances,
+    given: SizingInputs,
     fewest: int,
     most: int,
 ) -> SizeOption:
@@ -330,7 +247,7 @@ def _option(
     )
 
 
-def _over_time(evidence: Evidence, rates_per_s: Floats, webservers: Floats) -> float:
+def _over_time(evidence: RatesPerWebserver, rates_per_s: Floats, webservers: Floats) -> float:
     """Mean over the windows of the load of the probability that those in service are enough."""
     window = window_s(rates_per_s)
     rates, lengths = window_means(rates_per_s, window)

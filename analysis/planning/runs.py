@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.identity import SIZE, each_run, unlike, unlike_runs, unusable
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.sizing.probability import Belief, estimate_times, pool
+from mwaa_headroom.analysis.sizing.rate_uncertainty import UncertainRate, estimate_times, pool
 from mwaa_headroom.analysis.statistics import Z95, Estimate
 
 MOVED_BY_WEBSERVERS = ("webserver_cpu",)
@@ -79,7 +79,9 @@ def sized_run(run: RunAnalysis) -> SizedRun:
     )
 
 
-def rate_of_one(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float) -> Belief:
+def rate_of_one(
+    runs: Sequence[SizedRun], webserver_cpu: float, utilisation: float
+) -> UncertainRate:
     """X_1 of a webserver with so many CPUs, from all runs.
 
     Args:
@@ -90,7 +92,7 @@ def rate_of_one(runs: Sequence[SizedRun], webserver_cpu: float, utilisation: flo
     return pool([_scaled(run, webserver_cpu, utilisation) for run in runs])
 
 
-def capacity_of_one(runs: Sequence[SizedRun]) -> Belief:
+def capacity_of_one(runs: Sequence[SizedRun]) -> UncertainRate:
     """Rate per webserver at which the SLO breaks, of runs that more webservers would help."""
     return pool(
         [
@@ -103,7 +105,7 @@ def capacity_of_one(runs: Sequence[SizedRun]) -> Belief:
     )
 
 
-def fixed_capacity(runs: Sequence[SizedRun]) -> Belief:
+def fixed_capacity(runs: Sequence[SizedRun]) -> UncertainRate:
     """Rate at which the SLO breaks for a reason that more webservers are not known to remove."""
     return pool(
         [run.capacity_per_s for run in runs if run.capacity_per_s and run.bottleneck in NOT_MOVED]

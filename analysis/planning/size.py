@@ -26,13 +26,13 @@ from mwaa_headroom.analysis.planning.classes import (
     PriceTable,
     classes_from,
 )
+from mwaa_headroom.analysis.planning.count_probability import evidence_for
 from mwaa_headroom.analysis.planning.loads import DAY_S, LoadWanted
 from mwaa_headroom.analysis.planning.options import (
-    Circumstances,
     ClassSize,
     SizeOption,
+    SizingInputs,
     class_size,
-    evidence_for,
     options_of,
     outrun_by_bursts,
 )
@@ -136,7 +136,7 @@ def answer_size(
     own_region = _region_on_aws(runs)
     prices, price_refusal = _prices_of(tables, region or own_region)
     before_per_s = load.low_per_s if load.low_per_s < load.high_per_s else 0.0
-    given = Circumstances(
+    given = SizingInputs(
         load=load,
         burst_from_per_s=before_per_s if burst_from_per_s is None else burst_from_per_s,
         allowed=allowance_of(runs[0].slos),
@@ -195,7 +195,7 @@ def _tried(
     sized: Sequence[SizedRun],
     utilisation: float,
     environment_class: str | None,
-    given: Circumstances,
+    given: SizingInputs,
 ) -> tuple[list[ClassSize], list[SizeOption], bool]:
     """Classes and their options until one is surely enough, and whether an SLO's rate decides."""
     own_class = str(runs[0].environment.get("environment_class"))
@@ -244,7 +244,7 @@ def _cheapest(options: Sequence[SizeOption]) -> int | None:
     return min(meeting, key=known.__getitem__, default=None)
 
 
-def _deciding(answer: SizingAnswer, given: Circumstances) -> Finding | None:
+def _deciding(answer: SizingAnswer, given: SizingInputs) -> Finding | None:
     """What to measure for the class that is recommended, or else for the last one tried."""
     chosen, classes, peak = answer.chosen, answer.classes, answer.high_per_s
     wanted = chosen.environment_class if chosen else classes[-1].environment_class

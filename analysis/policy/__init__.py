@@ -1,5 +1,5 @@
 """The autoscaling policy: the documented rule, what is not documented as parameters, what follows.
 
 Simulator, replay and fit live here, and the rule itself, which the local stand-in obeys too: were
-there two, the simulator would prove nothing about it. What reads records belongs one floor up.
+there two, the simulator would prove nothing about it. Runs come in as plain values (`recorded`).
 """

@@ -43,7 +43,7 @@ from mwaa_headroom.analysis.policy.fit_search import (
     STATISTICS,
     STEPS,
     Candidate,
-    Ladder,
+    CooldownGrid,
     candidates,
     cooldown_ladder,
     described_points,
@@ -54,7 +54,7 @@ from mwaa_headroom.analysis.policy.fit_search import (
 )
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling
 from mwaa_headroom.analysis.policy.replay import FittedRule
-from mwaa_headroom.analysis.policy.rule import USUAL_START_S, PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import USUAL_START_S, PolicyParameters
 from mwaa_headroom.analysis.statistics import Estimate
 
 WAY_OUT: Final = (
@@ -199,7 +199,7 @@ def _fitted_way_back(
     runs: Sequence[RecordedScaling],
     out: PolicyParameters,
     usual: PolicyParameters,
-    ladder: Ladder,
+    ladder: CooldownGrid,
     *,
     saw_in: bool,
 ) -> tuple[list[Candidate], Candidate]:
@@ -215,7 +215,7 @@ def _fitted_way_back(
 
 
 def _distance(
-    policy: PolicyParameters, usual: PolicyParameters, ladder: Ladder
+    policy: PolicyParameters, usual: PolicyParameters, ladder: CooldownGrid
 ) -> tuple[float, ...]:
     """How far a rule is from the usual one: how many values differ, then their sizes."""
     differing = sum(
@@ -340,7 +340,7 @@ class _Unknown:
 
 
 def _way_out(
-    ladder: Ladder, fitting: Sequence[PolicyParameters], used: PolicyParameters
+    ladder: CooldownGrid, fitting: Sequence[PolicyParameters], used: PolicyParameters
 ) -> tuple[FittedParameter, ...]:
     datapoints = attrgetter("datapoints_to_alarm", "evaluation_periods")
     unknowns = (
@@ -359,7 +359,7 @@ def _way_out(
 
 
 def _way_back(
-    ladder: Ladder, fitting: Sequence[PolicyParameters], used: PolicyParameters
+    ladder: CooldownGrid, fitting: Sequence[PolicyParameters], used: PolicyParameters
 ) -> tuple[FittedParameter, ...]:
     unknowns = (
         _points("scale_in_periods", QUIET_PERIODS),
@@ -382,7 +382,7 @@ def _points(name: str, tried: Sequence[float], unit: str = "") -> _Unknown:
     )
 
 
-def _cooldown(name: str, ladder: Ladder) -> _Unknown:
+def _cooldown(name: str, ladder: CooldownGrid) -> _Unknown:
     return _Unknown(
         name, attrgetter(name), ladder.values, lambda value: f"{value:g} s", ladder.described
     )

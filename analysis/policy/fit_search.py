@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, SeenPeriod
 from mwaa_headroom.analysis.policy.replay import LOST, align, rule_decisions
-from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import Observation, PolicyParameters, ScalingRule
 
 DATAPOINTS: Final = tuple((m, n) for n in range(1, 6) for m in range(1, n + 1))  # M of N periods
 STATISTICS: Final[tuple[Literal["Average", "Maximum"], ...]] = ("Average", "Maximum")
@@ -33,7 +33,7 @@ _Compared = tuple[tuple[Change, ...], tuple[Change, ...], float]  # recorded, de
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class CooldownGrid:
     """Ascending values, each standing for all above the one before it, the last for all beyond."""
 
     values: tuple[float, ...]
@@ -55,10 +55,10 @@ class Ladder:
         return over or (f"at most {up_to}" if up_to else "any")
 
 
-def cooldown_ladder(period_s: float) -> Ladder:
+def cooldown_ladder(period_s: float) -> CooldownGrid:
     """Cooldowns that can act differently: whole periods first, then coarser."""
     short = [periods * period_s for periods in _COOLDOWNS_IN_PERIODS]
-    return Ladder((*short, *(long for long in _LONG_COOLDOWNS_S if long > short[-1])))
+    return CooldownGrid((*short, *(long for long in _LONG_COOLDOWNS_S if long > short[-1])))
 
 
 def scale_out_rules(base: PolicyParameters) -> Iterator[PolicyParameters]:
@@ -162,7 +162,7 @@ class Candidate:
 def candidates(
     runs: Sequence[RecordedScaling],
     rules: Iterable[PolicyParameters],
-    ladder: Ladder,
+    ladder: CooldownGrid,
     *,
     sign: int,
 ) -> Iterator[Candidate]:
@@ -216,7 +216,7 @@ def _how_long(rule: PolicyParameters, sign: int) -> tuple[int, ...]:
 
 
 def _with_cooldowns(
-    runs: Sequence[RecordedScaling], rule: PolicyParameters, ladder: Ladder, sign: int
+    runs: Sequence[RecordedScaling], rule: PolicyParameters, ladder: CooldownGrid, sign: int
 ) -> Iterator[Candidate]:
     judged: Candidate | None = None
     for cooldown_s in ladder.values:

@@ -26,7 +26,7 @@ import numpy as np
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, recorded_rates
-from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import Observation, PolicyParameters, ScalingRule
 from mwaa_headroom.analysis.policy.simulate import Simulated, simulate
 from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.results import RunAnalysis

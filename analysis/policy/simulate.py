@@ -9,7 +9,7 @@ service take from it what their CPUs give. B backlog, w = X D work that arrives,
     R    = L + (s + B / C + W) E         E exponential of mean 1; R above the time limit fails
     N    = X (L + s + W) + B / D         in flight (Little); none longer than the time limit
 
-Once per metric period the rule (`analysis.policy.rule`) is shown the period's means; webservers it
+Once per metric period the rule (`policy.scaling_rule`) is shown the period's means; webservers it
 asks for are in service `start_s` later, those it gives up are gone at once. One that began inside a
 period shows the CPU it used spread over the whole period, as the stand-in's metrics do.
 
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.findings import Finding
-from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import Observation, PolicyParameters, ScalingRule
 from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.statistics import Floats
 

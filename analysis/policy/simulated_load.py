@@ -38,7 +38,7 @@ _POINTS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Ranged:
+class WithRange:
     """A number, with the least and the largest over everything that is not known better."""
 
     value: float | None
@@ -87,16 +87,16 @@ class SimulatedLoad:
     period_s: float
     calls: float
     slow_after_s: float | None  # None: the SLO has no latency limit, so no call is slow
-    slow_calls: Ranged
-    failed_calls: Ranged
-    slow_share: Ranged
-    failed_share: Ranged
-    webserver_hours: Ranged
-    most_webservers: Ranged
-    overload_s: Ranged  # time in which calls piled up
-    caught_up_after_s: Ranged  # of the longest overload, from its beginning; None: it did not end
-    under_provisioned_time: Ranged  # share of the time with fewer webservers than the load needs
-    over_provisioned_time: Ranged  # ... with more, by the utilisation target
+    slow_calls: WithRange
+    failed_calls: WithRange
+    slow_share: WithRange
+    failed_share: WithRange
+    webserver_hours: WithRange
+    most_webservers: WithRange
+    overload_s: WithRange  # time in which calls piled up
+    caught_up_after_s: WithRange  # of the longest overload, from its beginning; None: it did not end
+    under_provisioned_time: WithRange  # share of the time with fewer webservers than the load needs
+    over_provisioned_time: WithRange  # ... with more, by the utilisation target
     overloads: tuple[Overload, ...]
     changes: tuple[SimulatedEvent, ...]
     points: tuple[LoadPoint, ...]
@@ -154,7 +154,7 @@ def simulate_load(
     every = [_outcome(load, *play) for play in plays]
     best = every[0]
 
-    def ranged(of: Callable[[_Outcome], float | None]) -> Ranged:
+    def ranged(of: Callable[[_Outcome], float | None]) -> WithRange:
         return _ranged([of(each) for each in every])
 
     rates, simulated = load.rate_per_s, best.simulated
@@ -214,11 +214,11 @@ def _outcome(
     return _Outcome(simulated, overloads, under, over)
 
 
-def _ranged(values: Sequence[float | None]) -> Ranged:
+def _ranged(values: Sequence[float | None]) -> WithRange:
     """The first value, and the range of all; what is infinite is not told."""
     known = [value for value in values if value is not None]
     ends = (values[0], min(known, default=None), max(known, default=None))
-    return Ranged(*(end if end is not None and isfinite(end) else None for end in ends))
+    return WithRange(*(end if end is not None and isfinite(end) else None for end in ends))
 
 
 def _points(load: LoadToSimulate, every: Sequence[Simulated]) -> tuple[LoadPoint, ...]:
@@ -340,7 +340,7 @@ def _factor(seen: Iterable[LostCalls | None]) -> float:
     return min(MOST_FACTOR, max(LEAST_FACTOR, largest))
 
 
-def _widened(number: Ranged, factor: float, most: float) -> Ranged:
+def _widened(number: WithRange, factor: float, most: float) -> WithRange:
     if number.low is None or number.high is None:
         return number
     return replace(

@@ -20,7 +20,7 @@ from mwaa_headroom.analysis.policy.recorded import (
     recorded_scaling,
 )
 from mwaa_headroom.analysis.policy.replay import FittedRule, Replay, replay_load, replay_rule
-from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
+from mwaa_headroom.analysis.policy.scaling_rule import MOST_SIMULATED
 from mwaa_headroom.analysis.policy.simulated_load import (
     LEAST_FACTOR,
     LoadToSimulate,

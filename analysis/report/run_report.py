@@ -25,7 +25,7 @@ from mwaa_headroom.analysis.report.plots.scale_out import draw_scale_out
 from mwaa_headroom.analysis.report.plots.sizing import draw_demand, draw_sizing
 from mwaa_headroom.analysis.report.plots.stages import draw_errors, draw_throughput_latency
 from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
-from mwaa_headroom.analysis.report.run_notes import findings, reasons
+from mwaa_headroom.analysis.report.run_findings import findings, reasons
 from mwaa_headroom.analysis.report.run_tables import stage_name, stage_verdict
 from mwaa_headroom.analysis.report.sentences import told, told_each
 from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence

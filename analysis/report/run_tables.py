@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.document import MARKS, Column, Table, table_of
 from mwaa_headroom.analysis.report.sentences import told
@@ -22,7 +23,6 @@ from mwaa_headroom.analysis.results import (
     WorkerHealth,
 )
 from mwaa_headroom.analysis.scaling.events import Step, steps_of
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.statistics import Estimate, value_at_rank, values_for_percentile
 
 _PERCENTILES: Final = ("p50", "p95", "p99")

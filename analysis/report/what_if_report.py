@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from mwaa_headroom.analysis.policy.fit import FittedParameter, PolicyFit
 from mwaa_headroom.analysis.policy.replay import ComparedEvent, Replay
-from mwaa_headroom.analysis.policy.simulated_load import Ranged, SimulatedLoad
+from mwaa_headroom.analysis.policy.simulated_load import WithRange, SimulatedLoad
 from mwaa_headroom.analysis.policy.what_if import WhatIf
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.document import (
@@ -174,7 +174,7 @@ def _drawn_load(load: SimulatedLoad) -> "Drawing":
 
 
 def _figures(load: SimulatedLoad) -> Table:
-    rows: list[tuple[str, Ranged, Callable[[float | None], str]]] = [
+    rows: list[tuple[str, WithRange, Callable[[float | None], str]]] = [
         ("failed calls", load.failed_calls, words.count),
         ("of all calls", load.failed_share, words.share),
     ]
@@ -347,16 +347,16 @@ def _notes(result: WhatIf) -> Section | None:
     return Section("Notes", (Bullets(found),), brief=True) if found else None
 
 
-def _with_range(number: Ranged, written: Callable[[float | None], str]) -> str:
+def _with_range(number: WithRange, written: Callable[[float | None], str]) -> str:
     span = _range(number, written)
     return written(number.value) + (f" ({span})" if span else "")
 
 
-def _share(number: Ranged) -> str:
+def _share(number: WithRange) -> str:
     return _with_range(number, words.share)
 
 
-def _range(number: Ranged, written: Callable[[float | None], str]) -> str:
+def _range(number: WithRange, written: Callable[[float | None], str]) -> str:
     low, high = number.low, number.high
     if low is None:
         return ""

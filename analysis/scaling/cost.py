@@ -43,8 +43,7 @@ from numpy.typing import NDArray
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.demand import steady_periods
 from mwaa_headroom.analysis.findings import Finding, note, refusal
-from mwaa_headroom.analysis.judge import Window
-from mwaa_headroom.analysis.metrics import WebserverPeriod, periods_within
+from mwaa_headroom.analysis.metric_periods import WebserverPeriod, periods_within
 from mwaa_headroom.analysis.results import (
     CountRow,
     DemandResult,
@@ -55,6 +54,7 @@ from mwaa_headroom.analysis.results import (
 )
 from mwaa_headroom.analysis.scaling.events import load_of, watched_until_s
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.stages import StageTimes, share
 from mwaa_headroom.analysis.statistics import Floats, known, mean_of, percentiles
 

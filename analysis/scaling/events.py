@@ -56,12 +56,12 @@ import numpy as np
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, note
-from mwaa_headroom.analysis.judge import Window, judge, judge_times
-from mwaa_headroom.analysis.metrics import WebserverPeriod, offered_per_s
+from mwaa_headroom.analysis.metric_periods import WebserverPeriod, offered_per_s
 from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge, judge_times
 from mwaa_headroom.analysis.stages import StageTimes
 from mwaa_headroom.analysis.statistics import Floats
 

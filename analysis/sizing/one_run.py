@@ -26,7 +26,7 @@ from mwaa_headroom.analysis.results import (
     StageStats,
 )
 from mwaa_headroom.analysis.setting import Setting
-from mwaa_headroom.analysis.sizing.probability import Belief, what_would_decide
+from mwaa_headroom.analysis.sizing.rate_uncertainty import UncertainRate, what_would_decide
 from mwaa_headroom.analysis.statistics import Estimate
 
 _ROUNDING = 1e-9
@@ -58,7 +58,7 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
         warnings=demand.mix_s.warnings,
         deciding=what_would_decide(
             target_rate,
-            Belief(demand.rate_per_webserver_per_s),
+            UncertainRate(demand.rate_per_webserver_per_s),
             range(FEWEST_WEBSERVERS, MOST_WEBSERVERS + 1),
             periods=demand.periods,
             utilisation_target=setting.utilisation_target,
@@ -148,7 +148,7 @@ def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
         webservers_low=webservers_for(rate_per_s, one.high),
         webservers_high=webservers_for(rate_per_s, one.low),
         within_limits=needed is not None and needed <= MOST_WEBSERVERS,
-        probability=float(Belief(one).at_least(rate_per_s / needed)) if needed else None,
+        probability=float(UncertainRate(one).at_least(rate_per_s / needed)) if needed else None,
     )
 
 

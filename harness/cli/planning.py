@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
-from mwaa_headroom.analysis.policy.rule import MOST_SIMULATED
+from mwaa_headroom.analysis.policy.scaling_rule import MOST_SIMULATED
 from mwaa_headroom.harness.cli.options import as_json, show_answer, verbose
 from mwaa_headroom.harness.errors import UsageError
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from mwaa_headroom.analysis.policy.rule import Observation, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import Observation, ScalingRule
 from mwaa_headroom.harness.local.metrics import (
     DatabaseSampler,
     MetricsPublisher,

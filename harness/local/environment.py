@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mwaa_headroom.analysis.policy.rule import ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import ScalingRule
 from mwaa_headroom.harness.local.autoscaler import Autoscaler
 from mwaa_headroom.harness.local.backend import Backend
 from mwaa_headroom.harness.local.gateway.balancer import Balancer

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from mwaa_headroom.analysis.mwaa import INVOKE_RESPONSE_BYTES, INVOKE_TIMEOUT_S, MOST_WEBSERVERS
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 
 REQUIREMENTS = Path(__file__).parent / "airflow" / "requirements"
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mwaa_headroom.analysis.calls import calls_of, good_calls, is_latency_limit
-from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.recovery import call_lines, held_from_s
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 
 FEWEST_CALLS = 20  # fewer say nothing
 KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged

@@ -16,7 +16,7 @@ from statistics import fmean
 
 import pyarrow as pa
 
-from mwaa_headroom.analysis.policy.rule import Observation, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import Observation, ScalingRule
 from mwaa_headroom.analysis.record import encoded, whole
 from mwaa_headroom.analysis.schema import METRICS_SCHEMA
 from mwaa_headroom.harness.aws.collector import Metric

@@ -17,12 +17,9 @@ from mwaa_headroom.analysis.calls import (
     good_calls,
     labels_of,
 )
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, OUTCOMES_BEFORE_WEBSERVER
 from mwaa_headroom.analysis.record import encoded, whole
-from mwaa_headroom.analysis.schema import (
-    LAYER_OF_OUTCOME,
-    OUTCOMES_BEFORE_WEBSERVER,
-    REQUESTS_SCHEMA,
-)
+from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import parse_slo
 
 TIMES_S = st.none() | st.floats(0, 20) | st.just(float("nan"))

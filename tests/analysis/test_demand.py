@@ -23,7 +23,7 @@ from mwaa_headroom.analysis.demand import (
     steady_periods,
 )
 from mwaa_headroom.analysis.findings import refusal, warning
-from mwaa_headroom.analysis.metrics import WebserverPeriod
+from mwaa_headroom.analysis.metric_periods import WebserverPeriod
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.results import DemandResult
 from mwaa_headroom.analysis.run import Run

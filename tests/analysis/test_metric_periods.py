@@ -11,10 +11,9 @@ from calls_by_hand import calls_by_hand, periods_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa_headroom.analysis import metrics, schema
+from mwaa_headroom.analysis import metric_periods, schema
 from mwaa_headroom.analysis.findings import refusal
-from mwaa_headroom.analysis.judge import Window, judge
-from mwaa_headroom.analysis.metrics import (
+from mwaa_headroom.analysis.metric_periods import (
     DatabasePeriod,
     database_periods,
     period_points,
@@ -22,6 +21,7 @@ from mwaa_headroom.analysis.metrics import (
     webserver_periods,
 )
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 
 
 def sample(
@@ -229,7 +229,7 @@ def test_a_run_of_many_calls_is_counted_block_by_block(monkeypatch: pytest.Monke
     periods = periods_by_hand(webservers=[1] * 4)
     calls = calls_by_hand(outcomes=["ok", "throttled"] * 10)
     at_once = period_points(periods, calls, calls.ok)
-    monkeypatch.setattr(metrics, "_BLOCK", 3)
+    monkeypatch.setattr(metric_periods, "_BLOCK", 3)
     assert period_points(periods, calls, calls.ok) == at_once
 
 

@@ -16,12 +16,12 @@ from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport
-from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.recovery import call_lines, held_from_s, recoveries
 from mwaa_headroom.analysis.results import RecoveryResult, RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.slo import Slo, parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 
 LINES = (

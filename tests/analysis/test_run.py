@@ -15,7 +15,6 @@ from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
 from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.generator.health import lost_with_users
-from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.html import render_html
@@ -28,6 +27,7 @@ from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import ANALYSED_COLUMNS, Run
 from mwaa_headroom.analysis.schema import MANIFEST_FILE, REQUESTS_SCHEMA
 from mwaa_headroom.analysis.setting import read_setting
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.stages import measured_window, stage_stats, stage_times
 from mwaa_headroom.harness.scenario.load import check_scenario
 

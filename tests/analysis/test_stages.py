@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import StageStats, SteadyState
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.stages import (
     error_rate,
     error_rate_by_layer,

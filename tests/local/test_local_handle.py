@@ -18,7 +18,7 @@ import psutil
 import pytest
 from botocore.config import Config
 
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.settings import (

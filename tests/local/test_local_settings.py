@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.harness.local.settings import (
     LocalSettings,
     SimulatedSettings,

@@ -5,7 +5,7 @@ import socket
 import pytest
 from canned_service import point_aws_at
 
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.boto3_transport import boto3_transport, invoke_client

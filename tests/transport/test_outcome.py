@@ -10,7 +10,7 @@ from canned_service import point_aws_at
 from every_answer import AT_ONCE_S, EVERY_ANSWER, Answer
 from raw_server import http, raw_server, reset, say
 
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.boto3_transport import boto3_transport, invoke_client
 from mwaa_headroom.harness.transport.lean import lean_transport

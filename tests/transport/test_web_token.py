@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local.gateway.gateway_stand import ENVIRONMENT, POWERLESS_KEY_ID, Reply, Stand
 
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
 from mwaa_headroom.harness.local.gateway.operations import read_invocation
 from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_runs import STARTED_AT_S, cpu_seconds, events_of, simulated
 
-from mwaa_headroom.analysis.metrics import webserver_periods
+from mwaa_headroom.analysis.metric_periods import webserver_periods
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.virtual.run import run_virtually

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.mwaa import CPU_ABOVE_PERCENT
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
@@ -33,7 +34,6 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     time_axis,
 )
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.statistics import value_at_rank, values_for_percentile
 
 Array = NDArray[Any]

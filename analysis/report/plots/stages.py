@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mwaa_headroom.analysis.outcomes import LAYERS
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.plots import drawing
 from mwaa_headroom.analysis.report.plots.drawing import (
@@ -35,7 +36,6 @@ from mwaa_headroom.analysis.report.run_tables import (
 )
 from mwaa_headroom.analysis.report.run_text import capacity_sentence
 from mwaa_headroom.analysis.results import RunAnalysis, StageStats
-from mwaa_headroom.analysis.schema import LAYERS
 from mwaa_headroom.analysis.statistics import Estimate
 
 _LABEL_OFFSETS: Final = (

@@ -24,9 +24,9 @@ from mwaa_headroom.analysis.capacity.crossing import (
     stage_evidence,
 )
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.stages import StageTimes, stage_stats
 from mwaa_headroom.analysis.statistics import Floats
 

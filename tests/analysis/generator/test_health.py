@@ -26,7 +26,6 @@ from mwaa_headroom.analysis.generator.limits import (
     load_reports,
     use_within,
 )
-from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.report import run_text
 from mwaa_headroom.analysis.report.as_json import as_json
@@ -38,6 +37,7 @@ from mwaa_headroom.analysis.results import RetryResult, RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting, read_setting
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 
 NOT_COUNTED = refusal("generator.not_counted")
 LOST = warning("generator.worker_lost", worker=2, reason="it is gone")

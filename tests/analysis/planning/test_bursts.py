@@ -3,19 +3,19 @@ import pytest
 
 from mwaa_headroom.analysis.findings import note
 from mwaa_headroom.analysis.planning.bursts import (
-    Allowance,
+    AllowedShares,
     Autoscaling,
     BurstCost,
     burst_cost,
     trace_cost,
 )
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import Workload
 
 # 40 ms a call on 1 CPU: 25 calls/s use up a webserver, 17.5 make for 70 %
 CALLS = Workload(0.04, 0.0, 1.0, latency_s=0.02, slow_after_s=0.8)
 MINUTES = Autoscaling(PolicyParameters(), 60.0, (120.0,), note("size.start_assumed"))
-ALLOWED = Allowance(slow=0.05, failed=None)
+ALLOWED = AllowedShares(slow=0.05, failed=None)
 
 
 def burst(
@@ -78,7 +78,7 @@ def test_slow_calls_count_until_there_are_enough_however_few_they_are_in_a_secon
         min_webservers=2,
         max_webservers=3,
         needed=3,
-        allowed=Allowance(slow=0.99, failed=None),
+        allowed=AllowedShares(slow=0.99, failed=None),
     )
 
     assert lenient.over_after_s.value == 0

@@ -9,7 +9,7 @@ from mwaa_headroom.analysis.findings import note, refusal, warning
 from mwaa_headroom.analysis.policy.fit import FittedParameter, PolicyFit, fit_policy
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, SeenPeriod
 from mwaa_headroom.analysis.policy.replay import replay_rule, rule_decisions
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import simulate
 from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.statistics import Floats

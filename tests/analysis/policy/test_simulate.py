@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mwaa_headroom.analysis.policy.rule import Observation, PolicyParameters, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import Observation, PolicyParameters, ScalingRule
 from mwaa_headroom.analysis.policy.simulate import Simulated, simulate
 from mwaa_headroom.analysis.policy.workload import Workload
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mwaa_headroom.analysis.policy.replay import FittedRule, LostCalls, Replay
-from mwaa_headroom.analysis.policy.rule import PolicyParameters
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import simulate
 from mwaa_headroom.analysis.policy.simulated_load import (
     LEAST_FACTOR,

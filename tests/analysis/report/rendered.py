@@ -5,7 +5,7 @@ from pathlib import Path
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import render_junit
-from mwaa_headroom.analysis.report.run_notes import findings
+from mwaa_headroom.analysis.report.run_findings import findings
 from mwaa_headroom.analysis.report.run_report import run_document
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.results import RunAnalysis

@@ -10,6 +10,7 @@ import pyarrow as pa
 from hand_built import HEALTHY, LATENCY, said
 
 from mwaa_headroom.analysis.findings import note, refusal
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import (
     CapacityResult,
@@ -26,7 +27,7 @@ from mwaa_headroom.analysis.results import (
     StageStats,
     Verdict,
 )
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME, METRICS_SCHEMA, REQUESTS_SCHEMA
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
 

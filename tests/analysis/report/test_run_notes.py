@@ -8,7 +8,7 @@ from hand_built import hand_built, lower_bound, said, stage
 from rendered import every_finding, summary
 
 from mwaa_headroom.analysis.findings import warning
-from mwaa_headroom.analysis.report.run_notes import findings
+from mwaa_headroom.analysis.report.run_findings import findings
 from mwaa_headroom.analysis.results import (
     RunAnalysis,
     SteadyState,

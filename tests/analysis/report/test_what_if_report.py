@@ -10,7 +10,7 @@ from golden_files import golden
 from html_page import parsed
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from mwaa_headroom.analysis.policy.simulated_load import Ranged, SimulatedLoad
+from mwaa_headroom.analysis.policy.simulated_load import WithRange, SimulatedLoad
 from mwaa_headroom.analysis.policy.what_if import AskedLoad, WhatIf, answer_what_if
 from mwaa_headroom.analysis.report.document import Document
 from mwaa_headroom.analysis.report.terminal import render_terminal
@@ -56,7 +56,7 @@ def test_without_a_load_the_rule_is_the_answer(burst: WhatIf) -> None:
 
 
 def test_a_load_that_is_never_caught_up_with_is_bad(burst: WhatIf) -> None:
-    load = replace(load_of(burst), caught_up_after_s=Ranged(None, 600.0, None))
+    load = replace(load_of(burst), caught_up_after_s=WithRange(None, 600.0, None))
     document = what_if_document(replace(burst, load=load))
 
     assert document.status == "bad"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import note, refusal
-from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import (
     CountRow,
     DemandResult,
@@ -21,6 +20,7 @@ from mwaa_headroom.analysis.results import (
 from mwaa_headroom.analysis.scaling import cost
 from mwaa_headroom.analysis.scaling.cost import by_webservers, elasticity, provisioning, with_costs
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.stages import StageTimes, stage_times
 from mwaa_headroom.analysis.statistics import Estimate, is_lower_bound
 

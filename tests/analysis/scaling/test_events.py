@@ -9,9 +9,9 @@ from calls_by_hand import began, calls_by_hand, ended, periods_by_hand, setting_
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.findings import Finding, note
-from mwaa_headroom.analysis.judge import Window
 from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.scaling.events import Step, scaling_events, steps_of
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.stages import stage_times
 
 TWO_STAGES = [began(0, 0.0), ended(0, 20.0), began(1, 20.0), ended(1, 80.0)]

@@ -12,8 +12,8 @@ from sizing_by_hand import estimate
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
-from mwaa_headroom.analysis.sizing.probability import (
-    Belief,
+from mwaa_headroom.analysis.sizing.rate_uncertainty import (
+    UncertainRate,
     is_open,
     open_question,
     pool,
@@ -24,8 +24,10 @@ from mwaa_headroom.analysis.statistics import Estimate
 COUNTS = range(2, 6)
 
 
-def known(value: float, low: float | None, high: float | None, freedom: float = math.inf) -> Belief:
-    return Belief(Estimate(value, low, high), freedom=freedom)
+def known(
+    value: float, low: float | None, high: float | None, freedom: float = math.inf
+) -> UncertainRate:
+    return UncertainRate(Estimate(value, low, high), freedom=freedom)
 
 
 values = st.floats(0.1, 100)
@@ -91,7 +93,7 @@ def test_below_an_open_end_nothing_speaks_against_it() -> None:
 
 @pytest.mark.parametrize("nothing", [Estimate(None), Estimate(0.0, 0.0, 1.0)])
 def test_without_a_value_above_zero_nothing_is_known(nothing: Estimate) -> None:
-    assert not Belief(nothing).is_known
+    assert not UncertainRate(nothing).is_known
 
 
 def test_one_run_speaks_for_itself() -> None:
@@ -224,7 +226,7 @@ def decided(
     one: Estimate, *, periods: int, runs: int = 1, period_s: float | None = None
 ) -> Finding:
     """What would decide at 20 calls/s."""
-    belief = Belief(one, runs, runs - 1.0 if runs > 1 else math.inf)
+    belief = UncertainRate(one, runs, runs - 1.0 if runs > 1 else math.inf)
     found = what_would_decide(
         20, belief, COUNTS, periods=periods, utilisation_target=0.7, period_s=period_s
     )
@@ -284,7 +286,7 @@ def test_an_open_interval_needs_more_periods() -> None:
 
 
 def test_when_the_count_is_clear_nothing_needs_to_be_measured() -> None:
-    one = Belief(Estimate(10, 9.5, 10.5))
+    one = UncertainRate(Estimate(10, 9.5, 10.5))
     assert what_would_decide(25, one, COUNTS, periods=40, utilisation_target=0.7) is None
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.findings import refusal
-from mwaa_headroom.analysis.judge import Window, judge
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.analysis.slo_judgement import Window, judge
 
 
 def judged(calls: Calls, line: str) -> SloResult:

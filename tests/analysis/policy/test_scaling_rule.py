@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.findings import note
-from mwaa_headroom.analysis.policy.rule import Decision, Observation, PolicyParameters, ScalingRule
+from mwaa_headroom.analysis.policy.scaling_rule import (
+    Decision,
+    Observation,
+    PolicyParameters,
+    ScalingRule,
+)
 
 PERIOD_S = 5.0
 

@@ -51,7 +51,7 @@ MOST_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class UncertainRate:
     """A positive quantity as it is known.
 
     Attributes:
@@ -94,7 +94,7 @@ class Belief:
         silent = (x < (self.estimate.value or 0.0)) & (not self.estimate.low)
         return np.where(silent, 1.0, self.at_least(x))
 
-    def times(self, factor: float) -> "Belief":
+    def times(self, factor: float) -> "UncertainRate":
         """The same of a multiple of the quantity."""
         return replace(self, estimate=estimate_times(self.estimate, factor))
 
@@ -104,7 +104,7 @@ class Belief:
         return abs(math.log(end / (self.estimate.value or 0.0)))
 
 
-def pool(estimates: Sequence[Estimate]) -> Belief:
+def pool(estimates: Sequence[Estimate]) -> UncertainRate:
     """Combine the estimates of runs; those without a value do not count.
 
     Returns:
@@ -112,9 +112,9 @@ def pool(estimates: Sequence[Estimate]) -> Belief:
     """
     known = [each for each in estimates if each.value is not None]
     if not known or any((each.value or 0.0) <= 0 for each in known):
-        return Belief(Estimate(value=None, warnings=_warnings(estimates)), len(known))
+        return UncertainRate(Estimate(value=None, warnings=_warnings(estimates)), len(known))
     if len(known) == 1:
-        return Belief(known[0])
+        return UncertainRate(known[0])
     logs = np.log([each.value or 0.0 for each in known])
     freedom = len(known) - 1.0
     error = float(logs.std(ddof=1)) / math.sqrt(len(known))
@@ -131,7 +131,7 @@ def pool(estimates: Sequence[Estimate]) -> Belief:
         n=sum(each.n for each in known),
         warnings=_warnings(known),
     )
-    return Belief(pooled, len(known), freedom)
+    return UncertainRate(pooled, len(known), freedom)
 
 
 def estimate_times(estimate: Estimate, factor: float) -> Estimate:
@@ -198,7 +198,7 @@ def is_open(rate_per_s: float, rate_of_one: Estimate, counts: range) -> bool:
 
 def what_would_decide(
     rate_per_s: float,
-    rate_of_one: Belief,
+    rate_of_one: UncertainRate,
     counts: range,
     *,
     periods: int,

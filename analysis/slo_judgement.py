@@ -13,9 +13,9 @@ import numpy as np
 
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.findings import Finding, refusal
-from mwaa_headroom.analysis.metrics import DatabasePeriod, WebserverPeriod
+from mwaa_headroom.analysis.metric_periods import DatabasePeriod, WebserverPeriod
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.results import SloResult
-from mwaa_headroom.analysis.schema import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
 
