@@ -23,14 +23,9 @@ import urllib3
 from aiohttp import web
 from botocore.config import Config
 
-from mwaa_headroom.harness.local.gateway.load_balancer import Balancer
+from mwaa_headroom.harness.local.gateway.balancer import Balancer
+from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
-from mwaa_headroom.harness.local.gateway.signature import (
-    ALL_ACTIONS,
-    Credential,
-    Identities,
-    Permission,
-)
 from mwaa_headroom.harness.local.settings import SimulatedSettings
 
 CALLS_PER_S = 50
@@ -68,19 +63,16 @@ def serve_gateway(pipe: Connection) -> None:
     async def no_header(_: str) -> None:
         return None
 
-    async def main(trail: Path) -> None:
+    async def main(cloudtrail: Path) -> None:
         balancer = Balancer()
         balancer.add("webserver-1", f"http://127.0.0.1:{pipe.recv()}")
-        permission = Permission(
-            ALL_ACTIONS, SETTINGS.region, SETTINGS.account, SETTINGS.name, SETTINGS.airflow_role
-        )
         gateway = Gateway(
             settings=SETTINGS,
             airflow_version="3.3.1",
             balancer=balancer,
-            identities=Identities([Credential(KEY, SECRET, "bench", permission)]),
+            credentials=[Credential(KEY, SECRET, "bench", SETTINGS.account, SETTINGS.airflow_role)],
             authorization=no_header,
-            trail_path=trail,
+            cloudtrail_path=cloudtrail,
         )
         pipe.send((await gateway.start()).mwaa_url)
         while await asyncio.to_thread(pipe.recv) != "stop":
@@ -88,7 +80,7 @@ def serve_gateway(pipe: Connection) -> None:
         await gateway.stop()
 
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(main(Path(directory) / "trail.jsonl"))
+        asyncio.run(main(Path(directory) / "cloudtrail.jsonl"))
 
 
 def on_schedule(first: Callable[[], None], second: Callable[[], None]) -> list[list[float]]:

@@ -1,5 +1,6 @@
 """The server that benchmarks hold the generator to: its rule, and that it keeps to it."""
 
+import ast
 import math
 import socket
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
 
 from fast_server import Freeze, answered_s
 from freeze import closed_formula_ms
@@ -75,3 +78,37 @@ def test_a_freeze_counts_from_the_first_call() -> None:
         assert server.bare_latencies_s(1)[0] >= 0.3
         froze_s, thawed_s = server.report()["frozen"]
         assert thawed_s - froze_s == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_of_the_product_is_there(path: Path) -> None:
+    """They run for minutes, so here only their imports are tried."""
+    imports = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mwaa_headroom")
+    ]
+    for node in imports:
+        known = defined_in(str(node.module))
+        assert [alias.name for alias in node.names if alias.name not in known] == [], node.module
+
+
+def defined_in(module: str) -> set[str]:
+    """Names at the top of a module, or the modules of a package, without importing it."""
+    path = ROOT / "/".join(module.split(".")[1:])
+    if path.is_dir():
+        names = {inner.stem for inner in path.iterdir()}
+        path = path / "__init__.py"
+    else:
+        names, path = set(), path.with_suffix(".py")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Assign():
+                names |= {each.id for each in node.targets if isinstance(each, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+            case ast.ImportFrom() | ast.Import():
+                names |= {alias.asname or alias.name for alias in node.names}
+    return names

@@ -8,8 +8,9 @@ from sizing_by_hand import estimate, figures
 
 from mwaa_headroom.analysis.findings import note, warning
 from mwaa_headroom.analysis.planning.classes import CLASSES, EnvironmentClass
+from mwaa_headroom.analysis.planning.count_probability import evidence_for
 from mwaa_headroom.analysis.planning.loads import LoadWanted, load_between
-from mwaa_headroom.analysis.planning.options import ClassSize, class_size, evidence_for, most_needed
+from mwaa_headroom.analysis.planning.options import ClassSize, class_size, most_needed
 from mwaa_headroom.analysis.planning.runs import SizedRun, rate_of_one
 from mwaa_headroom.analysis.statistics import Estimate
 
