@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-BENCHMARKS = ROOT / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from fast_server import Freeze, answered_s
 from freeze import closed_formula_ms
 from rig import fast_server
 
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 DELAY_S = 0.005
 FREEZE = Freeze(from_s=10.0, duration_s=5.0)
 CALL = b"POST /restapi/lag HTTP/1.1\r\nHost: x\r\ncontent-length: 2\r\n\r\n{}"

@@ -94,7 +94,9 @@ class SimulatedLoad:
     webserver_hours: WithRange
     most_webservers: WithRange
     overload_s: WithRange  # time in which calls piled up
-    caught_up_after_s: WithRange  # of the longest overload, from its beginning; None: it did not end
+    caught_up_after_s: (
+        WithRange  # of the longest overload, from its beginning; None: it did not end
+    )
     under_provisioned_time: WithRange  # share of the time with fewer webservers than the load needs
     over_provisioned_time: WithRange  # ... with more, by the utilisation target
     overloads: tuple[Overload, ...]

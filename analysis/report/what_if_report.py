@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from mwaa_headroom.analysis.policy.fit import FittedParameter, PolicyFit
 from mwaa_headroom.analysis.policy.replay import ComparedEvent, Replay
-from mwaa_headroom.analysis.policy.simulated_load import WithRange, SimulatedLoad
+from mwaa_headroom.analysis.policy.simulated_load import SimulatedLoad, WithRange
 from mwaa_headroom.analysis.policy.what_if import WhatIf
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.document import (

@@ -10,7 +10,7 @@ from golden_files import golden
 from html_page import parsed
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from mwaa_headroom.analysis.policy.simulated_load import WithRange, SimulatedLoad
+from mwaa_headroom.analysis.policy.simulated_load import SimulatedLoad, WithRange
 from mwaa_headroom.analysis.policy.what_if import AskedLoad, WhatIf, answer_what_if
 from mwaa_headroom.analysis.report.document import Document
 from mwaa_headroom.analysis.report.terminal import render_terminal
