@@ -24,8 +24,8 @@ from aiohttp import web
 from botocore.config import Config
 
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
-from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.gateway.signature import Credential
 from mwaa_headroom.harness.local.settings import SimulatedSettings
 
 CALLS_PER_S = 50

@@ -263,7 +263,7 @@ def _gate(comparison: Comparison) -> Section | None:
 
 
 def _forest(comparison: Comparison) -> "Drawing | None":
-    from mwaa_headroom.analysis.report.plots.forest import draw_forest
+    from mwaa_headroom.analysis.report.plots.comparison import draw_forest
 
     return draw_forest(comparison, comparison_sentence(comparison).split(";")[0].rstrip("."))
 
@@ -405,7 +405,7 @@ def _levels(history: History) -> Section | None:
 
 
 def _drawn_history(history: History) -> "Drawing | None":
-    from mwaa_headroom.analysis.report.plots.history import draw_history
+    from mwaa_headroom.analysis.report.plots.comparison import draw_history
 
     return draw_history(history, history_sentence(history).rstrip("."))
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -25,20 +24,13 @@ from mwaa_headroom.analysis.report.document import (
 _PAGE: Final = "page.html.j2"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A drawn figure: an `<svg>` element for the page, and a PNG to take away."""
-
-    svg: Markup
-    png_base64: str
-
-
-def render_html(document: Document, pictures: Mapping[str, Picture]) -> str:
+def render_html(document: Document, pictures: Mapping[str, Markup]) -> str:
     """The whole page.
 
     Args:
         document: What to show.
-        pictures: By the names of the document's figures; a figure that is not there is left out.
+        pictures: `<svg>` elements by the names of the document's figures; a figure that is not
+            there is left out.
     """
     return _template().render(
         document=document,
@@ -51,7 +43,7 @@ def render_html(document: Document, pictures: Mapping[str, Picture]) -> str:
     )
 
 
-def _is_shown(section: Section, pictures: Mapping[str, Picture]) -> bool:
+def _is_shown(section: Section, pictures: Mapping[str, Markup]) -> bool:
     return any(
         block.name in pictures if isinstance(block, Figure) else not isinstance(block, Hint)
         for block in section.blocks

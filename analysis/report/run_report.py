@@ -28,7 +28,7 @@ from mwaa_headroom.analysis.report.plots.timeline import draw_timeline
 from mwaa_headroom.analysis.report.run_findings import findings, reasons
 from mwaa_headroom.analysis.report.run_tables import stage_name, stage_verdict
 from mwaa_headroom.analysis.report.sentences import told, told_each
-from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
+from mwaa_headroom.analysis.report.sentences.run import verdict_sentence
 from mwaa_headroom.analysis.results import RunAnalysis, SloResult, StageStats
 from mwaa_headroom.analysis.run import Run
 

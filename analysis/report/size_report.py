@@ -22,7 +22,7 @@ from mwaa_headroom.analysis.report.document import (
     table_of,
 )
 from mwaa_headroom.analysis.report.sentences import told, told_each
-from mwaa_headroom.analysis.report.sentences.size import measured_cpu
+from mwaa_headroom.analysis.report.sentences.sizing import measured_cpu
 
 if TYPE_CHECKING:  # matplotlib: not for those who only read text
     from matplotlib.figure import Figure as Drawing
@@ -268,7 +268,7 @@ def _classes(answer: SizingAnswer) -> Section:
 
 
 def _draw(answer: SizingAnswer) -> "Drawing | None":
-    from mwaa_headroom.analysis.report.plots.sizing_answer import draw_sizing_answer
+    from mwaa_headroom.analysis.report.plots.sizing import draw_sizing_answer
 
     return draw_sizing_answer(answer)
 

@@ -1,6 +1,5 @@
 """Puts the files of a document into a directory, each whole or not at all."""
 
-import base64
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.document import Document, Figure
-from mwaa_headroom.analysis.report.html import Picture, render_html
+from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import render_junit
 from mwaa_headroom.analysis.report.markdown import render_markdown
 from mwaa_headroom.analysis.report.plots.drawing import as_inline_svg, as_png, style
@@ -59,12 +58,10 @@ def _drawn(document: Document) -> Iterator[tuple[str, Drawing]]:
                     yield block.name, drawing
 
 
-def _written(drawing: Drawing, name: str, directory: Path) -> Picture:
-    png = as_png(drawing)
+def _written(drawing: Drawing, name: str, directory: Path) -> Markup:
     (directory / "plots").mkdir(exist_ok=True)
-    replace_file(directory / "plots" / f"{name}.png", png)
-    svg = Markup(as_inline_svg(drawing, name))  # noqa: S704 - our own picture
-    return Picture(svg, base64.b64encode(png).decode())
+    replace_file(directory / "plots" / f"{name}.png", as_png(drawing))
+    return Markup(as_inline_svg(drawing, name))  # noqa: S704 - our own picture
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -13,8 +13,8 @@ from mwaa_headroom.analysis.policy.scaling_rule import ScalingRule
 from mwaa_headroom.harness.local.autoscaler import Autoscaler
 from mwaa_headroom.harness.local.backend import Backend
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
-from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.gateway.signature import Credential
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
 from mwaa_headroom.harness.local.metrics import DatabaseSampler, MetricsPublisher, WebserverSampler
 from mwaa_headroom.harness.local.metrics_server import start_metrics_server

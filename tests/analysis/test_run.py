@@ -20,7 +20,7 @@ from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import render_junit
 from mwaa_headroom.analysis.report.run_report import run_document
-from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
+from mwaa_headroom.analysis.report.sentences.run import verdict_sentence
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.results import RunAnalysis

@@ -1,7 +1,7 @@
-"""The capacity of one run: what stopped it, and what limits the estimate of its rate."""
+"""Sentences about capacity: of one run, and over webserver counts."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report import words
@@ -195,3 +195,40 @@ def _stage(stage: StageLabel, rate_per_s: float) -> str:
 
 def _capital_stage(stage: StageLabel, rate_per_s: float) -> str:
     return words.capital(_stage(stage, rate_per_s))
+
+
+says("planning.no_run", "There is no run: give the directory of one.")
+says(
+    "capacity_curve.no_constant_count",
+    "No stage had one webserver count from its beginning to its end: pin it with min_webservers = "
+    "max_webservers and run it again.",
+)
+
+
+@says("capacity_curve.unusable_run")
+def _(run_id: str, reason: Finding) -> str:
+    return f"Run {run_id}: {told(reason)}"
+
+
+@says("capacity_curve.left_out")
+def _(reason: Finding) -> str:
+    return f"Left out: {told(reason)}"
+
+
+@says("capacity_curve.count_changed")
+def _(stages: Sequence[tuple[StageLabel, str]]) -> str:
+    names = ", ".join(f"{words.stage_label(*stage)} of {run_id}" for stage, run_id in stages)
+    return f"The webserver count changed, or is not known, in {names}: no trial of any count."
+
+
+@says("capacity_curve.of_count")
+def _(webservers: int, reason: Finding) -> str:
+    return f"With {words.webservers(webservers)}: {told(reason)}"
+
+
+@says("capacity_curve.given_up")
+def _(webservers: int, rate_per_s: float, trials: int) -> str:
+    return (
+        f"With {words.webservers(webservers)}: {rate_per_s:.4g} calls/s stayed undecided in "
+        f"{trials} trials or more, so the search goes on below it."
+    )

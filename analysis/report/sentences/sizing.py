@@ -1,10 +1,12 @@
-"""How many webservers one run's rates need, and what to measure where that is open."""
+"""Sentences about sizes: from one run, and from several."""
 
 import math
+from collections.abc import Sequence
+from typing import Final
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.report.sentences import says, told
+from mwaa_headroom.analysis.report.sentences import says, told, told_each
 from mwaa_headroom.analysis.results import SizingRow, StageLabel
 
 says("sizing.closed", "A closed workload has no rate to size for; run open arrivals.")
@@ -128,3 +130,259 @@ def _about(periods: int, period_s: float | None) -> str:
     units = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
     unit_s, unit = next((u for u in units if length_s >= 2 * u[0]), units[-1])
     return f"about {math.ceil(length_s / unit_s)} {unit} ({periods} metric periods)"
+
+
+PRICE_LIST: Final = (
+    "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonMWAA/current/{region}/index.json"
+)
+_UNDOCUMENTED: Final = (
+    "AWS does not document the number of periods, the step and the cooldowns: usual ones are taken."
+)
+
+
+def measured_cpu(environment_kind: str) -> str:
+    """What the demand was measured on, where that was not AWS."""
+    return "this machine's CPU" if environment_kind == "local" else "the simulated CPU"
+
+
+# What was asked.
+
+
+@says("size.load_of_rates")
+def _(low_per_s: float, high_per_s: float) -> str:
+    rates = f"{low_per_s:g}" if low_per_s == high_per_s else f"{low_per_s:g}-{high_per_s:g}"
+    return f"{rates} calls/s"
+
+
+@says("size.load_of_trace")
+def _(name: str, length_s: int, mean_per_s: float, busiest_per_s: float, window_s: int) -> str:
+    return (
+        f"{name}: {_length(length_s)}, {words.calls_per_s(mean_per_s)} on average, "
+        f"{words.calls_per_s(busiest_per_s)} in its busiest "
+        f"{'minute' if window_s == 60 else f'{window_s} s'}"
+    )
+
+
+def _length(seconds: int) -> str:
+    units = (("d", 86_400), ("h", 3600), ("min", 60))
+    unit, unit_s = next(((u, n) for u, n in units if seconds >= 2 * n), ("s", 1))
+    return f"{seconds / unit_s:.3g} {unit}" if unit_s > 1 else f"{seconds} s"
+
+
+# Why there is no size.
+
+
+says("size.run_given_twice", "Run {run_id} was given twice: the same evidence counts only once.")
+says("size.no_cpu_cost", "A call seems to cost no CPU.")
+
+
+@says("size.unusable_run")
+def _(run_id: str, reason: Finding) -> str:
+    return f"Run {run_id} cannot be sized from: {words.lowered(told(reason))}"
+
+
+@says("size.targets_differ")
+def _(utilisations: Sequence[float]) -> str:
+    shown = ", ".join(f"{100 * target:g} %" for target in utilisations)
+    return f"The runs differ in question.utilisation_target: {shown}."
+
+
+@says("size.no_prices")
+def _(region: str) -> str:
+    return (
+        f"There are no prices of {region}: write a table of it into a file like "
+        f"harness/aws/prices.toml, from {PRICE_LIST.format(region=region)}, and give it with "
+        "--prices FILE."
+    )
+
+
+# Why a setting does not do.
+
+
+@says("size.unsure_at_peak")
+def _(rate_per_s: float, webservers: int, probability: float) -> str:
+    return (
+        f"At {words.calls_per_s(rate_per_s)}, {webservers} are enough with a probability of "
+        f"{100 * probability:.3g} % only."
+    )
+
+
+@says("size.unsure")
+def _(webservers: int | None, probability: float) -> str:
+    who = "those in service" if webservers is None else str(webservers)
+    return f"Under the load, {who} are enough with a probability of {100 * probability:.3g} %."
+
+
+@says("size.too_many_slow")
+def _(share: float, allowed: float) -> str:
+    return (
+        f"{100 * share:.3g} % of the calls would be slow or fail, the SLO allows "
+        f"{100 * allowed:.3g} %."
+    )
+
+
+@says("size.too_many_failed")
+def _(share: float, allowed: float) -> str:
+    return f"{100 * share:.3g} % of the calls would fail, the SLO allows {100 * allowed:.3g} %."
+
+
+# What to measure.
+
+
+@says("size.deciding")
+def _(measurements: Sequence[Finding]) -> str:
+    return " ".join(map(told, measurements))
+
+
+@says("size.slo_rate_open")
+def _(reasons: Sequence[Finding]) -> str:
+    known = "The rate at which the SLO breaks is not known well enough."
+    return " ".join((known, *told_each(reasons)))
+
+
+@says("size.webservers_may_not_help")
+def _(rate_per_s: float, webservers: int) -> str:
+    return (
+        "The SLO broke for something other than CPU, so nobody knows whether more webservers help: "
+        f"to decide, hold {words.calls_per_s(rate_per_s)} with MinWebservers = MaxWebservers = "
+        f"{webservers}, and size from that run."
+    )
+
+
+@says("size.start_time_decides")
+def _(rate_per_s: float, webservers: int) -> str:
+    return (
+        "Whether the bursts of the trace outrun autoscaling depends on how long a webserver takes "
+        f"to start: to decide, measure it in a run with MinWebservers {webservers} and a larger "
+        f"MaxWebservers, whose load steps to {words.calls_per_s(rate_per_s)} at once."
+    )
+
+
+# What the size rests on.
+
+
+@says("size.start_assumed")
+def _(start_s: float, period_s: float) -> str:
+    return (
+        f"No run shows how long a webserver takes to start, so {start_s:g} s and metric periods "
+        f"of {period_s:g} s are taken, unverified. {_UNDOCUMENTED}"
+    )
+
+
+@says("size.start_measured")
+def _(start_s: Sequence[float], period_s: float, on_aws: bool) -> str:
+    span = "" if len(start_s) == 1 else f" ({min(start_s):.0f}-{max(start_s):.0f})"
+    return (
+        f"A webserver takes {start_s[0]:.0f} s{span} from the decision, and metric periods are "
+        f"{period_s:g} s, as the runs show"
+        f"{'' if on_aws else ', though not on AWS'}. {_UNDOCUMENTED}"
+    )
+
+
+@says("size.same_cpu_time")
+def _(environment_kind: str) -> str:
+    return (
+        "A call costs as much CPU there as it did here: this holds if a vCPU of AWS is as fast as "
+        f"{measured_cpu(environment_kind)}, which was not measured."
+    )
+
+
+says(
+    "size.rate_grows_with_cpu",
+    "Webservers with more CPU than the {webserver_cpus:g} measured serve as much more: the same "
+    "CPU per call, the same of their own without calls.",
+)
+says(
+    "size.slo_rate_grows",
+    "The rate at which the SLO broke grows in proportion to the webservers and to what their CPU "
+    "serves.",
+)
+says(
+    "size.slo_rate_without_lower_end",
+    "The probability is that of the webservers' CPU staying at or below its target, and at most "
+    "what is known of the rate at which the SLO breaks: the runs do not tell below which rate per "
+    "webserver it surely holds.",
+)
+says(
+    "size.slo_rate_unknown",
+    "No run shows where the SLO breaks, so the probability is that of the webservers' CPU staying "
+    "at or below its target; `headroom capacity` finds the SLO's limit.",
+)
+says("size.even_range", "Every rate of the range is as likely as any other.")
+says(
+    "size.busiest_day",
+    "Of the trace, the 24 hours with the most calls are played against the scaling rule.",
+)
+says(
+    "size.only_webservers",
+    "Classes also differ in schedulers, workers, database and DAGs they are meant for; only "
+    "webservers are sized here.",
+)
+
+
+@says("size.interval_over_runs")
+def _(runs: int) -> str:
+    if runs == 1:
+        return (
+            "One run: the interval is its own and knows nothing of how runs differ; three or more "
+            "would tell."
+        )
+    if runs == 2:
+        return (
+            "Two runs: the interval is that of their own errors or of their difference, whichever "
+            "is wider; two tell little of how runs differ, so make a third: it narrows the "
+            "interval much."
+        )
+    return f"The interval is that of the mean over {runs} runs, by how these differ."
+
+
+@says("size.classes_left_out")
+def _(names: Sequence[str]) -> str:
+    return (
+        f"Left out: {', '.join(names)}, whose webservers have no more CPU than those of a smaller "
+        "class."
+    )
+
+
+# What limits it.
+
+
+@says("size.stopped_by_another_limit")
+def _(run_id: str, bottleneck: str, may_help: bool, rate_per_s: float) -> str:
+    return (
+        f"Run {run_id} was stopped by {words.stopped_by(bottleneck)}: more webservers "
+        f"{'may not' if may_help else 'do not'} help against that, and "
+        f"{words.calls_per_s(rate_per_s)} may be out of reach."
+    )
+
+
+@says("size.stop_says_nothing")
+def _(run_id: str, bottleneck: str) -> str:
+    return (
+        f"Run {run_id} was stopped by {words.stopped_by(bottleneck)}, which says nothing of how "
+        "many webservers the SLO needs."
+    )
+
+
+@says("size.slo_rate_of_run")
+def _(run_id: str, reason: Finding) -> str:
+    return f"Where the SLO breaks in run {run_id}: {words.lowered(told(reason))}"
+
+
+says("size.generator_past_limits", "In run {run_id} the load generator was past its limits.")
+
+
+@says("size.load_far_beyond")
+def _(rate_per_s: float, highest_per_s: float) -> str:
+    return (
+        f"{words.calls_per_s(rate_per_s)} are more than twice the highest rate of the runs, "
+        f"{words.calls_per_s(highest_per_s)}: what else gets busy on the way, such as the "
+        "database, was not seen."
+    )
+
+
+says(
+    "size.prices_incomplete",
+    "Not every setting that is sure enough has a price, so the smallest class with the fewest "
+    "webservers is recommended: a larger one may be cheaper.",
+)

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mwaa_headroom.harness.local.gateway.answers import Answer
-from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.operations import Action
+from mwaa_headroom.harness.local.gateway.signature import Credential
 
 logger = logging.getLogger(__name__)
 

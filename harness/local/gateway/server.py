@@ -30,7 +30,6 @@ from mwaa_headroom.harness.local.gateway.answers import (
 )
 from mwaa_headroom.harness.local.gateway.balancer import Balancer, NoWebserverError
 from mwaa_headroom.harness.local.gateway.cloudtrail import DATA_EVENTS, CloudTrailLog, data_event
-from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.operations import (
     Action,
     Throttle,
@@ -41,7 +40,11 @@ from mwaa_headroom.harness.local.gateway.operations import (
     read_invocation,
     route,
 )
-from mwaa_headroom.harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
+from mwaa_headroom.harness.local.gateway.signature import (
+    Credential,
+    ReceivedRequest,
+    SignatureVerifier,
+)
 from mwaa_headroom.harness.local.gateway.upstream import TooLargeError, Upstream, UpstreamError
 from mwaa_headroom.harness.local.gateway.web_login import WebLogins, WebserverAddress
 from mwaa_headroom.harness.local.settings import StandInSettings

@@ -21,7 +21,7 @@ from mwaa_headroom.analysis.report.comparison_report import (
 )
 from mwaa_headroom.analysis.report.document import Document
 from mwaa_headroom.analysis.report.junit import render_junit
-from mwaa_headroom.analysis.report.plots.history import draw_history
+from mwaa_headroom.analysis.report.plots.comparison import draw_history
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.statistics import Estimate

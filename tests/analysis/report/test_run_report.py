@@ -21,7 +21,7 @@ from mwaa_headroom.analysis.findings import note, refusal
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.report.run_report import run_document
 from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.analysis.report.sentences.verdict import verdict_sentence
+from mwaa_headroom.analysis.report.sentences.run import verdict_sentence
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.report.words import lowered
 from mwaa_headroom.analysis.report.write import write_document

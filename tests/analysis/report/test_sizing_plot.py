@@ -8,8 +8,7 @@ from hand_built import hand_built
 from sample_runs import Plan, made_up_run
 
 from mwaa_headroom.analysis.report.plots.drawing import single_axes
-from mwaa_headroom.analysis.report.plots.needed import draw_needed
-from mwaa_headroom.analysis.report.plots.sizing import draw_demand, draw_sizing
+from mwaa_headroom.analysis.report.plots.sizing import draw_demand, draw_needed, draw_sizing
 from mwaa_headroom.analysis.report.plots.stages import draw_errors, draw_throughput_latency
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.statistics import Estimate

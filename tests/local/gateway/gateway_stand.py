@@ -17,8 +17,8 @@ from aiohttp import web
 from botocore.config import Config
 
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
-from mwaa_headroom.harness.local.gateway.credentials import Credential
 from mwaa_headroom.harness.local.gateway.server import Gateway
+from mwaa_headroom.harness.local.gateway.signature import Credential
 from mwaa_headroom.harness.local.settings import StandInSettings
 
 T = TypeVar("T")
