@@ -91,6 +91,9 @@ class CallRecorder:
         self._epoch = epoch
         self._offset_s = epoch.epoch_s(0.0)
         self._rows: list[tuple[object, ...]] = []
+        # Where pandas is installed, pyarrow imports it for its first array, which takes a second or
+        # two: better now than in the middle of the load.
+        pa.array([None])
 
     def set_clock_offset(self, ahead_s: float) -> None:
         """Keep rows by another machine's time of day; this one's is `ahead_s` ahead of it."""

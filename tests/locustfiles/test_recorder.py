@@ -1,5 +1,7 @@
 """What is written of every arrival, what the load costs a process, and where all rows meet."""
 
+import subprocess
+import sys
 import time
 
 import gevent
@@ -212,3 +214,25 @@ def test_events_happen_now_or_when_they_are_said_to(epoch, clock):
     times_s = [event["time_s"] - epoch.epoch_s(1000.0) for event in output.events]
     assert times_s == pytest.approx([10.0, 2.5], abs=ROUNDING_S)
     assert output.kinds == ["interrupted", "stage_started"]
+
+
+def test_the_first_rows_import_nothing():
+    """An import during a load is a stall; that of pandas, where it is installed, takes seconds."""
+    script = """
+import locust  # first: it patches the standard library
+import sys
+from mwaa_headroom.locustfiles.recorder import CallRecorder, EpochClock
+from mwaa_headroom.locustfiles.senders import Job
+from mwaa_headroom.harness.transport.outcome import CallResult
+recorder = CallRecorder(EpochClock())
+before = set(sys.modules)
+recorder.arrived(Job(0, 0, "health", 0.0), taken=True)
+recorder.sending()
+recorder.ended(Job(0, 0, "health", 0.0), 0.0, 0.1, CallResult("ok"))
+assert recorder.take().num_rows == 1
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
