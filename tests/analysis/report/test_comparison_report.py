@@ -152,7 +152,7 @@ def test_the_files_of_a_comparison(comparison: Comparison, tmp_path: Path) -> No
 def test_the_files_of_a_history(history: History, tmp_path: Path) -> None:
     html = write_document(history_document(history), tmp_path).read_text()
 
-    assert all(each.startswith(("data:", "#")) for each in parsed(html).references)
+    assert all(each.startswith(("data:", "#", "plots/")) for each in parsed(html).references)
     assert (tmp_path / "plots" / "history.png").exists() == (not history.refusals)
     assert not (tmp_path / "junit.xml").exists()
 

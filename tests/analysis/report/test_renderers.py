@@ -238,7 +238,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(tmp_path: Path) -> None:
     html = write_document(SMALL, tmp_path).read_text("utf-8")
     page = parsed(html)
 
-    assert all(ref.startswith(("#", "plots/")) for ref in page.references)
+    assert all(ref.startswith(("#", "data:image/png;base64,", "plots/")) for ref in page.references)
     assert "://" not in html
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)

@@ -422,7 +422,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(written: Path) -> None:
     assert "3 webservers with 1 CPU for 25 calls/s" in text
     assert "25 calls/s of this mix need 3 webservers with 1 CPU" in text
     assert "time since the start of the run (min:s)" in text, "pictures keep their text"
-    assert all(ref.startswith(("#", "plots/")) for ref in page.references)
+    assert all(ref.startswith(("#", "data:image/png;base64,", "plots/")) for ref in page.references)
     assert "://" not in html
     assert len(page.ids) == len(set(page.ids))
 
