@@ -127,11 +127,6 @@ def workload_of(run: RunAnalysis) -> Workload | Finding:
     )
 
 
-def with_demand(workload: Workload, demand_s: float | None) -> Workload:
-    """The same calls with another demand; unchanged when there is none."""
-    return replace(workload, demand_s=demand_s) if demand_s else workload
-
-
 def _latency_limit_s(run: RunAnalysis) -> float | None:
     """The tightest limit that the SLO sets to the latency of all calls."""
     return min(

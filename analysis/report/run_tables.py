@@ -22,7 +22,7 @@ from mwaa_headroom.analysis.results import (
     TruthCheck,
     WorkerHealth,
 )
-from mwaa_headroom.analysis.scaling.events import Step, steps_of
+from mwaa_headroom.analysis.scaling.events import steps_of
 from mwaa_headroom.analysis.statistics import Estimate, value_at_rank, values_for_percentile
 
 _PERCENTILES: Final = ("p50", "p95", "p99")
@@ -269,10 +269,6 @@ def steps_table(event: ScalingEvent, started_at_s: float, *, folded: bool) -> Ta
     )
     caption = f"Steps from {event.from_count} to {words.webservers(event.to_count)}"
     return replace(table, caption=caption, folded=folded)
-
-
-def _gap(step: Step) -> str:
-    return "" if step.gap_s is None else words.delay(step.gap_s)
 
 
 def demand_table(demand: DemandResult, mix: Mapping[str, float]) -> Table:

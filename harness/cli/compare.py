@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from mwaa_headroom.harness.cli.options import Percentage, as_json, show_answer, verbose
+from mwaa_headroom.harness.cli.options import (
+    Command,
+    Percentage,
+    as_json,
+    output_of,
+    show_answer,
+    verbose,
+)
 from mwaa_headroom.harness.errors import RecordError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SIDES = ("--baseline", "--contender")
 
@@ -61,12 +65,7 @@ def _side(name: str, what: str) -> Callable[[Command], Command]:
 @click.option(
     "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML to FILE."
 )
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, JUnit, Markdown, text, plot) into DIR.",
-)
+@output_of("HTML, JSON, JUnit, Markdown, text, plot")
 def compare_command(
     baseline: tuple[Path, ...],
     contender: tuple[Path, ...],
@@ -108,12 +107,7 @@ def _write_text(path: Path, text: str) -> None:
 )
 @as_json
 @verbose
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, Markdown, text, plot) into DIR.",
-)
+@output_of("HTML, JSON, Markdown, text, plot")
 def history_command(
     directories: tuple[Path, ...], json_output: bool, verbose: bool, output: Path | None
 ) -> int:

@@ -5,13 +5,16 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from mwaa_headroom.analysis.report.document import Document
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 WIDEST_COLUMNS = 100  # wider tables are harder to read, not easier
 
@@ -43,6 +46,16 @@ as_json = click.option(
     "--json", "json_output", is_flag=True, help="Print machine-readable JSON on standard output."
 )
 verbose = click.option("--verbose", "-v", is_flag=True, help="Print all of the report.")
+
+
+def output_of(forms: str) -> Callable[[Command], Command]:
+    """The option that writes an answer's report, in these forms, into a directory."""
+    return click.option(
+        "--output",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help=f"Write the report ({forms}) into DIR.",
+    )
 
 
 def show_answer(

@@ -7,7 +7,7 @@ import click
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
 from mwaa_headroom.analysis.policy.scaling_rule import MOST_SIMULATED
-from mwaa_headroom.harness.cli.options import as_json, show_answer, verbose
+from mwaa_headroom.harness.cli.options import as_json, output_of, show_answer, verbose
 from mwaa_headroom.harness.errors import UsageError
 
 
@@ -15,12 +15,7 @@ from mwaa_headroom.harness.errors import UsageError
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @as_json
 @verbose
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, JUnit, Markdown, text, plot) into DIR.",
-)
+@output_of("HTML, JSON, JUnit, Markdown, text, plot")
 def capacity_command(
     runs: tuple[Path, ...], json_output: bool, verbose: bool, output: Path | None
 ) -> int:
@@ -70,12 +65,7 @@ def capacity_command(
 )
 @as_json
 @verbose
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, JUnit, Markdown, text, plot) into DIR.",
-)
+@output_of("HTML, JSON, JUnit, Markdown, text, plot")
 def size_command(
     runs: tuple[Path, ...],
     load: str,
@@ -187,12 +177,7 @@ class _FromTo(click.ParamType[tuple[float, float]]):
 )
 @as_json
 @verbose
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Write the report (HTML, JSON, Markdown, text, plots) into DIR.",
-)
+@output_of("HTML, JSON, Markdown, text, plots")
 def what_if_command(
     directories: tuple[Path, ...],
     trace: Path | None,

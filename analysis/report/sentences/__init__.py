@@ -5,9 +5,9 @@ that takes the finding's values by name. Numbers are written by `analysis.report
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
 
 from mwaa_headroom.analysis.findings import Finding
 
@@ -47,11 +47,12 @@ def told_each(findings: Iterable[Finding]) -> tuple[str, ...]:
 
 def sentences() -> dict[str, Sentence]:
     """All of them, by code."""
-    for module in iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
+    _register_all()
     return _SENTENCES
 
 
-def values_told(**values: Any) -> dict[str, Any]:
-    """Values for a format string, findings among them as their sentences."""
-    return {k: told(v) if isinstance(v, Finding) else v for k, v in values.items()}
+@cache
+def _register_all() -> None:
+    """Once: looking into the folder for every sentence would be slow."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
