@@ -73,8 +73,9 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure | None:
     drawing.draw_slo_line(axes, slo)
     if capacity and breaks_at and known_ends(breaks_at):
         _draw_capacity(axes, breaks_at, capacity.rate_webservers)
-    axes.plot(*_points(shown, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)
-    axes.plot(*_points(shown, "p95"), color=FAINT, lw=0.6, zorder=1.5)
+    for alike in _with_the_same_webservers(shown):
+        axes.plot(*_points(alike, "p50"), color=FAINT, marker="o", mfc="none", ms=4.5, lw=0.6)
+        axes.plot(*_points(alike, "p95"), color=FAINT, lw=0.6, zorder=1.5)
     for stage in shown:
         _draw_interval(axes, stage)
     closed = ", closed workload" if any(stage.users is not None for stage in shown) else ""
@@ -217,6 +218,14 @@ def _webserver_words(servers: str) -> str:
 def _points(stages: list[StageStats], name: str) -> tuple[list[float], list[float]]:
     known = [stage for stage in stages if _known(stage, name)]
     return [s.achieved_per_s for s in known], [s.latency_s[name].value or 0.0 for s in known]
+
+
+def _with_the_same_webservers(stages: list[StageStats]) -> list[list[StageStats]]:
+    """Stages that one curve connects, by ascending rate."""
+    groups: dict[tuple[int | None, int | None], list[StageStats]] = {}
+    for stage in sorted(stages, key=lambda stage: stage.achieved_per_s):
+        groups.setdefault((stage.webservers_min, stage.webservers_max), []).append(stage)
+    return list(groups.values())
 
 
 def _known(stage: StageStats, name: str) -> bool:
