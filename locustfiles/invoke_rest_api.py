@@ -67,6 +67,10 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+# Locust ends in order on SIGTERM and knows no SIGHUP, which a closing terminal sends.
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    gevent.signal_handler(signal.SIGHUP, os.kill, os.getpid(), signal.SIGTERM)
+
 # Already now: a worker may wait long for its master.
 if PARENT_VARIABLE in os.environ:
     gevent.spawn(_end_with, int(os.environ[PARENT_VARIABLE]))

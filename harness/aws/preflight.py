@@ -30,6 +30,7 @@ OUR_VARIABLES = "headroom"  # a variable whose key begins so may be overwritten
 
 _USABLE = ("AVAILABLE", "UPDATE_FAILED")  # the latter "is ready to use" in its former state
 _ALL_DAGS = "~"
+_NOT_FOUND = 404
 _AVAILABLE = "environment is AVAILABLE"
 _ANSWERS = "REST API answers"
 
@@ -107,7 +108,8 @@ def preflight(
     expectations = tuple(_check_expectations(api, scenario.expect, health))
     usable, unmet = _look_at_dags(api, dags, may_lack=expects_something)
     variables = _uses(scenario, "variable", "key")
-    found_runs, created = _prepare(api, targets, usable, variables)
+    may_trigger = _dags_to_trigger(scenario)
+    found_runs, created = _prepare(api, targets, usable, variables, may_trigger)
     return PreflightResult(
         targets=replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs}),
         expectations=tuple(dict.fromkeys((*expectations, *unmet))),
@@ -143,6 +145,16 @@ def _uses(scenario: Scenario, need: Need, parameter: str) -> tuple[_Use, ...]:
         for complete in [complete_parameters(one.operation, one.parameters)]
     )
     return tuple(use for use in uses if use.value != _ALL_DAGS)
+
+
+def _dags_to_trigger(scenario: Scenario) -> frozenset[str]:
+    """DAGs that may be triggered for runs to read from: not those that are somebody's work."""
+    reads_may_trigger = scenario.environment.kind != "aws" or scenario.limits.trigger_dags_to_read
+    return frozenset(
+        use.value
+        for use in _uses(scenario, "dag", "dag_id")
+        if reads_may_trigger or use.operation == "trigger_dag_run"
+    )
 
 
 def _check_expectations(
@@ -207,7 +219,11 @@ def _look_at_dags(
 
 
 def _prepare(
-    api: RestApi, targets: Targets, usable: dict[_Use, Answer], variables: tuple[_Use, ...]
+    api: RestApi,
+    targets: Targets,
+    usable: dict[_Use, Answer],
+    variables: tuple[_Use, ...],
+    may_trigger: frozenset[str],
 ) -> tuple[dict[str, tuple[str, ...]], Created]:
     created = Created()
     dag_run_ids: dict[str, tuple[str, ...]] = {}
@@ -218,7 +234,8 @@ def _prepare(
             if use.operation in ("pause_dag", "unpause_dag"):
                 created.paused[use.value] = bool(answer.get("is_paused"))
             if use.reads_dag_runs and use.value not in dag_run_ids:
-                dag_run_ids[use.value] = _provide_dag_runs(api, targets, use, created)
+                wanted = FEWEST_DAG_RUNS if use.value in may_trigger else 0
+                dag_run_ids[use.value] = _provide_dag_runs(api, targets, use, wanted, created)
     except BaseException:  # Ctrl-C too: nobody else knows yet what has been created
         undo(api, created, targets.run_id)
         raise
@@ -236,6 +253,13 @@ def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
         )
     if found.ok:
         return
+    # Airflow 2 overwrites whatever a POST finds, so only what is surely absent may be created.
+    if found.status != _NOT_FOUND:
+        raise PreflightError(
+            f"{use.key}: whether there is a variable '{use.value}' cannot be told, Airflow "
+            f"answered {found.status}; use an Airflow role that may read it, or leave "
+            f"'{use.label}' out."
+        )
     made = api.send("POST", "/variables", {"key": use.value, "value": "headroom"})
     if not made.ok:
         raise PreflightError(
@@ -246,9 +270,9 @@ def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
 
 
 def _provide_dag_runs(
-    api: RestApi, targets: Targets, use: _Use, created: Created
+    api: RestApi, targets: Targets, use: _Use, wanted: int, created: Created
 ) -> tuple[str, ...]:
-    """The newest runs of the DAG, which is triggered until there are enough to read from."""
+    """The newest runs of the DAG, which is triggered until there are as many as wanted."""
     # Airflow's own order is oldest first; "-id" is newest first in Airflow 2 and 3.
     query = {"limit": MOST_DAG_RUNS, "order_by": "-id"}
     answer = api.get(f"/dags/{use.value}/dagRuns", query)
@@ -258,7 +282,12 @@ def _provide_dag_runs(
             f"{answer.status}; use an Airflow role that may, or leave '{use.label}' out."
         )
     found = tuple(run["dag_run_id"] for run in answer.get("dag_runs") or ())
-    for index in range(FEWEST_DAG_RUNS - len(found)):
+    if not found and not wanted:
+        raise PreflightError(
+            f"{use.key}: DAG '{use.value}' has no runs to read; trigger it, or let headroom do so "
+            f"{FEWEST_DAG_RUNS} times with limits.trigger_dags_to_read = true."
+        )
+    for index in range(wanted - len(found)):
         found = (*found, _trigger(api, targets, use, index, created))
     return found
 

@@ -14,6 +14,7 @@ from mwaa_headroom.harness.cli.compare import compare_command, history_command
 from mwaa_headroom.harness.cli.local import local_group
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
 from mwaa_headroom.harness.cli.run import report_command, run_command
+from mwaa_headroom.harness.cli.signals import end_in_order
 from mwaa_headroom.harness.cli.validate import validate_command
 from mwaa_headroom.harness.cli.worker import worker_command
 from mwaa_headroom.harness.errors import ExitCode, HeadroomError
@@ -47,6 +48,8 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with one of `ExitCode`."""
+    if arguments is None:
+        end_in_order()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app.main(args=given, prog_name="headroom", standalone_mode=False)

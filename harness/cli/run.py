@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import os
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,8 +134,6 @@ def run_command(
     from mwaa_headroom.harness.scenario.load import load_scenario
     from mwaa_headroom.harness.virtual.run import run_in_virtual_time
 
-    # Whoever ends us politely (a CI system, a container) gets a finished record and clean-up too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     load_processes = load_processes_of(**processes)
     if virtual_time and any(given is not None for given in processes.values()):
         raise UsageError(

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 
 import click
 
@@ -38,8 +37,6 @@ def worker_command(master: str, allow_environment: str | None) -> ExitCode:
     from mwaa_headroom.harness.run.worker import run_worker
 
     host, port = _address(master)
-    # Whoever ends us politely (a CI system, a container) gets its calls in flight finished too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_worker(
         host,
         port,

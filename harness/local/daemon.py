@@ -1,8 +1,9 @@
 """The process that is one environment: `python -m mwaa_headroom.harness.local.daemon INSTANCE_DIR`.
 
 Standard output is JSON lines for whoever started it: {"progress": sentence}, then {"ready": true}
-or {"error": sentence, "kind": class}. It lives until SIGTERM or SIGINT or, with --stop-with-stdin,
-until its standard input ends, that is until its parent is gone, however it went.
+or {"error": sentence, "kind": class}. It lives until SIGTERM, SIGINT or SIGHUP or,
+with --stop-with-stdin, until its standard input ends, that is until its parent is gone, however it
+went.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main() -> None:
 async def _serve(instance: Instance, stop_with_stdin: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     if stop_with_stdin:
         await _call_at_end_of_stdin(stop.set)

@@ -231,6 +231,8 @@ class Limits(Settings):
     """The time over which errors are counted for that."""
     allow_environment: str | None = None
     """ARN of the environment on AWS that may be loaded; without it none is."""
+    trigger_dags_to_read: bool = False
+    """Trigger DAGs that the mix only reads until each has 10 runs; a local one always is."""
     clean_up: bool = True
     """Delete what the run created in an environment on AWS."""
 

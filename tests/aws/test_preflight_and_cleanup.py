@@ -150,6 +150,36 @@ def test_too_few_runs_are_made_ten_and_cleaned_up_again(canned: CannedMwaa, majo
     assert canned.airflow.runs["headroom_example"] == ["manual__1", "manual__2", "manual__3"]
 
 
+READING = {"get_dag_run": 1, "list_task_instances": 1}
+
+
+def test_a_dag_on_aws_that_the_mix_only_reads_is_not_triggered(canned: CannedMwaa) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.runs["headroom_example"] = ["manual__1", "manual__2", "manual__3"]
+    result = check(canned, scenario(READING, kind="aws"))
+    assert result.targets.dag_run_ids == {
+        "headroom_example": ("manual__3", "manual__2", "manual__1")
+    }
+    assert {method for method, _ in canned.airflow.calls} == {"GET"}
+
+
+def test_a_dag_on_aws_without_runs_is_triggered_only_when_the_scenario_says_so(
+    canned: CannedMwaa,
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    with pytest.raises(PreflightError, match=r"limits\.trigger_dags_to_read = true"):
+        check(canned, scenario(READING, kind="aws"))
+    assert {method for method, _ in canned.airflow.calls} == {"GET"}
+    allowed = scenario(READING, kind="aws", limits={"trigger_dags_to_read": True})
+    assert len(check(canned, allowed).targets.dag_run_ids["headroom_example"]) == 10
+
+
+def test_a_dag_on_aws_that_the_mix_triggers_anyway_gets_runs_to_read(canned: CannedMwaa) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    result = check(canned, scenario({"trigger_dag_run": 1, **READING}, kind="aws"))
+    assert len(result.targets.dag_run_ids["headroom_example"]) == 10
+
+
 def test_seeds_already_made_are_undone_when_a_later_one_fails(canned: CannedMwaa) -> None:
     canned.airflow.dags["headroom_example"] = {}
     canned.airflow.dags["etl"] = {}
@@ -188,6 +218,20 @@ def test_a_variable_of_somebody_elses_is_never_overwritten(canned: CannedMwaa) -
     mix = {"set_variable": {"weight": 1, "key": "api_url"}}
     with pytest.raises(PreflightError, match=r"traffic\.mix\.set_variable\.key: .*overwritten"):
         check(canned, scenario(mix))
+
+
+@pytest.mark.parametrize("status", [500, 403])
+@pytest.mark.parametrize("key", ["api_url", "headroom_variable"])
+def test_a_variable_that_cannot_be_looked_up_is_not_taken_for_absent(
+    canned: CannedMwaa, status: int, key: str
+) -> None:
+    canned.airflow.variables[key] = "precious"
+    canned.airflow.statuses["GET", f"/variables/{key}"] = [status]
+    mix = {"set_variable": {"weight": 1, "key": key}}
+    with pytest.raises(PreflightError, match=f"answered {status}"):
+        check(canned, scenario(mix))
+    assert canned.airflow.variables == {key: "precious"}
+    assert {method for method, _ in canned.airflow.calls} == {"GET"}
 
 
 @pytest.mark.parametrize("was_paused", [True, False])

@@ -131,6 +131,8 @@ class CannedMwaa:
             return 200, {"Environment": self.environment}, None
         if path == f"/restapi/{NAME}":
             return self._rest_api(json.loads(body))
+        if path == "/":  # CloudWatch, which knows no metric
+            return 200, {"Metrics": []}, None
         return 404, {"message": "no"}, "ResourceNotFoundException"
 
     def _rest_api(self, call: dict[str, Any]) -> tuple[int, Any, str | None]:
