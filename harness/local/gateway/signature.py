@@ -11,6 +11,7 @@ the body received, never from a header, so a changed body cannot pass.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -70,6 +71,14 @@ SERVICE = "airflow"
 TERMINATOR = "aws4_request"
 PARAMETERS = ("Credential", "Signature", "SignedHeaders")
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+# strptime and the email package take far more for a date than AWS does.
+BASIC_FORMAT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+DATE_HEADER = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} "
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
+    r"[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} (?:GMT|[+-]0000)"
+)
+BLANKS = re.compile(r"[ \t]+")  # str.split knows more of them, which HTTP takes for text
 MOST_CACHED_KEYS = 256
 
 
@@ -238,26 +247,29 @@ def _parse(authorization: str) -> _Claim:
 
 def _timestamp(headers: dict[str, str]) -> str:
     """When the request was signed, as YYYYMMDDTHHMMSSZ; from X-Amz-Date, else from Date."""
-    given = headers.get("x-amz-date") or headers.get("date")
+    given = headers.get("x-amz-date", headers.get("date"))
     if given is None:
         raise _incomplete(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
         )
     try:
-        if "x-amz-date" not in headers:
-            # Always GMT (RFC 9110), even where the parser knows no zone, as in "-0000".
-            given = parsedate_to_datetime(given).replace(tzinfo=UTC).strftime(TIME_FORMAT)
-        _epoch_s(given)
+        if "x-amz-date" not in headers and DATE_HEADER.fullmatch(given):
+            timestamp = parsedate_to_datetime(given).strftime(TIME_FORMAT)
+        else:
+            timestamp = given
+        _epoch_s(timestamp)
     except ValueError:
         raise _incomplete(
             f"Date must be in ISO-8601 'basic format'. Got '{given}'. "
             "See http://en.wikipedia.org/wiki/ISO_8601"
         ) from None
-    return given
+    return timestamp
 
 
 @lru_cache(maxsize=128)  # all calls of one second share a timestamp
 def _epoch_s(timestamp: str) -> float:
+    if not BASIC_FORMAT.fullmatch(timestamp):
+        raise ValueError(timestamp)
     return datetime.strptime(timestamp, TIME_FORMAT).replace(tzinfo=UTC).timestamp()
 
 
@@ -296,10 +308,10 @@ def _without_dot_segments(path: str) -> str:
 
 
 def _joined(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Lower-case names; runs of white space become one space, repeated headers one list."""
+    """Lower-case names; runs of blanks become one space, repeated headers one list."""
     joined: dict[str, str] = {}
     for name, raw_value in headers:
-        key, value = name.lower(), " ".join(raw_value.split())
+        key, value = name.lower(), BLANKS.sub(" ", raw_value.strip(" \t"))
         joined[key] = f"{joined[key]},{value}" if key in joined else value
     return joined
 

@@ -188,11 +188,38 @@ def test_an_unreadable_authorization_header_is_incomplete(authorization: str, me
     assert refused.message == message
 
 
-@pytest.mark.parametrize("date", ["yesterday", "2026-11-22T10:00:00Z", "20261322T000000Z"])
-def test_an_unreadable_date_is_incomplete(date: str) -> None:
-    refused = refusal(with_header(signed(), "X-Amz-Date", date))
+UNREADABLE_DATES = [
+    ("X-Amz-Date", "yesterday"),
+    ("X-Amz-Date", ""),
+    ("X-Amz-Date", "2026-11-22T10:00:00Z"),
+    ("X-Amz-Date", "20261322T000000Z"),
+    ("X-Amz-Date", "20261122t100000z"),
+    ("X-Amz-Date", "20261122T10000Z"),
+    ("X-Amz-Date", "120261122T100000Z"),
+    ("X-Amz-Date", "\u0662\u0660261122T100000Z"),
+    ("Date", "Sun, 22 Nov 12026 10:00:00 GMT"),
+    ("Date", "Sun, 22 Nov 20260000000 10:00:00 GMT"),
+    ("Date", "Sun, 22 Nov 26 10:00:00 GMT"),
+    ("Date", "Sun, 22 Nov 2026 10:00:00 +0100"),
+    ("Date", "22 nov 2026 10:00:00 GMT (a comment)"),
+    ("Date", "Sun, 31 Feb 2026 10:00:00 GMT"),
+]
+
+
+@pytest.mark.parametrize(("name", "date"), UNREADABLE_DATES)
+def test_an_unreadable_date_is_incomplete(name: str, date: str) -> None:
+    request = signed()
+    kept = [pair for pair in request.headers if pair[0].lower() != "x-amz-date"]
+    refused = refusal(replace(request, headers=[*kept, (name, date)]))
     assert (refused.code, refused.status) == ("IncompleteSignatureException", 400)
     assert refused.message.startswith(f"Date must be in ISO-8601 'basic format'. Got '{date}'.")
+
+
+@pytest.mark.parametrize("other", ["\x0b", "\x1f", "\x85", "\xa0", "\u2003"])
+def test_only_blanks_are_white_space_in_a_header(other: str) -> None:
+    request = signed(headers={"X-Test": "a  b"})
+    verifier().verify(with_header(request, "X-Test", "\ta b "), time.time())
+    assert refusal(with_header(request, "X-Test", f"a{other}b")).message == MISMATCH
 
 
 def test_a_missing_date_is_incomplete() -> None:
