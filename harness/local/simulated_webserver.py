@@ -12,10 +12,13 @@ import socket
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
 from mwaa_headroom.harness.local.backend import Usage
+from mwaa_headroom.harness.local.gateway.listener import Listener, Recognised, read_body
+from mwaa_headroom.harness.local.loopback import FOREIGN, LOOPBACK
 from mwaa_headroom.harness.local.settings import SimulatedSettings
 from mwaa_headroom.harness.local.simulated import (
     DemandDraws,
@@ -25,6 +28,8 @@ from mwaa_headroom.harness.local.simulated import (
     start_delay_s,
 )
 from mwaa_headroom.harness.local.simulated_api import Request, SimulatedAirflow
+
+MOST_REQUEST_BYTES = 100 * 1024 * 1024  # the gateway has its own limits
 
 
 class VirtualCpu:
@@ -97,17 +102,14 @@ class SimulatedWebserver:
         self._began_s = self._loop.time()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None), shutdown_timeout=1.0
-        )
+        self._socket.bind((LOOPBACK, 0))
+        self.base_url = f"http://{LOOPBACK}:{self._socket.getsockname()[1]}"
+        self._listener = Listener(self._handle, lambda: web.Response(status=403, text=FOREIGN))
 
     async def wait_until_ready(self) -> None:
         """Start to listen once its share of `start_s` has passed since the beginning."""
         await asyncio.sleep(self._began_s + self._start_s - self._loop.time())
-        await self._runner.setup()
-        await web.SockSite(self._runner, self._socket, backlog=1024).start()
+        await self._listener.start(self._socket)
 
     def is_alive(self) -> bool:
         """False once stopped."""
@@ -121,16 +123,16 @@ class SimulatedWebserver:
         """Stop listening and drop what is still connected."""
         self._is_alive = False
         self._cpu.close()
-        await self._runner.cleanup()
+        await self._listener.stop()
         self._socket.close()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        call = await self._read(request)
-        recognised = self._airflow.recognise(call)
-        spent_s = await self._cpu.spend(self._demands.take(recognised.operation))
+    async def _handle(self, request: web.BaseRequest, recognised: Recognised) -> web.StreamResponse:
+        recognised()  # it asks nobody who they are
+        call = self._airflow.recognise(await self._read(request))
+        spent_s = await self._cpu.spend(self._demands.take(call.operation))
         # Counted from the exact end of the CPU work: makes up for timers that are a little late.
         await asyncio.sleep(max(0.0, spent_s + self._settings.latency_s - self._loop.time()))
-        answer = recognised.answer(time.time())
+        answer = call.answer(time.time())
         if answer.body is None:
             return web.Response(status=answer.status)
         return web.Response(
@@ -141,11 +143,15 @@ class SimulatedWebserver:
 
     async def _read(self, request: web.BaseRequest) -> Request:
         prefix = self._airflow.prefix
-        path = request.path.removeprefix(prefix) if request.path.startswith(prefix) else ""
-        query: dict[str, list[str]] = {}
-        for name, value in request.query.items():
-            query.setdefault(name, []).append(value)
-        return Request(request.method, path, query, _json_object(await request.read()))
+        raw_path, _, query = request.raw_path.partition("?")
+        # Decoded before routes are looked for, as Airflow's server does: "%2F" is a slash to it.
+        path = unquote(raw_path)
+        return Request(
+            request.method,
+            path.removeprefix(prefix) if path.startswith(f"{prefix}/") else "",
+            parse_qs(query, keep_blank_values=True),
+            _json_object(await read_body(request, MOST_REQUEST_BYTES)),
+        )
 
 
 class SimulatedBackend:

@@ -46,6 +46,16 @@ def test_cpu_is_the_sum_of_the_demands_of_the_calls() -> None:
     with_webserver(test, demand_s={"list_dags": 0.004, "health": 0.001})
 
 
+def test_what_a_web_page_sends_costs_no_cpu() -> None:
+    async def test(webserver: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+            async with session.get("/api/v2/dags", headers=headers) as response:
+                assert response.status == 403
+        assert webserver.usage().cpu_s == 0.0
+
+    with_webserver(test)
+
+
 def test_a_call_takes_its_demand_and_the_latency_at_least() -> None:
     async def test(_: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
         loop = asyncio.get_running_loop()

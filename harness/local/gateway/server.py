@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -30,6 +31,13 @@ from mwaa_headroom.harness.local.gateway.answers import (
 )
 from mwaa_headroom.harness.local.gateway.balancer import Balancer, NoWebserverError
 from mwaa_headroom.harness.local.gateway.cloudtrail import DATA_EVENTS, CloudTrailLog, data_event
+from mwaa_headroom.harness.local.gateway.listener import (
+    BodyError,
+    Handler,
+    Listener,
+    Recognised,
+    read_body,
+)
 from mwaa_headroom.harness.local.gateway.operations import (
     Action,
     Throttle,
@@ -47,13 +55,16 @@ from mwaa_headroom.harness.local.gateway.signature import (
 )
 from mwaa_headroom.harness.local.gateway.upstream import TooLargeError, Upstream, UpstreamError
 from mwaa_headroom.harness.local.gateway.web_login import WebLogins, WebserverAddress
+from mwaa_headroom.harness.local.loopback import FOREIGN, LOOPBACK
 from mwaa_headroom.harness.local.settings import StandInSettings
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
-BACKLOG = 1024  # an open workload may connect in bursts
-SHUTDOWN_GRACE_S = 2.0
+BODY_ERRORS = {
+    HTTPStatus.BAD_REQUEST: "SerializationException",
+    HTTPStatus.REQUEST_TIMEOUT: "RequestTimeoutException",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +142,9 @@ class Gateway:
                 upstream=self._upstream,
                 logins=self._logins,
                 authorization=self._authorization,
+                max_bytes=self._settings.gateway.max_request_bytes,
             )
-            web_port = await self._listen(webserver_address.handle, 0, cleanup)
+            web_port = await _listen(webserver_address.handle, webserver_address.refuse, 0, cleanup)
             self._webserver_host = f"{LOOPBACK}:{web_port}"
             webserver_url = f"http://{self._webserver_host}"
             self._environment = describe(
@@ -141,7 +153,7 @@ class Gateway:
                 webserver_url=webserver_url,
                 created_at_s=self._wall_clock(),
             )
-            mwaa_port = await self._listen(self._handle, self._settings.gateway_port, cleanup)
+            mwaa_port = await _listen(self._handle, _refuse, self._settings.gateway_port, cleanup)
             self._cleanup = cleanup.pop_all()
         return GatewayAddresses(f"http://{LOOPBACK}:{mwaa_port}", webserver_url)
 
@@ -149,69 +161,35 @@ class Gateway:
         """Stop listening, let calls in flight end for two seconds, and write the log's rest."""
         await self._cleanup.aclose()
 
-    async def _listen(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        port: int,
-        cleanup: contextlib.AsyncExitStack,
-    ) -> int:
-        """Serve `handler` on loopback; the port it got (0 asks for a free one)."""
-        loop = asyncio.get_running_loop()
-        max_bytes = self._settings.gateway.max_request_bytes
-
-        def new_request(
-            message: Any, payload: Any, protocol: Any, writer: Any, task: "asyncio.Task[None]"
-        ) -> web.BaseRequest:
-            return web.BaseRequest(
-                message, payload, protocol, writer, task, loop, client_max_size=max_bytes
-            )
-
-        # Low-level: an Application's routes and middlewares cost more than the signature.
-        runner = web.ServerRunner(
-            web.Server(handler, request_factory=new_request, access_log=None),
-            shutdown_timeout=SHUTDOWN_GRACE_S,
-        )
-        await runner.setup()
-        cleanup.push_async_callback(runner.cleanup)
-        try:
-            await web.TCPSite(runner, LOOPBACK, port, backlog=BACKLOG).start()
-        except OSError as exc:
-            raise EnvironmentStartError(
-                f"Port {port} on {LOOPBACK} cannot be used ({os.strerror(exc.errno or 0)}): "
-                "set gateway_port to a free port, or to 0 for any free one."
-            ) from exc
-        return int(runner.addresses[0][1])
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest, recognised: Recognised) -> web.StreamResponse:
         request_id = str(uuid.uuid4())
         try:
-            answer = await self._answer(request, request_id)
+            answer = await self._answer(request, request_id, recognised)
         except ApiError as error:
             answer = error.answer()
         except Exception:
             logger.exception("call %s failed", request_id)
             answer = internal_error("Internal error").answer()
         self.outcomes[answer.error_code or "ok"] += 1
-        headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
-        if answer.error_code is not None:
-            headers["x-amzn-errortype"] = answer.error_code
-        if answer.retry_after_ms is not None:
-            headers["x-amz-retry-after"] = str(answer.retry_after_ms)
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
+        return _response(answer, request_id)
 
-    async def _answer(self, request: web.BaseRequest, request_id: str) -> Answer:
+    async def _answer(
+        self, request: web.BaseRequest, request_id: str, recognised: Recognised
+    ) -> Answer:
         now_s = self._wall_clock()
         raw_path, _, raw_query = request.raw_path.partition("?")
         action, name = route(request.method, raw_path)
-        body = await _read_body(request)
-        caller = self._verifier.verify(
-            ReceivedRequest(
-                request.method, raw_path, raw_query, list(request.headers.items()), body
-            ),
-            now_s,
+        headers = list(request.headers.items())
+        # First what needs no body: nobody unknown makes us hold one.
+        claim = self._verifier.read_claim(headers, now_s)
+        body = await _read_body(request, self._settings.gateway.max_request_bytes)
+        caller = self._verifier.check(
+            claim, ReceivedRequest(request.method, raw_path, raw_query, headers, body)
         )
+        recognised()
         document: Mapping[str, object] = {}
         try:
+            _check_encoding(request)
             document = read_document(body)
             answer = await self._perform(action, name, caller, document)
         except ApiError as error:
@@ -295,15 +273,57 @@ class Gateway:
         return json_answer({**public, "WebToken": token}, {**public, "WebToken": HIDDEN})
 
 
-async def _read_body(request: web.BaseRequest) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
+def _refuse() -> web.Response:
+    return _response(ApiError("ForbiddenException", 403, FOREIGN).answer(), str(uuid.uuid4()))
+
+
+def _response(answer: Answer, request_id: str) -> web.Response:
+    headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
+    if answer.error_code is not None:
+        headers["x-amzn-errortype"] = answer.error_code
+    if answer.retry_after_ms is not None:
+        headers["x-amz-retry-after"] = str(answer.retry_after_ms)
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _check_encoding(request: web.BaseRequest) -> None:
+    """Raise if the body is compressed: the service model names no operation that takes that."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
         raise ApiError(
-            "RequestEntityTooLargeException",
-            413,
-            f"The request is larger than {request.client_max_size} bytes",
-        ) from None
+            "UnsupportedMediaTypeException", 415, f"Content-Encoding {encoding} is not supported"
+        )
+
+
+async def _read_body(request: web.BaseRequest, max_bytes: int) -> bytes:
+    try:
+        return await read_body(request, max_bytes)
+    except BodyError as error:
+        message = f"{error}; at most {max_bytes} bytes are taken"
+        raise ApiError(BODY_ERRORS[error.status], error.status, message) from None
+
+
+async def _listen(
+    handler: Handler,
+    refuse: Callable[[], web.Response],
+    port: int,
+    cleanup: contextlib.AsyncExitStack,
+) -> int:
+    """Serve `handler` on loopback; the port it got (0 asks for a free one)."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((LOOPBACK, port))
+        listener = Listener(handler, refuse)
+        await listener.start(listening)
+    except OSError as exc:
+        listening.close()
+        raise EnvironmentStartError(
+            f"Port {port} on {LOOPBACK} cannot be used ({os.strerror(exc.errno or 0)}): "
+            "set gateway_port to a free port, or to 0 for any free one."
+        ) from exc
+    cleanup.push_async_callback(listener.stop)
+    return int(listening.getsockname()[1])
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

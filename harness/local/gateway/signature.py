@@ -12,7 +12,7 @@ the body received, never from a header, so a changed body cannot pass.
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -94,7 +94,7 @@ class ReceivedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class _Authorization:
     """What the Authorization header says."""
 
     access_key_id: str
@@ -108,6 +108,16 @@ class _Claim:
     @property
     def scope(self) -> str:
         return f"{self.date}/{self.region}/{self.service}/{self.terminator}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whose a request says to be, as far as its headers go; its signature is not checked yet."""
+
+    credential: Credential
+    headers: Mapping[str, str]
+    timestamp: str
+    authorization: _Authorization
 
 
 class SignatureVerifier:
@@ -132,15 +142,18 @@ class SignatureVerifier:
             ApiError: MissingAuthenticationTokenException, IncompleteSignatureException,
                 UnrecognizedClientException or InvalidSignatureException.
         """
-        headers = _joined(request.headers)
-        authorization = headers.get("authorization")
-        if authorization is None:
+        return self.check(self.read_claim(request.headers, now_s), request)
+
+    def read_claim(self, given: Sequence[tuple[str, str]], now_s: float) -> Claim:
+        """All that can be told from a request's headers; raises and takes what `verify` does."""
+        headers = _joined(given)
+        if "authorization" not in headers:
             raise ApiError(
                 "MissingAuthenticationTokenException", 403, "Missing Authentication Token"
             )
-        claim = _parse(authorization)
+        authorization = _parse(headers["authorization"])
         timestamp = _timestamp(headers)
-        credential = self._credentials.get(claim.access_key_id)
+        credential = self._credentials.get(authorization.access_key_id)
         if credential is None or not _same(
             credential.session_token or "", headers.get("x-amz-security-token", "")
         ):
@@ -149,28 +162,35 @@ class SignatureVerifier:
                 403,
                 "The security token included in the request is invalid.",
             )
-        self._check_scope(claim, timestamp)
+        self._check_scope(authorization, timestamp)
         self._check_age(timestamp, now_s)
+        return Claim(credential, headers, timestamp, authorization)
+
+    def check(self, claim: Claim, request: ReceivedRequest) -> Credential:
+        """The claim's credential; raises InvalidSignatureException unless it signed the request."""
+        authorization = claim.authorization
         string_to_sign = "\n".join(
             (
                 ALGORITHM,
-                timestamp,
-                claim.scope,
-                hashlib.sha256(_canonical_request(request, headers, claim)).hexdigest(),
+                claim.timestamp,
+                authorization.scope,
+                hashlib.sha256(_canonical_request(request, claim)).hexdigest(),
             )
         )
         expected = hmac.new(
-            self._signing_key(credential, claim.date), string_to_sign.encode(), hashlib.sha256
+            self._signing_key(claim.credential, authorization.date),
+            string_to_sign.encode(),
+            hashlib.sha256,
         ).hexdigest()
-        if not _same(expected, claim.signature):
+        if not _same(expected, authorization.signature):
             raise _invalid(
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method. "
                 "Consult the service documentation for details."
             )
-        return credential
+        return claim.credential
 
-    def _check_scope(self, claim: _Claim, timestamp: str) -> None:
+    def _check_scope(self, claim: _Authorization, timestamp: str) -> None:
         if claim.terminator != TERMINATOR:
             raise _invalid(
                 f"Credential should be scoped with a valid terminator: '{TERMINATOR}', "
@@ -216,7 +236,7 @@ class SignatureVerifier:
         return key
 
 
-def _parse(authorization: str) -> _Claim:
+def _parse(authorization: str) -> _Authorization:
     """Read the Authorization header; raises IncompleteSignatureException if it cannot be read."""
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
@@ -242,7 +262,7 @@ def _parse(authorization: str) -> _Claim:
         )
     key_id, date, region, service, terminator = scope
     signed_headers, signature = fields["SignedHeaders"], fields["Signature"]
-    return _Claim(key_id, date, region, service, terminator, signed_headers, signature)
+    return _Authorization(key_id, date, region, service, terminator, signed_headers, signature)
 
 
 def _timestamp(headers: dict[str, str]) -> str:
@@ -273,16 +293,16 @@ def _epoch_s(timestamp: str) -> float:
     return datetime.strptime(timestamp, TIME_FORMAT).replace(tzinfo=UTC).timestamp()
 
 
-def _canonical_request(request: ReceivedRequest, headers: dict[str, str], claim: _Claim) -> bytes:
-    names = claim.signed_headers.split(";")
+def _canonical_request(request: ReceivedRequest, claim: Claim) -> bytes:
+    signed_headers = claim.authorization.signed_headers
     lines = [
         request.method,
         # Every service but S3 encodes the path a second time.
         quote(_without_dot_segments(request.raw_path), safe="/~"),
         _canonical_query(request.raw_query),
-        *(f"{name}:{headers.get(name, '')}" for name in names),
+        *(f"{name}:{claim.headers.get(name, '')}" for name in signed_headers.split(";")),
         "",
-        claim.signed_headers,
+        signed_headers,
         hashlib.sha256(request.body).hexdigest(),
     ]
     return "\n".join(lines).encode("utf-8", "surrogateescape")

@@ -15,10 +15,16 @@ from aiohttp import web
 
 from mwaa_headroom.analysis.mwaa import WEB_SESSION_LIFE_S, WEB_TOKEN_LIFE_S
 from mwaa_headroom.harness.local.gateway.balancer import NoWebserverError
+from mwaa_headroom.harness.local.gateway.listener import (
+    Recognised,
+    read_body,
+)
 from mwaa_headroom.harness.local.gateway.operations import Invocation, leaves_its_folder
 from mwaa_headroom.harness.local.gateway.upstream import Upstream, UpstreamError
+from mwaa_headroom.harness.local.loopback import FOREIGN
 
 IDLE_TIMEOUT_S = 60.0  # an Application Load Balancer's default
+MOST_FORM_BYTES = 8192  # a login form is a token of 43 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class WebserverAddress:
     upstream: Upstream
     logins: WebLogins
     authorization: Callable[[str], Awaitable[str | None]]
+    max_bytes: int  # of a request
 
     def __post_init__(self) -> None:
         if self.prefix == "/api/v1":
@@ -79,17 +86,21 @@ class WebserverAddress:
         else:
             self._login_path, self._cookie = "/pluginsv2/aws_mwaa/login", "_token"
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest, recognised: Recognised) -> web.StreamResponse:
         """Answer one request."""
         path = request.raw_path.partition("?")[0]
         if path == self._login_path and request.method == "POST":
             return await self._log_in(request)
         if path.startswith(f"{self.prefix}/") and not leaves_its_folder(path):
-            return await self._pass_through(request)
+            return await self._pass_through(request, recognised)
         return web.Response(status=404, text="Not Found")
 
+    def refuse(self) -> web.Response:
+        """Answer a request that is not meant for this machine."""
+        return web.Response(status=403, text=FOREIGN)
+
     async def _log_in(self, request: web.BaseRequest) -> web.Response:
-        form = parse_qs((await request.read()).decode("utf-8", "replace"))
+        form = parse_qs((await read_body(request, MOST_FORM_BYTES)).decode("utf-8", "replace"))
         session = self.logins.exchange(form.get("token", [""])[0])
         if session is None:
             return web.Response(status=401, text="Invalid or expired web login token")
@@ -100,11 +111,12 @@ class WebserverAddress:
         )
         return response
 
-    async def _pass_through(self, request: web.BaseRequest) -> web.Response:
+    async def _pass_through(self, request: web.BaseRequest, recognised: Recognised) -> web.Response:
         airflow_role = self.logins.airflow_role(self._session_of(request))
         if airflow_role is None:
             return web.json_response({"detail": "Not authenticated"}, status=401)
-        body = await request.read()
+        recognised()
+        body = await read_body(request, self.max_bytes)
         headers = {
             name: request.headers[name]
             for name in ("Accept", "Content-Type")

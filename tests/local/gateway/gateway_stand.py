@@ -14,7 +14,10 @@ from urllib.parse import urlencode, urlsplit
 
 import boto3
 from aiohttp import web
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
 from mwaa_headroom.harness.local.gateway.server import Gateway
@@ -211,6 +214,15 @@ class Stand:
         if not self.cloudtrail_path.exists():
             return []
         return [json.loads(line) for line in self.cloudtrail_path.read_text().splitlines()]
+
+
+def signed_headers(
+    url: str, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> dict[str, str]:
+    """The headers of a call that botocore signed."""
+    request = AWSRequest(method=method, url=f"{url}{path}", headers=headers, data=body)
+    SigV4Auth(Credentials(KEY_ID, SECRET), "airflow", StandInSettings().region).add_auth(request)
+    return dict(request.headers)
 
 
 def http_call(

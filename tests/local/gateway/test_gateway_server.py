@@ -1,6 +1,7 @@
 """The four operations, called with a real boto3 client."""
 
 import asyncio
+import gzip
 import json
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from gateway_stand import (
     Reply,
     Stand,
     http_call,
+    signed_headers,
 )
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
@@ -338,7 +340,7 @@ def test_the_size_limit_is_a_setting(start_stand: StartStand) -> None:
     stand = start_stand(max_request_bytes=1000)
     assert stand.invoke("/x", "POST", Body="x" * 500)["RestApiStatusCode"] == 200
     error = error_of(lambda: stand.invoke("/x", "POST", Body="x" * 1000))
-    assert error["Error"]["Message"] == "The request is larger than 1000 bytes"
+    assert (error["Error"]["Code"], status_of(error)) == ("RequestEntityTooLargeException", 413)
 
 
 @pytest.mark.parametrize(
@@ -457,12 +459,59 @@ def test_list_environments_names_it(stand: Stand) -> None:
     assert pages.build_full_result()["Environments"] == [ENVIRONMENT]
 
 
-def test_any_host_name_will_do(stand: Stand) -> None:
-    answer = http_call(
-        stand.addresses.mwaa_url, "GET", "/environments", headers={"Host": "api.localhost"}
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}]
+)
+def test_what_a_web_page_sends_is_refused_at_both_ports(
+    stand: Stand, headers: dict[str, str]
+) -> None:
+    answer = http_call(stand.addresses.mwaa_url, "GET", "/environments", headers=headers)
+    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "ForbiddenException")
+    assert "Host" in answer.json()["message"]
+    login = http_call(
+        stand.addresses.webserver_url,
+        "POST",
+        "/pluginsv2/aws_mwaa/login",
+        headers=headers,
+        form={"token": "x"},
     )
-    assert answer.status == 403
-    assert answer.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+    assert login.status == 403
+
+
+def test_hosts_with_awss_prefixes_are_ours(stand: Stand) -> None:
+    port = stand.addresses.mwaa_url.rpartition(":")[2]
+    for host in (f"api.localhost:{port}", f"env.127.0.0.1:{port}"):
+        answer = http_call(stand.addresses.mwaa_url, "GET", "/environments", headers={"Host": host})
+        assert answer.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+
+
+INVOCATION = b'{"Path": "/dags", "Method": "GET"}'
+
+
+@pytest.mark.parametrize(
+    ("signed", "encoding", "status"),
+    [
+        (INVOCATION, "gzip", 403),  # of the unpacked body, while AWS hashes what it was sent
+        (gzip.compress(INVOCATION, mtime=0), "gzip", 415),
+        (gzip.compress(INVOCATION, mtime=0), "garbage", 415),
+        (gzip.compress(INVOCATION, mtime=0), "identity", 400),
+    ],
+)
+def test_the_bytes_sent_are_what_is_signed_and_read(
+    stand: Stand, signed: bytes, encoding: str, status: int
+) -> None:
+    url, path = stand.addresses.mwaa_url, f"/restapi/{ENVIRONMENT}"
+    headers = signed_headers(url, "POST", path, signed, {"Content-Encoding": encoding})
+    sent = gzip.compress(INVOCATION, mtime=0)
+    assert http_call(url, "POST", path, headers=headers, body=sent).status == status
+
+
+def test_nobody_unknown_makes_it_hold_a_body(stand: Stand) -> None:
+    port = int(stand.addresses.mwaa_url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+        head = f"POST /restapi/{ENVIRONMENT} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        caller.sendall(f"{head}Content-Length: 10000000\r\n\r\n".encode())
+        assert caller.recv(4096).startswith(b"HTTP/1.1 403 ")
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:

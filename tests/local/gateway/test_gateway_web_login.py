@@ -55,6 +55,12 @@ def test_round_trip_on_airflow_2(start_stand: Callable[..., Stand]) -> None:
     assert "Cookie" not in seen.headers
 
 
+def test_a_login_form_holds_no_more_than_a_token(stand: Stand) -> None:
+    large = log_in(stand, "&a=".join("x" * 5000))
+    assert large.status == 413
+    assert log_in(stand, "x" * 5000).status == 401
+
+
 def test_bodies_and_airflows_own_statuses_pass(stand: Stand) -> None:
     session = cookie(log_in(stand, web_token(stand)), "_token")
     stand.webservers[0].replies["/api/v2/dags/x/dagRuns"] = Reply(
