@@ -17,7 +17,7 @@ from mwaa_headroom.harness.local.gateway.server import Gateway
 from mwaa_headroom.harness.local.gateway.signature import Credential
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
 from mwaa_headroom.harness.local.metrics import DatabaseSampler, MetricsPublisher, WebserverSampler
-from mwaa_headroom.harness.local.metrics_server import start_metrics_server
+from mwaa_headroom.harness.local.metrics_server import Access, start_metrics_server
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 from mwaa_headroom.harness.local.webservers import EventLog, WebserverPool
@@ -83,7 +83,7 @@ async def running_environment(
         balancer = Balancer()
         pool = WebserverPool(backend, balancer, events.emit)
         cleanup.push_async_callback(pool.stop)
-        credential = _new_credential(settings)
+        credential, feed = _new_credential(settings), _new_credential(settings)
         gateway = Gateway(
             settings=settings,
             airflow_version=backend.airflow_version,
@@ -95,7 +95,16 @@ async def running_environment(
         cleanup.push_async_callback(gateway.stop)
 
         addresses = await gateway.start()  # first: a port in use is known before the long wait
-        metrics_server = start_metrics_server(instance.directory, children)
+        metrics_server = start_metrics_server(
+            instance.directory,
+            children,
+            Access(
+                region=settings.region,
+                max_clock_skew_s=settings.gateway.max_clock_skew_s,
+                reader=(credential.access_key_id, credential.secret),
+                feed=(feed.access_key_id, feed.secret),
+            ),
+        )
         await _together(
             metrics_server.wait_until_ready(),
             _start_webservers(settings.min_webservers, backend, pool, progress),
@@ -109,7 +118,7 @@ async def running_environment(
             access_key_id=credential.access_key_id,
             secret_access_key=credential.secret,
         )
-        publisher = MetricsPublisher(endpoints, settings.metrics, events.emit)
+        publisher = MetricsPublisher(endpoints, feed, settings.metrics, events.emit)
         cleanup.callback(publisher.close)
         autoscaler = Autoscaler(
             pool=pool,

@@ -8,6 +8,7 @@ status.json    webservers and counters, rewritten about every second
 events.jsonl   what happened since the daemon started
 trail.jsonl    data events of the MWAA API as CloudTrail logs them
 daemon.log     what the daemon and its libraries had to say
+cloudwatch/    where the CloudWatch server works
 processes/     which child processes there are, to be found again after a kill -9
 airflow/       real Airflow's files
 """

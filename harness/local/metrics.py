@@ -26,6 +26,7 @@ from mwaa_headroom.analysis.mwaa import (
     PRIMARY_CLUSTER,
 )
 from mwaa_headroom.harness.local.backend import DatabaseUsage, Usage
+from mwaa_headroom.harness.local.gateway.signature import Credential
 from mwaa_headroom.harness.local.instance import Endpoints
 from mwaa_headroom.harness.local.settings import MetricsSettings
 from mwaa_headroom.harness.local.webservers import Emit, Member
@@ -170,6 +171,7 @@ class MetricsPublisher:
     """Puts samples from a thread of its own, in order, so that the event loop never waits."""
 
     endpoints: Endpoints
+    credential: Credential  # which may put data; that of `endpoints` may only read
     settings: MetricsSettings
     emit: Emit
 
@@ -223,8 +225,8 @@ class MetricsPublisher:
 
         return boto3.session.Session(
             region_name=self.endpoints.region,
-            aws_access_key_id=self.endpoints.access_key_id,
-            aws_secret_access_key=self.endpoints.secret_access_key,
+            aws_access_key_id=self.credential.access_key_id,
+            aws_secret_access_key=self.credential.secret,
         ).client(
             "cloudwatch",
             endpoint_url=self.endpoints.cloudwatch_url,

@@ -1,5 +1,6 @@
 """A whole simulated environment as its users meet it: through boto3, and when things go wrong."""
 
+import http.client
 import json
 import os
 import signal
@@ -290,3 +291,31 @@ def test_the_throttle_of_the_settings_reaches_boto3(tmp_path: Path) -> None:
         assert client.invoke_rest_api(**call)["RestApiStatusCode"] == 200
         with pytest.raises(client.exceptions.ClientError, match="ThrottlingException"):
             client.invoke_rest_api(**call)
+
+
+def test_no_port_answers_another_hosts_name_or_page(eager: StandIn) -> None:
+    daemon = psutil.Process(eager.pid)
+    ports = {
+        connection.laddr.port
+        for process in (daemon, *daemon.children(recursive=True))
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(ports) >= 5  # the MWAA API, the webserver address, CloudWatch, two webservers
+    for port in ports:
+        assert health_status(port, {}) != 403 or port == port_of(eager.endpoints.cloudwatch_url)
+        assert health_status(port, {"Host": "evil.example"}) == 403
+        assert health_status(port, {"Origin": "http://evil.example"}) == 403
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def health_status(port: int, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/api/v2/monitor/health", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()

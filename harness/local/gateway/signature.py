@@ -124,9 +124,15 @@ class SignatureVerifier:
     """Finds out whose credential signed a request."""
 
     def __init__(
-        self, *, region: str, credentials: Iterable[Credential], max_clock_skew_s: float
+        self,
+        *,
+        region: str,
+        credentials: Iterable[Credential],
+        max_clock_skew_s: float,
+        service: str = SERVICE,
     ) -> None:
         self._region = region
+        self._service = service
         self._credentials = {one.access_key_id: one for one in credentials}
         self._max_clock_skew_s = max_clock_skew_s
         self._keys: dict[tuple[str, str], bytes] = {}
@@ -198,8 +204,8 @@ class SignatureVerifier:
             )
         if claim.region != self._region:
             raise _invalid(f"Credential should be scoped to a valid region, not '{claim.region}'.")
-        if claim.service != SERVICE:
-            raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
+        if claim.service != self._service:
+            raise _invalid(f"Credential should be scoped to correct service: '{self._service}'.")
         if claim.date != timestamp[:8]:
             raise _invalid(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
@@ -228,7 +234,7 @@ class SignatureVerifier:
         key = self._keys.get((credential.access_key_id, date))
         if key is None:
             key = f"AWS4{credential.secret}".encode()
-            for part in (date, self._region, SERVICE, TERMINATOR):
+            for part in (date, self._region, self._service, TERMINATOR):
                 key = hmac.new(key, part.encode(), hashlib.sha256).digest()
             if len(self._keys) >= MOST_CACHED_KEYS:
                 self._keys.clear()
