@@ -129,7 +129,7 @@ class CheckedCloudWatch:
         """Answer one request."""
         from werkzeug.datastructures import EnvironHeaders
 
-        headers = EnvironHeaders(environ)
+        headers = dict(EnvironHeaders(environ))
         try:
             if is_foreign(headers, int(environ["SERVER_PORT"])):
                 raise ApiError("AccessDenied", 403, FOREIGN)
