@@ -7,7 +7,7 @@ HeadroomError                      1
 │   └── PreflightError             2   the environment lacks what the scenario needs
 ├── EnvironmentStartError          1   the local environment did not come up (names the log)
 │   └── InstallError               1   Airflow could not be installed
-├── EnvironmentAccessError         1   AWS (or the stand-in) refused or could not be reached
+├── EnvironmentAccessError         2   AWS (or the stand-in) refused or could not be reached
 └── RecordError                    2   a run directory cannot be read
 
 Messages are one sentence that says what to do. Foreign exceptions are translated where they enter
@@ -25,7 +25,8 @@ class ExitCode(IntEnum):
     INTERNAL = 1
     """An error of headroom or of the local environment."""
     USAGE = 2
-    """Wrong usage or configuration, or what is asked for is not allowed."""
+    """Wrong usage or configuration, no access, or what is asked for is not allowed or cannot be
+    written."""
     SLO_NOT_MET = 3
     """The SLO of a check was broken."""
     REGRESSION = 4
@@ -70,6 +71,8 @@ class InstallError(EnvironmentStartError):
 
 class EnvironmentAccessError(HeadroomError):
     """AWS, or the local stand-in, refused a call or could not be reached."""
+
+    exit_code = ExitCode.USAGE
 
 
 class RecordError(UsageError):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mwaa_headroom.harness.errors import HeadroomError, UsageError
+from mwaa_headroom.harness.errors import UsageError
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another directory",
@@ -19,12 +19,12 @@ _ADVICE = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn every `OSError` of the block into a `HeadroomError` that names `path`."""
+    """Turn every `OSError` of the block into a `UsageError` that names `path`."""
     try:
         yield
     except OSError as exc:
         advice = _ADVICE.get(exc.errno or 0, exc.strerror or str(exc))
-        raise HeadroomError(f"Cannot write '{path}': {advice}.") from exc
+        raise UsageError(f"Cannot write '{path}': {advice}.") from exc
 
 
 def read_text(path: Path, what: str, error: type[UsageError]) -> str:

@@ -144,7 +144,7 @@ def _runs_of(api: RestApi, dag_id: str, run_id: str) -> list[str] | None:
             return None
         if not answer.ok:
             return None
-        runs = answer.get("dag_runs") or ()
+        runs = answer.dag_runs
         ours = [run["dag_run_id"] for run in runs if run["dag_run_id"].startswith(prefix)]
         if not ours and not any(_lived_after(run, since) for run in runs):
             break

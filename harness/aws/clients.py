@@ -168,6 +168,13 @@ class Answer:
         """A member of the body; None if it is not there (the service is said to drop nulls)."""
         return self.body.get(key) if isinstance(self.body, dict) else None
 
+    @property
+    def dag_runs(self) -> list[dict[str, Any]]:
+        """Of a list of DAG runs, those that say their id."""
+        listed = self.get("dag_runs")
+        runs = [run for run in listed if isinstance(run, dict)] if isinstance(listed, list) else []
+        return [run for run in runs if isinstance(run.get("dag_run_id"), str)]
+
 
 class RestApi:
     """Calls one environment, never faster than a given rate."""

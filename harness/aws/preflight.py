@@ -281,7 +281,7 @@ def _provide_dag_runs(
             f"{use.key}: the runs of DAG '{use.value}' cannot be listed, Airflow answered "
             f"{answer.status}; use an Airflow role that may, or leave '{use.label}' out."
         )
-    found = tuple(run["dag_run_id"] for run in answer.get("dag_runs") or ())
+    found = tuple(run["dag_run_id"] for run in answer.dag_runs)
     if not found and not wanted:
         raise PreflightError(
             f"{use.key}: DAG '{use.value}' has no runs to read; trigger it, or let headroom do so "

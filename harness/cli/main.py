@@ -4,6 +4,7 @@ The modules of the commands import what they work with inside their functions, s
 answers at once.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,6 +16,7 @@ from mwaa_headroom.harness.cli.local import local_group
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
 from mwaa_headroom.harness.cli.run import report_command, run_command
 from mwaa_headroom.harness.cli.signals import end_in_order
+from mwaa_headroom.harness.cli.streams import prepare_streams, say_aside
 from mwaa_headroom.harness.cli.validate import validate_command
 from mwaa_headroom.harness.cli.worker import worker_command
 from mwaa_headroom.harness.errors import ExitCode, HeadroomError
@@ -26,8 +28,8 @@ from mwaa_headroom.harness.errors import ExitCode, HeadroomError
 def app(debug: bool) -> None:
     """Load tests and capacity planning for Amazon MWAA, called through InvokeRestApi.
 
-    Exit codes: 0 fine, 1 internal error, 2 usage or configuration, 3 SLO not met, 4 regression,
-    5 invalid or inconclusive, 130 interrupted.
+    Exit codes: 0 fine, 1 internal error, 2 usage, configuration or access, 3 SLO not met,
+    4 regression, 5 invalid or inconclusive, 130 interrupted.
     """
 
 
@@ -47,26 +49,32 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and end the process with one of `ExitCode`."""
+    """Run the command line and end the process with one of `ExitCode`.
+
+    Args:
+        arguments: None: those of the process, whose signals and standard streams are then ours.
+    """
     if arguments is None:
         end_in_order()
+        prepare_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app.main(args=given, prog_name="headroom", standalone_mode=False)
+        print(end="", flush=True)  # what cannot be written must be known before we end
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
     except click.ClickException as exc:
-        exc.show()
+        shown = io.StringIO()
+        exc.show(shown)
+        for line in shown.getvalue().splitlines():
+            say_aside(line)
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("headroom: interrupted.", err=True)
+        say_aside("headroom: interrupted.")
         sys.exit(ExitCode.INTERRUPTED)
     except HeadroomError as exc:
         _show(exc, str(exc), debug="--debug" in given)
         sys.exit(exc.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader (head, less) has gone
-        sys.exit(ExitCode.OK)
     except Exception as exc:
         sentence = f"internal error: {type(exc).__name__}: {exc} (--debug shows the traceback)."
         _show(exc, sentence, debug="--debug" in given)
@@ -77,4 +85,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _show(error: Exception, sentence: str, *, debug: bool) -> None:
     if debug:
         sys.excepthook(type(error), error, error.__traceback__)
-    click.echo(f"headroom: {sentence}", err=True)
+    say_aside(f"headroom: {sentence}")

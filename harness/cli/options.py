@@ -70,9 +70,9 @@ def show_answer(
     from mwaa_headroom.analysis.report.terminal import render_terminal
 
     if json_output:
-        click.echo(json.dumps(plain(document.result), indent=2))
+        print(json.dumps(plain(document.result), indent=2))
     else:
-        click.echo(render_terminal(document, verbose=verbose, **terminal_settings()))
+        print(render_terminal(document, verbose=verbose, **terminal_settings()))
     if output is not None:
         from mwaa_headroom.analysis.report.write import write_document
         from mwaa_headroom.harness.run.answers import writing_into
@@ -80,7 +80,7 @@ def show_answer(
         with writing_into(output):
             page = write_document(document, output)
         if not json_output:
-            click.echo(f"\nReport: {page}")
+            print(f"\nReport: {page}")
 
 
 class Percentage(click.ParamType[float]):

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
+from mwaa_headroom.analysis.report.controls import escape_controls
 from mwaa_headroom.harness.run.progress import LoadStatus
 
 PLAIN_INTERVAL_S = 10.0  # in a log file, a line every now and then is enough
@@ -43,7 +45,7 @@ class ConsoleProgress:
         if not self._quiet:
             self._print(text)
         if self._spinner is not None:
-            self._spinner.update(text)
+            self._spinner.update(Text(escape_controls(text)))
 
     def note(self, text: str) -> None:
         """Print a marked line."""
@@ -52,15 +54,15 @@ class ConsoleProgress:
     def load(self, status: LoadStatus) -> None:
         """Update the bottom line, or print one when the last one is long enough ago."""
         if self._spinner is not None:
-            self._spinner.update(load_line(status))
+            self._spinner.update(Text(escape_controls(load_line(status))))
         elif not self._quiet and self._clock() - self._last_load_s >= PLAIN_INTERVAL_S:
             self._last_load_s = self._clock()
             self._print(load_line(status))
 
     def _print(self, text: str) -> None:
         elapsed_s = int(self._clock() - self._began_s)
-        line = f"{elapsed_s // 60:02d}:{elapsed_s % 60:02d}  {text}"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        line = f"{elapsed_s // 60:02d}:{elapsed_s % 60:02d}  {escape_controls(text)}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def load_line(status: LoadStatus) -> str:

@@ -44,10 +44,10 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
     from mwaa_headroom.analysis.report.terminal import render_terminal
 
     if json_output:
-        click.echo(json.dumps(plain(report.analysis), indent=2))
+        print(json.dumps(plain(report.analysis), indent=2))
     else:
-        click.echo(render_terminal(report.document, verbose=verbose, **terminal_settings()))
-        click.echo(f"\nReport: {report.page}")
+        print(render_terminal(report.document, verbose=verbose, **terminal_settings()))
+        print(f"\nReport: {report.page}")
     return report.analysis.verdict.exit_code
 
 

@@ -34,27 +34,27 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
             "warnings": warnings,
             "scenario": scenario.model_dump(mode="json"),
         }
-        click.echo(json.dumps(answer, indent=2))
+        print(json.dumps(answer, indent=2))
         return
     load_s = sum(stage.duration_s for stage in scenario.stages)
     highest_per_s = max(scenario.highest_rate_per_s(stage) for stage in scenario.stages)
-    click.echo(
+    print(
         f"{scenario_file} is valid: a {scenario.question.ask} question to "
         f"'{scenario.environment.name}' ({scenario.environment.kind}), {len(scenario.stages)} "
         f"stage(s), {load_s:g} s of load, up to {highest_per_s:.4g} calls/s."
     )
     for stage in scenario.stages:
         if details := list(_details(scenario, stage)):
-            click.echo(f"  {stage.name}: {'; '.join(details)}")
+            print(f"  {stage.name}: {'; '.join(details)}")
     if scenario.recovery_rate_per_s is not None:
         longest_s = scenario.recovery.longest_s
-        click.echo(
+        print(
             f"  After each stage that breaks the SLO: up to {longest_s:g} s more of light load, "
             f"{scenario.recovery_rate_per_s:.4g} calls/s; at most "
             f"{load_s + len(scenario.stages) * longest_s:g} s of load in all."
         )
     for warning in warnings:
-        click.echo(f"Warning: {warning}")
+        print(f"Warning: {warning}")
 
 
 def _details(scenario: "Scenario", stage: "Stage") -> Iterator[str]:

@@ -5,6 +5,7 @@ import re
 
 import click
 
+from mwaa_headroom.harness.cli.streams import say_aside
 from mwaa_headroom.harness.errors import ExitCode, UsageError
 from mwaa_headroom.harness.run.load_processes import ALLOW_VARIABLE, DEFAULT_MASTER_PORT
 
@@ -42,7 +43,7 @@ def worker_command(master: str, allow_environment: str | None) -> ExitCode:
         port,
         variables=os.environ,
         allow_environment=allow_environment,
-        say=lambda text: click.echo(f"headroom: {text}", err=True),
+        say=lambda text: say_aside(f"headroom: {text}"),
     )
 
 

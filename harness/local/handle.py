@@ -117,9 +117,10 @@ def start_daemon(
             stdout=subprocess.PIPE,
             stderr=log,
             # The user's AWS settings are for the caller's account, not for what runs inside.
-            env={name: text for name, text in os.environ.items() if not name.startswith("AWS_")},
+            env={name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+            | {"PYTHONIOENCODING": "utf-8"},  # not the terminal's: we read what it prints
             start_new_session=True,
-            text=True,
+            encoding="utf-8",
         )
     try:
         _wait_until_ready(daemon, instance, on_progress)

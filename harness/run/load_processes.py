@@ -356,6 +356,7 @@ def locust_variables(variables: Mapping[str, str], run_dir: Path | None = None) 
         if not name.startswith("LOCUST_") and name != RUN_DIR_VARIABLE
     }
     kept[PARENT_VARIABLE] = str(os.getpid())
+    kept["PYTHONIOENCODING"] = "utf-8"  # its log is read as that, whatever the terminal speaks
     return kept if run_dir is None else {**kept, RUN_DIR_VARIABLE: str(run_dir)}
 
 

@@ -119,8 +119,16 @@ def _text(default: str, pattern: str) -> Parameter:
     return Parameter(default, problem)
 
 
-def _not_a_table(value: object) -> str | None:
-    return None if isinstance(value, dict) else f"must be a table, got {value!r}"
+def _not_a_json_table(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return f"must be a table, got {value!r}"
+    try:
+        json.dumps(value, allow_nan=False)
+    except TypeError:  # TOML knows dates and times
+        return "must hold only what JSON knows: write dates and times in quotes"
+    except ValueError:
+        return "must hold only what JSON knows, so neither nan nor inf"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +283,7 @@ _ALL = (
         "trigger_dag_run",
         {
             "dag_id": _DAG_ID,
-            "conf": Parameter({}, _not_a_table),
+            "conf": Parameter({}, _not_a_json_table),
             "payload_bytes": _whole_number(0, 0, LARGEST_PAYLOAD_BYTES),
         },
         ("dag",),

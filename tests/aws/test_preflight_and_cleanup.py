@@ -14,6 +14,7 @@ from mwaa_headroom.harness.aws.cleanup import (
     Created,
     clean_up,
 )
+from mwaa_headroom.harness.aws.clients import Answer
 from mwaa_headroom.harness.aws.environment import describe_environment
 from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
@@ -435,3 +436,19 @@ def test_preparing_and_tidying_keep_to_the_rate(canned: CannedMwaa) -> None:
     # health, the DAG, its runs, ten triggers: 13 calls, 12 intervals of half a second
     assert len(canned.airflow.calls) == 13
     assert now_s == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dag_runs": [{"dag_run_id": "a"}, {"state": "queued"}, {"dag_run_id": None}, None, "b"]},
+        {"dag_runs": [{"dag_run_id": "a", "state": "queued"}]},
+    ],
+)
+def test_runs_without_an_id_are_left_out(body: dict[str, Any]) -> None:
+    assert [run["dag_run_id"] for run in Answer(200, body).dag_runs] == ["a"]
+
+
+@pytest.mark.parametrize("body", [None, [], {"dag_runs": None}, {"dag_runs": {"dag_run_id": "a"}}])
+def test_a_list_that_is_none_holds_no_runs(body: object) -> None:
+    assert Answer(200, body).dag_runs == []

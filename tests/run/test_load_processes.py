@@ -107,7 +107,8 @@ def test_what_load_processes_say_of_themselves(
 
 def test_load_processes_know_nothing_of_the_users_own_locust(tmp_path) -> None:
     given = {"PATH": "p", "LOCUST_USERS": "1", RUN_DIR_VARIABLE: "elsewhere"}
-    kept = {"PATH": "p", PARENT_VARIABLE: str(os.getpid())}
+    own = {PARENT_VARIABLE: str(os.getpid()), "PYTHONIOENCODING": "utf-8"}
+    kept = {"PATH": "p", **own}
     assert locust_variables(given) == kept
     assert locust_variables(given, tmp_path) == {**kept, RUN_DIR_VARIABLE: str(tmp_path)}
 

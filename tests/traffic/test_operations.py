@@ -1,5 +1,8 @@
 """Operations: wrong parameters named, calls as the API of Airflow 2 and 3 wants them."""
 
+import math
+from datetime import date
+
 import pytest
 
 from mwaa_headroom.harness.errors import HeadroomError, PreflightError, RecordError
@@ -41,6 +44,9 @@ def call(operation: str, targets: Targets = AIRFLOW_3, arrival: int = 7, **param
         ("get_dag_run", {"dag_id": "~"}, "'dag_id'"),
         ("get_dag_run", {"dag_id": ""}, "'dag_id'"),
         ("trigger_dag_run", {"conf": [1]}, "must be a table"),
+        ("trigger_dag_run", {"conf": {"day": date(2026, 9, 21)}}, "dates and times in quotes"),
+        ("trigger_dag_run", {"conf": {"a": [{"b": math.nan}]}}, "neither nan nor inf"),
+        ("trigger_dag_run", {"conf": {"a": -math.inf}}, "neither nan nor inf"),
         ("trigger_dag_run", {"payload_bytes": -1}, "'payload_bytes'"),
         ("trigger_dag_run", {"conf": {}, "payload_bytes": 1}, "either 'conf' or 'payload_bytes'"),
         ("set_variable", {"value_bytes": 0}, "'value_bytes'"),
