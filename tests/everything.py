@@ -22,22 +22,34 @@ BIN = Path(sys.executable).parent
 QUICKSTART = (
     "tests/run/test_airflow_run.py::test_the_quickstart_answers_with_a_scale_out_on_the_way"
 )
-# Files with long tests come first, so that none is waited for at the end.
-LONGEST = ("tests/run/test_known_truth.py", "tests/run", "tests/test_docs.py", "tests/virtual")
+
+
 BY_FILE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 Command = tuple[str, ...]
 Lane = Sequence[Command]  # one after another, until one fails
+
+
+def files_with(mark: str) -> tuple[str, ...]:
+    """The test files in which this mark occurs: collecting all others takes longer than they do."""
+    return tuple(
+        path.relative_to(ROOT).as_posix()
+        for path in sorted(ROOT.glob("tests/**/test_*.py"))
+        if f"mark.{mark}" in path.read_text(encoding="utf-8")
+    )
+
+
 LANES: tuple[Lane, ...] = (
     (
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
-        ("pytest", "-m", "not slow and not airflow", "-n", "2"),
-        ("pytest", *LONGEST, "tests", "-m", "slow and not airflow", *BY_FILE),
+        # One queue of files: whichever process is free takes the next one.
+        ("pytest", "-m", "not airflow", *BY_FILE),
     ),
     (
         ("mypy",),
-        ("pytest", "-m", "airflow", "--deselect", QUICKSTART),  # installs Airflow first
+        # Installs Airflow first.
+        ("pytest", *files_with("airflow"), "-m", "airflow", "--deselect", QUICKSTART),
     ),
 )
 LAST: Lane = (("pytest", QUICKSTART),)

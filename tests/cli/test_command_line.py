@@ -1,36 +1,67 @@
 """The command as a user meets it: help, versions, exit codes and one-sentence errors."""
 
 import json
-import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from mwaa_headroom.harness.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 
 
-def headroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("headroom")), *arguments],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
+@dataclass(frozen=True)
+class Answer:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Headroom = Callable[..., Answer]
+
+
+@pytest.fixture
+def headroom(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Headroom]:
+    """The command in this process, called in the root of the repository."""
+    monkeypatch.chdir(ROOT)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str) -> Answer:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        return Answer(int(ended.value.code or 0), said.out, said.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def test_a_mistake_is_one_sentence_of_the_installed_command() -> None:
+    installed = Path(sys.executable).with_name("headroom")
+    answer = subprocess.run(
+        [installed, "run", "nowhere.toml"], capture_output=True, text=True, timeout=60
     )
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("headroom: There is no scenario file 'nowhere.toml'")
+    assert answer.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     "command",
     [(), ("run",), ("report",), ("compare",), ("history",), ("validate",), ("local",), ("worker",)],
 )
-def test_every_command_has_help(command: tuple[str, ...]) -> None:
+def test_every_command_has_help(headroom: Headroom, command: tuple[str, ...]) -> None:
     answer = headroom(*command, "--help")
 
-    assert answer.returncode == 0
+    assert answer.exit_code == 0
     assert "Usage: headroom" in answer.stdout
 
 
@@ -50,7 +81,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert answer.stderr.strip() == "[]"
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_told(headroom: Headroom) -> None:
     assert "0.1.0" in headroom("--version").stdout
 
 
@@ -82,32 +113,35 @@ def test_the_version_is_told() -> None:
         (("run",), "Missing argument 'SCENARIO'"),
     ],
 )
-def test_usage_errors_exit_2_with_one_sentence(arguments: tuple[str, ...], told: str) -> None:
+def test_usage_errors_exit_2_with_one_sentence(
+    headroom: Headroom, arguments: tuple[str, ...], told: str
+) -> None:
     answer = headroom(*arguments)
 
-    assert answer.returncode == 2, answer.stderr
+    assert answer.exit_code == 2, answer.stderr
     assert told in answer.stderr
     assert "Traceback" not in answer.stderr
     assert answer.stdout == ""
 
 
-def test_debug_shows_the_traceback() -> None:
+def test_debug_shows_the_traceback(headroom: Headroom) -> None:
     answer = headroom("--debug", "run", "nowhere.toml")
 
-    assert answer.returncode == 2
+    assert answer.exit_code == 2
     assert "Traceback" in answer.stderr
 
 
-def test_validate_speaks_json() -> None:
-    answer = headroom("validate", "scenarios/smoke.toml", "--json", HEADROOM_TRAFFIC__SEED="42")
+def test_validate_speaks_json(headroom: Headroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADROOM_TRAFFIC__SEED", "42")
+    answer = headroom("validate", "scenarios/smoke.toml", "--json")
 
     tree = json.loads(answer.stdout)
-    assert (answer.returncode, tree["schema_version"], tree["valid"]) == (0, 1, True)
+    assert (answer.exit_code, tree["schema_version"], tree["valid"]) == (0, 1, True)
     assert tree["scenario"]["traffic"]["seed"] == 42
     assert tree["warnings"] == []
 
 
-def test_validate_tells_how_long_recoveries_may_make_it() -> None:
+def test_validate_tells_how_long_recoveries_may_make_it(headroom: Headroom) -> None:
     answer = headroom("validate", "scenarios/quickstart.toml")
 
     assert "up to 40 s more of light load, 6 calls/s; at most 327 s of load in all." in (
@@ -118,11 +152,11 @@ def test_validate_tells_how_long_recoveries_may_make_it() -> None:
     assert "light load" not in closed.stdout  # users are not followed by one
 
 
-def test_validate_warns_of_a_recovery_with_too_few_calls_for_the_slo() -> None:
+def test_validate_warns_of_a_recovery_with_too_few_calls_for_the_slo(headroom: Headroom) -> None:
     few = ("--set", "recovery.rate_per_s=1.5", "--set", "recovery.hold_s=10")
     answer = headroom("validate", "scenarios/smoke.toml", *few)
 
-    assert answer.returncode == 0, answer.stderr
+    assert answer.exit_code == 0, answer.stderr
     assert (
         "needs at least 20 calls in recovery.hold_s = 10 s, and 1.5 calls/s make about 15"
         in answer.stdout
