@@ -17,8 +17,13 @@ ROOMS = ("analysis", "harness", "locustfiles")
 SHARED = ("analysis.policy.scaling_rule", "analysis.mwaa")
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """Every module imported anywhere in a file, our own without the package's name."""
+    return frozenset(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.removeprefix(PACKAGE) for alias in node.names)

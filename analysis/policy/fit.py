@@ -44,11 +44,10 @@ from mwaa_headroom.analysis.policy.fit_search import (
     STEPS,
     Candidate,
     CooldownGrid,
-    candidates,
+    best_candidates,
     cooldown_ladder,
     described_points,
     judge,
-    least,
     scale_in_rules,
     scale_out_rules,
 )
@@ -146,7 +145,7 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[Finding] = ()
     usual = PolicyParameters(
         cpu_above_percent=used[0].cpu_above_percent, connections_above=used[0].connections_above
     )
-    out = least(candidates(used, scale_out_rules(usual), ladder, sign=1))
+    out = best_candidates(used, scale_out_rules(usual), ladder, sign=1)
     best_out = min(out, key=lambda each: _distance(each.policy, usual, ladder))
     saw_in = any(change.added < 0 for change in changes)
     within, best_in = _fitted_way_back(used, best_out.policy, usual, ladder, saw_in=saw_in)
@@ -207,7 +206,7 @@ def _fitted_way_back(
 
     Without any scale-in the usual one does, unless it would have removed a webserver.
     """
-    within = least(candidates(runs, scale_in_rules(out), ladder, sign=-1))
+    within = best_candidates(runs, scale_in_rules(out), ladder, sign=-1)
     as_usual = judge(runs, with_way_back(out, usual), sign=-1)
     if not saw_in and as_usual.cost == 0:
         return within, as_usual

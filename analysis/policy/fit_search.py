@@ -159,14 +159,15 @@ class Candidate:
         return sum(self.delay_s) / 2 if self.delay_s else None
 
 
-def candidates(
+def best_candidates(
     runs: Sequence[RecordedScaling],
     rules: Iterable[PolicyParameters],
     ladder: CooldownGrid,
     *,
     sign: int,
-) -> Iterator[Candidate]:
-    """Every rule with every cooldown, of scaling out (sign 1) or in (sign -1)."""
+) -> list[Candidate]:
+    """Of all rules with all cooldowns, of scaling out (sign 1) or in (sign -1), the cheapest."""
+    best: list[Candidate] = []
     steps = _steps_shown(runs, sign)
     seen: dict[tuple[object, ...], Signature] = {}
     judged: dict[tuple[object, ...], list[Candidate]] = {}
@@ -181,7 +182,11 @@ def candidates(
         if alike not in judged:
             judged[alike] = list(_with_cooldowns(runs, rule, ladder, sign))
         for each, cooldown_s in zip(judged[alike], ladder.values, strict=True):
-            yield replace(each, policy=_with_cooldown(rule, cooldown_s, sign))
+            if best and each.cost < best[0].cost:
+                best.clear()
+            if not best or each.cost == best[0].cost:
+                best.append(replace(each, policy=_with_cooldown(rule, cooldown_s, sign)))
+    return best
 
 
 def _steps_shown(runs: Sequence[RecordedScaling], sign: int) -> set[int]:
@@ -285,14 +290,3 @@ def _best_delay(blind: tuple[_Compared, ...]) -> tuple[float, tuple[float, float
     least = min(costs.values())
     fitting = [ends for ends, cost in costs.items() if cost == least]
     return least, (fitting[0][0], fitting[-1][1])
-
-
-def least(found: Iterable[Candidate]) -> list[Candidate]:
-    """Those with the least cost."""
-    best: list[Candidate] = []
-    for candidate in found:
-        if not best or candidate.cost < best[0].cost:
-            best = [candidate]
-        elif candidate.cost == best[0].cost:
-            best.append(candidate)
-    return best

@@ -145,8 +145,10 @@ class ScalingRule:
         count = observation.ready_count + observation.starting_count
         target = min(self._max, max(self._min, count + self._policy.scale_out_step))
         cooling = observation.time_s - self._last_out_s < self._policy.scale_out_cooldown_s
+        if cooling or target <= count:
+            return None
         reason = self._reason_to_scale_out()
-        if reason is None or cooling or target <= count:
+        if reason is None:
             return None
         self._last_out_s = self._last_decision_s = observation.time_s
         return Decision(count, target, reason)

@@ -1,13 +1,17 @@
 """From recorded runs to the answer: replays of known environments, loads, and what is refused."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from synthetic_records import SyntheticRun, write_synthetic_run
 
-from mwaa_headroom.analysis.findings import refusal
+from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.policy import what_if
+from mwaa_headroom.analysis.policy.fit import PolicyFit, fit_policy
 from mwaa_headroom.analysis.policy.recorded import (
     RecordedScaling,
     recorded_rates,
@@ -29,6 +33,22 @@ def identified(directory: Path) -> RunAnalysis:
 
 def recorded_calls(run: RunAnalysis) -> float:
     return sum(point.offered_per_s * point.period_s for point in run.periods)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_same_runs_are_fitted_once() -> Iterator[None]:
+    """A fit takes a second, and nearly every test asks about the same run."""
+
+    @cache
+    def fit(runs: tuple[RecordedScaling, ...], left_out: tuple[Finding, ...]) -> PolicyFit:
+        return fit_policy(runs, left_out)
+
+    def fit_once(runs: Sequence[RecordedScaling], left_out: Sequence[Finding]) -> PolicyFit:
+        return fit(tuple(runs), tuple(left_out))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(what_if, "fit_policy", fit_once)
+        yield
 
 
 @pytest.fixture(scope="module")
