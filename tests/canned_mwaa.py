@@ -115,6 +115,11 @@ class CannedMwaa:
     url: str = ""
     _clients: dict[str, AwsClients] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Answer as at the beginning; address and clients stay."""
+        new = CannedMwaa()
+        self.airflow, self.environment, self.refusal = new.airflow, new.environment, new.refusal
+
     def clients(self) -> AwsClients:
         """Clients of this server; made once per address, because making them takes a while."""
         if self.url not in self._clients:
