@@ -29,6 +29,7 @@ from mwaa_headroom.harness.local.settings import SimulatedSettings
 OTHER_DEMANDS_S: Final = {
     "version": 0.002,
     "get_dag": 0.013,
+    "get_task_instance": 0.013,
     "delete_dag_run": 0.030,
     "get_variable": 0.010,
     "create_variable": 0.020,

@@ -1,262 +1,61 @@
 """Airflow's REST API as far as load tests need it, answered from memory.
 
 Both versions are spoken: /api/v2 (Airflow 3) and /api/v1 (Airflow 2), with their differences in
-page size, bodies and errors. Recognising a call is apart from answering it, because its CPU is
-spent in between.
+page size, bodies and errors. DAG runs may have any id that Airflow can be configured to take.
+Recognising a call is apart from answering it, because its CPU is spent in between.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain, islice
 from typing import Any, Final
 from uuid import uuid4
 
 from mwaa_headroom.harness.local.backend import DAG_IDS
 from mwaa_headroom.harness.local.gateway.operations import api_prefix
+from mwaa_headroom.harness.local.simulated_bodies import TASK_ID, Bodies, Body
+from mwaa_headroom.harness.local.simulated_dags import Dag, DagRun, RunQuery
 
-QUEUED_FOR_S = 0.3  # from the trigger until a scheduler starts the DAG run
-RUNS_FOR_S = 1.0
-IN_ORDER_OF_CREATION = frozenset(
-    {"id", "start_date", "queued_at", "run_after", "logical_date", "execution_date"}
-)
 PAGE_LIMIT: Final = 100  # api.maximum_page_limit
 DEFAULT_PAGE: Final = {2: 100, 3: 50}  # api.fallback_page_limit
-
-Body = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _DagRun:
-    """One DAG run; its state follows from the time, so nothing has to run in the background."""
-
-    dag_id: str
-    run_id: str
-    conf: dict[str, Any]
-    note: str | None
-    queued_s: float
-    logical_date: str | None
-    start_s: float | None  # None: waits for its DAG to be unpaused
-
-    def state(self, now_s: float) -> str:
-        """Airflow's word for where the DAG run is."""
-        if self.start_s is None or now_s < self.start_s:
-            return "queued"
-        return "running" if now_s < self.start_s + RUNS_FOR_S else "success"
-
-
-@dataclass(slots=True)
-class _Dag:
-    """One DAG and its runs in the order of their creation."""
-
-    dag_id: str
-    is_paused: bool = False
-    runs: dict[str, _DagRun] = field(default_factory=dict)
-    logical_dates: set[str] = field(default_factory=set)
-
-    def set_paused(self, is_paused: bool, now_s: float) -> None:
-        """Pause, or unpause and let the waiting DAG runs start."""
-        if self.is_paused and not is_paused:
-            for run in self.runs.values():
-                if run.start_s is None:
-                    run.start_s = now_s + QUEUED_FOR_S
-        self.is_paused = is_paused
-
-    def add(
-        self,
-        run_id: str,
-        *,
-        conf: dict[str, Any],
-        note: str | None,
-        logical_date: str | None,
-        now_s: float,
-    ) -> _DagRun | None:
-        """Add a DAG run; None if there is one with this id or this logical date."""
-        if run_id in self.runs or logical_date in self.logical_dates:
-            return None
-        start_s = None if self.is_paused else now_s + QUEUED_FOR_S
-        run = _DagRun(self.dag_id, run_id, conf, note, now_s, logical_date, start_s)
-        self.runs[run_id] = run
-        if logical_date is not None:
-            self.logical_dates.add(logical_date)
-        return run
-
-    def remove(self, run: _DagRun) -> None:
-        """Remove a DAG run."""
-        del self.runs[run.run_id]
-        if run.logical_date is not None:
-            self.logical_dates.discard(run.logical_date)
-
-
-@dataclass(frozen=True, slots=True)
-class _RunQuery:
-    """The part of Airflow's query parameters for DAG runs that is understood here."""
-
-    limit: int
-    offset: int
-    order_by: str
-    run_id_pattern: str  # SQL LIKE, without regard to case
-    states: tuple[str, ...]
-
-    def select(self, dags: Sequence[_Dag], now_s: float) -> tuple[list[_DagRun], int]:
-        """One page of DAG runs and how many there are on all pages."""
-        is_descending, column = self.order_by.startswith("-"), self.order_by.lstrip("-")
-        page = slice(self.offset, self.offset + self.limit)
-        is_filtered = self.run_id_pattern or self.states
-        if column in IN_ORDER_OF_CREATION and len(dags) == 1 and not is_filtered:
-            # the common question, asked thousands of times of ever more runs: no full walk
-            runs = dags[0].runs
-            ordered = reversed(runs.values()) if is_descending else iter(runs.values())
-            return list(islice(ordered, page.start, page.stop)), len(runs)
-        all_runs = chain.from_iterable(dag.runs.values() for dag in dags)
-        chosen = [run for run in all_runs if self._matches(run, now_s)]
-        chosen.sort(key=lambda run: _sort_key(column, run, now_s), reverse=is_descending)
-        return chosen[page], len(chosen)
-
-    def _matches(self, run: _DagRun, now_s: float) -> bool:
-        if self.states and run.state(now_s) not in self.states:
-            return False
-        return not self.run_id_pattern or _is_like(run.run_id, self.run_id_pattern)
-
-
-def _sort_key(column: str, run: _DagRun, now_s: float) -> float | str:
-    if column in ("dag_run_id", "run_id"):
-        return run.run_id
-    if column == "dag_id":
-        return run.dag_id
-    # by creation where nothing else is known
-    return run.state(now_s) if column == "state" else run.queued_s
-
-
-def _is_like(text: str, pattern: str) -> bool:
-    """SQL's ILIKE: % is anything, _ any one character."""
-    parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
-    return re.fullmatch("".join(parts), text, re.IGNORECASE | re.DOTALL) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Bodies:
-    """JSON bodies as Airflow `major` 2 (API v1) or 3 (API v2) words them."""
-
-    major: int
-
-    def problem(self, status: int, detail: Any) -> Body:
-        if self.major > 2:
-            return {"detail": detail}
-        titles = {400: "Bad Request", 404: "Not Found", 409: "Conflict"}
-        title = titles.get(status, "Error")
-        return {"type": "about:blank", "title": title, "status": status, "detail": detail}
-
-    def dag(self, dag: _Dag) -> Body:
-        common = {
-            "dag_id": dag.dag_id,
-            "dag_display_name": dag.dag_id,
-            "is_paused": dag.is_paused,
-            "description": "A DAG of the simulated environment",
-            "fileloc": f"/usr/local/airflow/dags/{dag.dag_id}.py",
-            "owners": ["airflow"],
-            "tags": [],
-            "max_active_runs": 16,
-            "max_active_tasks": 16,
-            "max_consecutive_failed_dag_runs": 0,
-            "has_task_concurrency_limits": False,
-            "has_import_errors": False,
-            "timetable_description": "Never, external triggers only",
-            "next_dagrun_create_after": None,
-            "file_token": dag.dag_id,
-        }
-        if self.major == 2:
-            return {**common, "is_active": True, "is_subdag": False, "schedule_interval": None}
-        return {**common, "is_stale": False, "timetable_summary": None, "bundle_name": "dags"}
-
-    def run(self, run: _DagRun, now_s: float) -> Body:
-        state = run.state(now_s)
-        start_s = None if state == "queued" else run.start_s
-        end_s = start_s + RUNS_FOR_S if start_s is not None and state == "success" else None
-        common = {
-            "dag_id": run.dag_id,
-            "dag_run_id": run.run_id,
-            "logical_date": run.logical_date,
-            "data_interval_start": run.logical_date,
-            "data_interval_end": run.logical_date,
-            "start_date": _iso(start_s),
-            "end_date": _iso(end_s),
-            "last_scheduling_decision": _iso(end_s or start_s),
-            "run_type": "manual",
-            "state": state,
-            "conf": run.conf,
-            "note": run.note,
-        }
-        if self.major == 2:
-            return {**common, "execution_date": run.logical_date, "external_trigger": True}
-        return {
-            **common,
-            "dag_display_name": run.dag_id,
-            "queued_at": _iso(run.queued_s),
-            "run_after": _iso(run.queued_s),
-            "duration": RUNS_FOR_S if end_s is not None else None,
-            "triggered_by": "rest_api",
-            "dag_versions": [],
-            "bundle_version": None,
-        }
-
-    def task_instance(self, run: _DagRun, now_s: float) -> Body:
-        """The one task instance every simulated DAG run has."""
-        shown = self.run(run, now_s)
-        return {
-            "task_id": "work",
-            "task_display_name": "work",
-            "dag_id": run.dag_id,
-            "dag_run_id": run.run_id,
-            "map_index": -1,
-            "try_number": 0 if shown["start_date"] is None else 1,
-            "max_tries": 0,
-            "operator": "PythonOperator",
-            "pool": "default_pool",
-            "pool_slots": 1,
-            "queue": "default",
-            "priority_weight": 1,
-            "state": shown["state"],
-            "start_date": shown["start_date"],
-            "end_date": shown["end_date"],
-            "hostname": "worker-1",
-            "unixname": "airflow",
-            "note": None,
-        }
-
-    def variable(self, key: str, value: str) -> Body:
-        return {"key": key, "value": value, "description": None, "is_encrypted": False}
-
-    def health(self, now_s: float) -> Body:
-        """A healthy environment without a triggerer."""
-        beat = _iso(now_s)
-        return {
-            "metadatabase": {"status": "healthy"},
-            "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat},
-            "triggerer": {"status": None, "latest_triggerer_heartbeat": None},
-            "dag_processor": {"status": "healthy", "latest_dag_processor_heartbeat": beat},
-        }
-
-    def connection(self) -> Body:
-        empty = dict.fromkeys(("description", "host", "login", "schema", "port", "extra"))
-        return {"connection_id": "aws_default", "conn_type": "aws", **empty}
-
-    def pool(self) -> Body:
-        used = ("occupied_slots", "running_slots", "queued_slots", "scheduled_slots")
-        return {
-            "name": "default_pool",
-            "description": "Default pool",
-            "slots": 128,
-            "open_slots": 128,
-            **dict.fromkeys((*used, "deferred_slots"), 0),
-            "include_deferred": False,
-        }
-
-
-def _iso(time_s: float | None) -> str | None:
-    return None if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat()
+MOST_ID_CHARACTERS: Final = 250
+LARGEST_NUMBER: Final = 2**63 - 1  # that a database takes
+STATES: Final = ("queued", "running", "success", "failed")
+_RUN_KEYS: Final = frozenset(
+    ("dag_run_id", "logical_date", "data_interval_start", "data_interval_end", "conf", "note")
+)
+RUN_KEYS: Final[Mapping[int, Set[str]]] = {
+    2: _RUN_KEYS | {"execution_date"},
+    3: _RUN_KEYS | {"run_after", "partition_key"},
+}
+SORTED_BY: Final[Mapping[int, Mapping[str, frozenset[str]]]] = {
+    major: {key: frozenset(names.split()) for key, names in lists.items()}
+    for major, lists in {
+        2: {
+            "dags": "dag_id",
+            "dag_runs": "id state dag_id execution_date dag_run_id start_date end_date updated_at "
+            "external_trigger conf",
+            "task_instances": "state duration start_date end_date map_index",
+            "variables": "value key id",
+            "connections": "connection_id conn_type description host port id",
+            "pools": "name slots id",
+        },
+        3: {
+            "dags": "dag_id dag_display_name next_dagrun state start_date last_run_state "
+            "last_run_start_date",
+            "dag_runs": "id state dag_id run_id dag_run_id logical_date partition_date run_after "
+            "start_date end_date updated_at conf duration",
+            "task_instances": "id state duration start_date end_date map_index try_number "
+            "logical_date run_after data_interval_start data_interval_end rendered_map_index "
+            "operator",
+            "variables": "key id _val description is_encrypted team_name",
+            "connections": "connection_id conn_id conn_type description host port id team_name",
+            "pools": "id pool name",
+        },
+    }.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,18 +63,13 @@ class Request:
     """One call, with the path below /api/v1 or /api/v2."""
 
     method: str
-    path: str
+    path: str  # decoded
     query: Mapping[str, list[str]]
-    body: dict[str, Any]
+    body: Any  # JSON; None: there is none, or it is not JSON
 
     def text(self, name: str) -> str:
         """A query parameter; "" if it is absent."""
         return (self.query.get(name) or [""])[0]
-
-    def number(self, name: str, default: int) -> int:
-        """A query parameter that is a whole number."""
-        text = self.text(name)
-        return int(text) if text.isdecimal() else default
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,22 +113,26 @@ class SimulatedAirflow:
         self.airflow_version = airflow_version
         self._major = int(airflow_version.split(".")[0])
         self.prefix = api_prefix(airflow_version)
-        self._bodies = _Bodies(self._major)
-        self._dags = {dag_id: _Dag(dag_id) for dag_id in sorted(DAG_IDS)}
+        self._bodies = Bodies(self._major)
+        self._dags = {dag_id: Dag(dag_id) for dag_id in sorted(DAG_IDS)}
         self._dags["headroom_pausable"].is_paused = True
         self._variables: dict[str, str] = {}
 
     def recognise(self, request: Request) -> Recognised:
         """Find the operation of a call; unknown paths are operation "unknown" and answer 404."""
-        for method, pattern, operation, answering in _ROUTES:
-            match = pattern.fullmatch(request.path) if method == request.method else None
-            if match:
-                if operation == "pause_dag" and request.body.get("is_paused") is not True:
+        status = 404
+        for method, pattern, operation, answering in _ROUTES[self._major]:
+            match = pattern.fullmatch(request.path)
+            if match and method == request.method:
+                if operation == "pause_dag" and not _pauses(request.body):
                     operation = "unpause_dag"
                 return Recognised(
                     operation, partial(self._answer, answering, request, match.groups())
                 )
-        return Recognised("unknown", lambda _: self._problem(404, "Not Found"))
+            if match:
+                status = 405
+        title = "Not Found" if status == 404 else "Method Not Allowed"
+        return Recognised("unknown", lambda _: self._problem(status, title))
 
     def _answer(
         self, answering: "_Answering", request: Request, ids: tuple[str, ...], now_s: float
@@ -363,20 +161,23 @@ class SimulatedAirflow:
         return Answer(200, self._bodies.dag(self._dag(call)))
 
     def _patch_dag(self, call: _Call) -> Answer:
-        dag, is_paused = self._dag(call), call.request.body.get("is_paused")
+        is_paused = self._object(call, {"is_paused"}).get("is_paused")
         if not isinstance(is_paused, bool):
-            raise self._invalid("is_paused must be a boolean")
+            raise self._invalid("body", "is_paused", "bool_type", "Input should be true or false")
+        dag = self._dag(call)
         dag.set_paused(is_paused, call.now_s)
         return Answer(200, self._bodies.dag(dag))
 
     def _trigger_dag_run(self, call: _Call) -> Answer:
-        dag, body = self._dag(call), call.request.body
-        if (
-            self._major > 2 and "logical_date" not in body
-        ):  # Airflow 3 insists on it, null being fine
-            missing = {"type": "missing", "loc": ["body", "logical_date"], "msg": "Field required"}
-            raise _ProblemError(422, [missing])
-        logical_date, run_id = self._date_and_run_id(call)
+        body = self._object(call, RUN_KEYS[self._major])
+        if self._major > 2 and "logical_date" not in body:  # null is fine
+            raise self._invalid("body", "logical_date", "missing", "Field required")
+        for key, kind in (("dag_run_id", str), ("conf", dict), ("note", str)):
+            if not isinstance(body.get(key), kind | None):
+                message = f"Input should be a valid {kind.__name__}"
+                raise self._invalid("body", key, f"{kind.__name__}_type", message)
+        dag = self._dag(call)
+        logical_date, run_id = self._date_and_run_id(body, call.now_s)
         run = dag.add(
             run_id,
             conf=body.get("conf") or {},
@@ -385,37 +186,62 @@ class SimulatedAirflow:
             now_s=call.now_s,
         )
         if run is None:
-            raise _ProblemError(
-                409, f"DAGRun with DAG ID: '{dag.dag_id}' and DAGRun ID: '{run_id}' already exists"
-            )
+            exists = f"DAGRun with DAG ID: '{dag.dag_id}' and DAGRun ID: '{run_id}' already exists"
+            raise self._refused_by_database(409, "Unique constraint violation", exists)
         return Answer(200, self._bodies.run(run, call.now_s))
 
     def _list_dag_runs(self, call: _Call) -> Answer:
         request = call.request
-        dags = list(self._dags.values()) if call.ids[0] == "~" else [self._dag(call)]
+        states = request.query.get("state", [])
+        if self._major > 2 and not {*STATES, "none"}.issuperset(states):
+            raise _ProblemError(422, f"{states} must be of {', '.join(STATES)}")
+        if self._major == 2 and "run_id_pattern" in request.query:
+            raise _ProblemError(400, "Extra query parameter(s) run_id_pattern")
         limit, offset = self._page(request)
-        query = _RunQuery(
+        query = RunQuery(
             limit=limit,
             offset=offset,
-            order_by=request.text("order_by") or "id",
-            run_id_pattern=request.text("run_id_pattern") or request.text("dag_run_id_pattern"),
-            states=tuple(request.query.get("state", ())),
+            order_by=self._order("dag_runs", request) or "id",
+            run_id_pattern=request.text("run_id_pattern"),
+            states=tuple(states),
         )
-        runs, total = query.select(dags, call.now_s)
+        runs, total = query.select(self._chosen_dags(call), call.now_s)
         shown = [self._bodies.run(run, call.now_s) for run in runs]
-        return Answer(200, {"dag_runs": shown, "total_entries": total})
+        return Answer(200, self._bodies.page("dag_runs", shown, total))
 
     def _get_dag_run(self, call: _Call) -> Answer:
         return Answer(200, self._bodies.run(self._run(call), call.now_s))
 
     def _delete_dag_run(self, call: _Call) -> Answer:
         run = self._run(call)
+        if self._major > 2 and run.state(call.now_s) == "running":
+            raise _ProblemError(409, f"The DagRun `{run.run_id}` cannot be deleted while it runs")
         self._dags[run.dag_id].remove(run)
         return Answer(204)
 
     def _list_task_instances(self, call: _Call) -> Answer:
-        entries = [self._bodies.task_instance(self._run(call), call.now_s)]
+        dag_id, run_id = call.ids
+        if run_id == "~":
+            dags = self._chosen_dags(call)
+            runs = [run for dag in dags for run in dag.runs.values()]
+        elif self._major == 2:  # which does not look whether there is such a DAG run
+            dag = self._dags.get(dag_id)
+            runs = [dag.runs[run_id]] if dag and run_id in dag.runs else []
+        else:
+            runs = [self._run(call)]
+        entries = [self._bodies.task_instance(run, call.now_s) for run in runs]
         return self._list("task_instances", entries, call)
+
+    def _get_task_instance(self, call: _Call) -> Answer:
+        dag_id, run_id, task_id = call.ids
+        dag = self._dags.get(dag_id)
+        if dag is None or run_id not in dag.runs or task_id != TASK_ID:
+            raise _ProblemError(
+                404,
+                f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}` and task_id: "
+                f"`{task_id}` was not found",
+            )
+        return Answer(200, self._bodies.task_instance(dag.runs[run_id], call.now_s))
 
     def _list_variables(self, call: _Call) -> Answer:
         variables = sorted(self._variables.items())
@@ -426,17 +252,17 @@ class SimulatedAirflow:
         return Answer(200, self._bodies.variable(key, self._variables[key]))
 
     def _create_variable(self, call: _Call) -> Answer:
-        key, value = call.request.body.get("key"), call.request.body.get("value")
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise self._invalid("key and value must be strings")
+        key, value = self._key_and_value(call)
         if self._major > 2 and key in self._variables:  # Airflow 2 overwrites
             raise _ProblemError(409, f"The Variable with key: `{key}` already exists")
         self._variables[key] = value
         return Answer(201 if self._major > 2 else 200, self._bodies.variable(key, value))
 
     def _set_variable(self, call: _Call) -> Answer:
-        key, value = self._known_variable(call), str(call.request.body.get("value", ""))
-        self._variables[key] = value
+        key, value = self._key_and_value(call)
+        if key != call.ids[0]:
+            raise _ProblemError(400, "The key in the body is not the one in the path")
+        self._variables[self._known_variable(call)] = value
         return Answer(200, self._bodies.variable(key, value))
 
     def _delete_variable(self, call: _Call) -> Answer:
@@ -450,45 +276,118 @@ class SimulatedAirflow:
         return self._list("pools", [self._bodies.pool()], call)
 
     def _list(self, key: str, entries: list[Body], call: _Call) -> Answer:
+        self._order(key, call.request)
         limit, offset = self._page(call.request)
-        page = entries[offset : offset + limit]
-        return Answer(200, {key: page, "total_entries": len(entries)})
+        return Answer(200, self._bodies.page(key, entries[offset : offset + limit], len(entries)))
+
+    def _order(self, key: str, request: Request) -> str:
+        """The parameter `order_by`, which must name a column that lists can be sorted by."""
+        order_by = request.text("order_by")
+        column = order_by.lstrip("-")
+        if order_by and column not in SORTED_BY[self._major][key]:
+            raise _ProblemError(400, f"{key} cannot be ordered by '{column}'")
+        return order_by
 
     def _page(self, request: Request) -> tuple[int, int]:
-        limit = request.number("limit", DEFAULT_PAGE[self._major])
-        return min(limit or PAGE_LIMIT, PAGE_LIMIT), request.number("offset", 0)
+        limit = self._number("limit", DEFAULT_PAGE[self._major], request)
+        if self._major == 2:
+            limit = limit or DEFAULT_PAGE[2]
+        return min(limit, PAGE_LIMIT), self._number("offset", 0, request)
 
-    def _dag(self, call: _Call) -> _Dag:
+    def _number(self, name: str, default: int, request: Request) -> int:
+        if name not in request.query:
+            return default
+        text = request.text(name).strip()
+        if re.fullmatch(r"[+-]?[0-9]{1,100}", text) is None:
+            raise self._invalid("query", name, "int_parsing", f"'{text}' is not a whole number")
+        number = int(text)
+        if not 0 <= number <= LARGEST_NUMBER:
+            raise self._invalid("query", name, "greater_than_equal", f"{number} is out of range")
+        return number
+
+    def _chosen_dags(self, call: _Call) -> list[Dag]:
+        dag_id = call.ids[0]
+        if dag_id == "~":
+            return list(self._dags.values())
+        if self._major == 2 and dag_id not in self._dags:  # it does not look whether there is one
+            return []
+        return [self._dag(call)]
+
+    def _dag(self, call: _Call) -> Dag:
         dag = self._dags.get(call.ids[0])
         if dag is None:
-            raise _ProblemError(404, f"The DAG with dag_id: '{call.ids[0]}' was not found")
+            raise _ProblemError(404, f"The Dag with ID: `{call.ids[0]}` was not found")
         return dag
 
-    def _run(self, call: _Call) -> _DagRun:
-        dag_id, run_id = call.ids[:2]
+    def _run(self, call: _Call) -> DagRun:
+        dag_id, run_id = call.ids
         dag = self._dags.get(dag_id)
         if dag is None or run_id not in dag.runs:
             raise _ProblemError(
-                404, f"The DagRun with dag_id: '{dag_id}' and run_id: '{run_id}' was not found"
+                404, f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
             )
         return dag.runs[run_id]
 
     def _known_variable(self, call: _Call) -> str:
         key = call.ids[0]
         if key not in self._variables:
-            raise _ProblemError(404, f"The Variable with key: '{key}' was not found")
+            raise _ProblemError(404, f"The Variable with key: `{key}` was not found")
         return key
 
-    def _date_and_run_id(self, call: _Call) -> tuple[str | None, str]:
-        body, now = call.request.body, datetime.fromtimestamp(call.now_s, UTC).isoformat()
-        date = body.get("logical_date") or body.get("execution_date")
-        if date is None and self._major == 2:
-            date = now
-        suffix = "" if date else f"_{uuid4().hex[:8]}"  # so that runs without a date may coincide
-        return date, str(body.get("dag_run_id") or f"manual__{date or now}{suffix}")
+    def _key_and_value(self, call: _Call) -> tuple[str, str]:
+        body = self._object(call, {"key", "value", "description", "team_name"})
+        key, value = body.get("key"), body.get("value")
+        if not isinstance(key, str) or len(key) > MOST_ID_CHARACTERS:
+            raise self._invalid("body", "key", "string_type", "Input should be a valid string")
+        if "value" not in body or (self._major == 2 and not isinstance(value, str)):
+            raise self._invalid("body", "value", "missing", "Field required")
+        return key, value if isinstance(value, str) else str(value)
 
-    def _invalid(self, detail: str) -> _ProblemError:
-        return _ProblemError(422 if self._major > 2 else 400, detail)
+    def _date_and_run_id(self, body: Body, now_s: float) -> tuple[str | None, str]:
+        now = datetime.fromtimestamp(now_s, UTC)
+        given = body.get("logical_date") or body.get("execution_date")
+        date = self._instant(given) if given is not None else now if self._major == 2 else None
+        suffix = "" if date else f"_{uuid4().hex[:8]}"  # so that runs without a date may coincide
+        run_id = body.get("dag_run_id") or f"manual__{(date or now).isoformat()}{suffix}"
+        if len(run_id) > MOST_ID_CHARACTERS:
+            status = 422 if self._major > 2 else 400
+            raise self._refused_by_database(status, "Value rejected by database", "It is too long")
+        return None if date is None else self._bodies.date(date.timestamp()), run_id
+
+    def _instant(self, text: Any) -> datetime:
+        try:
+            instant = datetime.fromisoformat(text)
+        except (TypeError, ValueError):
+            instant = datetime.min
+        if instant.tzinfo is None:
+            message = "Input should be a date and time with a time zone"
+            raise self._invalid("body", "logical_date", "datetime_from_date_parsing", message)
+        return instant
+
+    def _object(self, call: _Call, keys: Set[str]) -> Body:
+        """The body, which must be an object with no other keys."""
+        body = call.request.body
+        if not isinstance(body, dict):
+            raise self._invalid("body", "", "model_attributes_type", "Input should be an object")
+        for key in body.keys() - keys:
+            raise self._invalid("body", key, "extra_forbidden", "Extra inputs are not permitted")
+        return body
+
+    def _invalid(self, where: str, name: str, kind: str, message: str) -> _ProblemError:
+        if self._major == 2:
+            return _ProblemError(400, f"{name}: {message}")
+        location = [where, name] if name else [where]
+        return _ProblemError(422, [{"type": kind, "loc": location, "msg": message}])
+
+    def _refused_by_database(self, status: int, reason: str, message: str) -> _ProblemError:
+        if self._major == 2:
+            return _ProblemError(status, message)
+        hidden = {"statement": "hidden", "orig_error": "hidden"}
+        return _ProblemError(status, {"reason": reason, **hidden, "message": message})
+
+
+def _pauses(body: Any) -> bool:
+    return isinstance(body, dict) and body.get("is_paused") is True
 
 
 _Answering = Callable[[SimulatedAirflow, _Call], Answer]
@@ -496,30 +395,32 @@ _Answering = Callable[[SimulatedAirflow, _Call], Answer]
 _ID = "([^/]+)"
 _RUNS = f"/dags/{_ID}/dagRuns"
 _RUN = f"{_RUNS}/{_ID}"
-_ROUTES: Final[tuple[tuple[str, re.Pattern[str], str, _Answering], ...]] = tuple(
-    (method, re.compile(pattern), operation, answering)
-    for method, pattern, operation, answering in (
-        ("GET", "/version", "version", SimulatedAirflow._version),
-        ("GET", "(?:/monitor)?/health", "health", SimulatedAirflow._health),
-        ("GET", "/dags", "list_dags", SimulatedAirflow._list_dags),
-        ("GET", f"/dags/{_ID}", "get_dag", SimulatedAirflow._get_dag),
-        ("PATCH", f"/dags/{_ID}", "pause_dag", SimulatedAirflow._patch_dag),
-        ("POST", _RUNS, "trigger_dag_run", SimulatedAirflow._trigger_dag_run),
-        ("GET", _RUNS, "list_dag_runs", SimulatedAirflow._list_dag_runs),
-        ("GET", _RUN, "get_dag_run", SimulatedAirflow._get_dag_run),
-        ("DELETE", _RUN, "delete_dag_run", SimulatedAirflow._delete_dag_run),
-        (
-            "GET",
-            f"{_RUN}/taskInstances",
-            "list_task_instances",
-            SimulatedAirflow._list_task_instances,
-        ),
-        ("GET", "/variables", "list_variables", SimulatedAirflow._list_variables),
-        ("GET", f"/variables/{_ID}", "get_variable", SimulatedAirflow._get_variable),
-        ("POST", "/variables", "create_variable", SimulatedAirflow._create_variable),
-        ("PATCH", f"/variables/{_ID}", "set_variable", SimulatedAirflow._set_variable),
-        ("DELETE", f"/variables/{_ID}", "delete_variable", SimulatedAirflow._delete_variable),
-        ("GET", "/connections", "list_connections", SimulatedAirflow._list_connections),
-        ("GET", "/pools", "list_pools", SimulatedAirflow._list_pools),
+_TASKS = f"{_RUN}/taskInstances"
+_KEY = {2: f"/variables/{_ID}", 3: "/variables/(.+)"}  # in Airflow 3 there may be slashes in it
+_HEALTH = {2: "/health", 3: "/monitor/health"}
+_ROUTES: Final[Mapping[int, Sequence[tuple[str, re.Pattern[str], str, _Answering]]]] = {
+    major: tuple(
+        (method, re.compile(pattern, re.DOTALL), operation, answering)
+        for method, pattern, operation, answering in (
+            ("GET", "/version", "version", SimulatedAirflow._version),
+            ("GET", _HEALTH[major], "health", SimulatedAirflow._health),
+            ("GET", "/dags", "list_dags", SimulatedAirflow._list_dags),
+            ("GET", f"/dags/{_ID}", "get_dag", SimulatedAirflow._get_dag),
+            ("PATCH", f"/dags/{_ID}", "pause_dag", SimulatedAirflow._patch_dag),
+            ("POST", _RUNS, "trigger_dag_run", SimulatedAirflow._trigger_dag_run),
+            ("GET", _RUNS, "list_dag_runs", SimulatedAirflow._list_dag_runs),
+            ("GET", _RUN, "get_dag_run", SimulatedAirflow._get_dag_run),
+            ("DELETE", _RUN, "delete_dag_run", SimulatedAirflow._delete_dag_run),
+            ("GET", _TASKS, "list_task_instances", SimulatedAirflow._list_task_instances),
+            ("GET", f"{_TASKS}/{_ID}", "get_task_instance", SimulatedAirflow._get_task_instance),
+            ("GET", "/variables", "list_variables", SimulatedAirflow._list_variables),
+            ("GET", _KEY[major], "get_variable", SimulatedAirflow._get_variable),
+            ("POST", "/variables", "create_variable", SimulatedAirflow._create_variable),
+            ("PATCH", _KEY[major], "set_variable", SimulatedAirflow._set_variable),
+            ("DELETE", _KEY[major], "delete_variable", SimulatedAirflow._delete_variable),
+            ("GET", "/connections", "list_connections", SimulatedAirflow._list_connections),
+            ("GET", "/pools", "list_pools", SimulatedAirflow._list_pools),
+        )
     )
-)
+    for major in (2, 3)
+}

@@ -150,7 +150,7 @@ class SimulatedWebserver:
             request.method,
             path.removeprefix(prefix) if path.startswith(f"{prefix}/") else "",
             parse_qs(query, keep_blank_values=True),
-            _json_object(await read_body(request, MOST_REQUEST_BYTES)),
+            _json(await read_body(request, MOST_REQUEST_BYTES)),
         )
 
 
@@ -188,9 +188,8 @@ class SimulatedBackend:
         """Nothing to take down."""
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
+def _json(raw: bytes) -> Any:
     try:
-        body = json.loads(raw) if raw else {}
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None

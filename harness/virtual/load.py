@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.aws.clients import AwsClients
@@ -170,9 +170,9 @@ class MemoryGateway:
         recognised = self._airflow.recognise(
             Request(
                 invocation.method,
-                target.path.removeprefix(prefix),
+                unquote(target.path).removeprefix(prefix),
                 parse_qs(target.query, keep_blank_values=True),
-                json.loads(invocation.body) if invocation.body else {},
+                json.loads(invocation.body) if invocation.body else None,
             )
         )
         said = recognised.answer(self._now_s)

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from mwaa_headroom.harness.local.settings import SimulatedSettings
 from mwaa_headroom.harness.local.simulated import start_delay_s
@@ -54,6 +55,30 @@ def test_what_a_web_page_sends_costs_no_cpu() -> None:
         assert webserver.usage().cpu_s == 0.0
 
     with_webserver(test)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "path", "status"),
+    [
+        ("pct%41", "pct%2541", 200),
+        ("pct%41", "pct%41", 404),  # decoded once, it is pctA
+        ("q?x", "q%3Fx", 200),
+        ("..", "%2E%2E", 200),
+        ("ordini_più", "ordini_pi%C3%B9", 200),
+        ("path/to/file", "path%2Fto%2Ffile", 404),  # a slash to Airflow, which looks for a route
+        ("a+b", "a+b", 200),
+    ],
+)
+def test_paths_are_decoded_once(run_id: str, path: str, status: int) -> None:
+    async def test(webserver: SimulatedWebserver, session: aiohttp.ClientSession) -> None:
+        runs = f"{webserver.base_url}/api/v2/dags/headroom_example/dagRuns"
+        body = {"dag_run_id": run_id, "logical_date": None}
+        async with session.post(runs, json=body) as triggered:
+            assert (await triggered.json())["dag_run_id"] == run_id
+        async with session.get(URL(f"{runs}/{path}", encoded=True)) as found:
+            assert found.status == status
+
+    with_webserver(test, latency_s=0.0)
 
 
 def test_a_call_takes_its_demand_and_the_latency_at_least() -> None:

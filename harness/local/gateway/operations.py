@@ -106,8 +106,11 @@ def read_invocation(
 
 
 def leaves_its_folder(path: str) -> bool:
-    """True if a path, percent-encoded or not, could climb out of the prefix put before it."""
-    return any(segment in (".", "..") for segment in unquote(path).replace("\\", "/").split("/"))
+    """True if clients and proxies would take a path for another one, above the prefix before it.
+
+    "%2E" is left to Airflow, which takes it for an id that is a dot.
+    """
+    return any(segment in (".", "..") for segment in path.split("/"))
 
 
 def _check_path(path: str, *, enforce_limit: bool) -> None:

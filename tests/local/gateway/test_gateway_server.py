@@ -59,6 +59,24 @@ def test_a_get_reaches_airflow_with_the_roles_authorization(stand: Stand) -> Non
     assert seen.body == b""
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *("path%2Fto%2Ffile", "pct%2541", "q%3Fx", "%2E", "%2E%2E", "a%20b", "%23"),
+        *("ordini_pi%C3%B9", "manual__2026-01-01T00:00:00+00:00", "x" * 30),
+    ],
+)
+def test_ids_reach_airflow_as_they_were_encoded(stand: Stand, sent: str) -> None:
+    stand.invoke(f"/dags/d/dagRuns/{sent}")
+    assert stand.webservers[0].seen[0].raw_path == f"/api/v2/dags/d/dagRuns/{sent}"
+
+
+def test_what_no_path_can_hold_is_encoded(stand: Stand) -> None:
+    stand.invoke('/dags/d/dagRuns/ordini_più "#')
+    (seen,) = stand.webservers[0].seen
+    assert seen.raw_path == "/api/v2/dags/d/dagRuns/ordini_pi%C3%B9%20%22%23"
+
+
 def test_the_callers_role_decides_the_authorization(stand: Stand) -> None:
     viewer = stand.client(aws_access_key_id=VIEWER_KEY_ID)
     viewer.invoke_rest_api(Name=ENVIRONMENT, Path="/dags", Method="GET")
@@ -226,8 +244,7 @@ def test_a_large_answer_is_refused(
         ({"Method": "HEAD"}, "at 'method' failed to satisfy constraint: Member must satisfy enum"),
         ({"Path": "dags"}, "must begin with '/'"),
         ({"Path": "/../../admin"}, "'..'"),
-        ({"Path": "/dags/%2e%2e/%2E%2e/x"}, "'..'"),
-        ({"Path": "/dags/..%2f..%5cx"}, "'..'"),
+        ({"Path": "/dags/./x"}, "'.'"),
         ({"Path": "http://elsewhere/"}, "must begin with '/'"),
         ({"Path": "/dags?limit=1"}, "use QueryParameters"),
         ({"QueryParameters": [1]}, "QueryParameters must be an object"),
