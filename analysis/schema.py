@@ -34,7 +34,8 @@ Rows of a recovery phase, the light load after a stage that broke the SLO, have 
 stage k, and arrivals numbered from `RECOVERY_ARRIVALS_FROM * (k + 1)` on.
 
 An arrival that is `unsent` because the worker it was given to is gone has the error code
-`WORKER_LOST`; whether the call left that worker in its last second cannot be known.
+`WORKER_LOST`; whether the call left that worker in its last second cannot be known. One that could
+have been sent only after it was too late has `STARTED_TOO_LATE`.
 
 History: 1 (2026-11) first version. 2 (2026-11) recovery phases, several workers, traces.
 """
@@ -47,6 +48,7 @@ SCHEMA_VERSION: Final = 2
 
 RECOVERY_ARRIVALS_FROM: Final = 1_000_000_000
 WORKER_LOST: Final = "WorkerLost"
+STARTED_TOO_LATE: Final = "StartedTooLate"
 
 MANIFEST_FILE: Final = "manifest.json"
 EVENTS_FILE: Final = "events.jsonl"

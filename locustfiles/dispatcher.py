@@ -2,9 +2,11 @@
 
 An open workload never waits for a sender. An arrival that finds all senders busy is recorded as
 unsent at once: what the generator could not send must show in the record, not in a silently lower
-rate. The users of a closed workload each wait, call, and wait again only when they have their
-answer: such a workload slows down with the environment, so it hides waiting that open callers would
-feel.
+rate. So is one that is late by more than a second: after this process stood still, a burst would
+follow that nobody has asked for.
+
+The users of a closed workload each wait, call, and wait again only when they have their answer:
+such a workload slows down with the environment, so it hides waiting that open callers would feel.
 """
 
 import ctypes
@@ -21,6 +23,7 @@ import gevent
 from gevent.event import Event
 
 from mwaa_headroom.harness.traffic.operations import OPERATIONS, RestCall, complete_parameters
+from mwaa_headroom.harness.traffic.rate_cap import LATEST_START_S
 from mwaa_headroom.harness.traffic.schedule import (
     WHOLE,
     Cycle,
@@ -30,7 +33,7 @@ from mwaa_headroom.harness.traffic.schedule import (
     users_of,
 )
 from mwaa_headroom.harness.transport.opening import OpenTransport
-from mwaa_headroom.harness.transport.outcome import CallResult
+from mwaa_headroom.harness.transport.outcome import TOO_LATE, CallResult
 from mwaa_headroom.locustfiles.plan import Phase, Plan
 from mwaa_headroom.locustfiles.recorder import CallRecorder
 from mwaa_headroom.locustfiles.senders import Job, SenderPool
@@ -79,6 +82,7 @@ class Dispatcher:
         self._pool = pool
         self._recorder = recorder
         self._clock = clock
+        self._rate_cap = transport.rate_cap
         self._timer = PreciseTimer()
         self._phase_over = Event()  # before its time
         self._stopping = False
@@ -118,6 +122,7 @@ class Dispatcher:
         if self._stopping:
             return False
         self._phase_over.clear()
+        self._rate_cap.allow(self._plan.scenario, phase.stage, share)
         if phase.schedule is not None:
             self._send_schedule(phase.schedule, share, start_s)
         else:
@@ -194,12 +199,26 @@ class Dispatcher:
 
     def _call(self, job: Job) -> None:
         call = self._builders[job.label](job.arrival, self._plan.targets)
+        started_s = self._begin(job)
+        if started_s is None:
+            self._recorder.left_unsent(job, TOO_LATE)
+            return
         self._recorder.sending()
-        started_s = self._clock()
         self._sent_s[job] = started_s
         result = self._send(call)
         if self._sent_s.pop(job, None) is not None:
             self._recorder.ended(job, started_s, self._clock(), result)
+
+    def _begin(self, job: Job) -> float | None:
+        """When the cap lets the call begin; None: not before it is too late."""
+        while True:
+            now_s = self._clock()
+            if now_s - job.intended_s > LATEST_START_S:
+                return None
+            wait_s = self._rate_cap.calls.begin(now_s)
+            if wait_s == 0.0:
+                return now_s
+            gevent.sleep(wait_s)
 
     def _send_and_cut(self, call: RestCall) -> CallResult:
         too_long = gevent.Timeout(self._transport.longest_call_s)

@@ -190,8 +190,9 @@ class Workers:
                 self.lose(worker, f"nothing was heard of it for {SILENCE_S:g} s")
 
     def lose(self, worker: WorkerState, reason: str) -> None:
-        """Count on a worker no longer."""
+        """Count on a worker no longer; should it still hear of us, it sends nothing more."""
         worker.lost = reason
+        self._channel.send(ORDER, {"test": self._test, "do": "stop"}, worker.worker_id)
         logger.warning("Worker %d is lost: %s.", worker.number, reason)
         self._record.event("worker_lost", worker=worker.number, reason=reason)
 

@@ -103,10 +103,14 @@ class CallRecorder:
         """An arrival was due; `taken` is False if it stays unsent."""
         self.tally.arrivals += 1
         if not taken:
-            self.tally.unsent += 1
-            self._row(job, None, None, UNSENT)
-            if self._report is not None:
-                self._report(job.label, self._offset_s + job.intended_s, None, UNSENT)
+            self.left_unsent(job, UNSENT)
+
+    def left_unsent(self, job: Job, result: CallResult) -> None:
+        """An arrival that was due is not sent after all."""
+        self.tally.unsent += 1
+        self._row(job, None, None, result)
+        if self._report is not None:
+            self._report(job.label, self._offset_s + job.intended_s, None, result)
 
     def sending(self) -> None:
         """A sender is about to send its call."""

@@ -177,7 +177,7 @@ class Answer:
 
 
 class RestApi:
-    """Calls one environment, never faster than a given rate."""
+    """Calls one environment, never faster than a given rate; botocore's own retries count."""
 
     def __init__(
         self,
@@ -194,6 +194,8 @@ class RestApi:
         self._clock = clock
         self._sleep = sleep
         self._next_s = clock()
+        for client in (clients.mwaa, clients.mwaa_once):
+            client.meta.events.register_last("before-send.mwaa.InvokeRestApi", self._wait_for_turn)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
         """Read; sent again up to twice if the service fails.
@@ -219,7 +221,6 @@ class RestApi:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Answer:
-        self._wait_for_turn()
         client = self._clients.mwaa if method == "GET" else self._clients.mwaa_once
         optional: dict[str, Any] = {}
         if query is not None:
@@ -238,7 +239,7 @@ class RestApi:
                 answer = {**exc.response}
             return Answer(member(answer, "RestApiStatusCode"), answer.get("RestApiResponse"))
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, **_: Any) -> None:
         wait_s = self._next_s - self._clock()
         if wait_s > 0:
             self._sleep(wait_s)

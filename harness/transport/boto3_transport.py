@@ -75,13 +75,21 @@ class _Attempts:
     """What became of the call that this thread or greenlet is making."""
 
     clock: Callable[[], float]
+    may_try_again: Callable[[], bool]
     made: int = 0
     last_began_s: float = 0.0
+    last_ended_s: float = 0.0
+    last_answer: Any = None
+    last_error: Exception | None = None
 
     @property
     def counted(self) -> int:
         """At least one: 0 means that the generator did not send, not that boto3 refused to."""
         return max(self.made, 1)
+
+
+class _NoRoomError(Exception):
+    """The rate cap left no room for another attempt."""
 
 
 _of_this_call: ContextVar[_Attempts | None] = ContextVar("attempts", default=None)
@@ -172,6 +180,7 @@ def boto3_transport(
     *,
     service_timeout_s: float = INVOKE_TIMEOUT_S,
     clock: Callable[[], float] = time.perf_counter,
+    may_try_again: Callable[[], bool] = lambda: True,
 ) -> Transport:
     """Calls of one environment through `client`.
 
@@ -180,27 +189,30 @@ def boto3_transport(
         environment_name: the environment to call.
         service_timeout_s: after how long the service itself gives up.
         clock: seconds from any fixed point, to tell the service's timeout from its other errors.
+        may_try_again: asked before every attempt but the first; it may wait. If it says no, the
+            call ends as its last attempt did.
     """
     # Counted here, because ResponseMetadata has attempts only if the last one was answered. Last:
     # adaptive mode waits in this event. The id: a client may serve several transports.
     events = client.meta.events
-    events.register_last("before-send", _count_attempt, unique_id="headroom-attempts")
+    events.register_last("before-send", _begin_attempt, unique_id="headroom-attempts")
+    events.register_first("response-received", _end_attempt, unique_id="headroom-answers")
 
     def send(call: RestCall) -> CallResult:
-        attempts = _Attempts(clock)
+        attempts = _Attempts(clock, may_try_again)
         _of_this_call.set(attempts)
         try:
             answer = client.invoke_rest_api(Name=environment_name, **request_members(call))
         except aws_errors.ClientError as exc:
             answer = exc.response
+        except _NoRoomError:
+            if attempts.last_error is not None:
+                return _without_answer(attempts.last_error, attempts)
+            answer = attempts.last_answer
         except Exception as exc:  # botocore's parser lets anything out on an unforeseen answer
-            return CallResult(
-                _outcome_without_answer(exc),
-                error_code=type(exc).__name__,
-                attempts=attempts.counted,
-            )
+            return _without_answer(exc, attempts)
         # Of the last attempt alone: the service's time limit knows nothing of earlier ones.
-        elapsed_s = clock() - attempts.last_began_s
+        elapsed_s = attempts.last_ended_s - attempts.last_began_s
         return _with_answer(answer, attempts.counted, elapsed_s, service_timeout_s)
 
     return send
@@ -216,11 +228,28 @@ def request_members(call: RestCall) -> dict[str, Any]:
     return members
 
 
-def _count_attempt(**_: Any) -> None:
+def _begin_attempt(**_: Any) -> None:
     attempts = _of_this_call.get()
     if attempts is not None:
+        if attempts.made and not attempts.may_try_again():
+            raise _NoRoomError
         attempts.made += 1
         attempts.last_began_s = attempts.clock()
+
+
+def _end_attempt(parsed_response: Any, exception: Exception | None, **_: Any) -> None:
+    attempts = _of_this_call.get()
+    if attempts is not None and not isinstance(exception, _NoRoomError):
+        attempts.last_ended_s = attempts.clock()
+        attempts.last_answer, attempts.last_error = parsed_response, exception
+
+
+def _without_answer(error: Exception, attempts: _Attempts) -> CallResult:
+    return CallResult(
+        _outcome_without_answer(error),
+        error_code=type(error).__name__,
+        attempts=attempts.counted,
+    )
 
 
 def _with_answer(

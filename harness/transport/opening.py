@@ -1,12 +1,14 @@
 """The transport that a scenario asks for, ready to send."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import is_loopback
 from mwaa_headroom.harness.aws.environment import require_allowed
 from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
+from mwaa_headroom.harness.traffic.rate_cap import PATIENCE_S as CAP_PATIENCE_S
+from mwaa_headroom.harness.traffic.rate_cap import RateCap
 from mwaa_headroom.harness.transport.boto3_transport import (
     boto3_transport,
     invoke_client,
@@ -30,12 +32,15 @@ class OpenTransport:
             The wait that botocore's adaptive mode adds has no bound and is not in it.
         sees_to_it: whether `send` itself ends a call by then. Of boto3 each wait of a call is
             bounded, but not the whole: whoever sends through it must cut what takes longer.
+        rate_cap: bounds its further attempts; whoever sends through it says by how much, and bounds
+            the first ones.
     """
 
     send: Transport
     endpoint_url: str
     longest_call_s: float
     sees_to_it: bool = True
+    rate_cap: RateCap = field(default_factory=RateCap)
 
 
 def open_transport(
@@ -79,10 +84,18 @@ def open_transport(
     is_local = environment.kind != "aws"
     if is_local:
         require_allowed(scenario, "", endpoint_is_loopback=is_loopback(url))
+    rate_cap = RateCap()
     if scenario.traffic.transport == "boto3":
-        send = boto3_transport(client, environment_name, service_timeout_s=service_timeout_s)
-        longest_s = most_attempts(client) * timeout_s + longest_backoff_s(client)
-        return OpenTransport(send, url, longest_s + BEYOND_TIMEOUT_S, sees_to_it=False)
+        send = boto3_transport(
+            client,
+            environment_name,
+            service_timeout_s=service_timeout_s,
+            may_try_again=rate_cap.may_try_again,
+        )
+        attempts = most_attempts(client)
+        longest_s = attempts * timeout_s + longest_backoff_s(client) + BEYOND_TIMEOUT_S
+        longest_s += (attempts - 1) * CAP_PATIENCE_S
+        return OpenTransport(send, url, longest_s, sees_to_it=False, rate_cap=rate_cap)
     # These run on gevent, which comes in only where load is sent.
     if scenario.traffic.transport == "web_token":
         from mwaa_headroom.harness.transport.web_token import web_token_transport
@@ -94,8 +107,10 @@ def open_transport(
             call_timeout_s=timeout_s,
             max_in_flight=max_in_flight,
             this_machine_only=is_local,
+            may_try_again=rate_cap.may_try_again,
         )
-        return OpenTransport(web, web.url, WEB_TOKEN_STEPS * timeout_s + BEYOND_TIMEOUT_S)
+        longest_s = WEB_TOKEN_STEPS * timeout_s + CAP_PATIENCE_S + BEYOND_TIMEOUT_S
+        return OpenTransport(web, web.url, longest_s, rate_cap=rate_cap)
     from mwaa_headroom.harness.transport.lean import lean_transport
     from mwaa_headroom.harness.transport.signer import PATIENCE_S
 

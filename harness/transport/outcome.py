@@ -15,6 +15,7 @@ import re
 from typing import Literal, NamedTuple, Protocol
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
+from mwaa_headroom.analysis.schema import STARTED_TOO_LATE
 from mwaa_headroom.harness.aws.translate import is_throttle
 from mwaa_headroom.harness.traffic.operations import RestCall
 
@@ -58,6 +59,7 @@ class CallResult(NamedTuple):
 
 
 UNSENT = CallResult("unsent", attempts=0)
+TOO_LATE = CallResult("unsent", error_code=STARTED_TOO_LATE, attempts=0)
 
 
 class Transport(Protocol):

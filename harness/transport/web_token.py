@@ -60,6 +60,7 @@ def web_token_transport(
     max_in_flight: int,
     this_machine_only: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    may_try_again: Callable[[], bool] = lambda: True,
 ) -> "WebTokenTransport":
     """Log in, and send calls of one environment to its webserver address.
 
@@ -71,6 +72,7 @@ def web_token_transport(
         max_in_flight: as many connections may be open.
         this_machine_only: refuse a webserver address that is not on this machine.
         clock: seconds from any fixed point.
+        may_try_again: asked before a call is sent a second time; it may wait.
 
     Raises:
         EnvironmentAccessError: no token, no answer, no session for it, or a configuration that
@@ -102,7 +104,7 @@ def web_token_transport(
         lock=BoundedSemaphore(1),
         clock=clock,
     )
-    return WebTokenTransport(url, endpoint, session, dialect.api_prefix, clock)
+    return WebTokenTransport(url, endpoint, session, dialect.api_prefix, clock, may_try_again)
 
 
 class WebTokenTransport:
@@ -115,6 +117,7 @@ class WebTokenTransport:
         session: "SharedSession",
         api_prefix: str,
         clock: Callable[[], float],
+        may_try_again: Callable[[], bool],
     ) -> None:
         """Nothing is sent before the first call."""
         self.url = url
@@ -122,6 +125,7 @@ class WebTokenTransport:
         self._session = session
         self._api_prefix = api_prefix
         self._clock = clock
+        self._may_try_again = may_try_again
 
     def __call__(self, call: RestCall) -> CallResult:
         """Send `call`, and once more if the session has ended meanwhile."""
@@ -130,7 +134,7 @@ class WebTokenTransport:
         try:
             answer = self._send(call, session)
             other = self._session.instead_of(session) if self._is_refused(answer) else None
-            if other is not None:
+            if other is not None and self._may_try_again():
                 attempts, began_s = 2, self._clock()
                 answer = self._send(call, other)
                 if self._is_refused(answer):

@@ -25,6 +25,7 @@ class Notes:
 
     def __init__(self):
         self.arrivals = []
+        self.unsent = []  # after they had been taken
         self.times_s = {}  # of calls that have ended: due, begun and ended on the clock
 
     def arrived(self, job, taken):
@@ -32,6 +33,9 @@ class Notes:
 
     def sending(self):
         pass
+
+    def left_unsent(self, job, result):
+        self.unsent.append((job.arrival, result.error_code))
 
     def ended(self, job, started_s, ended_s, result):
         self.times_s[job.arrival] = (job.intended_s, started_s, ended_s)
@@ -62,7 +66,7 @@ def dispatcher_of(pool, notes):
 
     def make(takes_s=0.0, recorder=notes):
         transport = transport_by_hand(lambda _: gevent.sleep(takes_s) or OK, longest_call_s=60)
-        plan = plan_by_hand(scenario_of())
+        plan = plan_by_hand(scenario_of({}, {}, {}, {}))
         made.append(Dispatcher(plan, transport, pool, recorder))
         return made[-1]
 
@@ -149,15 +153,74 @@ def test_a_dispatcher_far_behind_lets_others_run(notes, dispatcher_of, start_sen
     """All is due already: senders must still get on, or most arrivals would stay unsent."""
     start_senders(pool, LET_OTHERS_RUN_EVERY)
     arrivals = 20 * LET_OTHERS_RUN_EVERY
-    late = stage(np.linspace(0, 0.9, arrivals), duration_s=1.0)
+    late = stage(np.linspace(0, 0.09, arrivals))
     transport = transport_by_hand(lambda _: OK)
-    dispatcher = Dispatcher(plan_by_hand(scenario_of()), transport, pool, notes)
+    dispatcher = Dispatcher(plan_by_hand(scenario_of({}, {}, {}, {})), transport, pool, notes)
     began_s = time.perf_counter()
-    assert dispatcher.run(late, began_s - 50) is True
+    assert dispatcher.run(late, began_s - 0.2) is True
     assert time.perf_counter() - began_s < 10, "nothing was waited for"
     assert notes.taken == [True] * arrivals
     gevent.sleep(0.01)
     assert list(notes.times_s) == list(range(arrivals))
+    dispatcher.close()
+
+
+@pytest.fixture
+def after_standing_still(notes, start_senders, pool):
+    """What became of 30 calls/s, evenly spaced, when the process stood still from 0.2 s to 2 s."""
+
+    def send(cap_per_s):
+        start_senders(pool, 90)
+        scenario = scenario_of(
+            *[{"rate_per_s": 30}] * 4, traffic={"arrivals": "constant"}, max_rate_per_s=cap_per_s
+        )
+        transport = transport_by_hand(lambda _: OK)
+        dispatcher = Dispatcher(plan_by_hand(scenario), transport, pool, notes)
+        gevent.spawn_later(0.2, time.sleep, 1.8)
+        began_s = time.perf_counter() + 0.01
+        assert dispatcher.run(stage(np.arange(75) / 30, duration_s=2.5), began_s) is True
+        gevent.sleep(1.1)
+        dispatcher.close()
+        assert notes.taken == [True] * 75, "no sender was missing"
+        return {arrival: began_s for arrival, (_, began_s, _) in notes.times_s.items()}
+
+    return send
+
+
+@pytest.mark.parametrize("cap_per_s", [30, 1000])
+def test_what_was_due_while_the_process_stood_still_is_not_made_up_for(
+    notes, after_standing_still, cap_per_s
+):
+    """Nothing later than a second is sent, and the cap holds in every second."""
+    sent_s = after_standing_still(cap_per_s)
+    unsent = [arrival for arrival, code in notes.unsent if code == "StartedTooLate"]
+    assert sorted([*unsent, *sent_s]) == list(range(75))
+    assert len(unsent) >= 15, "those due in the first 0.8 s of standing still, or more"
+    for due_s, began_s, _ in notes.times_s.values():
+        assert began_s - due_s <= 1.0
+    in_order_s = sorted(sent_s.values())
+    most = cap_per_s + 1
+    for first_s, beyond_s in zip(in_order_s, in_order_s[most:], strict=False):
+        assert beyond_s - first_s >= 1.0
+
+
+def test_users_who_stood_still_do_not_all_call_at_once(notes, dispatcher_of, think_s, pool):
+    """Users of a closed workload too: 20 of them, and a cap of 5."""
+    think_s.update(dict.fromkeys(range(20), 0.01))
+    scenario = scenario_of(
+        *[{"users": 20}] * 4,
+        traffic={"arrivals": "closed", "think_time_s": 5.0},
+        max_rate_per_s=5,
+    )
+    transport = transport_by_hand(lambda _: OK)
+    dispatcher = Dispatcher(plan_by_hand(scenario), transport, pool, notes)
+    assert dispatcher.run(users(20, duration_s=0.5), time.perf_counter()) is True
+    dispatcher.stop()
+    gevent.sleep(1.2)
+    began_s = sorted(began_s for _, began_s, _ in notes.times_s.values())
+    at_most = 12  # 4 + 4 sqrt(4)
+    assert len(began_s) > at_most
+    assert all(late - early >= 1.0 for early, late in zip(began_s, began_s[at_most:], strict=False))
     dispatcher.close()
 
 

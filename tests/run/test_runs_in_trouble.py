@@ -1,9 +1,12 @@
 """Whole runs in which something ends that should not: a process, the metrics, the environment."""
 
 import json
+import os
 import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from whole_runs import kill_one, pids_of, run, start, until, wait_for_load
 
@@ -84,3 +87,32 @@ def test_ctrl_c_while_late_metrics_are_read_still_reports(
 
     assert process.wait(60) == 130, output
     assert "Report:" in output
+
+
+def test_load_processes_that_stood_still_make_up_for_nothing(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """At their cap: in no second more than that, and one each; what was due stays unsent."""
+    process = start(
+        *("run", str(scenario), "--processes", "2", "--set", "traffic.arrivals=constant"),
+        *("--set", "stages=[{rate_per_s=20, duration_s=9}]", "--set", "limits.max_rate_per_s=20"),
+        cwd=tmp_path,
+        variables=variables,
+    )
+    directory = wait_for_load(tmp_path / "runs")
+    processes = psutil.Process(process.pid).children(recursive=True)
+    workers = [one.pid for one in processes if "--worker" in one.cmdline()]
+    assert len(workers) == 2
+    for what in (signal.SIGSTOP, signal.SIGCONT):
+        for worker in workers:
+            os.kill(worker, what)
+        time.sleep(3.0)
+    output, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 5, output
+    rows = read_run(directory).requests.to_pylist()
+    assert len(rows) == 180
+    late = [row for row in rows if row["error_code"] == "StartedTooLate"]
+    assert 30 <= len(late) <= 50
+    began_s = sorted(row["intended_start_s"] + row["lag_s"] for row in rows if row["attempts"])
+    assert all(after - first >= 0.99 for first, after in zip(began_s, began_s[22:], strict=False))

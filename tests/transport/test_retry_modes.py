@@ -248,3 +248,34 @@ def test_each_greenlet_counts_its_own(server, request):
     )
     assert script.stdout.strip() == str([3] * 8), script.stderr
     assert len(server.asked) == 24
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome", "allowed", "attempts"),
+    [
+        (429, "ThrottlingException", "throttled", 0, 1),
+        (429, "ThrottlingException", "throttled", 2, 3),
+        (503, "ServiceUnavailableException", "service_error", 1, 2),
+    ],
+)
+@pytest.mark.parametrize("retries", ["legacy", "adaptive"])
+def test_an_attempt_that_finds_no_room_under_the_cap_is_not_made(
+    server, retries, status, code, outcome, allowed, attempts
+):
+    """The call then ends as its last attempt did."""
+    server.error(status, code, message="no")
+    left = iter([True] * allowed)
+    client = make_client(retries)
+    transport = boto3_transport(client, "env", may_try_again=lambda: next(left, False))
+    result = transport(READ)
+    assert result[:2] == (outcome, status)
+    assert (result.error_code, result.attempts) == (code, attempts)
+    assert received(server) == attempts
+
+
+def test_without_room_a_call_that_was_never_answered_ends_so(server):
+    server.delay_s = 1.0
+    client = make_client("standard", call_timeout_s=0.2)
+    result = boto3_transport(client, "env", may_try_again=lambda: False)(READ)
+    assert (result.outcome, result.error_code) == ("client_timeout", "ReadTimeoutError")
+    assert result.attempts == received(server) == 1

@@ -95,8 +95,8 @@ def _(lag_p99_s: float, limit_s: float) -> str:
 def _(unsent: int, arrivals: int, limit_fraction: float) -> str:
     return (
         f"{unsent} of {arrivals} arrivals ({100 * unsent / arrivals:.2g} %) were never sent, more "
-        f"than {100 * limit_fraction:g} %, because all senders were busy; raise "
-        "limits.max_in_flight."
+        f"than {100 * limit_fraction:g} %, because all senders were busy (raise "
+        "limits.max_in_flight) or the load process stood still for over a second."
     )
 
 
