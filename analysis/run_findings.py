@@ -44,6 +44,10 @@ def _warning_of(event: dict[str, Any]) -> Finding | None:
         case "webserver_died":
             name = event.get("webserver", "?")
             return warning("run.webserver_died", webserver=name, reason=event.get("detail"))
+        case "environment_ended":
+            return warning("run.environment_ended", logs=event.get("logs"))
+        case "clock_stepped" if event.get("source") == "harness":  # the environment says it too
+            return warning("run.clock_stepped", step_s=event.get("step_s"))
     return None
 
 

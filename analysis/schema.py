@@ -109,6 +109,8 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "webserver_stopped": ("webserver",),
     "webserver_died": ("webserver", "detail"),
     "webserver_restarted": ("webserver",),
+    "environment_ended": ("logs",),  # a local one, before it was told to
+    "clock_stepped": ("step_s",),  # the host's clock was set forward by so much
     # Over the last seconds of one load process. stalled_s: time its event loop stood still, in
     # stalls of at least 50 ms; longest_stall_s: the longest of them.
     "generator_load": ("worker", "cpu_fraction", "in_flight", "stalled_s", "longest_stall_s"),

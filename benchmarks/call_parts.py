@@ -29,13 +29,14 @@ from locust.env import Environment
 from loopback import cheap_scenario, variables
 
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.http import HttpEndpoint
 from mwaa_headroom.harness.transport.opening import open_transport
 from mwaa_headroom.harness.transport.outcome import CallResult
 from mwaa_headroom.harness.transport.signer import Signer
-from mwaa_headroom.locustfiles.recorder import CallRecorder, EpochClock
+from mwaa_headroom.locustfiles.recorder import CallRecorder
 from mwaa_headroom.locustfiles.senders import Job
 
 IN_FLIGHT = 10

@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.errors import HeadroomError
 from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
@@ -27,7 +28,7 @@ from mwaa_headroom.harness.run.load_processes import (
 from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
 from mwaa_headroom.locustfiles.master import Master
 from mwaa_headroom.locustfiles.plan import Phase, Plan
-from mwaa_headroom.locustfiles.recorder import EpochClock, Output, RunRecord
+from mwaa_headroom.locustfiles.recorder import Output, RunRecord
 from mwaa_headroom.locustfiles.single_process import SingleProcess
 
 TICK_S = 0.2

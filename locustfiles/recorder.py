@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mwaa_headroom.analysis.schema import EVENTS_FILE, REQUESTS_SCHEMA, REQUESTS_STREAM
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.record.directory import EventLog
 from mwaa_headroom.harness.record.stream import StreamWriter, record_batch
 from mwaa_headroom.harness.run.load_processes import GeneratorStatus
@@ -31,30 +32,6 @@ SHORTEST_STALL_S = 0.05  # less is the noise of any machine
 # Tells Locust's own statistics about one arrival: label, epoch of its intended start, latency in
 # seconds (None: unsent), result.
 ReportToLocust = Callable[[str, float, float | None, CallResult], None]
-
-
-class EpochClock:
-    """Converts by one offset taken at the start: a step of the wall clock bends nothing later on.
-
-    Args:
-        clock: monotonic seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
-        self._offset_s = time.time() - clock()
-
-    def now_s(self) -> float:
-        """Seconds since the epoch."""
-        return self._offset_s + self.clock()
-
-    def epoch_s(self, at_s: float) -> float:
-        """The epoch time of a moment on the clock."""
-        return self._offset_s + at_s
-
-    def on_clock_s(self, epoch_s: float) -> float:
-        """The moment on the clock at an epoch time."""
-        return epoch_s - self._offset_s
 
 
 @dataclass(slots=True)

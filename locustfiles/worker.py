@@ -10,6 +10,7 @@ import gevent
 from gevent.event import Event
 from gevent.queue import SimpleQueue
 
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.errors import HeadroomError
 from mwaa_headroom.harness.traffic.schedule import Share
 from mwaa_headroom.harness.transport.opening import OpenTransport
@@ -29,7 +30,6 @@ from mwaa_headroom.locustfiles.recorder import (
     LOAD_EVENT_EVERY_S,
     MANY_ROWS,
     CallRecorder,
-    EpochClock,
     LoadMeter,
     ReportToLocust,
 )

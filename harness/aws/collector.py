@@ -267,7 +267,8 @@ class Collector:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._metrics: tuple[Metric, ...] = ()
-        self._discover_again_s = 0.0
+        self._discovered_s = -math.inf
+        self._discovery_pause_s = 0.0
         self._known: dict[tuple[Metric, str, float], float] = {}
         self._read_until_s: float | None = None
         self._gap_from_s: float | None = None
@@ -324,7 +325,7 @@ class Collector:
         if self.failure is not None:
             raise self.failure
         self._sleep(max(0.0, to_s + settle_s - self._clock()))
-        self._discover_again_s = 0.0
+        self._discovery_pause_s = 0.0
         whole_to_s = math.ceil(to_s / self._period_s) * self._period_s
         for attempt in range(FINAL_ATTEMPTS):
             if attempt:
@@ -353,12 +354,14 @@ class Collector:
 
     def _discover(self, now_s: float) -> None:
         """Look for metrics until nothing more can appear, but not all the time."""
-        if _is_complete(self._metrics) or now_s < self._discover_again_s:
+        # A clock that was set back must not prolong the pause.
+        if _is_complete(self._metrics) or 0 <= now_s - self._discovered_s < self._discovery_pause_s:
             return
         began_s = self._clock()
         self._metrics = tuple(self._reader.discover())
         if self._metrics:  # while there are none, a pause would cost samples
-            self._discover_again_s = now_s + DISCOVERY_PAUSE * (self._clock() - began_s)
+            self._discovered_s = now_s
+            self._discovery_pause_s = DISCOVERY_PAUSE * (self._clock() - began_s)
 
     def _record(self, samples: Sequence[Sample], now_s: float) -> None:
         for sample in samples:

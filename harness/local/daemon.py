@@ -1,15 +1,17 @@
 """The process that is one environment: `python -m mwaa_headroom.harness.local.daemon INSTANCE_DIR`.
 
 Standard output is JSON lines for whoever started it: {"progress": sentence}, then {"ready": true}
-or {"error": sentence, "kind": class}. It lives until SIGTERM, SIGINT or SIGHUP or,
-with --stop-with-stdin, until its standard input ends, that is until its parent is gone, however it
-went.
+or {"error": sentence, "kind": class}; later {"event": ...} for what could not be written to the
+file of events, and {"failed": sentence} when it has to end, before all is taken down. It lives
+until SIGTERM, SIGINT or SIGHUP or, with --stop-with-stdin, until its standard input ends, that is
+until its parent is gone, however it went.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -32,7 +34,15 @@ def main() -> None:
     parser.add_argument("instance_dir", type=Path)
     parser.add_argument("--stop-with-stdin", action="store_true")
     arguments = parser.parse_args()
+    _raise_file_limit()
     sys.exit(asyncio.run(_serve(Instance(arguments.instance_dir), arguments.stop_with_stdin)))
+
+
+def _raise_file_limit() -> None:
+    """Every call is two connections here, and the usual soft limit of 1024 is for `select`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(instance: Instance, stop_with_stdin: bool) -> int:
@@ -74,12 +84,19 @@ async def _run_locked(instance: Instance) -> None:
         path.unlink(missing_ok=True)
     try:
         async with running_environment(
-            settings, instance, lambda sentence: _say({"progress": sentence})
+            settings,
+            instance,
+            progress=lambda sentence: _say({"progress": sentence}),
+            unwritten=lambda event: _say({"event": event}),
         ) as running:
             ready = {**asdict(running.endpoints), "facts": running.facts, "pid": os.getpid()}
             write_json(instance.ready_path, ready)
             _say({"ready": True})
-            await running.keep_going()
+            try:
+                await running.keep_going()
+            except Exception as exc:
+                _say({"failed": str(exc)})
+                raise
     finally:
         instance.ready_path.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mwaa_headroom.analysis.policy.scaling_rule import ScalingRule
+from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.autoscaler import Autoscaler
 from mwaa_headroom.harness.local.backend import Backend
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
@@ -20,7 +21,7 @@ from mwaa_headroom.harness.local.metrics import DatabaseSampler, MetricsPublishe
 from mwaa_headroom.harness.local.metrics_server import Access, start_metrics_server
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
-from mwaa_headroom.harness.local.webservers import EventLog, WebserverPool
+from mwaa_headroom.harness.local.webservers import Event, EventLog, WebserverPool
 
 STATUS_INTERVAL_S: Final = 1.0
 
@@ -37,14 +38,24 @@ class Running:
     autoscaler: Autoscaler
     gateway: Gateway
     instance: Instance
+    events: EventLog
 
     async def keep_going(self) -> None:
         """Watch the webservers, measure, scale and report the status until cancelled."""
         await _together(self.pool.watch(), self.autoscaler.run(), self._write_status())
 
     async def _write_status(self) -> None:
+        was_written = True
         while True:
-            write_json(self.instance.status_path, self._status())
+            try:
+                write_json(self.instance.status_path, self._status())
+            except EnvironmentStartError as exc:
+                # Calls are still answered: the last status stays, until another can be written.
+                if was_written:
+                    self.events.emit("note", message=str(exc))
+                was_written = False
+            else:
+                was_written = True
             await asyncio.sleep(STATUS_INTERVAL_S)
 
     def _status(self) -> dict[str, object]:
@@ -66,15 +77,25 @@ class Running:
 
 @asynccontextmanager
 async def running_environment(
-    settings: LocalSettings | SimulatedSettings, instance: Instance, progress: Progress
+    settings: LocalSettings | SimulatedSettings,
+    instance: Instance,
+    *,
+    progress: Progress,
+    unwritten: Callable[[Event], None],
 ) -> AsyncIterator[Running]:
     """Everything of one environment, up on entering and gone on leaving.
+
+    Args:
+        settings: of the environment.
+        instance: its folder, locked by the caller.
+        progress: told what takes time.
+        unwritten: told the events that could not be written, as on a full disk.
 
     Raises:
         EnvironmentStartError: something did not come up; nothing is left running.
     """
     async with AsyncExitStack() as cleanup:
-        events = EventLog(instance.events_path)
+        events = EventLog(instance.events_path, unwritten)
         cleanup.callback(events.close)
         children = Children(instance.processes_path)
         cleanup.push_async_callback(asyncio.to_thread, children.stop_all)
@@ -141,7 +162,7 @@ async def running_environment(
             period_s=settings.metrics.period_s,
             emit=events.emit,
         )
-        yield Running(endpoints, backend.facts(), pool, autoscaler, gateway, instance)
+        yield Running(endpoints, backend.facts(), pool, autoscaler, gateway, instance, events)
 
 
 def _new_backend(

@@ -12,7 +12,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
@@ -43,6 +45,10 @@ class StandIn:
         self._instance = instance
         self._daemon = daemon
         self._events_read = 0
+        self._unwritten: deque[dict[str, object]] = deque()
+        self._has_failed = False
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
 
     @classmethod
     def start(
@@ -59,23 +65,32 @@ class StandIn:
         """What happened since the last call, as events of the environment."""
         with self._instance.events_path.open("rb") as file:
             file.seek(self._events_read)
-            whole_lines = file.read().rpartition(b"\n")[0]
-        if not whole_lines:
-            return []
-        self._events_read += len(whole_lines) + 1
-        return [json.loads(line) for line in whole_lines.splitlines()]
+            *whole_lines, rest = file.read().split(b"\n")
+            self._events_read = file.tell() - len(rest)
+        unwritten = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
+        return [json.loads(line) for line in whole_lines] + unwritten
 
     def status(self) -> dict[str, Any]:
         """Webservers, calls and CPU as of about a second ago; empty before the first time."""
         return read_json(self._instance.status_path) or {}
 
     def is_running(self) -> bool:
-        """False once the daemon has ended, for whatever reason."""
-        return self._daemon.poll() is None
+        """False once the daemon has ended or has to end, for whatever reason."""
+        return not self._has_failed and self._daemon.poll() is None
 
     def stop(self) -> None:
         """Stop everything and wait until it is gone; may be called again."""
         _end(self._daemon, self._instance)
+        self._listening.join()
+
+    def _listen(self) -> None:
+        assert self._daemon.stdout is not None  # noqa: S101 - it is a pipe
+        with self._daemon.stdout as lines:
+            for line in lines:
+                message = _message(line)
+                if "event" in message:
+                    self._unwritten.append(message["event"])
+                self._has_failed |= "failed" in message
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +141,8 @@ def start_daemon(
         _wait_until_ready(daemon, instance, on_progress)
     except BaseException:  # Ctrl-C included: nothing may stay behind
         _end(daemon, instance)
+        if daemon.stdout is not None:
+            daemon.stdout.close()
         raise
     return daemon
 
@@ -202,6 +219,4 @@ def _end(daemon: "subprocess.Popen[str]", instance: Instance) -> None:
     except subprocess.TimeoutExpired:
         daemon.kill()
         daemon.wait(KILL_TIMEOUT_S)
-    if daemon.stdout is not None:
-        daemon.stdout.close()
     reclaim(instance.processes_path)

@@ -13,6 +13,7 @@ processes/     which child processes there are, to be found again after a kill -
 airflow/       real Airflow's files
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -210,9 +211,11 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        advice = "make room there or set XDG_CACHE_HOME to a folder you can write to"
+        if exc.errno in (errno.EMFILE, errno.ENFILE):
+            advice = "raise the limit of open files (`ulimit -n`) or call it with less at a time"
         raise EnvironmentStartError(
-            f"Cannot write to the folder '{folder}' ({exc.strerror}): make room there or set"
-            " XDG_CACHE_HOME to a folder you can write to."
+            f"Cannot write to the folder '{folder}' ({exc.strerror}): {advice}."
         ) from exc
 
 

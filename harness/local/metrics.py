@@ -74,13 +74,17 @@ class WebserverSampler:
         self._before: dict[str, Usage] = {}
 
     def read(self, members: Sequence[Member]) -> list[Sample]:
-        """One sample per running webserver since the last reading; `members` oldest first."""
-        now_s = self.clock()
-        elapsed_s = now_s - self._read_at_s
-        self._read_at_s = now_s
+        """One sample per running webserver since the last reading; `members` oldest first.
+
+        Raises:
+            OSError: the machine has no more files to open; the next reading is from the last one.
+        """
         while_starting = self.settings.while_starting
         running = [one for one in members if one.state != "starting" or while_starting]
         usages = {one.name: one.webserver.usage() for one in running}
+        now_s = self.clock()
+        elapsed_s = now_s - self._read_at_s
+        self._read_at_s = now_s
         samples = [
             self._sample(rank, member, usages[member.name], elapsed_s)
             for rank, member in enumerate(running)
@@ -117,9 +121,10 @@ class DatabaseSampler:
 
     def read(self) -> DatabaseSample | None:
         """The time since the last reading; None: nothing can be told of it."""
+        now = self.usage()
         before, elapsed_s = self._before, self.clock() - self._read_at_s
         self._read_at_s += elapsed_s
-        self._before = now = self.usage()
+        self._before = now
         if now is None or before is None or elapsed_s <= 0:
             return None
         used_s = max(0.0, now.cpu_s - before.cpu_s)
@@ -211,11 +216,11 @@ class MetricsPublisher:
 
         if not data:
             return None
-        if self._client is None:
-            self._client = self._new_client()
         try:
+            if self._client is None:
+                self._client = self._new_client()
             self._client.put_metric_data(Namespace=NAMESPACE, MetricData=data)
-        except (BotoCoreError, ClientError) as exc:
+        except (BotoCoreError, ClientError, OSError) as exc:
             return f"{type(exc).__name__}: {exc}"
         return None
 

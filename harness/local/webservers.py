@@ -16,22 +16,42 @@ from mwaa_headroom.harness.local.gateway.balancer import Balancer
 WATCH_INTERVAL_S: Final = 0.5
 DRAIN_TIMEOUT_S: Final = 15.0  # longer than the gateway lets any call take
 RESTARTS_PER_MINUTE: Final = 5
+RETRY_S: Final = 5.0  # until another try, where the machine has no more files or processes to give
 
 State = Literal["starting", "ready", "draining"]
+Event = dict[str, object]
 Emit = Callable[..., None]  # takes an event's kind, then its further keys by name
 
 
 class EventLog:
-    """Appends events to a file that starts empty; each is on disk before `emit` returns."""
+    """Appends events to a file that starts empty; each is written before `emit` returns."""
 
-    def __init__(self, path: Path, wall_clock: Callable[[], float] = time.time) -> None:
-        self._file = path.open("w", encoding="utf-8", buffering=1)
+    def __init__(
+        self,
+        path: Path,
+        unwritten: Callable[[Event], None],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make the file; `unwritten` is given the events that do not get there."""
+        self._file = path.open("wb", buffering=0)
+        self._bytes = 0
+        self._unwritten = unwritten
         self._wall_clock = wall_clock
 
     def emit(self, kind: str, **keys: object) -> None:
         """Write {"time_s", "kind", "source": "environment", ...} as one line."""
         event = {"time_s": self._wall_clock(), "kind": kind, "source": "environment", **keys}
-        self._file.write(json.dumps(event) + "\n")
+        line = json.dumps(event).encode() + b"\n"
+        try:
+            is_whole = self._file.write(line) == len(line)
+        except OSError:
+            is_whole = False
+        if is_whole:
+            self._bytes += len(line)
+        else:
+            self._file.truncate(self._bytes)
+            self._file.seek(self._bytes)
+            self._unwritten(event)
 
     def close(self) -> None:
         """Close the file."""
@@ -137,8 +157,19 @@ class WebserverPool:
         self.emit("webserver_ready", webserver=member.name)
 
     def _start_another(self, *, replaces: str | None = None) -> None:
-        member = self._new_member()
+        try:
+            member = self._new_member()
+        except OSError as exc:
+            reason = f"{exc.strerror}; it is tried again"
+            self.emit("note", message=f"A webserver could not be started ({reason}).")
+            self._in_background(self._start_another_later(replaces))
+            return
         member.starting = self._in_background(self._add_or_give_up(member, replaces))
+
+    async def _start_another_later(self, replaces: str | None) -> None:
+        await asyncio.sleep(RETRY_S)
+        if len(self._members) - self.count("draining") < self._wanted:
+            self._start_another(replaces=replaces)
 
     async def _add_or_give_up(self, member: Member, replaces: str | None) -> None:
         try:

@@ -66,16 +66,17 @@ def carry_load(
 
     generator.start()
     try:
-        while generator.is_running():
+        while generator.is_running() and environment.is_alive():
             status = generator.latest()
             recording.copy_events(environment.new_events())
+            recording.look_at_clock()
             if status is not None and status.stage is not None:
                 metrics, scenario = latest_metrics(), recording.scenario
                 progress.load(load_status(status, status.stage, metrics, scenario))
             if status is not None and status.workers_lost > lost:
                 lost = status.workers_lost
                 progress.note(_loss_of_workers(lost))
-            reason = generator.problem_at_start() or _reason_to_stop(environment, give_up_at_s)
+            reason = generator.problem_at_start() or _reason_to_stop(give_up_at_s)
             if reason:
                 tell(reason)
                 ending = "failed"
@@ -89,6 +90,11 @@ def carry_load(
         raise
     code = _stop(generator, drain_s)
     recording.copy_events(environment.new_events())
+    if not environment.is_alive():  # calls that failed by it may have ended the load already
+        recording.event("environment_ended", logs=environment.logs)
+        logs = environment.logs
+        progress.note(f"The local environment ended during the load; its logs in {logs} say why.")
+        return "interrupted" if ending == "interrupted" else "failed"
     if ending is None and code not in _ENDINGS:
         why = generator.logged_reason() or f"{GENERATOR_LOG} says why."
         tell(f"The load generator ended with code {code}: {why}")
@@ -103,10 +109,7 @@ def longest_load_s(scenario: Scenario, drain_s: float) -> float:
     return sum(stage.duration_s + after_each_s for stage in scenario.stages)
 
 
-def _reason_to_stop(environment: RunEnvironment, give_up_at_s: float) -> str:
-    if not environment.is_alive():
-        logs = environment.logs
-        return f"The local environment ended during the load; its logs in {logs} say why."
+def _reason_to_stop(give_up_at_s: float) -> str:
     if time.monotonic() > give_up_at_s:
         return "The load generator was stopped: it ran on long after its schedule."
     return ""

@@ -19,6 +19,7 @@ import psutil
 
 from mwaa_headroom.analysis.schema import EVENTS_FILE, RUN_STATUSES, SCHEMA_VERSION
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.files import writing
 from mwaa_headroom.harness.record.directory import (
     EventLog,
@@ -68,6 +69,7 @@ class Recording:
     facts_before: EnvironmentFacts
     stand_in_facts: Mapping[str, object]
     phases: Phases
+    clock: EpochClock
     started_at_s: float
     facts_after: EnvironmentFacts | None = None
 
@@ -78,7 +80,12 @@ class Recording:
 
     def event(self, kind: str, **fields: object) -> None:
         """Record what the harness has just done or found."""
-        self.events.write(kind, source="harness", time_s=time.time(), **fields)
+        self.events.write(kind, source="harness", time_s=self.clock.now_s(), **fields)
+
+    def look_at_clock(self) -> None:
+        """Record a step of this host's clock, which parts the calls from the metrics."""
+        if step_s := self.clock.take_step_s():
+            self.event("clock_stepped", step_s=step_s)
 
     def note(self, message: str) -> None:
         """Record something the reader of the report should know."""
@@ -98,7 +105,7 @@ class Recording:
         self.events.close()
         with self.phases.timed("finish_record"):
             rows = finish_tables(self.directory)
-        self.save_manifest(status, finished_at_s=time.time(), rows=rows)
+        self.save_manifest(status, finished_at_s=self.clock.now_s(), rows=rows)
 
     def save_manifest(
         self, status: str, *, finished_at_s: float | None = None, rows: Mapping[str, int]
@@ -141,7 +148,9 @@ def start_recording(
     Raises:
         HeadroomError: the directory cannot be made or written to, or a trace cannot be read.
     """
-    now = datetime.now(UTC)
+    clock = EpochClock()
+    started_at_s = clock.now_s()
+    now = datetime.fromtimestamp(started_at_s, UTC)
     directory = create_run_directory(runs_directory, scenario.name, now)
     recording = Recording(
         directory=directory,
@@ -152,7 +161,8 @@ def start_recording(
         facts_before=facts,
         stand_in_facts=stand_in_facts,
         phases=phases,
-        started_at_s=now.timestamp(),
+        clock=clock,
+        started_at_s=started_at_s,
     )
     recording.save_manifest("running", rows={})
     save_scenario(scenario.model_dump(mode="json"), directory)

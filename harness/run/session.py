@@ -136,7 +136,7 @@ class _Session:
         longest_call_s = self._longest_call_s()
         load_ended = threading.Event()
         collecting = collector.run_in_thread(load_ended)
-        began_s = time.time()
+        began_s = time.monotonic()
         try:
             self._announce_load()
             with recording.phases.timed("load"):
@@ -152,7 +152,9 @@ class _Session:
             self.progress.step("Reading the last metrics")
             with recording.phases.timed("late_metrics"):
                 collecting.join()
-                collector.final_read(began_s, time.time(), environment.metrics_settle_s)
+                ended_s = time.time()
+                took_s = time.monotonic() - began_s
+                collector.final_read(ended_s - took_s, ended_s, environment.metrics_settle_s)
             recording.facts_after = self._facts_after()
         finally:
             load_ended.set()

@@ -235,6 +235,9 @@ def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
         {"kind": "webserver_died", "webserver": "webserver-1", "detail": "out of memory"},
         {"kind": "aborted", "reason": "error rate 0.95"},
         {"kind": "note", "message": "The quota is near."},
+        {"kind": "environment_ended", "logs": "/there"},
+        {"kind": "clock_stepped", "step_s": -200.0},
+        {"kind": "clock_stepped", "step_s": -199.9, "source": "environment"},  # the same again
     ]
     with (tmp_path / "run" / schema.EVENTS_FILE).open("a") as file:
         for event in events:
@@ -252,6 +255,8 @@ def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
         "run.aborted": {"reason": "error rate 0.95"},
         "run.errors_not_limited": {"error_fraction": pytest.approx(0.1, abs=0.03)},
         "run.note": {"message": "The quota is near."},
+        "run.environment_ended": {"logs": "/there"},
+        "run.clock_stepped": {"step_s": -200.0},
         "run.cpu_not_limited": {"reason": "no cgroups here"},
     }
 

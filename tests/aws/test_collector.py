@@ -565,3 +565,12 @@ def test_the_thread_lives_through_a_cloudwatch_that_refuses(
     assert len(gaps) == 1
     assert reason in gaps[0]["reason"]
     assert gaps[0]["from_s"] < gaps[0]["to_s"]
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_the_pause_between_discoveries() -> None:
+    reader, kept = ScriptedReader(), Kept()
+    reader.on_discovery = lambda: kept.sleep(2)
+    under_test = collector(reader, kept)
+    under_test.poll(NOW_S)
+    under_test.poll(NOW_S - 200)
+    assert reader.discoveries == 2

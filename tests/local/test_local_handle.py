@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from botocore.config import Config
 from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.handle import StandIn
+from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
 from mwaa_headroom.harness.local.settings import (
     GatewaySettings,
     MetricsSettings,
@@ -319,3 +321,57 @@ def health_status(port: int, headers: dict[str, str]) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "soft"),
+    [
+        pytest.param(resource.RLIMIT_NOFILE, 3, id="no more files"),
+        pytest.param(resource.RLIMIT_FSIZE, 0, id="no room on the disk"),
+    ],
+)
+def test_running_out_is_survived_and_told_once(disturbed: StandIn, limit: int, soft: int) -> None:
+    _, hard = resource.prlimit(disturbed.pid, limit)
+    disturbed.new_events()
+    resource.prlimit(disturbed.pid, limit, (soft, hard))
+    events = wait_for(disturbed.new_events, "the note")
+    time.sleep(1.5)
+    assert disturbed.is_running()
+    resource.prlimit(disturbed.pid, limit, (hard, hard))
+    back_s = time.time()
+    wait_for(lambda: disturbed.status()["time_s"] > back_s, "the next status")
+    messages = [one["message"] for one in events + disturbed.new_events() if one["kind"] == "note"]
+    assert len(messages) == 1
+    call = {"Name": QUICK.name, "Method": "GET", "Path": "/monitor/health"}
+    client = client_of(disturbed, "mwaa")
+    assert client.invoke_rest_api(**call)["RestApiStatusCode"] == 200
+
+
+def test_as_many_files_as_the_system_allows(disturbed: StandIn) -> None:
+    soft, hard = resource.prlimit(disturbed.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # inherited
+    try:
+        environment = StandIn.start(QUICK, tmp_path_factory.mktemp("disturbed"), lambda _: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with environment:
+        yield environment
+
+
+def test_an_environment_that_has_to_end_says_so_before_it_has(tmp_path: Path) -> None:
+    instance = Instance(tmp_path)
+    write_json(instance.ready_path, {**dict.fromkeys(Endpoints.__slots__, ""), "facts": {}})
+    program = 'import sys; print(\'{"failed": "why"}\', flush=True); sys.stdin.read()'
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        environment = StandIn(instance, daemon)
+        wait_for(lambda: not environment.is_running(), "the word of its end")
+        assert daemon.poll() is None
+        environment.stop()

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_instances_live_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.M
 def test_events_are_lines_as_soon_as_they_are_emitted(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text("from an earlier life\n")
-    log = EventLog(path, wall_clock=lambda: 12.5)
+    log = EventLog(path, unwritten=pytest.fail, wall_clock=lambda: 12.5)
     log.emit("webserver_ready", webserver="webserver-1")
     assert json.loads(path.read_text()) == {
         "time_s": 12.5,
@@ -147,3 +148,21 @@ def test_shell_lines_do_the_same_in_a_shell() -> None:
     assert after["AWS_SECRET_ACCESS_KEY"] == "it's secret"
     assert after["NO_PROXY"] == "127.0.0.1,example.com"
     assert "AWS_PROFILE" not in after
+
+
+def test_events_that_the_disk_does_not_take_are_handed_over_whole(tmp_path: Path) -> None:
+    """In a process of its own, whose files may have 150 bytes: two events and a part of a third."""
+    program = (
+        "import json, resource, sys; from pathlib import Path\n"
+        "from mwaa_headroom.harness.local.webservers import EventLog\n"
+        "log = EventLog(Path(sys.argv[1]), lambda event: print(event['name']), lambda: 1.0)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (150, resource.RLIM_INFINITY))\n"
+        "for name in 'abcd': log.emit('note', name=name)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)\n"
+        "log.emit('note', name='e')\n"
+    )
+    path = tmp_path / "events.jsonl"
+    command = [sys.executable, "-c", program, str(path)]
+    handed_over = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert handed_over.split() == ["c", "d"]
+    assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["a", "b", "e"]

@@ -1,12 +1,17 @@
 """From counters to samples to CloudWatch data."""
 
+import asyncio
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa_headroom.harness.local.autoscaler import period_end_s
+from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters, ScalingRule
+from mwaa_headroom.harness.epoch_clock import EpochClock
+from mwaa_headroom.harness.local.autoscaler import Autoscaler, period_end_s
 from mwaa_headroom.harness.local.backend import DatabaseUsage, Usage
 from mwaa_headroom.harness.local.metrics import (
     DatabaseSample,
@@ -201,3 +206,54 @@ def test_the_database_is_measured_between_two_readings_of_one_server() -> None:
 )
 def test_periods_are_aligned_to_their_length(now_s: float, period: int, end_s: float) -> None:
     assert period_end_s(now_s, period) == end_s
+
+
+class Nothing:
+    """A pool without webservers, and a publisher that keeps the periods' starts."""
+
+    def __init__(self) -> None:
+        self.starts_s: list[float] = []
+
+    def members(self) -> tuple[Member, ...]:
+        return ()
+
+    def count(self, state: State) -> int:
+        return 0
+
+    async def publish(self, start_s: float, samples: object, database: object) -> None:
+        self.starts_s.append(start_s)
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_set_back_neither_stops_the_metrics_nor_goes_unnoticed() -> None:
+    nothing, events, step_s = Nothing(), [], 0.0
+    anything: Any = nothing
+    settings = MetricsSettings(period_s=1)
+    autoscaler = Autoscaler(
+        pool=anything,
+        webserver_sampler=WebserverSampler(settings, 1.0, 1, lambda _: 0.0, time.monotonic),
+        database_sampler=DatabaseSampler(lambda: None, 1.0, time.monotonic),
+        publisher=anything,
+        rule=ScalingRule(PolicyParameters(), min_webservers=1, max_webservers=1),
+        period_s=1,
+        emit=lambda kind, **keys: events.append((kind, keys)),
+        clock=EpochClock(time.monotonic, lambda: time.time() + step_s),
+    )
+
+    async def periods(count: int) -> None:
+        while len(nothing.starts_s) < count:
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        nonlocal step_s
+        running = asyncio.create_task(autoscaler.run())
+        await asyncio.wait_for(periods(1), 10)
+        step_s = -200.0
+        await asyncio.wait_for(periods(3), 10)  # the one that was running, one of the new time
+        running.cancel()
+
+    asyncio.run(run())
+    assert nothing.starts_s[2] == pytest.approx(time.time() - 200, abs=5)
+    ((kind, keys),) = events
+    assert kind == "clock_stepped"
+    assert keys["step_s"] == pytest.approx(-200, abs=0.5)

@@ -1,12 +1,14 @@
 """The pool of webservers, over fakes and a real balancer."""
 
 import asyncio
+import errno
 import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.local import webservers
 from mwaa_headroom.harness.local.backend import Usage
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
 from mwaa_headroom.harness.local.metrics import WebserverSampler
@@ -280,5 +282,35 @@ def test_no_replacement_for_what_is_not_wanted_any_more() -> None:
             setup.pool.replace_dead()
             await settle()
             assert len(setup.backend.webservers) == 2
+
+    play(test)
+
+
+def test_a_webserver_for_which_there_are_no_files_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webservers, "RETRY_S", 0.0)
+    new_webserver = FakeBackend.new_webserver
+    refusals = iter([OSError(errno.EMFILE, "Too many open files")] * 2)
+
+    def refuse_twice(backend: FakeBackend, name: str) -> FakeWebserver:
+        if len(backend.webservers) == 1 and (refusal := next(refusals, None)):
+            raise refusal
+        return new_webserver(backend, name)
+
+    monkeypatch.setattr(FakeBackend, "new_webserver", refuse_twice)
+
+    async def test(setup: Setup) -> None:
+        await setup.pool.start(1)
+        setup.told()
+        setup.pool.scale_to(2)
+        await settle()
+        assert [kind for kind, _ in setup.told()] == [
+            "note",
+            "note",
+            "webserver_starting",
+            "webserver_ready",
+        ]
+        assert setup.pool.count("ready") == 2
 
     play(test)

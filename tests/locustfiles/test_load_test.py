@@ -7,11 +7,12 @@ from load_parts import ManualClock, MemoryOutput, plan_by_hand, scenario_of
 from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
 from mwaa_headroom.locustfiles.dispatcher import Drained
 from mwaa_headroom.locustfiles.load_test import StageSequence
-from mwaa_headroom.locustfiles.recorder import EpochClock, RunRecord, Tally
+from mwaa_headroom.locustfiles.recorder import RunRecord, Tally
 
 LEAD_IN_S = 0.25
 ALL_WELL = ["run 0", "update", "drain", "update", "run 1", "update", "drain", "update"]

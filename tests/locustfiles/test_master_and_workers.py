@@ -15,6 +15,7 @@ from load_parts import OK, MemoryOutput, plan_by_hand, scenario_of, transport_by
 from wire import Wire
 
 from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM, WORKER_LOST
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.errors import EnvironmentAccessError, RecordError
 from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
@@ -29,7 +30,6 @@ from mwaa_headroom.locustfiles import load_test, master, worker
 from mwaa_headroom.locustfiles.channel import ORDER, PING, PONG, READY, REPORT, Channel
 from mwaa_headroom.locustfiles.load_test import LoadTest
 from mwaa_headroom.locustfiles.master import Master
-from mwaa_headroom.locustfiles.recorder import EpochClock
 from mwaa_headroom.locustfiles.senders import SenderPool
 from mwaa_headroom.locustfiles.worker import Worker
 

@@ -11,11 +11,11 @@ from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
 from mwaa_headroom.locustfiles.recorder import (
     SHORTEST_STALL_S,
     CallRecorder,
-    EpochClock,
     LoadMeter,
     RunRecord,
     Tally,
@@ -221,7 +221,8 @@ def test_the_first_rows_import_nothing():
     script = """
 import locust  # first: it patches the standard library
 import sys
-from mwaa_headroom.locustfiles.recorder import CallRecorder, EpochClock
+from mwaa_headroom.harness.epoch_clock import EpochClock
+from mwaa_headroom.locustfiles.recorder import CallRecorder
 from mwaa_headroom.locustfiles.senders import Job
 from mwaa_headroom.harness.transport.outcome import CallResult
 recorder = CallRecorder(EpochClock())

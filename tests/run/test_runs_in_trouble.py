@@ -63,6 +63,8 @@ def test_an_environment_that_dies_is_not_blamed_on_the_network(
 
     assert process.returncode == 5, output
     assert "The local environment ended during the load; its logs in" in output
+    told = {event["kind"] for event in read_run(directory).events}
+    assert "environment_ended" in told
     assert json.loads((directory / "manifest.json").read_text())["status"] == "failed"
 
 

@@ -101,6 +101,16 @@ says(
 )
 says("run.environment_changed", "{member} of the environment changed during the run.")
 says("run.note", "{message}")
+says(
+    "run.environment_ended",
+    "The local environment ended during the load; its logs in {logs} say why.",
+)
+says(
+    "run.clock_stepped",
+    "This host's clock was set by {step_s:+.0f} s during the run: metrics from then on do not lie "
+    "beside the calls they belong to, so trust neither the CPU nor the number of webservers after "
+    "it.",
+)
 
 
 @says("record.file_missing")
