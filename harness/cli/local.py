@@ -37,9 +37,7 @@ def local_group() -> None:
 @click.option(
     "--kind",
     type=click.Choice(["local", "simulated"]),
-    default="local",
-    show_default=True,
-    help="Real Airflow, or webservers whose service demands are known.",
+    help="Real Airflow (local, the default), or webservers whose service demands are known.",
 )
 @click.option("--min-webservers", type=int, metavar="N", help="Webservers to start with (1-5).")
 @click.option("--max-webservers", type=int, metavar="N", help="Most the autoscaler may start.")
@@ -47,7 +45,7 @@ def local_group() -> None:
 @click.option("--port", type=int, metavar="PORT", help="Port of the MWAA API; any free one if 0.")
 @click.option("--airflow-version", metavar="VERSION", help="Such as 3.3.1.")
 @as_json
-def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
+def up_command(name: str, kind: str | None, json_output: bool, **options: Any) -> None:
     """Start an environment; it stays up until `headroom local down`."""
     from mwaa_headroom.harness.cli.progress import console_progress
     from mwaa_headroom.harness.local.handle import start_daemon
@@ -60,8 +58,13 @@ def up_command(name: str, kind: str, json_output: bool, **options: Any) -> None:
 
     instance = _instance(name)
     was_up = instance.is_running()
+    if was_up and (kind is not None or any(value is not None for value in options.values())):
+        raise UsageError(
+            f"The environment '{name}' is already up: leave the other options out to have it shown"
+            f" again, or stop it with `headroom local down --name {name}` first."
+        )
     if not was_up:
-        settings = _settings(name, kind, options)
+        settings = _settings(name, kind or "local", options)
         with console_progress(quiet=json_output) as progress:
             start_daemon(settings, instance, progress.step, ends_with_us=False)
     ready = read_json(instance.ready_path)
@@ -115,7 +118,7 @@ def down_command(name: str, json_output: bool) -> None:
     from mwaa_headroom.harness.local.handle import stop_daemon
 
     instance = _instance(name)
-    had_something = instance.directory.is_dir() and stop_daemon(instance)
+    had_something = stop_daemon(instance)
     if json_output:
         tree = {"schema_version": SCHEMA_VERSION, "name": name, "stopped": had_something}
         click.echo(json.dumps(tree, indent=2))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from mwaa_headroom.harness.errors import HeadroomError
-from mwaa_headroom.harness.local.instance import Instance, write_json, writing_to
+from mwaa_headroom.harness.local.instance import Instance, write_json
 
 LOCK_ATTEMPTS: Final = 20  # somebody may hold the lock for a moment, to see whether it is taken
 LOCK_RETRY_S: Final = 0.1
@@ -98,17 +98,13 @@ async def _run_locked(instance: Instance) -> None:
                 _say({"failed": str(exc)})
                 raise
     finally:
-        instance.ready_path.unlink(missing_ok=True)
+        instance.remove_secrets()
 
 
 async def _take_lock(instance: Instance) -> IO[bytes]:
     for _ in range(LOCK_ATTEMPTS):
         lock = instance.take_lock()
         if lock is not None:
-            with writing_to(instance.directory):
-                lock.truncate(0)
-                lock.write(str(os.getpid()).encode())
-                lock.flush()
             return lock
         await asyncio.sleep(LOCK_RETRY_S)
     raise instance.already_running()

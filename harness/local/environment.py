@@ -179,7 +179,7 @@ def _new_backend(
     from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 
     return AirflowBackend(
-        settings, directory=instance.directory / "airflow", children=children, progress=progress
+        settings, directory=instance.airflow_path, children=children, progress=progress
     )
 
 

@@ -21,9 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 
+import psutil
+
 from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError, UsageError
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, read_json, writing_to
-from mwaa_headroom.harness.local.processes import has_leftovers, reclaim
+from mwaa_headroom.harness.local.processes import MARKER, has_leftovers, reclaim
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 
 STOP_TIMEOUT_S: Final = 60.0  # PostgreSQL and Airflow may take their time
@@ -157,22 +159,41 @@ def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic)
         EnvironmentStartError: something could not be ended.
     """
     had_leftovers = has_leftovers(instance.processes_path)
-    was_running = instance.is_running()
+    was_running = False
     deadline_s = clock() + STOP_TIMEOUT_S
-    while instance.is_running() and clock() < deadline_s + KILL_TIMEOUT_S:
-        pid = instance.daemon_pid()
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM if clock() < deadline_s else signal.SIGKILL)
+    # Not by the lock: somebody may have removed the folder, or a daemon may not have taken it yet.
+    while (left := _processes_of(instance, DAEMON)) and clock() < deadline_s + KILL_TIMEOUT_S:
+        was_running = True
+        for process in left:
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGTERM if clock() < deadline_s else signal.SIGKILL)
         time.sleep(POLL_S)
     reclaim(instance.processes_path)
-    instance.ready_path.unlink(missing_ok=True)
-    if instance.is_running() or has_leftovers(instance.processes_path):
+    instance.remove_secrets()
+    left = _processes_of(instance, DAEMON, MARKER)
+    if left or instance.is_running() or has_leftovers(instance.processes_path):
+        named = f" ({', '.join(str(process.pid) for process in left)})" if left else ""
         raise EnvironmentStartError(
-            f"Some processes of '{instance.directory}' could not be ended; see"
+            f"Some processes of '{instance.directory}' could not be ended{named}; see"
             f" '{instance.log_path}' and end them by hand."
         )
     return was_running or had_leftovers
+
+
+def _processes_of(instance: Instance, *marks: str) -> list[psutil.Process]:
+    """Processes with this folder and one of the marks in their command or their variables."""
+    folder = str(instance.directory)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command, variables = process.cmdline(), process.environ()
+        except psutil.Error:
+            continue  # ended, or somebody else's
+        texts = (*command, *variables.values())
+        is_marked = any(mark in command or mark in variables for mark in marks)
+        if is_marked and any(text == folder or f"{folder}/" in text for text in texts):
+            found.append(process)
+    return found
 
 
 def _wait_until_ready(

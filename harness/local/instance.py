@@ -26,9 +26,10 @@ from typing import IO, Any, Final
 
 from pydantic import TypeAdapter
 
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
 from mwaa_headroom.harness.local.settings import AnyStandIn, LocalSettings, SimulatedSettings
 
+PASSWORDS_FILE: Final = "passwords.json"  # of Airflow's users, in airflow/
 RUN_PREFIX: Final = "run-"  # of the folders of environments that live as long as one run
 
 VARIABLES_TO_UNSET: Final = (
@@ -131,6 +132,7 @@ class Instance:
         self.cloudtrail_path = directory / "trail.jsonl"
         self.log_path = directory / "daemon.log"
         self.processes_path = directory / "processes"
+        self.airflow_path = directory / "airflow"
 
     def write_settings(self, settings: LocalSettings | SimulatedSettings) -> None:
         """Make the folder and put the settings into it; EnvironmentStartError if it cannot be."""
@@ -167,13 +169,6 @@ class Instance:
             return None
         return lock
 
-    def daemon_pid(self) -> int | None:
-        """The process that holds the lock; None: nobody does, or only just."""
-        if not self.is_running():
-            return None
-        text = (self.directory / "lock").read_text(encoding="utf-8")
-        return int(text) if text.isdecimal() else None
-
     def is_running(self) -> bool:
         """Whether a daemon holds the lock; EnvironmentStartError if that cannot be told."""
         if not self.directory.is_dir():
@@ -183,14 +178,19 @@ class Instance:
             lock.close()
         return lock is None
 
-    def already_running(self) -> EnvironmentStartError:
+    def remove_secrets(self) -> None:
+        """Remove what holds keys or passwords of an environment that is down."""
+        for path in (self.ready_path, self.airflow_path / PASSWORDS_FILE):
+            path.unlink(missing_ok=True)
+
+    def already_running(self) -> UsageError:
         """The error for whoever wants to start another one here: it says how to stop this one."""
         name = self.directory.name
         if self.directory.parent == instance_root() and not name.startswith(RUN_PREFIX):
             advice = f"stop it with `headroom local down --name {name}`"
         else:
             advice = "end the `headroom run` (or other program) that started it"
-        return EnvironmentStartError(
+        return UsageError(
             f"An environment is already running in '{self.directory}'; {advice} first."
         )
 

@@ -159,9 +159,10 @@ class WebserverPool:
     def _start_another(self, *, replaces: str | None = None) -> None:
         try:
             member = self._new_member()
-        except OSError as exc:
-            reason = f"{exc.strerror}; it is tried again"
-            self.emit("note", message=f"A webserver could not be started ({reason}).")
+        except (OSError, EnvironmentStartError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            message = f"A webserver could not be started; it is tried again: {reason}"
+            self.emit("note", message=message)
             self._in_background(self._start_another_later(replaces))
             return
         member.starting = self._in_background(self._add_or_give_up(member, replaces))

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 HEADROOM = str(Path(sys.executable).with_name("headroom"))
@@ -43,6 +45,9 @@ def test_up_status_down(local: Local) -> None:
     again = local("up")
     assert "already up" in again.stderr
     assert again.stdout == up.stdout
+    other = local("up", "--kind", "simulated", "--min-webservers", "2")
+    assert other.returncode == 2
+    assert "already up" in other.stderr
 
     # What `up` prints is for a shell to evaluate; its example call works then, as it stands.
     example = "\n".join(
@@ -126,3 +131,32 @@ def test_wrong_options_are_one_sentence(
 def test_nothing_is_up_at_first(local: Local) -> None:
     assert "is not up; start it with" in local("status").stdout
     assert "was not up" in local("down").stdout
+
+
+def test_down_finds_an_environment_whose_folder_was_removed(local: Local, tmp_path: Path) -> None:
+    assert local("up", "--kind", "simulated").returncode == 0
+    folder = tmp_path / "headroom" / "local" / "headroom-local"
+    shutil.rmtree(folder)
+    down = local("down")
+    assert down.returncode == 0, down.stderr
+    assert "is down; none of its processes is left" in down.stdout
+    left = [
+        process.pid
+        for process in psutil.process_iter(["environ", "cmdline"])
+        if str(folder) in str(process.info["cmdline"])
+        or (
+            "HEADROOM_INSTANCE" in (variables := process.info["environ"] or {})
+            and str(folder) in str(variables)
+        )
+    ]
+    assert left == []
+
+
+def test_down_removes_what_is_secret(local: Local, tmp_path: Path) -> None:
+    folder = tmp_path / "headroom" / "local" / "headroom-local"
+    secrets = (folder / "ready.json", folder / "airflow" / "passwords.json")
+    for file in secrets:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")  # as a killed environment leaves them
+    assert local("down").returncode == 0
+    assert not any(file.exists() for file in secrets)

@@ -6,6 +6,7 @@ every name in here, and nothing else in `airflow`.
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ import aiohttp
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.airflow.database import Urls
 from mwaa_headroom.harness.local.airflow.install import Installation, Workspace
+from mwaa_headroom.harness.local.instance import PASSWORDS_FILE
 from mwaa_headroom.harness.local.processes import Child
 
 DAGS = Path(__file__).parent / "dags"
@@ -104,6 +106,7 @@ def start_airflow(
 
     Raises:
         EnvironmentStartError: the installation cannot be run.
+        OSError: too many files are open.
     """
     nice = ["nice", "-n", str(niceness)] if niceness else []
     argv = [*nice, str(installation.python), "-m", "airflow", *command]
@@ -111,6 +114,8 @@ def start_airflow(
     try:
         return workspace.children.start(name, argv, env=env, log_path=workspace.log(name))
     except OSError as exc:
+        if exc.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         raise EnvironmentStartError(
             f"'{installation.python}' cannot be run ({exc.strerror}): remove the folder"
             f" '{installation.folder}' to have Airflow installed again."
@@ -161,7 +166,7 @@ def prepare_home(home: Path) -> None:
 
 def write_passwords(directory: Path) -> Path:
     """Give each role's user a new password, in a file that only its owner can read."""
-    file = directory / "passwords.json"
+    file = directory / PASSWORDS_FILE
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

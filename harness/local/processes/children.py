@@ -193,6 +193,9 @@ class Children:
         with self._lock:
             self._stopped = True
             ended = watchdog.end_everything(self._ledger, grace_s=timeout_s)
+            if self._children:  # the ledger names them, unless somebody has removed it
+                tree = watchdog.ProcessTree(f"{self.instance}.", ())
+                ended = watchdog.end(tree, grace_s=timeout_s) and ended
             for child in self._children:
                 child.wait(1.0)
             self._children = []
