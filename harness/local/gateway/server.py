@@ -61,7 +61,7 @@ from mwaa_headroom.harness.local.settings import StandInSettings
 logger = logging.getLogger(__name__)
 
 BODY_ERRORS = {
-    HTTPStatus.BAD_REQUEST: "SerializationException",
+    HTTPStatus.BAD_REQUEST: "MalformedHttpRequestException",
     HTTPStatus.REQUEST_TIMEOUT: "RequestTimeoutException",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "RequestEntityTooLargeException",
 }
@@ -290,8 +290,9 @@ def _check_encoding(request: web.BaseRequest) -> None:
     """Raise if the body is compressed: the service model names no operation that takes that."""
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
+        # AWS's code for a body that cannot be unpacked
         raise ApiError(
-            "UnsupportedMediaTypeException", 415, f"Content-Encoding {encoding} is not supported"
+            "MalformedHttpRequestException", 400, f"Content-Encoding {encoding} is not supported"
         )
 
 
