@@ -159,10 +159,13 @@ def unusable(run: RunAnalysis, ended: Sequence[str] = ("finished",)) -> Finding 
 
 def objection(run: RunAnalysis) -> Finding | None:
     """Why a run may not be compared with any other; None: it may."""
-    if (found := unusable(run)) or run.generator.ok:
+    if found := unusable(run):
         return found
-    why = next(iter(run.generator.reasons), None)
-    return refusal("identity.generator_past_limits", run_id=run.run_id, why=why)
+    if not run.generator.ok:
+        why = next(iter(run.generator.reasons), None)
+        return refusal("identity.generator_past_limits", run_id=run.run_id, why=why)
+    why = next((stage.failed_before for stage in run.stages if stage.failed_before), None)
+    return refusal("identity.failed_before", run_id=run.run_id, why=why) if why else None
 
 
 Sides = Mapping[str, Sequence[RunAnalysis]]

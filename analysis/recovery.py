@@ -29,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.caller_failures import failed_before, outcomes_before
 from mwaa_headroom.analysis.calls import Calls, Mask, good_calls
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
@@ -36,7 +37,7 @@ from mwaa_headroom.analysis.generator.limits import LoadReport, number_in, own_t
 from mwaa_headroom.analysis.results import RecoveryResult, StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.slo_judgement import Window, concerned_by, errors_of
+from mwaa_headroom.analysis.slo_judgement import Window, concerned_by, errors_of, judge
 from mwaa_headroom.analysis.stages import lag_p99_s
 from mwaa_headroom.analysis.statistics import Floats, nearest_rank, values_for_percentile
 
@@ -186,6 +187,10 @@ def recoveries(
             from_s = _begin_s(started.get(stage.index), phase)
             use = use_within(reports, from_s, phase.watched_until_s)
             trouble = own_trouble(use, lag_p99_s(phase.calls), setting.slos)
+            if trouble is None:
+                window = Window(phase.calls, phase.good, ())
+                judged = [judge(slo, window) for slo in call_lines(setting.slos)]
+                trouble = failed_before(window, judged, outcomes_before(setting.transport))
             found.append(_result(setting, stage, phase, lost.of(-1 - stage.index), trouble))
     return tuple(found)
 

@@ -153,6 +153,7 @@ class StageStats:
     met_slo: bool | None
     generator_ok: bool  # False: lag or unsent arrivals past the stated limits
     generator_reason: Finding | None = None
+    failed_before: Finding | None = None  # too many calls failed before the environment
     censored: int = 0  # calls cut at the service's time limit
     users: int | None = None  # of a closed workload; None: open
     generator_cpu_fraction: float | None = None  # of one core, the busiest worker's mean
@@ -169,6 +170,11 @@ class StageStats:
     def label(self) -> StageLabel:
         """How findings name it."""
         return self.index, self.name
+
+    @property
+    def speaks(self) -> bool:
+        """Whether what it saw says something about the environment."""
+        return self.generator_ok and self.failed_before is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mwaa_headroom.analysis.caller_failures import Expiry, expiry_of
 from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
@@ -205,7 +206,23 @@ class Run:
                 times.plan.users, times.started_at_s, self.record.events
             ),
             steady=steady_state(times, calls.where(calls.stage == index)),
+            transport=self.setting.transport,
+            expiry=self.expiry,
         )
+
+    @cached_property
+    def times_that_speak(self) -> tuple[StageTimes, ...]:
+        """When the stages were whose calls reached the environment."""
+        return tuple(
+            times
+            for times, stage in zip(self.stage_times, self.stages, strict=True)
+            if stage.failed_before is None
+        )
+
+    @cached_property
+    def expiry(self) -> Expiry | None:
+        """When its credentials expired; None: not that it is known."""
+        return expiry_of(self.record.requests, self.record.events)
 
     @cached_property
     def generator(self) -> GeneratorHealth:
@@ -223,7 +240,7 @@ class Run:
     def demand(self) -> DemandResult | None:
         """CPU-seconds a call costs the webservers."""
         setting = self.setting
-        inside = {period.start_s for period in self.window.periods}
+        inside = {p.start_s for p in whole_window(self.times_that_speak, self.seen).periods}
         steady = [period for period in steady_periods(self.periods) if period.start_s in inside]
         return estimate_demand(
             self.calls, steady, setting.webserver_cpu, setting.utilisation_target, setting.mix
@@ -318,11 +335,17 @@ class Run:
             ),
             retries=retries,
             elasticity=self._elasticity(),
-            by_webservers=by_webservers(self.stage_times, self.seen),
+            by_webservers=by_webservers(self.times_that_speak, self.seen),
             truth=truth_checks(setting, self.demand, self.sizing),
             warnings=(
                 *record.warnings,
-                *run_warnings(record, setting, self.stages, has_metrics=bool(self.periods)),
+                *run_warnings(
+                    record,
+                    setting,
+                    self.stages,
+                    has_metrics=bool(self.periods),
+                    expiry=self.expiry,
+                ),
                 *worker_warnings(record.events),
                 *retry_warnings(retries),
                 *(inversions(self.stages, capacity) if capacity else ()),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mwaa_headroom.analysis.caller_failures import Expiry
 from mwaa_headroom.analysis.findings import Finding, note, warning
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import StageStats
@@ -13,7 +14,12 @@ UNLIMITED_ERRORS = 0.01  # share of failed calls that deserves a line of the SLO
 
 
 def run_warnings(
-    record: RunRecord, setting: Setting, stages: Sequence[StageStats], *, has_metrics: bool
+    record: RunRecord,
+    setting: Setting,
+    stages: Sequence[StageStats],
+    *,
+    has_metrics: bool,
+    expiry: Expiry | None = None,
 ) -> list[Finding]:
     """Whatever makes the numbers of a run say less than they seem to."""
     found = []
@@ -26,12 +32,14 @@ def run_warnings(
     offset_s = record.manifest.get("clock_offset_s")
     if offset_s is not None and abs(offset_s) > CLOCK_TOLERANCE_S:
         found.append(warning("run.clock_offset", offset_s=offset_s))
+    if expiry and not any(stage.failed_before for stage in stages):
+        found.append(warning("run.credentials_expired", at_s=expiry.at_s, code=expiry.code))
     found += [
         warning("run.environment_changed", member=member)
         for member in setting.environment.get("changed", ())
     ]
     found += dict.fromkeys(filter(None, map(_warning_of, record.events)))
-    found += _warnings_of_slo(setting, stages)
+    found += _warnings_of_slo(setting, [stage for stage in stages if not stage.failed_before])
     return found
 
 

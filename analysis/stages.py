@@ -19,8 +19,9 @@ A stage as a trial: did this load, on these webservers, meet the SLO?
                rising when it ended, so that it would have got worse
     pass       every line was met
 
-A stage in which the load generator was past its limits (`generator/limits.py`) is undecided in any
-case: nobody knows what the environment would have done with the load as it was meant to be.
+A stage in which the load generator was past its limits (`generator/limits.py`), or calls failed
+before the environment (`caller_failures.py`), is undecided in any case: nobody knows what the
+environment would have done with the load as it was meant to be.
 """
 
 import math
@@ -30,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from mwaa_headroom.analysis.caller_failures import Expiry, failed_before, outcomes_before
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.generator.limits import GeneratorFigures, GeneratorUse, generator_reason
@@ -143,6 +145,8 @@ def stage_stats(
     lost: int = 0,
     lost_with_users: tuple[int, ...] = (),
     steady: SteadyState | None = None,
+    transport: str = "lean",
+    expiry: Expiry | None = None,
 ) -> StageStats:
     """One stage in numbers, judged by every line of the SLO.
 
@@ -154,6 +158,8 @@ def stage_stats(
         lost: arrivals of that part that were lost with their load process.
         lost_with_users: load processes that a closed workload lost in it.
         steady: whether it settled.
+        transport: of the run.
+        expiry: of the run's credentials.
     """
     calls = window.calls
     sent = int(np.count_nonzero(calls.sent))
@@ -167,7 +173,10 @@ def stage_stats(
     )
     judged = tuple(judge(slo, window) for slo in slos)
     objection = generator_reason(figures, window, judged)
-    trial, trial_reason = judge_trial(times.complete, not objection, all_met(judged), steady)
+    failed = failed_before(window, judged, outcomes_before(transport), expiry)
+    trial, trial_reason = judge_trial(
+        times.complete, not objection, all_met(judged), steady, failed
+    )
     achieved_per_s = _per_s(sent, times)
     webservers = known(period.webservers for period in window.periods)
     cpu = known(period.cpu_percent for period in window.periods)
@@ -201,6 +210,7 @@ def stage_stats(
         met_slo=all_met(judged),
         generator_ok=not objection,
         generator_reason=objection,
+        failed_before=failed,
         censored=int(np.count_nonzero(calls.censored)),
         users=times.plan.users,
         generator_cpu_fraction=use.cpu_fraction,
@@ -216,7 +226,11 @@ def stage_stats(
 
 
 def judge_trial(
-    complete: bool, generator_ok: bool, met_slo: bool | None, steady: SteadyState | None
+    complete: bool,
+    generator_ok: bool,
+    met_slo: bool | None,
+    steady: SteadyState | None,
+    failed_before: Finding | None = None,
 ) -> tuple[str, Finding | None]:
     """Pass, fail or undecided, and why undecided.
 
@@ -225,9 +239,12 @@ def judge_trial(
         generator_ok: whether the load generator kept within its limits.
         met_slo: whether every line was met; None: some line could not be judged.
         steady: whether the stage settled; None, or not checked: that hinders nothing.
+        failed_before: that too many calls failed before the environment; None: they did not.
     """
     if not generator_ok:
         return "undecided", refusal("trial.generator_was_the_limit")
+    if failed_before is not None:
+        return "undecided", failed_before
     if met_slo is False:
         return "fail", None
     if not complete:

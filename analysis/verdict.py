@@ -41,10 +41,10 @@ def judge_check(
 ) -> Verdict:
     """Whether the SLO held over the run and in every stage, and the deployment is as expected.
 
-    A stage in which the load generator was the limit says nothing, and neither does the run as a
-    whole then; what the other stages broke still counts. Failures of a run that broke down itself
-    (status running or failed) are not the environment's, and nothing is judged when the rows do not
-    stand for the arrivals (`miscounted` says how).
+    A stage in which the load generator was the limit, or calls failed before the environment, says
+    nothing, and neither does the run as a whole then; what the other stages broke still counts.
+    Failures of a run that broke down itself (status running or failed) are not the environment's,
+    and nothing is judged when the rows do not stand for the arrivals (`miscounted` says how).
     """
     broken = [
         note("verdict.expectation_missed", name=each.name, detail=each.detail)
@@ -55,6 +55,10 @@ def judge_check(
         refusal("verdict.generator_limit", stage=stage.label, reason=stage.generator_reason)
         for stage in stages
         if not stage.generator_ok
+    ] + [
+        refusal("verdict.failed_before", stage=stage.label, reason=stage.failed_before)
+        for stage in stages
+        if stage.failed_before
     ]
     if miscounted:
         doubts.insert(0, miscounted)
@@ -66,7 +70,7 @@ def judge_check(
             note("verdict.slo_broken", result=line, stage=stage.label)
             for stage in stages
             for line in stage.slo
-            if stage.generator_ok
+            if stage.speaks
             and line.met is False
             and not any(line.slo == other.slo for other in broken_in_all)
         ]

@@ -152,7 +152,7 @@ def stage_evidence(setting: Setting, stage: StageStats, window: Window) -> Stage
         webservers=stage.webservers_min if constant else None,
         verdict="undecided" if objection else stage.trial,
         reason=objection or stage.trial_reason,
-        as_planned=not objection and stage.complete and stage.generator_ok,
+        as_planned=not objection and stage.complete and stage.speaks,
         broken=frozenset(line.slo.text for line in stage.slo if line.met is False),
         arrivals=stage.arrivals,
         loss_ratio=1 - good / stage.arrivals if stage.arrivals else 1.0,

@@ -200,7 +200,7 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
         amdahl=fit_amdahl({each.webservers: each.capacity_per_s for each in counts}),
         exit_code=0 if known else 5,
         refusals=tuple(refusals),
-        notes=() if refusals else tuple(_notes(left_out, changing, counts)),
+        notes=() if refusals else (*_failed_before(runs), *_notes(left_out, changing, counts)),
         meant_to_differ=allowed(sides, CAPACITY),
     )
 
@@ -290,8 +290,8 @@ def _shown(trial: StageTrial) -> CountTrial:
     if evidence.verdict == "fail":
         broken = tuple(line for line in stage.slo if line.met is False)
         reason = note("capacity.broken_lines", lines=broken)
-    elif not stage.generator_ok:
-        reason = stage.generator_reason
+    elif not stage.speaks:
+        reason = stage.generator_reason or stage.failed_before
     return CountTrial(
         run_id=trial.run_id,
         stage_index=stage.index,
@@ -311,6 +311,18 @@ def _with_gains(counts: Sequence[CountCapacity]) -> list[CountCapacity]:
         for fewer, more in pairwise(counts)
     }
     return [replace(each, gain_per_webserver_per_s=gains.get(each.webservers)) for each in counts]
+
+
+def _failed_before(runs: Sequence[TrialRun]) -> Iterator[Finding]:
+    for run in runs:
+        for trial in run.trials:
+            if why := trial.stage.failed_before:
+                yield note(
+                    "capacity_curve.stage_left_out",
+                    run_id=trial.run_id,
+                    stage=trial.stage.label,
+                    reason=why,
+                )
 
 
 def _notes(

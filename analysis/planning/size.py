@@ -150,7 +150,13 @@ def answer_size(
         judged_by="slo_capacity" if by_slo else "utilisation",
         environment_kind=str(runs[0].environment.get("kind") or ""),
         highest_rate_per_s=max(
-            (stage.achieved_per_s for run in runs for stage in run.stages), default=0.0
+            (
+                stage.achieved_per_s
+                for run in runs
+                for stage in run.stages
+                if stage.failed_before is None
+            ),
+            default=0.0,
         ),
         runs=tuple(sized),
         classes=tuple(classes),
@@ -309,6 +315,9 @@ def _limits_of_run(run: RunAnalysis, load: LoadWanted) -> Iterator[Finding]:
             yield warning("size.slo_rate_of_run", run_id=run_id, reason=reason)
     if not run.generator.ok:
         yield warning("size.generator_past_limits", run_id=run_id)
+    for stage in run.stages:
+        if why := stage.failed_before:
+            yield warning("size.stage_left_out", run_id=run_id, stage=stage.label, reason=why)
     if run.demand is not None:
         yield from run.demand.rate_per_webserver_per_s.warnings
 

@@ -139,7 +139,8 @@ def _free_time_s(stages: Sequence[StageStats], workload: Workload) -> float:
     told = [
         (stage.webserver_cpu_percent, stage, time_s)
         for stage in stages
-        if stage.webserver_cpu_percent is not None
+        if stage.failed_before is None
+        and stage.webserver_cpu_percent is not None
         and stage.webservers_max
         and (time_s := _service_time_s(stage)) is not None
     ]
@@ -153,7 +154,7 @@ def _free_time_s(stages: Sequence[StageStats], workload: Workload) -> float:
 
 def _connections_per_call(run: RunAnalysis) -> float:
     ratios = []
-    for stage in run.stages:
+    for stage in (stage for stage in run.stages if not stage.failed_before):
         time_s = _service_time_s(stage)
         seen = [
             point.connections

@@ -115,6 +115,8 @@ def decisive_stage(analysis: RunAnalysis) -> StageStats | None:
 def _why_stopped(stage: StageStats) -> str:
     if not stage.generator_ok:
         return "where the load generator was the limit"
+    if stage.failed_before:
+        return "where calls failed before the environment"
     return "where it broke" if stage.met_slo is False else "where the search stopped"
 
 
@@ -434,14 +436,14 @@ def _cases(analysis: RunAnalysis) -> Iterator[Case]:
     is_red = analysis.verdict.exit_code == 3
     run_s = _length_s(analysis.started_at_s, analysis.ended_at_s)
     if analysis.question == "check":
-        judged = all(stage.generator_ok for stage in analysis.stages)
+        judged = all(stage.speaks for stage in analysis.stages)
         for line in analysis.slo:
             yield _slo_case("whole run", line, run_s, is_red=is_red and judged)
     for stage in analysis.stages:
         stage_s = _length_s(stage.started_at_s, stage.ended_at_s)
         for line in stage.slo:
             scope = f"stage {stage_name(stage)}"
-            yield _slo_case(scope, line, stage_s, is_red=is_red and stage.generator_ok)
+            yield _slo_case(scope, line, stage_s, is_red=is_red and stage.speaks)
     for each in analysis.expectations:
         yield Case("expectations", each.name, "passed" if each.met else "failure", each.detail)
     yield _generator_case(analysis, run_s)

@@ -41,8 +41,8 @@ def stage_name(stage: StageStats) -> str:
 
 
 def stage_verdict(stage: StageStats) -> bool | None:
-    """Whether a stage met the SLO; None also when the load generator was the limit in it."""
-    return stage.met_slo if stage.generator_ok else None
+    """Whether a stage met the SLO; None also when it says nothing about the environment."""
+    return stage.met_slo if stage.speaks else None
 
 
 def trial_verdict(stage: StageStats) -> bool | None:

@@ -41,7 +41,7 @@ def headline(analysis: RunAnalysis) -> str:
 def _check_headline(analysis: RunAnalysis) -> str:
     if analysis.verdict.passed:
         return "SLO met" if analysis.slo else "Check passed"
-    judged = all(stage.generator_ok for stage in analysis.stages)
+    judged = all(stage.speaks for stage in analysis.stages)
     broken = any(stage_verdict(stage) is False for stage in analysis.stages) or (
         judged and any(line.met is False for line in analysis.slo)
     )

@@ -5,6 +5,7 @@ None, NaN and infinities never reach a reader; the reason is among the findings.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeGuard
 
 from mwaa_headroom.analysis.results import SloResult
@@ -67,6 +68,11 @@ def clock(seconds: float | None) -> str:
     minutes, rest = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def time_of_day(epoch_s: float) -> str:
+    """A moment as a reader compares it with logs: "14:03:22 UTC"."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%H:%M:%S} UTC"
 
 
 def share(fraction: float | None) -> str:

@@ -4,12 +4,13 @@ What a scale-out cost: errors and slow calls from the load step until the SLO he
 
     excess errors = errors - e calls,    excess slow calls = slow - l calls
 
-over the calls sent that should have started from the load step t0 until t5, when the SLO held
-again. When it was never broken, until the new webserver came; when it did not hold again, until the
-load fell (`events.watched_until_s`). e and l are the shares of errors and of slow calls before
-the load step: in measured parts of stages with no more load than the stage before the step, outside
-the transients before; within a ramp or a trace, in its own measured part before the step. They are
-0 where there is no such time, so that then everything counts as excess.
+over the calls sent, but for those that failed by the caller's own doing, that should have started
+from the load step t0 until t5, when the SLO held again. When it was never broken, until the new
+webserver came; when it did not hold again, until the load fell (`events.watched_until_s`). e and l
+are the shares of errors and of slow calls before the load step: in measured parts of stages with no
+more load than the stage before the step, outside the transients before; within a ramp or a trace,
+in its own measured part before the step. They are 0 where there is no such time, so that then
+everything counts as excess.
 
 Slow is a call that ended ok, but past the tightest latency limit of the SLO (`calls.good_calls`).
 Several scale-outs after one load step share its cost; the first of them has it.
@@ -40,6 +41,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.caller_failures import CALLERS
 from mwaa_headroom.analysis.calls import Calls, Mask
 from mwaa_headroom.analysis.demand import steady_periods
 from mwaa_headroom.analysis.findings import Finding, note, refusal
@@ -83,7 +85,7 @@ class _Tally:
 
     def __init__(self, calls: Calls, good: Mask) -> None:
         self.calls = calls
-        self._sent = calls.sent & (calls.stage >= 0)
+        self._sent = calls.sent & (calls.stage >= 0) & ~calls.outcome.are(*CALLERS)
         self._failed = self._sent & ~calls.outcome.are("ok")
         self._slow = self._sent & ~self._failed & ~good
 

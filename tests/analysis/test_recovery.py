@@ -136,7 +136,7 @@ def test_why_it_is_not_known(outcomes: list[str], line: str, why: Finding) -> No
 
 
 def test_an_overload_that_outlives_its_load() -> None:
-    result = recovered(["connection_error"] * 30, "rate(errors) < 1%")
+    result = recovered(["service_error"] * 30, "rate(errors) < 1%")
     assert result.recovered_after_s is None
     assert result.explanation == warning(
         "recovery.not_recovered",
@@ -165,10 +165,10 @@ def why_not_known(result: RecoveryResult) -> Finding:
         pytest.param(["ok", "unsent"] * 15, 15, 15, id="half the load is gone, the rest ends ok"),
         pytest.param(["unsent", "ok", "ok", "unsent", "ok"] * 6, 6, 12, id="lost and unsent"),
         pytest.param(
-            ["connection_error", "unsent"] * 15, 15, 15, id="of lost calls nobody knows more"
+            ["service_error", "unsent"] * 15, 15, 15, id="of lost calls nobody knows more"
         ),
         pytest.param(
-            ["connection_error"] * 20 + ["ok", "unsent"] * 5, 0, 5, id="it may have held at last"
+            ["service_error"] * 20 + ["ok", "unsent"] * 5, 0, 5, id="it may have held at last"
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_the_generators_own_gaps_are_no_overload(
     ("outcomes", "lost"),
     [
         (["client_timeout", "unsent"] * 15, 0),  # no sender was free, for calls hung
-        (["connection_error"] * 29 + ["unsent"], 1),
+        (["service_error"] * 29 + ["unsent"], 1),
     ],
 )
 def test_what_sent_calls_broke_is_the_environments(outcomes: list[str], lost: int) -> None:
@@ -240,7 +240,7 @@ def test_slow_calls_count_by_when_they_came_not_by_when_they_ended() -> None:
 
 
 outcome_words = st.sampled_from(
-    ["ok"] * 6 + ["throttled", "service_timeout", "client_timeout", "connection_error", "unsent"]
+    ["ok"] * 6 + ["throttled", "service_timeout", "client_timeout", "service_error", "unsent"]
 )
 
 

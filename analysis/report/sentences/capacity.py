@@ -215,6 +215,11 @@ def _(reason: Finding) -> str:
     return f"Left out: {told(reason)}"
 
 
+@says("capacity_curve.stage_left_out")
+def _(run_id: str, stage: StageLabel, reason: Finding) -> str:
+    return f"{words.capital(words.stage_label(*stage))} of {run_id} is no trial: {told(reason)}"
+
+
 @says("capacity_curve.count_changed")
 def _(stages: Sequence[tuple[StageLabel, str]]) -> str:
     names = ", ".join(f"{words.stage_label(*stage)} of {run_id}" for stage, run_id in stages)

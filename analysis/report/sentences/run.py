@@ -173,6 +173,59 @@ def _(stage: StageLabel, reason: Finding) -> str:
     return f"In {words.stage_label(*stage)} the load generator was the limit: {told(reason)}"
 
 
+@says("verdict.failed_before")
+def _(stage: StageLabel, reason: Finding) -> str:
+    return f"{words.capital(words.stage_label(*stage))} cannot be judged: {told(reason)}"
+
+
+@says("caller.credentials_expired")
+def _(
+    at_s: float, code: str, failed: int, sent: int, limit_fraction: float, broke_slo: bool
+) -> str:
+    return (
+        f"Your credentials expired at {words.time_of_day(at_s)} ({code}), so "
+        f"{_failed_of(failed, sent, limit_fraction, broke_slo)}; repeat the run with credentials "
+        "that outlast it."
+    )
+
+
+@says("run.credentials_expired")
+def _(at_s: float, code: str) -> str:
+    return f"Your credentials expired at {words.time_of_day(at_s)} ({code})."
+
+
+@says("caller.calls_failed")
+def _(
+    outcomes: Sequence[tuple[str, int]],
+    failed: int,
+    sent: int,
+    limit_fraction: float,
+    broke_slo: bool,
+) -> str:
+    kinds = words.enumerated([f"{count} {name}" for name, count in outcomes])
+    return (
+        f"By the caller's own doing ({kinds}) "
+        f"{_failed_of(failed, sent, limit_fraction, broke_slo)}; they cost the environment nothing "
+        "and say nothing about it: mend the permissions or requests and repeat the run."
+    )
+
+
+@says("network.connections_failed")
+def _(failed: int, sent: int, limit_fraction: float, broke_slo: bool) -> str:
+    return (
+        f"On the way to the environment {_failed_of(failed, sent, limit_fraction, broke_slo)} "
+        "(connection_error), which says nothing about its webservers: look at the network between "
+        "this host and the service, and repeat the run."
+    )
+
+
+def _failed_of(failed: int, sent: int, limit_fraction: float, broke_slo: bool) -> str:
+    share = words.share(failed / sent)
+    beyond = f", more than {words.share(limit_fraction)}" if failed > limit_fraction * sent else ""
+    decided = ", without which no line would be broken" if broke_slo and not beyond else ""
+    return f"{failed} of {sent} calls ({share}) failed{beyond}{decided}"
+
+
 @says("verdict.slo_broken")
 def _(result: SloResult, stage: StageLabel | None) -> str:
     saw = words.observed_words(result) if result.observed is not None else told(result.reason)

@@ -372,6 +372,11 @@ def _(run_id: str, reason: Finding) -> str:
 says("size.generator_past_limits", "In run {run_id} the load generator was past its limits.")
 
 
+@says("size.stage_left_out")
+def _(run_id: str, stage: StageLabel, reason: Finding) -> str:
+    return f"{words.capital(words.stage_label(*stage))} of run {run_id} is left out: {told(reason)}"
+
+
 @says("size.load_far_beyond")
 def _(rate_per_s: float, highest_per_s: float) -> str:
     return (
