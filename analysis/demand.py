@@ -383,7 +383,7 @@ def estimate_demand(
     each, why_not = (None, apart) if isinstance(apart, Finding) else (apart, None)
     whole = _by_shares(seen, each, mix) or (_as_sent(seen) if is_the_mix else None)
     if whole is None:
-        result = _refused(_not_of_the_mix(seen, why_not, mix), len(seen))
+        result = refused_demand(_not_of_the_mix(seen, why_not, mix), len(seen))
     else:
         result = _of_mix(whole, utilisation_target * webserver_cpu, len(seen), warnings)
     is_single = len(seen.operations) == 1 and whole is not None
@@ -489,7 +489,8 @@ def _told_apart(seen: Observations) -> Fit | Finding:
     return found
 
 
-def _refused(reason: Finding, periods: int) -> DemandResult:
+def refused_demand(reason: Finding, periods: int) -> DemandResult:
+    """No demand, and why."""
     nothing = Estimate(value=None, n=periods, warnings=(reason,))
     return DemandResult(nothing, {}, reason, None, nothing, nothing, periods)
 
@@ -502,7 +503,7 @@ def _too_few(periods: int) -> DemandResult:
         saturated_percent=SATURATED_PERCENT,
         periods=periods,
     )
-    return _refused(why, periods)
+    return refused_demand(why, periods)
 
 
 def _not_of_the_mix(

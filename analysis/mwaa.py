@@ -12,6 +12,7 @@ CPU_ABOVE_PERCENT: Final = 70.0
 CONNECTIONS_ABOVE: Final = 15.0
 FEWEST_WEBSERVERS: Final = 2
 MOST_WEBSERVERS: Final = 5
+MICRO: Final = "mw1.micro"
 
 # "Container, queue, and database metrics": names and dimensions in CloudWatch. The database's
 # metrics have the dimension DatabaseRole instead of Cluster.

@@ -308,6 +308,7 @@ class SizingResult:
     explanation: Finding
     warnings: tuple[Finding, ...] = ()
     deciding: Finding | None = None  # what would tell, when the interval spans counts
+    impossible: Finding | None = None  # why no webserver count reaches the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +393,7 @@ class RunAnalysis:
     retries: RetryResult | None = None  # None: they were off
     elasticity: Elasticity | None = None  # None: no metrics
     by_webservers: tuple[CountRow, ...] = ()
+    admitted_per_s: Estimate | None = None  # by the service's throttle; None: not seen at work
     truth: tuple[TruthCheck, ...] = ()  # of simulated webservers, whose demands are known
     warnings: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()

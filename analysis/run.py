@@ -17,7 +17,7 @@ from mwaa_headroom.analysis.caller_failures import Expiry, expiry_of
 from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
-from mwaa_headroom.analysis.demand import estimate_demand, steady_periods
+from mwaa_headroom.analysis.demand import estimate_demand, refused_demand, steady_periods
 from mwaa_headroom.analysis.generator.health import (
     LostArrivals,
     generator_health,
@@ -37,6 +37,7 @@ from mwaa_headroom.analysis.metric_periods import (
     period_points,
     webserver_periods,
 )
+from mwaa_headroom.analysis.metric_plausibility import PlausiblePeriods, plausible_periods
 from mwaa_headroom.analysis.record import RunRecord, read_run
 from mwaa_headroom.analysis.recovery import recoveries
 from mwaa_headroom.analysis.results import (
@@ -58,6 +59,7 @@ from mwaa_headroom.analysis.scaling.cost import by_webservers, elasticity, with_
 from mwaa_headroom.analysis.scaling.events import scaling_events
 from mwaa_headroom.analysis.setting import Setting, read_setting
 from mwaa_headroom.analysis.sizing.one_run import contradictions, size
+from mwaa_headroom.analysis.sizing.rate_limit import RateLimit, limit_of_rate
 from mwaa_headroom.analysis.slo_judgement import Window, judge
 from mwaa_headroom.analysis.stages import (
     StageTimes,
@@ -66,7 +68,9 @@ from mwaa_headroom.analysis.stages import (
     stage_times,
     whole_window,
 )
+from mwaa_headroom.analysis.statistics import Estimate
 from mwaa_headroom.analysis.steady_state import steady_state
+from mwaa_headroom.analysis.throttle import admitted_per_s
 from mwaa_headroom.analysis.truth import truth_checks
 from mwaa_headroom.analysis.verdict import interrupted, judge_capacity, judge_check
 
@@ -147,7 +151,12 @@ class Run:
     @cached_property
     def periods(self) -> Sequence[WebserverPeriod]:
         """Metric periods of all webservers."""
-        return webserver_periods(self.record.metrics)
+        return self.metrics_as_documented.periods
+
+    @cached_property
+    def metrics_as_documented(self) -> PlausiblePeriods:
+        """The same, with what cannot be left out and said."""
+        return plausible_periods(webserver_periods(self.record.metrics), *self.setting.count_limits)
 
     @cached_property
     def database_periods(self) -> Sequence[DatabasePeriod]:
@@ -208,6 +217,7 @@ class Run:
             steady=steady_state(times, calls.where(calls.stage == index)),
             transport=self.setting.transport,
             expiry=self.expiry,
+            pinned_webservers=self.setting.pinned_webservers,
         )
 
     @cached_property
@@ -240,6 +250,8 @@ class Run:
     def demand(self) -> DemandResult | None:
         """CPU-seconds a call costs the webservers."""
         setting = self.setting
+        if implausible := self.metrics_as_documented.objection:
+            return refused_demand(implausible, 0)
         inside = {p.start_s for p in whole_window(self.times_that_speak, self.seen).periods}
         steady = [period for period in steady_periods(self.periods) if period.start_s in inside]
         return estimate_demand(
@@ -261,7 +273,20 @@ class Run:
     @cached_property
     def sizing(self) -> SizingResult:
         """Webservers needed, by the utilisation law."""
-        return size(self.setting, self.demand)
+        return size(self.setting, self.demand, self._limit_of_rate())
+
+    @cached_property
+    def admitted_per_s(self) -> Estimate | None:
+        """Calls a second that the service's throttle admits; None: it was not seen at work."""
+        if self.setting.transport == "web_token":
+            return None
+        return admitted_per_s(zip(self.stages, self.windows, strict=True))
+
+    def _limit_of_rate(self) -> RateLimit | None:
+        stopped_by = self.capacity.stopped_by_stage if self.capacity else None
+        stopped = next((stage for stage in self.stages if stage.index == stopped_by), None)
+        cause = self.capacity.bottleneck if self.capacity else ""
+        return limit_of_rate(self.admitted_per_s, cause, stopped)
 
     @cached_property
     def slo(self) -> tuple[SloResult, ...]:
@@ -325,6 +350,7 @@ class Run:
             demand=self.demand,
             capacity=capacity,
             sizing=self.sizing,
+            admitted_per_s=self.admitted_per_s,
             expectations=self.expectations,
             verdict=self.verdict,
             workload=setting.workload,
@@ -339,6 +365,7 @@ class Run:
             truth=truth_checks(setting, self.demand, self.sizing),
             warnings=(
                 *record.warnings,
+                *self.metrics_as_documented.findings,
                 *run_warnings(
                     record,
                     setting,

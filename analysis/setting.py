@@ -58,6 +58,19 @@ class Setting:
     connections_are_per_webserver: bool
 
     @property
+    def count_limits(self) -> tuple[int | None, int | None]:
+        """MinWebservers and MaxWebservers; None where not known, or changed during the run."""
+        if {"MinWebservers", "MaxWebservers"} & set(self.environment.get("changed", ())):
+            return None, None
+        return self.environment.get("min_webservers"), self.environment.get("max_webservers")
+
+    @property
+    def pinned_webservers(self) -> int | None:
+        """How many webservers there are all the time; None: it may change, or is not known."""
+        fewest, most = self.count_limits
+        return most if fewest == most else None
+
+    @property
     def is_closed(self) -> bool:
         """Whether arrivals wait for answers, so that slow answers mean less load."""
         return self.arrivals == "closed"

@@ -147,6 +147,7 @@ def stage_stats(
     steady: SteadyState | None = None,
     transport: str = "lean",
     expiry: Expiry | None = None,
+    pinned_webservers: int | None = None,
 ) -> StageStats:
     """One stage in numbers, judged by every line of the SLO.
 
@@ -160,6 +161,7 @@ def stage_stats(
         steady: whether it settled.
         transport: of the run.
         expiry: of the run's credentials.
+        pinned_webservers: how many there are where no metric says it.
     """
     calls = window.calls
     sent = int(np.count_nonzero(calls.sent))
@@ -178,7 +180,7 @@ def stage_stats(
         times.complete, not objection, all_met(judged), steady, failed
     )
     achieved_per_s = _per_s(sent, times)
-    webservers = known(period.webservers for period in window.periods)
+    webservers = known(period.webservers for period in window.periods) or known([pinned_webservers])
     cpu = known(period.cpu_percent for period in window.periods)
     return StageStats(
         index=times.plan.index,

@@ -2,7 +2,7 @@
 
 check     0 SLO and expectations hold, 3 they do not, 5 cannot be told
 capacity  0 answered: a stage met the SLO, a higher one broke it for a reason that is the
-environment's, and the target has a webserver count; else 5
+environment's, and the target has a webserver count that can be had; else 5
 both      130 when the run was interrupted; 5 when arrivals and rows are not the same in number, for
 nothing is known of those that have no row
 
@@ -97,7 +97,9 @@ def judge_capacity(capacity: CapacityResult, sizing: SizingResult, *, status: st
         reasons.append(capacity.explanation)
     elif capacity.highest_stage is None:
         reasons.append(refusal("verdict.no_stage_met"))
-    if sizing.target is None or sizing.target.webservers is None:
+    if sizing.impossible:
+        reasons.insert(0, sizing.impossible)
+    elif sizing.target is None or sizing.target.webservers is None:
         reasons.append(sizing.explanation)
     if reasons:
         return Verdict("capacity", False, None, EXIT_INCONCLUSIVE, tuple(reasons))

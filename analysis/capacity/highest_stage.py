@@ -130,6 +130,8 @@ def _bottleneck(setting: Setting, stage: StageStats) -> tuple[str, Finding]:
         )
     if from_airflow > MOST_ERRORS * errors:
         return "airflow", airflow
+    if stage.webserver_cpu_percent is None:
+        return "unknown", note("bottleneck.no_metrics")
     if _connections_were_many(setting, stage):
         return "connections", note(
             "bottleneck.connections",
@@ -137,8 +139,6 @@ def _bottleneck(setting: Setting, stage: StageStats) -> tuple[str, Finding]:
             database_percent=database_percent,
             **cpu,
         )
-    if stage.webserver_cpu_percent is None:
-        return "unknown", note("bottleneck.no_metrics")
     return "unknown", note("bottleneck.nothing_stands_out", **cpu)
 
 

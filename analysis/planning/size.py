@@ -45,6 +45,7 @@ from mwaa_headroom.analysis.planning.runs import (
     sized_run,
 )
 from mwaa_headroom.analysis.results import RunAnalysis
+from mwaa_headroom.analysis.sizing.rate_limit import RateLimit
 from mwaa_headroom.analysis.slo import Slo
 
 ANSWERED, NOT_ANSWERED = 0, 5
@@ -80,6 +81,7 @@ class SizingAnswer:
     classes: tuple[ClassSize, ...] = ()
     options: tuple[SizeOption, ...] = ()
     recommended: int | None = None  # index in options
+    impossible: Finding | None = None  # why no webserver count reaches the highest rate
     deciding: Finding | None = None  # of the recommended class; None: nothing is open
     prices: PriceNote | None = None
     price_refusal: Finding | None = None  # why there are no prices
@@ -144,7 +146,8 @@ def answer_size(
         prices=prices,
     )
     classes, options, by_slo = _tried(runs, sized, utilisation, environment_class, given)
-    recommended = _cheapest(options)
+    impossible = _impossible(runs, load.high_per_s)
+    recommended = None if impossible else _cheapest(options)
     answer = replace(
         asked,
         judged_by="slo_capacity" if by_slo else "utilisation",
@@ -162,6 +165,7 @@ def answer_size(
         classes=tuple(classes),
         options=tuple(options),
         recommended=recommended,
+        impossible=impossible,
         prices=_note(prices, region_given=bool(region or own_region)),
         price_refusal=price_refusal,
         autoscaling=given.autoscaling.source,
@@ -174,6 +178,11 @@ def answer_size(
         assumptions=tuple(_assumptions(answer, load)),
         warnings=tuple(dict.fromkeys([*limits, *_limits_of_answer(answer)])),
     )
+
+
+def _impossible(runs: Sequence[RunAnalysis], rate_per_s: float) -> Finding | None:
+    found = (RateLimit(run.admitted_per_s).forbids(rate_per_s) for run in runs)
+    return next((each for each in found if each), None)
 
 
 def _region_on_aws(runs: Sequence[RunAnalysis]) -> str | None:

@@ -27,6 +27,8 @@ def headline(analysis: RunAnalysis) -> str:
     verdict, capacity, sizing = analysis.verdict, analysis.capacity, analysis.sizing
     if verdict.exit_code == 130:
         return "Interrupted"
+    if sizing and sizing.impossible and sizing.impossible in verdict.reasons:
+        return "Out of reach"
     if not verdict.answered:
         return "Inconclusive"
     if analysis.question == "check":

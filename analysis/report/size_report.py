@@ -77,7 +77,7 @@ def size_document(answer: SizingAnswer) -> Document:
 def _headline(answer: SizingAnswer) -> str:
     option = answer.chosen
     if option is None:
-        return "No size"
+        return "Out of reach" if answer.impossible else "No size"
     count = words.span(option.min_webservers, option.max_webservers)
     return f"{option.environment_class}, {count} {'webserver' if count == '1' else 'webservers'}"
 
@@ -88,6 +88,8 @@ def _headline(answer: SizingAnswer) -> str:
 def _sentence(answer: SizingAnswer) -> str:
     if answer.refusals:
         return f"No size can be given: {words.lowered(told(answer.refusals[0]))}"
+    if answer.impossible:
+        return told(answer.impossible)
     chosen, peak = answer.chosen, words.calls_per_s(answer.high_per_s)
     if chosen is None and answer.options:
         shortcoming = words.lowered(told(answer.options[-1].shortcoming))

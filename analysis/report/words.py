@@ -149,8 +149,8 @@ def enumerated(names: Sequence[str]) -> str:
 
 
 def lowered(sentence: str) -> str:
-    """A sentence to go on with after a colon."""
-    return sentence[:1].lower() + sentence[1:]
+    """A sentence to go on with after a colon; a name in capitals keeps them."""
+    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
 
 
 def capital(phrase: str) -> str:

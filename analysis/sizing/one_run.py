@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
-from mwaa_headroom.analysis.mwaa import FEWEST_WEBSERVERS, MOST_WEBSERVERS
+from mwaa_headroom.analysis.mwaa import FEWEST_WEBSERVERS, MICRO, MOST_WEBSERVERS
 from mwaa_headroom.analysis.results import (
     CapacityResult,
     DemandResult,
@@ -26,14 +26,23 @@ from mwaa_headroom.analysis.results import (
     StageStats,
 )
 from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.sizing.rate_limit import RateLimit
 from mwaa_headroom.analysis.sizing.rate_uncertainty import UncertainRate, what_would_decide
 from mwaa_headroom.analysis.statistics import Estimate
 
 _ROUNDING = 1e-9
 
 
-def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
-    """Webservers for the target and for the rate of every stage that sent the mix."""
+def size(
+    setting: Setting, demand: DemandResult | None, limit: RateLimit | None = None
+) -> SizingResult:
+    """Webservers for the target and for the rate of every stage that sent the mix.
+
+    Args:
+        setting: of the run.
+        demand: of a call.
+        limit: of the rate, whatever the number of webservers is; None: none is known.
+    """
     planned = _rates_of_the_mix(setting)
     target_rate = setting.target_rate_per_s or max(planned, default=None)
     refused = _refusal(setting, demand)
@@ -45,9 +54,14 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
             utilisation_target=setting.utilisation_target,
             webserver_cpu=setting.webserver_cpu,
             explanation=refusal("sizing.no_count", reason=refused),
+            impossible=limit.forbids(target_rate) if limit and target_rate else None,
         )
-    rows = {rate: _row(demand, rate) for rate in sorted(planned | {target_rate})}
+    most = most_webservers(setting)
+    rows = {rate: _row(demand, rate, most) for rate in sorted(planned | {target_rate})}
     target = rows[target_rate]
+    impossible = limit.forbids(target_rate) if limit else None
+    if impossible is None and target.webservers and not target.within_limits:
+        impossible = refusal("sizing.more_than_allowed", target=target, most_webservers=most)
     return SizingResult(
         target_rate_per_s=target_rate,
         target=target,
@@ -59,11 +73,19 @@ def size(setting: Setting, demand: DemandResult | None) -> SizingResult:
         deciding=what_would_decide(
             target_rate,
             UncertainRate(demand.rate_per_webserver_per_s),
-            range(FEWEST_WEBSERVERS, MOST_WEBSERVERS + 1),
+            range(FEWEST_WEBSERVERS, most + 1),
             periods=demand.periods,
             utilisation_target=setting.utilisation_target,
         ),
+        impossible=impossible,
     )
+
+
+def most_webservers(setting: Setting) -> int:
+    """How many the service allows: its quota, or more where the environment has more already."""
+    if setting.environment.get("environment_class") == MICRO:
+        return 1
+    return max(MOST_WEBSERVERS, setting.environment.get("max_webservers") or 0)
 
 
 def contradictions(
@@ -139,7 +161,7 @@ def _rates_of_the_mix(setting: Setting) -> set[float]:
     }
 
 
-def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
+def _row(demand: DemandResult, rate_per_s: float, most: int) -> SizingRow:
     one = demand.rate_per_webserver_per_s
     needed = webservers_for(rate_per_s, one.value)
     return SizingRow(
@@ -147,7 +169,7 @@ def _row(demand: DemandResult, rate_per_s: float) -> SizingRow:
         webservers=needed,
         webservers_low=webservers_for(rate_per_s, one.high),
         webservers_high=webservers_for(rate_per_s, one.low),
-        within_limits=needed is not None and needed <= MOST_WEBSERVERS,
+        within_limits=needed is not None and needed <= most,
         probability=float(UncertainRate(one).at_least(rate_per_s / needed)) if needed else None,
     )
 
@@ -170,7 +192,6 @@ def _explanation(
         webserver_cpu=setting.webserver_cpu,
         utilisation_target=setting.utilisation_target,
         rate_of_one_per_s=(one.value, _low(one), _high(one)),
-        most_webservers=MOST_WEBSERVERS,
         fewest_webservers=FEWEST_WEBSERVERS if too_few else None,
     )
 

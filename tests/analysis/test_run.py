@@ -72,6 +72,7 @@ def test_a_capacity_run_is_answered(tmp_path: Path) -> None:
     assert sum(analysis.mix.values()) == pytest.approx(1)
 
 
+THROTTLED = {"rates_per_s": (4.0, 8.0, 30.0), "throttle_per_s": 10.0}
 CALM: dict[str, Any] = {"rates_per_s": (4.0, 8.0), "stage_s": 40.0}
 CHECK: dict[str, Any] = CALM | {"question": "check"}
 OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
@@ -124,8 +125,11 @@ OVERLOAD: dict[str, Any] = {"rates_per_s": (4.0, 60.0), "stage_s": 40.0}
             id="capacity below the lowest stage",
         ),
         pytest.param(
-            CALM | {"rates_per_s": (4.0, 8.0, 30.0), "throttle_per_s": 10.0}, 0,
-            "the service's throttle", id="throttled",
+            CALM | THROTTLED | {"target_rate_per_s": 9.0}, 0, "the service's throttle",
+            id="throttled above the target",
+        ),
+        pytest.param(
+            CALM | THROTTLED, 5, "No webserver count reaches 20 calls/s", id="throttled below it",
         ),
         pytest.param({"status": "failed"}, 5, "Not answered: the run broke down", id="failed"),
         pytest.param(CALM | {"status": "interrupted"}, 130, "Interrupted; up to then",

@@ -64,7 +64,7 @@ says(
 )
 says("bottleneck.throttle", "the service refused {throttled} of {sent} calls (throttled)")
 says("bottleneck.airflow", "Airflow itself answered {from_airflow} of {failed} failed calls")
-says("bottleneck.no_metrics", "no webserver metrics were recorded to tell why")
+says("bottleneck.no_metrics", "the CPU of the webservers is not known, so it cannot be told why")
 
 
 @says("capacity.stopped")
@@ -156,12 +156,12 @@ def _(
     cpu_percent: float | None,
     cpu_max_percent: float | None,
 ) -> str:
-    waited_for = "the database or a connection pool"
+    look_at = "the database and a connection pool"
     if database_percent is not None:
-        waited_for = f"a connection pool (the database was at {database_percent:.0f} % CPU)"
+        look_at = f"a connection pool (the database was at {database_percent:.0f} % CPU)"
     return (
-        f"{connections:.0f} connections at {_cpu(cpu_percent, cpu_max_percent)}, so calls waited "
-        f"for something other than CPU, such as {waited_for}"
+        f"{connections:.0f} connections were open at {_cpu(cpu_percent, cpu_max_percent)}; what "
+        f"calls waited for is in no metric, look at {look_at}"
     )
 
 

@@ -113,6 +113,56 @@ says(
 )
 
 
+@says("metrics.counts_above_most")
+def _(periods: int, pinned: int | None, highest: int, most: int) -> str:
+    instead = "their count is taken as not known" if pinned is None else f"{pinned} is taken"
+    return (
+        f"In {words.counted(periods, 'metric period')} SampleCount was up to {highest}, although "
+        f"MaxWebservers is {most}: {instead}."
+    )
+
+
+@says("metrics.samples_divided")
+def _(samples: int, highest: int, fewest: int, most: int) -> str:
+    return (
+        f"SampleCount was up to {highest} with {words.span(fewest, most)} webservers: each "
+        f"published {samples} samples a period, so counts and connections are divided by {samples}."
+    )
+
+
+@says("metrics.pinned_count_used")
+def _(highest: int, most: int) -> str:
+    return (
+        f"SampleCount was up to {highest}, which cannot be webservers: {most} are taken, for "
+        "MinWebservers and MaxWebservers are both that."
+    )
+
+
+@says("metrics.counts_implausible")
+def _(highest: int, fewest: int, most: int) -> str:
+    return (
+        f"SampleCount was up to {highest} although the environment has {fewest} to {most} "
+        "webservers, so it does not count them; collect at the period the service publishes at, or "
+        "pin MinWebservers = MaxWebservers."
+    )
+
+
+@says("metrics.cpu_implausible")
+def _(periods: int, highest: float) -> str:
+    return (
+        f"CPUUtilization was above 100 % in {words.counted(periods, 'metric period')} (up to "
+        f"{highest:.0f} %), so it is no share of a webserver's CPU, and nothing is derived from it."
+    )
+
+
+@says("metrics.cpu_strays")
+def _(periods: int, highest: float) -> str:
+    return (
+        f"CPUUtilization was above 100 % in {words.counted(periods, 'metric period')} (up to "
+        f"{highest:.0f} %); it is left out there."
+    )
+
+
 @says("record.file_missing")
 def _(files: tuple[str, ...]) -> str:
     if len(files) == 1:
@@ -265,6 +315,9 @@ def _capacity(analysis: RunAnalysis) -> str:
     _, doubts = _sorted(analysis.verdict.reasons)
     capacity, sizing = analysis.capacity, analysis.sizing
     row = sizing.target if sizing else None
+    if sizing and sizing.impossible:
+        others = [doubt for doubt in doubts if doubt != sizing.impossible]
+        return f"{told(sizing.impossible).rstrip('.')}{_and_more([None, *others])}."
     if doubts or capacity is None or sizing is None or row is None or row.webservers is None:
         first = words.lowered(told(doubts[0])) if doubts else "nothing is known"
         return f"Not answered: {first.rstrip('.')}{_and_more(doubts)}."
@@ -279,12 +332,11 @@ def _capacity(analysis: RunAnalysis) -> str:
 
 
 def _interval(row: SizingRow) -> str:
-    beyond = "" if row.within_limits else ", more than the service allows"
     if row.webservers_low is None:
-        return beyond
+        return ""
     most = row.webservers_high if row.webservers_high is not None else "more than can be had"
     ends = f"{most}" if row.webservers_low == most else f"{row.webservers_low}-{most}"
-    return f" (95 % interval {ends}){beyond}"
+    return f" (95 % interval {ends})"
 
 
 def _sorted(reasons: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:

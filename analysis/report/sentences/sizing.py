@@ -8,6 +8,7 @@ from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says, told, told_each
 from mwaa_headroom.analysis.results import SizingRow, StageLabel
+from mwaa_headroom.analysis.statistics import Estimate
 
 says("sizing.closed", "A closed workload has no rate to size for; run open arrivals.")
 says(
@@ -64,7 +65,6 @@ def _(
     webserver_cpu: float,
     utilisation_target: float,
     rate_of_one_per_s: tuple[float, float, float],
-    most_webservers: int,
     fewest_webservers: int | None,
 ) -> str:
     value, low, high = rate_of_one_per_s
@@ -74,11 +74,38 @@ def _(
         f"{words.share(utilisation_target)} utilisation, and {target.rate_per_s:g} calls/s need "
         f"{target.webservers} of them."
     )
-    if not target.within_limits:
-        text += f" Amazon MWAA allows at most {most_webservers}: use a larger environment class."
     if fewest_webservers is not None:
         text += f" Amazon MWAA runs at least {fewest_webservers}, except in mw1.micro."
     return text
+
+
+@says("sizing.throttled")
+def _(rate_per_s: float, admitted_per_s: Estimate) -> str:
+    admitted = words.number(admitted_per_s.value)
+    ends = f"{words.number(admitted_per_s.low)}-{words.number(admitted_per_s.high)}"
+    return (
+        f"No webserver count reaches {words.calls_per_s(rate_per_s)} through InvokeRestApi "
+        f"(throttle: {admitted}/s admitted, 95 % interval {ends}); send fewer calls, or "
+        "send them with web login tokens."
+    )
+
+
+@says("sizing.stopped_elsewhere")
+def _(rate_per_s: float, bottleneck: str, stopped_per_s: float) -> str:
+    return (
+        f"No webserver count is known to reach {words.calls_per_s(rate_per_s)}: "
+        f"{words.calls_per_s(stopped_per_s)} were stopped by {words.stopped_by(bottleneck)}, which "
+        "more webservers are not known to relieve."
+    )
+
+
+@says("sizing.more_than_allowed")
+def _(target: SizingRow, most_webservers: int) -> str:
+    return (
+        f"No webserver count reaches {words.calls_per_s(target.rate_per_s)}: {target.webservers} "
+        f"are needed and Amazon MWAA allows at most {most_webservers} of this class; use a larger "
+        "environment class."
+    )
 
 
 @says("sizing.too_close")

@@ -186,7 +186,7 @@ BUSY = {"webserver_cpu_percent": 97.0, "webserver_cpu_max_percent": 100.0}
         (AIRFLOW | BUSY, ERRORS, "airflow", "50 of 50 failed calls"),
         (AIRFLOW, LATENCY, "airflow", "50 of 50"),
         ({}, "max(webserver.cpu) < 40%", "webserver_cpu", "50 % CPU"),
-        ({"connections_max": 60.0}, LATENCY, "connections", "60 connections at 50 % CPU"),
+        ({"connections_max": 60.0}, LATENCY, "connections", "60 connections were open at 50 % CPU"),
         ({"database_cpu_percent": 91.0}, LATENCY, "database", "database was at 91 % CPU"),
         # a database that is busy answers late and wrong; both are seen as Airflow's errors
         (AIRFLOW | {"database_cpu_percent": 91.0}, ERRORS, "database", "91 % CPU"),
@@ -205,7 +205,7 @@ BUSY = {"webserver_cpu_percent": 97.0, "webserver_cpu_max_percent": 100.0}
             {"webserver_cpu_percent": None, "webserver_cpu_max_percent": None},
             LATENCY,
             "unknown",
-            "no webserver metrics",
+            "CPU of the webservers is not known",
         ),
     ],
 )
