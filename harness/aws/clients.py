@@ -131,15 +131,15 @@ def stand_in_client(
 
 
 def isolated_session() -> boto3.Session:
-    """A session that a profile or a file of the user's cannot change or break."""
+    """A session that no profile, file or variable of the user's can change or break."""
     nowhere = (None, None, os.devnull, None)
+    defaults = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in botocore.session.Session.SESSION_VARIABLES.items()
+    }
     return boto3.Session(
         botocore_session=botocore.session.Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": nowhere,
-                "credentials_file": nowhere,
-            }
+            session_vars={**defaults, "config_file": nowhere, "credentials_file": nowhere}
         )
     )
 

@@ -24,7 +24,13 @@ from typing import Any, Final, Self
 import psutil
 
 from mwaa_headroom.harness.errors import EnvironmentStartError, InstallError, UsageError
-from mwaa_headroom.harness.local.instance import Endpoints, Instance, read_json, writing_to
+from mwaa_headroom.harness.local.instance import (
+    Endpoints,
+    Instance,
+    read_json,
+    without_aws_settings,
+    writing_to,
+)
 from mwaa_headroom.harness.local.processes import MARKER, has_leftovers, reclaim
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 
@@ -134,8 +140,10 @@ def start_daemon(
             stdout=subprocess.PIPE,
             stderr=log,
             # The user's AWS settings are for the caller's account, not for what runs inside.
-            env={name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
-            | {"PYTHONIOENCODING": "utf-8"},  # not the terminal's: we read what it prints
+            env={
+                **without_aws_settings(os.environ),
+                "PYTHONIOENCODING": "utf-8",  # not the terminal's: we read what it prints
+            },
             start_new_session=True,
             encoding="utf-8",
         )

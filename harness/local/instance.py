@@ -82,9 +82,17 @@ class Endpoints:
         }
 
     def environment_from(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """Those variables, changed so that programs started with them call the stand-in."""
-        kept = {name: value for name, value in variables.items() if name not in VARIABLES_TO_UNSET}
-        return {**kept, **self.as_variables()}
+        """Those variables, changed so that programs started with them call the stand-in.
+
+        Nothing of the user's own AWS settings is left, which could be wrong or lead elsewhere.
+        """
+        return {**without_aws_settings(variables), **self.as_variables()}
+
+
+def without_aws_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those variables without AWS's, and with AWS's files hidden from botocore."""
+    kept = {name: value for name, value in variables.items() if not name.startswith("AWS_")}
+    return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def shell_lines(endpoints: Endpoints) -> str:

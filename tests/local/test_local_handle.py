@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 
 from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
 from mwaa_headroom.harness.local.settings import (
@@ -234,7 +234,7 @@ def test_secrets_are_in_no_file_others_can_read(eager: StandIn) -> None:
 def test_a_second_one_in_the_same_folder_is_refused_then_possible(tmp_path: Path) -> None:
     said: list[str] = []
     with StandIn.start(QUICK, tmp_path, said.append) as first:
-        with pytest.raises(EnvironmentStartError, match="already running"):
+        with pytest.raises(UsageError, match="already running"):
             StandIn.start(QUICK, tmp_path, said.append)
         assert first.is_running()
     assert said == ["Starting 2 webservers"]

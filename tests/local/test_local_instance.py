@@ -1,13 +1,14 @@
 """The folder of an environment, its events, and the variables that lead to it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
 from mwaa_headroom.harness.local.handle import start_daemon
 from mwaa_headroom.harness.local.instance import (
     VARIABLES_TO_UNSET,
@@ -81,7 +82,7 @@ def test_the_advice_names_the_right_environment(
     instance = Instance(tmp_path / folder)
     lock = instance.take_lock()
     assert lock is not None
-    with lock, pytest.raises(EnvironmentStartError, match="already running") as caught:
+    with lock, pytest.raises(UsageError, match="already running") as caught:
         start_daemon(SimulatedSettings(), instance, print, ends_with_us=True)
     assert advice in str(caught.value)
 
@@ -166,3 +167,11 @@ def test_events_that_the_disk_does_not_take_are_handed_over_whole(tmp_path: Path
     handed_over = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert handed_over.split() == ["c", "d"]
     assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["a", "b", "e"]
+
+
+def test_nothing_of_the_users_aws_settings_reaches_what_is_started() -> None:
+    before = {"AWS_CA_BUNDLE": "nowhere", "AWS_CONFIG_FILE": "broken", "AWS_RETRY_MODE": "x"}
+    after = ENDPOINTS.environment_from(before)
+    assert "AWS_CA_BUNDLE" not in after
+    assert "AWS_RETRY_MODE" not in after
+    assert after["AWS_CONFIG_FILE"] == after["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull

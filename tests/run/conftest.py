@@ -42,4 +42,16 @@ def scenario(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    broken = tmp_path / "aws_config"
+    broken.write_text("no section")
+    # Runs against environments of their own must not care for any of the user's AWS settings.
+    return {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "AWS_CONFIG_FILE": str(broken),
+        "AWS_SHARED_CREDENTIALS_FILE": str(broken),
+        "AWS_PROFILE": "no-such-profile",
+        "AWS_CA_BUNDLE": str(tmp_path / "no-such-bundle"),
+        "AWS_DEFAULTS_MODE": "no-such-mode",
+        "AWS_MAX_ATTEMPTS": "many",
+    }
