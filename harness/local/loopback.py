@@ -29,5 +29,8 @@ def is_foreign(headers: Mapping[str, str], port: int) -> bool:
     named = host if host.endswith(f":{port}") or port not in (80, 443) else f"{host}:{port}"
     if named.removesuffix(f":{port}") not in _HOSTS or not named.endswith(f":{port}"):
         return True
+    # Where a page comes from that lets a browser load a picture or follow a link, without Origin
+    if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return True
     origin = headers.get("Origin")
     return origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}")

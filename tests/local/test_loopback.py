@@ -32,6 +32,7 @@ def test_programs_of_this_machine_are_answered(host: str) -> None:
         "127.0.0.1:8080, evil.example:8080",
         "localhost.:8080",
         "0.0.0.0:8080",
+        "[::ffff:127.0.0.1]:8080",
         "2130706433:8080",
         "[",
     ],
@@ -48,6 +49,26 @@ def test_no_host_is_foreign() -> None:
 def test_the_port_of_the_scheme_may_be_left_out() -> None:
     assert not is_foreign({"Host": "localhost"}, 80)
     assert not is_foreign({"Host": "env.127.0.0.1:443"}, 443)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("null", "", "http://localhost.evil.example:8080", "http://127.0.0.1", "file://"),
+        *("http://localhost:8080", "http://127.0.0.1:3000", "http://127.0.0.1:8080.evil.example"),
+    ],
+)
+def test_other_origins_are_foreign(origin: str) -> None:
+    assert is_foreign({"Host": OWN, "Origin": origin}, 8080)
+
+
+@pytest.mark.parametrize(
+    ("site", "foreign"),
+    [("cross-site", True), ("same-site", True), ("same-origin", False), ("none", False)],
+)
+def test_pictures_and_links_of_other_pages_are_foreign(site: str, foreign: bool) -> None:
+    """A browser sends no Origin with these."""
+    assert is_foreign({"Host": OWN, "Sec-Fetch-Site": site}, 8080) == foreign
 
 
 @given(st.text())

@@ -31,7 +31,7 @@ _silent.disabled = True
 RECOGNISED_WITHIN_S = 10.0
 BODY_WITHIN_S = 8.0  # below it, so that whoever is too slow is told
 REST_S = 60.0  # as an Application Load Balancer's default
-LINGER_S = 5.0  # for callers who send all of a refused body before they read the answer
+LINGER_S = 2.0  # for callers who send all of a refused body before they read the answer
 CLOSING_PERIOD_S = 1.0
 BACKLOG = 1024  # an open workload may connect in bursts
 SHUTDOWN_GRACE_S = 2.0
@@ -61,6 +61,9 @@ async def read_body(request: web.BaseRequest, max_bytes: int) -> bytes:
         raise BodyError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     body = bytearray()
     try:
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # of the answer itself
         async with asyncio.timeout(BODY_WITHIN_S):
             while chunk := await request.content.readany():
                 body += chunk

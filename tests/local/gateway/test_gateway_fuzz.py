@@ -135,6 +135,7 @@ CHUNKS = (
     *(
         b"zz\r\nabc\r\n0\r\n\r\n",
         b"3\r\nabcd\r\n0\r\n\r\n",
+        b"3\r\nabcXX0\r\n\r\n",
         b"-3\r\nabc\r\n0\r\n\r\n",
         b"3\nabc\n0\n\n",
     ),

@@ -68,11 +68,11 @@ class Caller:
     """One connection to a port."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5.0)
 
     def send(self, *lines: str, path: str = "/", body: str = "") -> None:
-        head = (f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", *lines, "", body)
+        head = (f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", *lines, "", body)
         self.socket.sendall("\r\n".join(head).encode())
 
     def status(self) -> int:
@@ -154,6 +154,39 @@ def test_a_body_beyond_the_limit_is_refused(connect: Connect, header: str) -> No
 
 def test_chunks_that_are_none_are_a_bad_request(connect: Connect) -> None:
     assert connect().call("Transfer-Encoding: chunked", body="3\r\nabc\r\nzz\r\n") == 400
+
+
+def test_a_body_is_sent_for_when_its_caller_waits_for_that(connect: Connect) -> None:
+    caller = connect()
+    assert caller.call("Content-Length: 3", "Expect: 100-continue") == 100
+    caller.socket.sendall(b"abc")
+    assert caller.status() == 200
+    too_large = connect()
+    assert too_large.call("Content-Length: 1001", "Expect: 100-continue") == 413
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        ("GET / HTTP/1.1\r\nX: ", "x" * 1000),
+        ("GET /", "x" * 1000),
+        ("GET / HTTP/1.1\r\n", "X: y\r\n" * 100),
+        ("POST / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n3;", "x" * 1000),
+        ("POST / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n" * 100),
+        (
+            "GET / HTTP/1.1\r\nHost: HOST\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            "x" * 1000,
+        ),
+    ],
+)
+def test_what_never_ends_is_ended(connect: Connect, begin: str, more: str) -> None:
+    caller = connect()
+    caller.socket.sendall(begin.replace("HOST", f"127.0.0.1:{caller.port}").encode())
+    began_s = time.monotonic()
+    with suppress(ConnectionError):
+        while time.monotonic() < began_s + 4.0:
+            caller.socket.sendall(more.encode())
+    assert time.monotonic() < began_s + 3.0
 
 
 def test_compressed_bodies_stay_as_they_are(connect: Connect) -> None:

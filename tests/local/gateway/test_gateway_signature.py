@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -26,7 +27,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.local.gateway.answers import ApiError
-from mwaa_headroom.harness.local.gateway.signature import ReceivedRequest, SignatureVerifier
+from mwaa_headroom.harness.local.gateway.signature import (
+    Credential,
+    ReceivedRequest,
+    SignatureVerifier,
+)
 
 MISMATCH = (
     "The request signature we calculated does not match the signature you provided. "
@@ -101,6 +106,63 @@ def test_what_botocore_signs_is_accepted(
 ) -> None:
     request = signed(method, path, query, headers, body)
     assert verifier().verify(request, time.time()).user_name == "tester"
+
+
+PUBLISHED = {  # AWS's test suite of Signature Version 4: method, path, headers, signature
+    "get-header-value-order": (
+        "GET",
+        "/",
+        [("My-Header1", value) for value in ("value4", "value1", "value3", "value2")],
+        "08c7e5a9acfcfeb3ab6b2185e75ce8b1deb5e634ec47601a50643f830c755c01",
+    ),
+    "get-header-key-duplicate": (
+        "GET",
+        "/",
+        [("My-Header1", value) for value in ("value2", "value2", "value1")],
+        "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
+    ),
+    "get-header-value-trim": (
+        "GET",
+        "/",
+        [("My-Header1", " value1"), ("My-Header2", '"a   b   c"')],
+        "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
+    ),
+    "get-utf8": (
+        "GET",
+        "/\u1234",
+        [],
+        "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
+    ),
+    "post-header-value-case": (
+        "POST",
+        "/",
+        [("My-Header1", "VALUE1")],
+        "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_signatures_are_accepted(name: str) -> None:
+    method, path, headers, signature = PUBLISHED[name]
+    secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+    one = SignatureVerifier(
+        region="us-east-1",
+        service="service",
+        credentials=[Credential("AKIDEXAMPLE", secret, "reader", "1", "Admin")],
+        max_clock_skew_s=300.0,
+    )
+    scope = "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request"
+    pairs = [("Host", "example.amazonaws.com"), *headers, ("X-Amz-Date", "20150830T123600Z")]
+    signed_names = ";".join(sorted({key.lower() for key, _ in pairs}))
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={signed_names}, Signature={signature}"
+    )
+    request = ReceivedRequest(method, path, "", [*pairs, ("Authorization", authorization)], b"")
+    now_s = datetime(2015, 8, 30, 12, 36, tzinfo=UTC).timestamp()
+    assert one.verify(request, now_s).user_name == "reader"
+    with pytest.raises(ApiError):
+        one.verify(replace(request, method="PUT"), now_s)
 
 
 @given(body=st.binary(max_size=64), other=st.binary(max_size=64))
