@@ -18,6 +18,7 @@ Action = Literal["InvokeRestApi", "GetEnvironment", "ListEnvironments", "CreateW
 
 METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 MOST_PATH_CHARACTERS = 64
+MOST_QUERY_CHARACTERS = 65_536  # Airflow's servers take no longer request line
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z-_]*"
 ROUTES: Mapping[tuple[str, str], Action] = {
     ("POST", "restapi"): "InvokeRestApi",
@@ -152,12 +153,18 @@ def _query_pairs(parameters: object) -> Iterator[tuple[str, str]]:
         return
     if not isinstance(parameters, dict):
         raise validation_error("QueryParameters must be an object")
+    characters = 0
     for key, value in parameters.items():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, dict | list):
                 raise validation_error(f"QueryParameters.{key} must be a value or a list of values")
-            if one is not None:
-                yield key, one if isinstance(one, str) else json.dumps(one)
+            if one is None:
+                continue
+            text = one if isinstance(one, str) else json.dumps(one)
+            characters += len(key) + len(text) + 2
+            if characters > MOST_QUERY_CHARACTERS:
+                raise validation_error("QueryParameters are longer than a request line may be")
+            yield key, text
 
 
 def _body(document: Mapping[str, object], unwrap_string: bool) -> bytes | None:

@@ -249,6 +249,7 @@ def test_a_large_answer_is_refused(
         ({"Path": "/dags?limit=1"}, "use QueryParameters"),
         ({"QueryParameters": [1]}, "QueryParameters must be an object"),
         ({"QueryParameters": {"a": {"b": 1}}}, "QueryParameters.a must be a value"),
+        ({"QueryParameters": {"a": [1] * 30_000}}, "longer than a request line"),
         ({"Name": "no spaces"}, "regular expression pattern"),
     ],
 )
