@@ -10,9 +10,11 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,6 +32,7 @@ SEED = 20261130
 REQUESTS = 10_500
 PATIENCE_S = 0.05  # after which a request is taken to be cut off, and we close our side
 ANSWERED_WITHIN_S = 15.0
+MOST_FILES = 1024
 MOST_GROWTH_BYTES = 16 * 2**20
 
 # What may be said before anybody is recognised.
@@ -273,7 +276,8 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 def serve(pipe: Connection, folder: Path) -> None:
-    """A gateway without webservers, until the pipe says stop."""
+    """A gateway without webservers and with few files, until the pipe says stop."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
 
     async def main() -> None:
         gateway = Gateway(
@@ -359,36 +363,62 @@ def hostile_requests(count: int, mwaa_url: str, web_url: str) -> Iterator[tuple[
         yield name, url, MUTATIONS[name](rng, sent)
 
 
-def test_nothing_hostile_is_accepted_or_breaks_it(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Served:
+    """A gateway in a process of its own."""
+
+    mwaa_url: str
+    web_url: str
+    pid: int
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, tmp_path))
+    process = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(theirs, tmp_path_factory.mktemp("gateway"))
+    )
     process.start()
     assert process.pid is not None
-    try:
-        mwaa_url, web_url = ours.recv()
-        statuses: Counter[str] = Counter()
-        wrong: list[tuple[str, bytes, bytes]] = []
-        settled_bytes = 0
-        for number, (name, url, sent) in enumerate(hostile_requests(REQUESTS, mwaa_url, web_url)):
-            received = answer_to(url, sent)
-            for status, head in re.findall(
-                rb"HTTP/1\.[01] (\d{3}) (.*?)\r\n\r\n", received, re.DOTALL
-            ):
-                statuses[status.decode()] += 1
-                code = re.search(rb"x-amzn-errortype: (\w+)", head)
-                refusal = "" if code is None else code[1].decode()
-                if not status.startswith(b"4") or refusal not in REFUSALS:
-                    wrong.append((name, sent[:300], received[:300]))
-            if number == REQUESTS // 5:
-                settled_bytes = resident_bytes(process.pid)
-        grown = resident_bytes(process.pid) - settled_bytes
-        assert wrong == []
-        assert statuses.total() > 0.9 * REQUESTS, statuses
-        assert grown < MOST_GROWTH_BYTES
-        for sent in valid_requests(mwaa_url):  # which are what was spoiled
-            accepted = answer_to(mwaa_url, sent.bytes())
-            assert b" 200 " in accepted or b"No webserver is available" in accepted
-    finally:
-        ours.send("stop")
-        process.join(20)
-        process.kill()
+    yield Served(*ours.recv(), process.pid)
+    ours.send("stop")
+    process.join(20)
+    process.kill()
+
+
+def accepts_valid_requests(url: str) -> bool:
+    answers = [answer_to(url, sent.bytes()) for sent in valid_requests(url)]
+    return all(b" 200 " in one or b"No webserver is available" in one for one in answers)
+
+
+@pytest.mark.timeout(300)
+def test_nothing_hostile_is_accepted_or_breaks_it(served: Served) -> None:
+    statuses: Counter[str] = Counter()
+    wrong: list[tuple[str, bytes, bytes]] = []
+    settled_bytes = 0
+    hostile = hostile_requests(REQUESTS, served.mwaa_url, served.web_url)
+    for number, (name, url, sent) in enumerate(hostile):
+        received = answer_to(url, sent)
+        for status, head in re.findall(rb"HTTP/1\.[01] (\d{3}) (.*?)\r\n\r\n", received, re.DOTALL):
+            statuses[status.decode()] += 1
+            code = re.search(rb"x-amzn-errortype: (\w+)", head)
+            refusal = "" if code is None else code[1].decode()
+            if not status.startswith(b"4") or refusal not in REFUSALS:
+                wrong.append((name, sent[:300], received[:300]))
+        if number == REQUESTS // 5:
+            settled_bytes = resident_bytes(served.pid)
+    assert wrong == []
+    assert statuses.total() > 0.9 * REQUESTS, statuses
+    assert resident_bytes(served.pid) - settled_bytes < MOST_GROWTH_BYTES
+    assert accepts_valid_requests(served.mwaa_url)  # which are what was spoiled
+
+
+def test_idle_strangers_shut_nobody_out(served: Served) -> None:
+    """More of them than the gateway may open files."""
+    with ExitStack() as stack:
+        for url in (served.mwaa_url, served.web_url):
+            host, _, port = url.removeprefix("http://").partition(":")
+            for _ in range(MOST_FILES + 6):
+                stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        assert accepts_valid_requests(served.mwaa_url)
+        assert len(list(Path(f"/proc/{served.pid}/fd").iterdir())) < MOST_FILES / 2
