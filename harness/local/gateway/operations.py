@@ -18,13 +18,13 @@ Action = Literal["InvokeRestApi", "GetEnvironment", "ListEnvironments", "CreateW
 
 METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 MOST_PATH_CHARACTERS = 64
-MOST_QUERY_CHARACTERS = 65_536  # Airflow's servers take no longer request line
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z-_]*"
 ROUTES: Mapping[tuple[str, str], Action] = {
     ("POST", "restapi"): "InvokeRestApi",
     ("POST", "webtoken"): "CreateWebLoginToken",
     ("GET", "environments"): "GetEnvironment",
 }
+MOST_QUERY_CHARACTERS = 65_536  # Airflow's servers take no longer request line
 
 
 def route(method: str, raw_path: str) -> tuple[Action, str]:
