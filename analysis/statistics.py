@@ -35,7 +35,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 Known = TypeVar("Known")
 
 CONFIDENCE: Final = 0.95
-Z95: Final = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # 1.96
+Z95: Final = float(special.ndtri((1 + CONFIDENCE) / 2))  # 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def is_lower_bound(estimate: Estimate) -> bool:
 
 def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     """Half the width, in standard errors, of a two-sided interval by Student's t."""
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7 in binary
@@ -125,9 +125,16 @@ def nearest_rank(count: int, percent: float) -> int:
 def interval_ranks(count: int, percent: float) -> tuple[int, int] | None:
     """Ranks, from 1, of the interval's ends; None: too few values for one."""
     tail = (1 - CONFIDENCE) / 2
-    low = int(stats.binom.ppf(tail, count, percent / 100))
-    high = int(stats.binom.ppf(1 - tail, count, percent / 100)) + 1
+    low = _binomial_quantile(tail, count, percent / 100)
+    high = _binomial_quantile(1 - tail, count, percent / 100) + 1
     return (low, high) if low >= 1 and high <= count else None
+
+
+def _binomial_quantile(share: float, count: int, chance: float) -> int:
+    """The least number of successes that at least this share of trials does not exceed."""
+    found = math.ceil(special.bdtrik(share, count, chance))
+    before = max(found - 1, 0)  # where the inverse is a little too large
+    return before if special.bdtr(before, count, chance) >= share else found
 
 
 def values_for_percentile(percent: float) -> int:
@@ -201,6 +208,9 @@ class MeanWithin:
             levels: each between 0 and 1.
             added: at least two independent values; the error of their mean is Student's.
         """
+        # Takes a second to import, which every load process would spend.
+        from scipy.optimize import brentq
+
         if added is None:
             return np.interp(levels, _middle_sums(self.weights), self.candidates)
         mean = float(added.mean())
@@ -217,7 +227,7 @@ class MeanWithin:
         # At these ends every candidate is past the outermost levels.
         reach = error * special.stdtrit(len(added) - 1, 1 - min(levels.min(), 1 - levels.max()))
         ends = candidates[0] - reach, candidates[-1] + reach
-        return np.array([optimize.brentq(below, *ends, args=(level,)) for level in levels])
+        return np.array([brentq(below, *ends, args=(level,)) for level in levels])
 
 
 def mean_within(low: Floats, high: Floats) -> MeanWithin:
