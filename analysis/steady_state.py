@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
@@ -198,14 +197,23 @@ def _trend(part: Floats) -> _Trend:
     edges = np.linspace(0, len(part), min(TREND_POINTS, len(part)) + 1).round().astype(np.intp)
     means = np.add.reduceat(part, edges[:-1]) / np.diff(edges)
     middles = (edges[:-1] + edges[1:]) / 2
-    line = stats.linregress(middles, means)
-    half = t_quantile(len(means) - 2, CONFIDENCE) * float(line.stderr)
-    slope = float(line.slope)
+    slope, error = _line(middles, means)
+    half = t_quantile(len(means) - 2, CONFIDENCE) * error
     mean = float(part.mean())
     return _Trend(
         per_batch=Estimate(slope, slope - half, slope + half, len(part), CONFIDENCE),
         growth=slope * len(part) / mean if mean > 0 else 0.0,
     )
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Slope of the least-squares line through three or more points; its standard error or nan."""
+    x_variance, covariance, _, y_variance = np.cov(x, y, bias=True).flat
+    if y_variance == 0:
+        return 0.0, np.nan
+    correlation = np.clip(covariance / np.sqrt(x_variance * y_variance), -1.0, 1.0)
+    variance = (1 - correlation**2) * y_variance / x_variance / (len(x) - 2)
+    return float(covariance / x_variance), float(np.sqrt(variance))
 
 
 def _per_minute(per_batch: Estimate, mean_s: float, batch_s: float) -> Estimate:

@@ -36,7 +36,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -102,7 +101,9 @@ def fewest_per_side(tail: float) -> int:
 
 def _doubled_ranks(x: Floats, y: Floats) -> NDArray[np.int64]:
     """Mid-ranks of x then y among all values, twice as large so that they are whole."""
-    ranks = stats.rankdata(np.concatenate([x, y]))
+    from scipy.stats import rankdata  # here, because it takes long and only comparisons need it
+
+    ranks = rankdata(np.concatenate([x, y]))
     return np.asarray(np.rint(2 * ranks), dtype=np.int64)
 
 

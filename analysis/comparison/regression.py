@@ -28,7 +28,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from mwaa_headroom.analysis.comparison.metrics import Metric
 from mwaa_headroom.analysis.comparison.rank_tests import (
@@ -111,12 +110,14 @@ def compare_gate(
 
 def compare_informational(samples: Sequence[MetricSamples]) -> tuple[MetricComparison, ...]:
     """What changed beside the gate, "~" where no change can be told."""
+    from scipy.stats import false_discovery_control  # here: see rank_tests
+
     pairs = [_paired(each) for each in samples]
     p_values = [
         p_different(pair.baseline, pair.contender) if all(pair.counts) else None for pair in pairs
     ]
     known = [p for p in p_values if p is not None]
-    adjusted = iter(stats.false_discovery_control(known).tolist() if known else [])
+    adjusted = iter(false_discovery_control(known).tolist() if known else [])
     return tuple(
         _informational_metric(pair, p, None if p is None else next(adjusted))
         for pair, p in zip(pairs, p_values, strict=True)

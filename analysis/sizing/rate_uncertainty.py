@@ -39,7 +39,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from mwaa_headroom.analysis.demand import PERIODS_FOR_TRUST
 from mwaa_headroom.analysis.findings import Finding, note
@@ -85,8 +85,9 @@ class UncertainRate:
             # A width of 0 is certainty, except at the value itself, which is reached.
             scaled = np.where(distance == 0, -0.0 if below else -np.inf, distance / widths)
         q = t_quantile(self.freedom) if self.by_spread else Z95
-        survival = stats.t(self.freedom).sf if self.by_spread else stats.norm.sf
-        return np.where(x <= 0, 1.0, survival(q * scaled))
+        beyond = -q * scaled
+        survival = special.stdtr(self.freedom, beyond) if self.by_spread else special.ndtr(beyond)
+        return np.where(x <= 0, 1.0, survival)
 
     def at_least_at_most(self, amount: ArrayLike) -> Floats:
         """The highest that probability can be: 1 below the value when the low end is not known."""
