@@ -55,8 +55,8 @@ def test_known_demands_are_recovered(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_promise(tmp_path: Path) -> None:
-    """Of 20 seeded runs 19 should cover; 15 or fewer have a chance of .003 at a true 95 %."""
-    runs = 20
+    """Of 12 seeded runs 11 should cover; 8 or fewer have a chance of .002 at a true 95 %."""
+    runs = 12
     covered = dict.fromkeys(("mix", "background", "trigger_dag_run", "list_dags", "health"), 0)
     for seed in range(runs):
         truth = write_synthetic_run(
@@ -69,7 +69,7 @@ def test_intervals_cover_the_truth_as_often_as_they_promise(tmp_path: Path) -> N
         for name, estimate in demand.per_operation_s.items():
             covered[name] += holds(estimate, truth.demands_s[name])
             assert estimate.value == pytest.approx(truth.demands_s[name], rel=0.5)
-    assert min(covered.values()) >= 16, covered
+    assert min(covered.values()) >= 9, covered
 
 
 def test_operations_that_vary_together_are_refused_but_the_mix_is_not(tmp_path: Path) -> None:
@@ -268,16 +268,16 @@ def test_one_operation_at_a_time_tells_the_demand_of_a_mix_that_was_never_sent()
 @pytest.mark.parametrize("stages", [CALIBRATION, MIX_STAGES], ids=["calibration", "mix"])
 @pytest.mark.slow
 def test_intervals_cover_the_truth_of_every_design(stages: Sequence[Stage]) -> None:
-    """Of 500 seeded runs 92 to 98 %; outside is a chance of .004 at a true 95 %."""
+    """Of 250 seeded runs 91 to 98.5 %; outside is a chance of .01 at a true 95 %."""
     covered: dict[str, list[bool]] = {}
-    for seed in range(500):
+    for seed in range(250):
         found = demand_of_design(stages, seed=seed, cv=0.7, noise_percent=1.0)
         for name, (low, high, truth) in truths_of(found).items():
             covered.setdefault(name, []).append(low <= truth <= high)
     shares = {name: sum(hits) / len(hits) for name, hits in covered.items()}
     assert {"mix", "background", "rate", *DEMANDS_S} == set(shares)
-    assert min(shares.values()) >= 0.92, shares
-    assert max(share for name, share in shares.items() if name != "background") <= 0.98, shares
+    assert min(shares.values()) >= 0.91, shares
+    assert max(share for name, share in shares.items() if name != "background") <= 0.985, shares
 
 
 def test_an_operation_without_calls_leaves_the_mix_unknown() -> None:

@@ -1,10 +1,9 @@
 """The command as a user meets it: help, versions, exit codes and one-sentence errors."""
 
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +25,9 @@ Headroom = Callable[..., Answer]
 
 
 @pytest.fixture
-def headroom(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Headroom]:
+def headroom(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Headroom:
     """The command in this process, called in the root of the repository."""
     monkeypatch.chdir(ROOT)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def call(*arguments: str) -> Answer:
         with pytest.raises(SystemExit) as ended:
@@ -39,8 +35,7 @@ def headroom(
         said = capsys.readouterr()
         return Answer(int(ended.value.code or 0), said.out, said.err)
 
-    yield call
-    signal.signal(signal.SIGTERM, on_sigterm)
+    return call
 
 
 def test_a_mistake_is_one_sentence_of_the_installed_command() -> None:
