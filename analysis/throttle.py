@@ -15,12 +15,11 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.slo_judgement import Window
-from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.analysis.statistics import Estimate, t_quantile
 
 PARTS: Final = 20
 FEWEST_AT_WORK: Final = 18
@@ -52,5 +51,5 @@ def _admitted(stage: StageStats, calls: Calls) -> Estimate | None:
     mean = float(admitted.mean())
     if len(at_work) < FEWEST_AT_WORK or len(parts) / length_s < _OFFERED_MORE * mean:
         return None
-    half = float(stats.t.ppf(0.975, PARTS - 1) * admitted.std(ddof=1) / math.sqrt(PARTS))
+    half = t_quantile(PARTS - 1) * float(admitted.std(ddof=1)) / math.sqrt(PARTS)
     return Estimate(value=mean, low=mean - half, high=mean + half, n=len(parts))

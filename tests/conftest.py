@@ -1,6 +1,11 @@
-"""In what order test files are run."""
+"""In what order test files are run, and how long an example of a property test may take."""
 
+import hypothesis
 import pytest
+
+# A busy machine may take its time; and what fails here fails the same way elsewhere.
+hypothesis.settings.register_profile("headroom", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("headroom")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
