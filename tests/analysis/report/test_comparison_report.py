@@ -2,7 +2,9 @@
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.statistics import Estimate
 
 
+@cache
 def compared(factor: float = 1.3, count: int = 6) -> Comparison:
     return compare_runs(
         imagined_runs("old", count),
@@ -35,6 +38,7 @@ def compared(factor: float = 1.3, count: int = 6) -> Comparison:
     )
 
 
+@cache
 def refused() -> Comparison:
     manifest = imagined_manifest(scenario__traffic__retries="standard")
     return compare_runs(
@@ -42,6 +46,7 @@ def refused() -> Comparison:
     )
 
 
+@cache
 def traced() -> History:
     return trace_history(
         [
@@ -71,15 +76,18 @@ def test_a_history_reads_like_the_golden_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("comparison", "status", "begins"),
+    ("made", "status", "begins"),
     [
-        (compared(1.3), "bad", "Regression: "),
-        (compared(1.0), "good", "Pass: no gate metric is worse by more than 10 %"),
-        (compared(1.1), "unclear", "Inconclusive: "),
-        (refused(), "unclear", "Not compared: the runs differ in retries: off (baseline)"),
+        (compared, "bad", "Regression: "),
+        (lambda: compared(1.0), "good", "Pass: no gate metric is worse by more than 10 %"),
+        (lambda: compared(1.1), "unclear", "Inconclusive: "),
+        (refused, "unclear", "Not compared: the runs differ in retries: off (baseline)"),
     ],
 )
-def test_the_verdict_is_the_sentence(comparison: Comparison, status: str, begins: str) -> None:
+def test_the_verdict_is_the_sentence(
+    made: Callable[[], Comparison], status: str, begins: str
+) -> None:
+    comparison = made()
     assert comparison_document(comparison).status == status
     assert comparison_sentence(comparison).startswith(begins)
 
@@ -118,12 +126,13 @@ def test_a_metric_without_a_change_is_drawn_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("comparison", "failures", "errors"),
-    [(compared(1.3), 4, 0), (compared(1.0), 0, 0), (refused(), 0, 1)],
+    ("made", "failures", "errors"),
+    [(compared, 4, 0), (lambda: compared(1.0), 0, 0), (refused, 0, 1)],
 )
 def test_junit_is_red_exactly_when_the_command_is(
-    comparison: Comparison, failures: int, errors: int
+    made: Callable[[], Comparison], failures: int, errors: int
 ) -> None:
+    comparison = made()
     suites = ET.fromstring(render_junit(comparison_document(comparison)))  # noqa: S314 - our own
 
     assert (suites.get("failures"), suites.get("errors")) == (str(failures), str(errors))
@@ -133,8 +142,9 @@ def test_junit_is_red_exactly_when_the_command_is(
     assert len(suites.findall(".//testcase")) == len(comparison.gate) + 1
 
 
-@pytest.mark.parametrize("comparison", [compared(), refused()])
-def test_the_files_of_a_comparison(comparison: Comparison, tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [compared, refused])
+def test_the_files_of_a_comparison(made: Callable[[], Comparison], tmp_path: Path) -> None:
+    comparison = made()
     html = write_document(comparison_document(comparison), tmp_path / "out").read_text()
 
     data = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -148,8 +158,9 @@ def test_the_files_of_a_comparison(comparison: Comparison, tmp_path: Path) -> No
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected
 
 
-@pytest.mark.parametrize("history", [traced(), trace_history(imagined_runs("old", 3))])
-def test_the_files_of_a_history(history: History, tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [traced, lambda: trace_history(imagined_runs("old", 3))])
+def test_the_files_of_a_history(made: Callable[[], History], tmp_path: Path) -> None:
+    history = made()
     html = write_document(history_document(history), tmp_path).read_text()
 
     assert all(each.startswith(("data:", "#", "plots/")) for each in parsed(html).references)
