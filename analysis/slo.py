@@ -19,6 +19,7 @@ What a name means:
                    highest of the periods
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ _SHAPE = re.compile(
            (?:\{\s*(?P<key>[A-Za-z_]+)\s*=\s*(?P<value>[^{}=,]*[^{}=,\s])\s*\})?\s*\)\s*
         (?P<comparison><=|>=|<|>)\s*
         (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(?P<unit>[A-Za-z%]*)\s*""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 
@@ -132,6 +133,8 @@ def parse_slo(text: str) -> Slo:
         unit=found["unit"],
         text=text,
     )
+    if not math.isfinite(slo.number):
+        raise SloSyntaxError(f"The SLO '{text}' compares with a number that is too large.")
     _check_function(slo)
     _check_selector(slo)
     _check_unit(slo)

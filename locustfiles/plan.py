@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mwaa_headroom.harness.aws.clients import AwsClients, is_loopback, make_clients
 from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
@@ -24,7 +25,8 @@ from mwaa_headroom.harness.traffic.operations import (
     targets_from_tree,
 )
 from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
-from mwaa_headroom.harness.traffic.traces import Trace, load_traces, traces_beside
+from mwaa_headroom.harness.traffic.stage_traces import load_traces, traces_beside
+from mwaa_headroom.harness.traffic.traces import Trace
 from mwaa_headroom.harness.transport.opening import OpenTransport, open_transport
 
 
@@ -92,7 +94,10 @@ class Plan:
                 str(stage): {
                     "kind": trace.kind,
                     "time_s": trace.time_s.tobytes(),
-                    "rate_per_s": None if trace.rate_per_s is None else trace.rate_per_s.tobytes(),
+                    "rate_per_s": _bytes(trace.rate_per_s),
+                    "operations": trace.operations,
+                    "called": _bytes(trace.called),
+                    "shares_per_s": _bytes(trace.shares_per_s),
                 }
                 for stage, trace in self.traces.items()
             },
@@ -188,12 +193,22 @@ def _open_phase(schedule: StageSchedule) -> Phase:
 
 
 def _trace_of_message(tree: Mapping[str, Any]) -> Trace:
-    rates = tree["rate_per_s"]
+    rates, called, shares = tree["rate_per_s"], tree["called"], tree["shares_per_s"]
+    operations = tuple(tree["operations"])
     return Trace(
         kind=tree["kind"],
         time_s=np.frombuffer(tree["time_s"]),
         rate_per_s=None if rates is None else np.frombuffer(rates),
+        operations=operations,
+        called=None if called is None else np.frombuffer(called, dtype=np.int64),
+        shares_per_s=None
+        if shares is None
+        else np.frombuffer(shares).reshape(-1, max(len(operations), 1)),
     )
+
+
+def _bytes(array: npt.NDArray[Any] | None) -> bytes | None:
+    return None if array is None else array.tobytes()
 
 
 def _clients(scenario: Scenario, environment_name: str) -> AwsClients:

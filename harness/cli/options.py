@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
+
+from mwaa_headroom.harness.cli.streams import say
+from mwaa_headroom.harness.numbers import NUMBER, plain_number
 
 if TYPE_CHECKING:
     from mwaa_headroom.analysis.report.document import Document
@@ -41,6 +45,11 @@ overrides = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     help="Override one key of the scenario, e.g. --set environment.max_webservers=4.",
+)
+column = click.option(
+    "--column",
+    metavar="NAME",
+    help="The column of the trace's times (default: found by its name, or because it holds dates).",
 )
 as_json = click.option(
     "--json", "json_output", is_flag=True, help="Print machine-readable JSON on standard output."
@@ -80,7 +89,30 @@ def show_answer(
         with writing_into(output):
             page = write_document(document, output)
         if not json_output:
-            print(f"\nReport: {page}")
+            print()
+            say(f"Report: {page}")
+
+
+class Number(click.FloatRange):
+    """A number in a range as people write it: Python's own reading takes 1_0 and nan too."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number that was typed."""
+        if isinstance(value, str) and re.fullmatch(NUMBER, value.strip()) is None:
+            self.fail(f"'{value}' is not a number.", param, ctx)
+        return float(super().convert(value, param, ctx))
+
+
+class WholeNumber(click.IntRange):
+    """The same of whole numbers."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number that was typed."""
+        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+", value.strip()) is None:
+            self.fail(f"'{value}' is not a whole number.", param, ctx)
+        return int(super().convert(value, param, ctx))
 
 
 class Percentage(click.ParamType[float]):
@@ -94,7 +126,7 @@ class Percentage(click.ParamType[float]):
         """The fraction of what was typed, or of a default."""
         text = str(value).strip()
         try:
-            number = float(text.removesuffix("%"))
+            number = plain_number(text.removesuffix("%"))
         except ValueError:
             number = math.nan
         fraction = number / 100 if text.endswith("%") else number

@@ -7,7 +7,15 @@ import click
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
 from mwaa_headroom.analysis.policy.scaling_rule import MOST_SIMULATED
-from mwaa_headroom.harness.cli.options import as_json, output_of, show_answer, verbose
+from mwaa_headroom.harness.cli.options import (
+    Number,
+    WholeNumber,
+    as_json,
+    column,
+    output_of,
+    show_answer,
+    verbose,
+)
 from mwaa_headroom.harness.errors import UsageError
 
 
@@ -43,10 +51,11 @@ def capacity_command(
     required=True,
     help="What is to be served, in calls per second: 25, a range such as 20-30, or a trace file.",
 )
+@column
 @click.option(
     "--burst-from",
     metavar="RATE",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="Rate before a burst to the highest rate (default: the lowest rate of LOAD, or none).",
 )
 @click.option("--region", metavar="REGION", help="Whose prices (default: that of runs on AWS).")
@@ -69,6 +78,7 @@ def capacity_command(
 def size_command(
     runs: tuple[Path, ...],
     load: str,
+    column: str | None,
     burst_from: float | None,
     region: str | None,
     prices: Path | None,
@@ -90,7 +100,7 @@ def size_command(
 
     answer = size_directories(
         runs,
-        read_load(load),
+        read_load(load, column),
         burst_from_per_s=burst_from,
         region=region,
         prices_file=prices,
@@ -115,11 +125,12 @@ class _FromTo(click.ParamType[tuple[float, float]]):
         """Both rates, in calls per second."""
         if isinstance(value, tuple):
             return value
-        low_text, _, high_text = str(value).partition("-")
-        try:
-            low, high = float(low_text), float(high_text)
-        except ValueError:
+        from mwaa_headroom.harness.run.asked_loads import rates_of
+
+        rates = rates_of(str(value))
+        if rates is None:
             self.fail(f"'{value}' is no pair of rates such as 10-60 (calls/s).", param, ctx)
+        low, high = rates
         if not 0 <= low < high < float("inf"):
             self.fail(f"'{value}' does not go up: give the lower rate first.", param, ctx)
         return low, high
@@ -133,8 +144,9 @@ class _FromTo(click.ParamType[tuple[float, float]]):
     "--trace",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Ask about a trace: a CSV file with time_s, or with time_s,rate_per_s.",
+    help="Ask about a trace: a CSV file of single calls, or of rates.",
 )
+@column
 @click.option(
     "--burst",
     metavar="LOW-HIGH",
@@ -145,34 +157,34 @@ class _FromTo(click.ParamType[tuple[float, float]]):
     "--burst-at",
     "burst_at_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help=f"When the burst begins (default: {USUAL_BURST_AT_S:g}).",
 )
 @click.option(
     "--burst-for",
     "burst_for_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     help=f"How long it lasts (default: {USUAL_BURST_FOR_S:g}).",
 )
 @click.option(
     "--scale",
     metavar="FACTOR",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Multiply the load; alone: that of the first RUN.",
 )
 @click.option(
     "--min",
     "min_webservers",
     metavar="N",
-    type=click.IntRange(1, MOST_SIMULATED),
+    type=WholeNumber(1, MOST_SIMULATED),
     help="MinWebservers to simulate (default: of the first RUN that scales).",
 )
 @click.option(
     "--max",
     "max_webservers",
     metavar="N",
-    type=click.IntRange(1, MOST_SIMULATED),
+    type=WholeNumber(1, MOST_SIMULATED),
     help="MaxWebservers to simulate (default: of the first RUN that scales).",
 )
 @as_json
@@ -181,6 +193,7 @@ class _FromTo(click.ParamType[tuple[float, float]]):
 def what_if_command(
     directories: tuple[Path, ...],
     trace: Path | None,
+    column: str | None,
     burst: tuple[float, float] | None,
     burst_at_s: float | None,
     burst_for_s: float | None,
@@ -207,6 +220,7 @@ def what_if_command(
         raise UsageError("--burst-at and --burst-for go only with --burst LOW-HIGH.")
     asked = asked_load(
         trace=trace,
+        column=column,
         burst=burst
         and Burst(
             *burst,

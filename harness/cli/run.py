@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, overrides, terminal_settings, verbose
+from mwaa_headroom.harness.cli.options import (
+    Number,
+    WholeNumber,
+    as_json,
+    overrides,
+    terminal_settings,
+    verbose,
+)
+from mwaa_headroom.harness.cli.streams import say
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.run.load_processes import (
     DEFAULT_MASTER_PORT,
@@ -47,7 +55,8 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
         print(json.dumps(plain(report.analysis), indent=2))
     else:
         print(render_terminal(report.document, verbose=verbose, **terminal_settings()))
-        print(f"\nReport: {report.page}")
+        print()
+        say(f"Report: {report.page}")
     return report.analysis.verdict.exit_code
 
 
@@ -65,14 +74,14 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
 )
 @click.option(
     "--processes",
-    type=click.IntRange(1, MOST_PROCESSES),
+    type=WholeNumber(1, MOST_PROCESSES),
     metavar="N",
     help="Share the load among N processes on this machine (default: 1).",
 )
 @click.option(
     "--expect-workers",
     "remote_workers",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help="Share the load among N `headroom worker`, started by you on this or other machines.",
 )
@@ -87,14 +96,14 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
 )
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     metavar="PORT",
     help=f"Port at that address (default: {DEFAULT_MASTER_PORT}).",
 )
 @click.option(
     "--wait-for-workers",
     "wait_s",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     metavar="SECONDS",
     help=f"How long to wait for all workers (default: {WAIT_FOR_WORKERS_S:g}).",
 )

@@ -43,8 +43,13 @@ def text_stream(encoding: str, descriptor: int) -> io.TextIOWrapper:
     )
 
 
+def say(text: str) -> None:
+    """Print a line on standard output; a terminal shows what it would else obey."""
+    print(escape_controls(text))
+
+
 def say_aside(text: str) -> None:
-    """Print a line on standard error; a terminal shows what it would else obey."""
+    """The same on standard error."""
     print(escape_controls(text), file=sys.stderr, flush=True)
 
 

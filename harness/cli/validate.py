@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mwaa_headroom.harness.cli.options import as_json, overrides
+from mwaa_headroom.harness.cli.streams import say
 
 if TYPE_CHECKING:
     from mwaa_headroom.harness.scenario.model import Scenario, Stage
@@ -24,6 +25,7 @@ SCHEMA_VERSION = 1
 def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output: bool) -> None:
     """Check a SCENARIO file and print what it would do, without touching any environment."""
     from mwaa_headroom.harness.scenario.load import load_scenario
+    from mwaa_headroom.harness.traffic.stage_traces import how_traces_were_read, traces_beside
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     warnings = list(_warnings(scenario))
@@ -38,23 +40,26 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         return
     load_s = sum(stage.duration_s for stage in scenario.stages)
     highest_per_s = max(scenario.highest_rate_per_s(stage) for stage in scenario.stages)
-    print(
+    say(
         f"{scenario_file} is valid: a {scenario.question.ask} question to "
         f"'{scenario.environment.name}' ({scenario.environment.kind}), {len(scenario.stages)} "
         f"stage(s), {load_s:g} s of load, up to {highest_per_s:.4g} calls/s."
     )
-    for stage in scenario.stages:
+    how_read = how_traces_were_read(scenario, traces_beside(scenario, scenario_file))
+    for index, stage in enumerate(scenario.stages):
         if details := list(_details(scenario, stage)):
-            print(f"  {stage.name}: {'; '.join(details)}")
+            say(f"  {stage.name}: {'; '.join(details)}")
+        if index in how_read:
+            say(f"    {how_read[index]}")
     if scenario.recovery_rate_per_s is not None:
         longest_s = scenario.recovery.longest_s
-        print(
+        say(
             f"  After each stage that breaks the SLO: up to {longest_s:g} s more of light load, "
             f"{scenario.recovery_rate_per_s:.4g} calls/s; at most "
             f"{load_s + len(scenario.stages) * longest_s:g} s of load in all."
         )
     for warning in warnings:
-        print(f"Warning: {warning}")
+        say(f"Warning: {warning}")
 
 
 def _details(scenario: "Scenario", stage: "Stage") -> Iterator[str]:

@@ -17,31 +17,45 @@ from mwaa_headroom.analysis.planning.loads import (
 from mwaa_headroom.analysis.policy.what_if import MOST_CALLS_PER_S, AskedLoad
 from mwaa_headroom.analysis.statistics import Floats
 from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.numbers import NUMBER
 from mwaa_headroom.harness.scenario.model import HIGHEST_RATE_PER_S
-from mwaa_headroom.harness.traffic.traces import Trace, read_trace
+from mwaa_headroom.harness.traffic.trace_files import read_trace
+from mwaa_headroom.harness.traffic.traces import Trace
 
 LONGEST_LOAD_S = 7 * DAY_S
-_RATE: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_RATES: Final = re.compile(rf"({_RATE})(?:\s*-\s*({_RATE}))?")
+_RATES: Final = re.compile(rf"({NUMBER})(?:\s*-\s*({NUMBER}))?")
 
 
-def read_load(text: str) -> LoadWanted:
+def rates_of(text: str) -> tuple[float, float] | None:
+    """The rates in `20-30`, or twice that of `25`; None: it is something else."""
+    rates = _RATES.fullmatch(text.strip())
+    return (float(rates[1]), float(rates[2] or rates[1])) if rates else None
+
+
+def read_load(text: str, column: str | None = None) -> LoadWanted:
     """A load as it is typed: `25`, `20-30`, or a trace file.
+
+    Args:
+        text: what was typed.
+        column: of the trace's times; None: it is found.
 
     Raises:
         UsageError: one sentence; it is no rate above 0, or the file is no trace.
     """
-    rates = _RATES.fullmatch(text.strip())
+    rates = rates_of(text)
+    if rates is not None and column is not None:
+        raise UsageError("--column goes only with a trace file.")
     try:
         if rates is not None:
-            return _load_of_numbers(float(rates[1]), float(rates[2] or rates[1]))
+            return _load_of_numbers(*rates)
         path = Path(text)
         if not text.strip() or not path.is_file():
             raise UsageError(
                 f"--load '{text}' is neither a rate such as 25, nor a range such as 20-30, nor a "
                 "trace file that is there."
             )
-        return _load_of_trace(read_trace(path), path.name)
+        trace = read_trace(path, column)
+        return _load_of_trace(trace, _name_of(path, trace))
     except ValueError as exc:
         raise UsageError(f"--load '{text}': {exc}") from exc
 
@@ -50,6 +64,10 @@ def _load_of_numbers(low_per_s: float, high_per_s: float) -> LoadWanted:
     if not (0 < low_per_s <= HIGHEST_RATE_PER_S and 0 < high_per_s <= HIGHEST_RATE_PER_S):
         raise ValueError(f"a rate must be above 0 and at most {HIGHEST_RATE_PER_S:g} calls/s.")
     return load_between(low_per_s, high_per_s)
+
+
+def _name_of(path: Path, trace: Trace) -> str:
+    return f"{path.name} ({trace.how_read})" if trace.how_read else path.name
 
 
 def _load_of_trace(trace: Trace, name: str) -> LoadWanted:
@@ -86,6 +104,7 @@ class Burst:
 def asked_load(
     *,
     trace: Path | None,
+    column: str | None,
     burst: Burst | None,
     scale: float | None,
     min_webservers: int | None,
@@ -99,6 +118,8 @@ def asked_load(
     """
     if trace is not None and burst is not None:
         raise UsageError("--trace and --burst are two loads: give one of them.")
+    if column is not None and trace is None:
+        raise UsageError("--column goes only with --trace.")
     if min_webservers and max_webservers and min_webservers > max_webservers:
         raise UsageError(f"--min {min_webservers} is above --max {max_webservers}.")
     if scale is not None and not 0 < scale <= MOST_CALLS_PER_S:
@@ -107,7 +128,8 @@ def asked_load(
         return None
     rates, name = None, "the recorded load"
     if trace is not None:
-        rates, name = trace_rates_per_second(read_trace(trace), trace.name), trace.name
+        read = read_trace(trace, column)
+        rates, name = trace_rates_per_second(read, trace.name), _name_of(trace, read)
     elif burst is not None:
         _check_length(2 * (burst.at_s + burst.for_s))
         rates, name = burst.rates(), burst.name

@@ -29,7 +29,11 @@ from mwaa_headroom.harness.record.directory import (
 )
 from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE, LoadProcesses
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.traces import save_traces
+from mwaa_headroom.harness.traffic.stage_traces import (
+    how_traces_were_read,
+    load_traces,
+    save_traces,
+)
 
 _DISTRIBUTIONS = {
     "headroom": "mwaa-headroom",
@@ -167,6 +171,8 @@ def start_recording(
     recording.save_manifest("running", rows={})
     save_scenario(scenario.model_dump(mode="json"), directory)
     save_traces(scenario, scenario_file, directory)
+    for told in how_traces_were_read(scenario, load_traces(scenario, directory)).values():
+        recording.note(told)
     return recording
 
 

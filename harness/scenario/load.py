@@ -6,18 +6,23 @@ replays a trace are filled in from its file.
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from mwaa_headroom.harness.errors import ScenarioError
 from mwaa_headroom.harness.files import read_toml
-from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.traces import read_trace, trace_rates
+from mwaa_headroom.harness.scenario.model import Scenario, Traffic
+from mwaa_headroom.harness.traffic.stage_traces import stage_trace
+from mwaa_headroom.harness.traffic.traces import trace_rates
 from mwaa_headroom.harness.validation import validated
 
 VARIABLE_PREFIX = "HEADROOM_"
+_GROUPED_NUMBER = re.compile(r"[-+]?[0-9]+(_[0-9]+)+(\.[0-9_]+)?([eE].*)?")  # TOML's 1_0 is 10
 SECTIONS = ("question", "environment", "traffic", "recovery", "expect", "limits")
 
 
@@ -77,11 +82,36 @@ def _fill_in_trace_rates(tree: dict[str, Any], path: Path) -> None:
         if not (isinstance(duration_s, int | float) and 0 < duration_s < math.inf):
             continue
         if isinstance(name, str) and name:
-            stage.update(_rates_of(path.parent / name, float(duration_s)))
+            stage.update(_rates_of(path.parent / name, index, stage, traffic))
 
 
-def _rates_of(trace_file: Path, duration_s: float) -> dict[str, float]:
-    mean_per_s, peak_per_s = trace_rates(read_trace(trace_file), duration_s)
+def _rates_of(
+    trace_file: Path, index: int, stage: Mapping[str, Any], traffic: Mapping[str, Any]
+) -> dict[str, float]:
+    try:
+        settings = Traffic.model_validate(traffic)
+    except ValidationError:
+        return {}  # told with the whole scenario
+    trace = stage_trace(
+        trace_file,
+        index,
+        column=settings.trace_column,
+        speed=settings.trace_speed,
+        scale=settings.trace_scale,
+        seed=settings.seed,
+    )
+    if unknown := [name for name in trace.operations if name not in settings.mix]:
+        raise ScenarioError(
+            f"{trace_file} names '{unknown[0]}' in its column 'operation', which is not in "
+            f"traffic.mix ({', '.join(settings.mix)})."
+        )
+    if trace.operations and stage.get("operation") is not None:
+        raise ScenarioError(
+            f"{trace_file} says which operations are called, so stages[{index}].operation does not "
+            "go with it; leave one out."
+        )
+    duration_s = float(stage["duration_s"])
+    mean_per_s, peak_per_s = trace_rates(trace, duration_s)
     if mean_per_s == 0:
         raise ScenarioError(f"{trace_file} has no calls within the first {duration_s:g} s.")
     return {"rate_per_s": mean_per_s, "peak_rate_per_s": peak_per_s}
@@ -109,11 +139,14 @@ def _put(tree: dict[str, Any], key_path: list[str], text: str, *, origin: Path) 
         table = table.setdefault(part, {}) if isinstance(table, dict) else None
         if not isinstance(table, dict):
             raise ScenarioError(f"{origin}: '{'.'.join(key_path)}' is not a key of a table.")
-    table[last] = _toml_value(text)
+    table[last] = _toml_value(text, name=".".join(key_path))
 
 
-def _toml_value(text: str) -> Any:
+def _toml_value(text: str, *, name: str) -> Any:
+    if _GROUPED_NUMBER.fullmatch(text.strip()):
+        raise ScenarioError(f"{name} is '{text}': write numbers without '_'.")
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tree = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return tree["value"] if len(tree) == 1 else text  # a line break would begin another key

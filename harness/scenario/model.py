@@ -126,6 +126,13 @@ class Traffic(Settings):
     """How calls are sent: signed by headroom, by boto3, or to the webserver with a login token."""
     retries: RetryMode = "off"
     """botocore's retry mode; needs the transport boto3."""
+    trace_column: Annotated[str, Field(min_length=1)] | None = None
+    """The column of a trace's times; none: it is found by its name, or because it holds dates."""
+    trace_speed: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """How many times as fast a trace is played: its rates are multiplied by that."""
+    trace_scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """How many times the calls of a trace are made, at random below 1 and for the fraction above;
+    further copies of a call are moved within the resolution of the trace's times."""
     think_time_s: Seconds | None = None
     """Mean of the users' exponential think times; only with closed arrivals, which need it."""
     mix: Annotated[dict[str, OperationChoice], Field(min_length=1)]
@@ -333,6 +340,10 @@ def _check_traffic(scenario: Scenario) -> None:
         )
     if is_closed and traffic.think_time_s is None:
         raise ValueError('traffic.think_time_s is missing, which traffic.arrivals = "closed" needs')
+    for key in ("trace_column", "trace_speed", "trace_scale"):
+        is_set = getattr(traffic, key) != Traffic.model_fields[key].default
+        if is_set and traffic.arrivals != "trace":
+            raise ValueError(f'traffic.{key} goes only with traffic.arrivals = "trace"')
     if not is_closed and traffic.think_time_s is not None:
         raise ValueError('traffic.think_time_s goes only with traffic.arrivals = "closed"')
 

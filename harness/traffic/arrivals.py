@@ -39,6 +39,7 @@ class Purpose(IntEnum):
     USERS = 3
     RECOVERY_ARRIVALS = 4
     RECOVERY_MIX = 5
+    TRACE_COPIES = 6
 
 
 @dataclass(frozen=True, slots=True)

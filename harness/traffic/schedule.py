@@ -44,6 +44,37 @@ class MixDraws:
         return self._generator.choice(len(self._shares), size=count, p=self._shares)
 
 
+class TracedDraws:
+    """Entries of a mix as a trace names them: those of its calls, or drawn by its rates.
+
+    Args:
+        trace: names operations.
+        labels: of the mix; all operations are among them.
+        generator: for rates.
+    """
+
+    def __init__(self, trace: Trace, labels: Sequence[str], generator: np.random.Generator) -> None:
+        self._trace = trace
+        self._label = np.array([labels.index(name) for name in trace.operations])
+        self._generator = generator
+        self._taken = 0
+
+    def take(self, offset_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Of the next arrivals, which are due then, as indices into the labels."""
+        trace = self._trace
+        if trace.called is not None:
+            which = trace.called[self._taken : self._taken + len(offset_s)]
+            self._taken += len(offset_s)
+        elif trace.shares_per_s is not None:
+            step = np.searchsorted(trace.time_s, offset_s, side="right") - 1
+            until = np.cumsum(trace.shares_per_s, axis=1)[step]
+            place = self._generator.random(len(offset_s)) * until[:, -1]
+            which = np.minimum((place[:, None] >= until).sum(axis=1), len(self._label) - 1)
+        else:
+            raise ValueError("the trace names no operations")
+        return self._label[which]
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """Worker i of n has the arrivals whose index in the whole run is i modulo n."""
@@ -85,6 +116,7 @@ class StageSchedule:
         arrivals: when they are due.
         weights: of the mix's entries, 0 for those that the stage does not send.
         mix_randomness: chooses among them.
+        trace: names what is called instead; None: the weights say it.
     """
 
     stage: int
@@ -96,14 +128,16 @@ class StageSchedule:
     arrivals: PacedArrivals | TimedArrivals = field(repr=False)
     weights: tuple[float, ...] = field(repr=False)
     mix_randomness: Randomness = field(repr=False)
+    trace: Trace | None = field(default=None, repr=False)
 
     def blocks(self, share: Share = WHOLE) -> Iterator[ArrivalBlock]:
         """The arrivals of a share in order, none of the blocks empty; the same ones every time."""
-        draws = MixDraws(self.weights, self.mix_randomness.generator())
-        first = self.first
+        generator, first = self.mix_randomness.generator(), self.first
+        draws = MixDraws(self.weights, generator)
+        traced = None if self.trace is None else TracedDraws(self.trace, self.labels, generator)
         for offset_s in self.arrivals.blocks():
             arrival = np.arange(first, first + len(offset_s))
-            label = draws.take(len(offset_s))
+            label = draws.take(len(offset_s)) if traced is None else traced.take(offset_s)
             own = slice((share.worker - first) % share.workers, None, share.workers)
             first += len(offset_s)
             if len(arrival[own]):
@@ -125,9 +159,9 @@ def schedule_of(scenario: Scenario, traces: Mapping[int, Trace]) -> Iterator[Sta
     """
     seed, first = scenario.traffic.seed, 0
     for index, stage in enumerate(scenario.stages):
-        arrivals = _arrivals_of(
-            scenario, stage, traces.get(index), Randomness(seed, index, Purpose.ARRIVALS)
-        )
+        trace = traces.get(index)
+        randomness = Randomness(seed, index, Purpose.ARRIVALS)
+        arrivals = _arrivals_of(scenario, stage, trace, randomness)
         count = arrivals.count()
         yield StageSchedule(
             stage=index,
@@ -139,6 +173,7 @@ def schedule_of(scenario: Scenario, traces: Mapping[int, Trace]) -> Iterator[Sta
             arrivals=arrivals,
             weights=scenario.weights_of(stage),
             mix_randomness=Randomness(seed, index, Purpose.MIX),
+            trace=trace if trace is not None and trace.operations else None,
         )
         first += count
 

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +31,12 @@ from mwaa_headroom.harness.run.progress import Progress
 from mwaa_headroom.harness.run.recording import build_manifest, save_scenario
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.traces import Trace, save_traces, traces_beside
+from mwaa_headroom.harness.traffic.stage_traces import (
+    how_traces_were_read,
+    save_traces,
+    traces_beside,
+)
+from mwaa_headroom.harness.traffic.traces import Trace
 from mwaa_headroom.harness.virtual.environment import Event, VirtualEnvironment, VirtualMetrics
 from mwaa_headroom.harness.virtual.load import Prepared, VirtualLoad, prepare
 from mwaa_headroom.harness.virtual.webserver import requests_table
@@ -97,7 +102,8 @@ def run_virtually(
         rows={"requests": requests.num_rows, "metrics": collected.num_rows},
         phases_s={"load": load_s, "late_metrics": environment.now_s - load_s},
     )
-    events = [*_preflight_events(prepared, started_at_s), *environment.events, *load.events]
+    notes = how_traces_were_read(scenario, traces).values()
+    events = [*_first_events(prepared, notes, started_at_s), *environment.events, *load.events]
     return RunRecord(
         directory=Path(run_id),
         manifest=manifest,
@@ -140,11 +146,11 @@ def require_simulated(scenario: Scenario) -> SimulatedSettings:
     return settings
 
 
-def _preflight_events(prepared: Prepared, time_s: float) -> Iterator[Event]:
+def _first_events(prepared: Prepared, notes: Iterable[str], time_s: float) -> Iterator[Event]:
     for one in prepared.found.expectations:
         told = {"name": one.name, "met": one.met, "detail": one.detail}
         yield {"time_s": time_s, "kind": "expectation", "source": "harness", **told}
-    for message in prepared.found.notes:
+    for message in (*prepared.found.notes, *notes):
         yield {"time_s": time_s, "kind": "note", "source": "harness", "message": message}
 
 

@@ -55,6 +55,27 @@ def test_runs_are_pooled_and_the_answer_is_json(
     assert found["prices"]["region"] == "us-west-2"
 
 
+def test_a_log_is_sized_by_the_column_that_is_named(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "when;path\n" + "".join(f"{1_790_000_000_000 + 111 * n};/dags\n" for n in range(999))
+    )
+
+    assert headroom("size", runs, "--load", log, "--column", "when") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "log.csv (999 calls over 110.778 s, times from 'when'; milliseconds since 1970" in shown
+    assert headroom("size", runs, "--load", "25", "--column", "when") == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--burst-from", "1_0"), ("--burst-from", "nan"), ("--load", "2_5")]
+)
+def test_numbers_are_read_strictly(runs: Path, option: str, value: str) -> None:
+    assert headroom("size", runs, "--load", "25", option, value) == 2
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -129,7 +150,7 @@ def test_a_wrong_trace_is_refused(
     trace.write_text("when,how_many\n1,2\n")
 
     assert headroom("size", runs, "--load", trace) == 2
-    assert "a trace begins with 'time_s'" in capsys.readouterr().err
+    assert "a trace has a column of times: call it 'time_s'" in capsys.readouterr().err
 
 
 def test_what_no_class_serves_has_no_size(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

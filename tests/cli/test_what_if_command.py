@@ -10,7 +10,7 @@ from synthetic_records import write_synthetic_run
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.run.asked_loads import Burst, asked_load, trace_rates_per_second
-from mwaa_headroom.harness.traffic.traces import parse_trace
+from mwaa_headroom.harness.traffic.trace_files import parse_trace
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +98,10 @@ def test_a_pinned_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--trace", "a.csv", "--burst", "1-2"), "two loads"),
         (("--burst", "1-2", "--burst-for", "9999999"), "at most a week"),
         (("--burst", "1-2", "--burst-for", "1e9"), "at most a week"),
-        (("--burst", "1-2", "--burst-at", "nan"), "at most a week"),
+        (("--burst", "1-2", "--burst-at", "nan"), "'nan' is not a number"),
         (("--burst", "4-1e9"), "at most 5000 can be simulated"),
         (("--burst", "4-40", "--scale", "200"), "8000 calls/s at its peak"),
-        (("--scale", "nan"), "--scale nan is no factor"),
+        (("--scale", "nan"), "'nan' is not a number"),
         (("--scale", "1e9"), "--scale 1e+09 is no factor"),
     ],
 )
@@ -166,7 +166,7 @@ def test_one_change_and_one_webserver_are_singular(
 
 
 def test_nothing_asked_is_no_load() -> None:
-    nothing = {"trace": None, "burst": None, "scale": None, "min_webservers": None}
+    nothing = {"trace": None, "column": None, "burst": None, "scale": None, "min_webservers": None}
     assert asked_load(**nothing, max_webservers=None) is None
     limits_only = asked_load(**nothing, max_webservers=9)
     assert limits_only is not None

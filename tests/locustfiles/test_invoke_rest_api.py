@@ -38,7 +38,8 @@ from mwaa_headroom.harness.run.load_processes import (
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.schedule import schedule_of
-from mwaa_headroom.harness.traffic.traces import parse_trace, trace_name
+from mwaa_headroom.harness.traffic.stage_traces import trace_name
+from mwaa_headroom.harness.traffic.trace_files import parse_trace
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from locust.rpc.protocol import Message
 
 from mwaa_headroom.harness.errors import HeadroomError, NotAllowedError
 from mwaa_headroom.harness.traffic.operations import Targets
-from mwaa_headroom.harness.traffic.traces import parse_trace
+from mwaa_headroom.harness.traffic.trace_files import parse_trace
 from mwaa_headroom.locustfiles import plan as plan_module
 from mwaa_headroom.locustfiles.plan import plan_of_message
 
@@ -50,7 +50,13 @@ def test_a_plan_arrives_as_it_was_sent():
 
 
 @pytest.mark.parametrize(
-    "text", ["time_s\n0\n0.25\n0.25\n0.5\n", "time_s,rate_per_s\n0,30\n0.5,100\n"]
+    "text",
+    [
+        "time_s\n0\n0.25\n0.25\n0.5\n",
+        "time_s,rate_per_s\n0,30\n0.5,100\n",
+        "time_s,operation\n0,health\n0.25,health\n",
+        "time_s,rate_per_s,operation\n0,30,health\n0.5,100,health\n",
+    ],
 )
 def test_traces_travel_with_it(text):
     trace = parse_trace(text, "t.csv")

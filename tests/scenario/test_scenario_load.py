@@ -9,6 +9,7 @@ from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
 from mwaa_headroom.harness.scenario.model import AwsSettings
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
+SMOKE = SCENARIOS / "smoke.toml"
 
 GOOD = """
 slo = ["p95(latency) < 1s"]
@@ -125,7 +126,7 @@ def test_what_is_wrong_is_told_with_file_and_key(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"a = ", "is not valid TOML"), (b"\xff", "is not a text file")]
+    ("content", "told"), [(b"a = ", "is not valid TOML"), (b"\xff", "line 1 is not text in UTF-8")]
 )
 def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "scenario.toml"
@@ -190,3 +191,44 @@ def test_an_aws_environment_is_capped_at_the_documented_rate(tmp_path: Path) -> 
     assert isinstance(scenario.environment, AwsSettings)
     assert scenario.limits.max_rate_per_s == 10
     assert scenario.limits.allow_environment is None
+
+
+@pytest.mark.parametrize("text", ["1_0", "-1_000.5", "1_0e3"])
+def test_numbers_from_the_outside_are_written_without_grouping(text: str) -> None:
+    with pytest.raises(ScenarioError, match=f"'{text}': write numbers without '_'"):
+        load_scenario(SMOKE, overrides=[f"traffic.seed={text}"])
+    with pytest.raises(ScenarioError, match=f"'{text}': write numbers without '_'"):
+        load_scenario(SMOKE, variables={"HEADROOM_TRAFFIC__SEED": text})
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("key", ["limits.max_rate_per_s", "traffic.trace_scale", "recovery.hold_s"])
+def test_numbers_are_finite(key: str, value: str) -> None:
+    with pytest.raises(ScenarioError, match=key):
+        load_scenario(SMOKE, overrides=[f"{key}={value}"])
+
+
+def test_a_value_is_one_value() -> None:
+    """A line break in it begins no further key."""
+    loaded = load_scenario(SMOKE, overrides=["name=1\nslo=[]"])
+    assert loaded.name == "1\nslo=[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "9" * 5000, "is not valid TOML"),
+    ],
+)
+def test_a_file_that_overstrains_its_reader_is_told(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError, match=told):
+        load_scenario(path)
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "smoke.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SMOKE.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_scenario(path) == load_scenario(SMOKE)

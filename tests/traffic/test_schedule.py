@@ -22,7 +22,7 @@ from mwaa_headroom.harness.traffic.schedule import (
     user_cycles,
     users_of,
 )
-from mwaa_headroom.harness.traffic.traces import parse_trace
+from mwaa_headroom.harness.traffic.trace_files import parse_trace
 
 SCENARIO = {
     "name": "s",
@@ -277,3 +277,23 @@ def test_an_open_workload_has_no_users():
     tree["stages"] = [{"rate_per_s": 1, "duration_s": 1}]
     with pytest.raises(ValueError, match="has no users"):
         next(user_cycles(check_scenario(tree, origin="test"), 0, 0))
+
+
+def test_a_trace_that_names_operations_calls_them_whoever_sends_them():
+    rows = "".join(f"{n / 10},{('list_dags', 'runs')[n % 3 == 0]}\n" for n in range(90))
+    schedule = replayed("time_s,operation\n" + rows, 10)
+
+    _, offset_s, label = columns(schedule)
+    assert label.tolist() == [int(n % 3 == 0) for n in range(90)]
+    for worker in range(3):
+        _, own_s, own = columns(schedule, Share(worker, 3))
+        assert own.tolist() == label[np.isin(offset_s, own_s)].tolist()
+
+
+def test_operations_of_rates_are_drawn_by_their_shares():
+    text = "time_s,rate_per_s,operation\n0,300,list_dags\n0,100,runs\n50,0,list_dags\n"
+    _, offset_s, label = columns(replayed(text, 100))
+
+    assert label[offset_s < 50].mean() == pytest.approx(0.25, abs=5 * 0.5 / 141)
+    assert (label[offset_s >= 50] == 1).all()
+    assert np.count_nonzero(offset_s >= 50) == pytest.approx(5000, abs=5 * 71)

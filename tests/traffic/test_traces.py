@@ -1,4 +1,4 @@
-"""Trace files: what is understood, how what is wrong is told, and how fast they are."""
+"""Traces: how fast they are, played faster or scaled, and kept in a run directory."""
 
 from pathlib import Path
 
@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from mwaa_headroom.harness.errors import RecordError, ScenarioError
 from mwaa_headroom.harness.scenario.load import load_scenario
-from mwaa_headroom.harness.traffic.traces import (
+from mwaa_headroom.harness.traffic.arrivals import Purpose, Randomness
+from mwaa_headroom.harness.traffic.stage_traces import (
+    how_traces_were_read,
     load_traces,
-    parse_trace,
-    read_trace,
     save_traces,
-    trace_rates,
     traces_beside,
 )
+from mwaa_headroom.harness.traffic.trace_files import parse_trace
+from mwaa_headroom.harness.traffic.traces import replayed, trace_rates
 
 SCENARIO = """
 slo = ["p95(latency) < 1s"]
@@ -43,63 +44,6 @@ def folder_of(tmp_path: Path) -> Path:
     (tmp_path / "deeper" / "rates.csv").write_text("time_s,rate_per_s\n0,3\n")
     (tmp_path / "s.toml").write_text(SCENARIO)
     return tmp_path / "s.toml"
-
-
-@pytest.mark.parametrize(
-    ("text", "time_s", "rate_per_s", "why"),
-    [
-        ("time_s\n0\n1\n1\n2.5\n", [0, 1, 1, 2.5], None, "calls, two of them at once"),
-        ("time_s\n1700000000.5\n1700000001\n", [0, 0.5], None, "times since the epoch"),
-        ("time_s,rate_per_s\n10,1\n20,0\n", [0, 10], [1, 0], "rates, which may be zero"),
-        ('\ufeff"time_s"\r\n"3"\r\n\r\n4\r\n', [0, 1], None, "as a spreadsheet writes it"),
-        (" time_s , rate_per_s \n 0 , 1e1\n", [0], [10], "with spaces"),
-    ],
-)
-def test_what_is_understood(text, time_s, rate_per_s, why):
-    trace = parse_trace(text, "t.csv")
-    assert trace.time_s.tolist() == time_s, why
-    assert (None if trace.rate_per_s is None else trace.rate_per_s.tolist()) == rate_per_s
-    assert trace.kind == ("arrivals" if rate_per_s is None else "rates")
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "t.csv line 1: a trace begins with 'time_s' or 'time_s,rate_per_s'."),
-        ("0\n1\n", "t.csv line 1: a trace begins with"),
-        ("time_s,rate\n0,1\n", "t.csv line 1: a trace begins with"),
-        ("time_s\n", "t.csv has no lines after its header."),
-        ("time_s\n0\nsoon\n", "t.csv line 3: time_s must be a number, got 'soon'."),
-        ("time_s\n0\n\nsoon\n", "t.csv line 4: time_s must be a number, got 'soon'."),
-        ("time_s\n-1\n", "t.csv line 2: time_s must be a number from 0 on, got '-1'."),
-        ("time_s\nnan\n", "t.csv line 2: time_s must be a number from 0 on, got 'nan'."),
-        ("time_s\n1e999\n", "t.csv line 2: time_s must be a number from 0 on, got '1e999'."),
-        ("time_s,rate_per_s\n0,-2\n", "rate_per_s must be a number from 0 on, got '-2'."),
-        ("time_s,rate_per_s\n0,inf\n", "rate_per_s must be a number from 0 on, got 'inf'."),
-        ("time_s,rate_per_s\n0\n", "t.csv line 2: expected 2 value(s), got 1."),
-        ("time_s\n0,5\n", "t.csv line 2: expected 1 value(s), got 2."),
-        ("time_s\n0\n3\n2\n", "t.csv line 4: time_s goes back from 3 to 2."),
-        ("time_s,rate_per_s\n0,1\n0,2\n", "line 3: there is a rate for time_s 0 already."),
-        ('time_s\n"' + "1" * 200_000 + '"\n', "t.csv line 2 is not valid CSV: "),
-    ],
-)
-def test_what_is_wrong_is_told_with_file_and_line(text, told):
-    with pytest.raises(ScenarioError) as caught:
-        parse_trace(text, "t.csv")
-    assert told in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "told"), [(None, "There is no trace file"), (b"\xff\xfe", "not a text file")]
-)
-def test_a_file_that_cannot_be_read_is_told(tmp_path, content, told):
-    if content is not None:
-        (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(ScenarioError, match=told):
-        read_trace(tmp_path / "t.csv")
-    with pytest.raises(ScenarioError, match="Cannot read"):
-        read_trace(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +127,97 @@ def test_a_trace_that_is_not_the_checked_one_is_not_played(tmp_path):
     (tmp_path / "calls.csv").unlink()
     with pytest.raises(ScenarioError, match="Cannot read"):
         save_traces(scenario, path, tmp_path)
+
+
+def copies(text: str, *, scale: float = 1.0, speed: float = 1.0, seed: int = 1):
+    randomness = Randomness(seed, 0, Purpose.TRACE_COPIES)
+    return replayed(parse_trace(text, "t.csv"), speed=speed, scale=scale, randomness=randomness)
+
+
+def test_twice_as_fast_is_twice_the_rate_in_half_the_time():
+    calls = copies("time_s\n0\n2\n3\n", speed=2)
+    rates = copies("time_s,rate_per_s\n0,3\n10,5\n", speed=2, scale=3)
+
+    assert calls.time_s.tolist() == [0, 1, 1.5]
+    assert rates.time_s.tolist() == [0, 5]
+    assert rates.rate_per_s.tolist() == [18, 30]
+
+
+def test_copies_of_a_call_stay_within_the_resolution_of_its_time():
+    calls = "time_s\n" + "".join(f"{10 * n}\n" for n in range(1000))
+    tripled = copies(calls, scale=3)
+
+    assert len(tripled.time_s) == 3000
+    assert (np.diff(tripled.time_s) >= 0).all()
+    beyond = tripled.time_s % 10
+    assert np.count_nonzero(beyond == 0) == 1000  # the calls themselves
+    assert beyond.max() < 1
+    assert np.mean(beyond[beyond > 0]) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.5, 2.75])
+def test_a_scale_makes_so_many_calls_on_average_and_the_same_for_a_seed(scale):
+    calls = "time_s\n" + "".join(f"{n}\n" for n in range(10_000))
+    once, again, other = (copies(calls, scale=scale, seed=seed) for seed in (1, 1, 2))
+
+    assert len(once.time_s) == pytest.approx(10_000 * scale, abs=5 * 100 * 0.5)
+    assert once.time_s.tolist() == again.time_s.tolist()
+    assert once.time_s.tolist() != other.time_s.tolist()
+
+
+def test_copies_call_what_the_call_called():
+    text = "time_s,operation\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(200))
+    doubled = copies(text, scale=2)
+
+    assert (doubled.called == np.floor(doubled.time_s) % 2).all()
+
+
+def test_a_scenario_says_how_its_traces_are_played(tmp_path):
+    path = folder_of(tmp_path)
+    (tmp_path / "calls.csv").write_text(
+        "when;who\n2026-09-21T14:00:02Z;a\n2026-09-21T14:00:00Z;b\n"
+    )
+    wanted = ("traffic.trace_column=when", "traffic.trace_speed=2", "traffic.trace_scale=2")
+    (tmp_path / "deeper" / "rates.csv").write_text("when,rate_per_s\n0,2\n")
+    scenario = load_scenario(path, overrides=wanted)
+    assert scenario.stages[1].rate_per_s == 8
+    (tmp_path / "run").mkdir()
+
+    save_traces(scenario, path, tmp_path / "run")
+
+    traces = load_traces(scenario, tmp_path / "run")
+    assert scenario.stages[0].rate_per_s == 0.4
+    assert traces[0].time_s.tolist() == pytest.approx([0, 0, 1, 1], abs=0.5)
+    told = how_traces_were_read(scenario, traces)
+    assert told[0].startswith(
+        "calls.csv: 2 calls over 2 s, times from 'when'; dates in UTC; sorted"
+    )
+    assert "played 2 times as fast; 2 times its calls, copies moved by up to 0.5 s" in told[0]
+    assert told[1].endswith("played 2 times as fast; 2 times its calls")
+
+
+@pytest.mark.parametrize(
+    ("rows", "stage", "told"),
+    [
+        (
+            "0,health\n1,list_dags\n",
+            "",
+            r"names 'list_dags' in its column 'operation', which is not",
+        ),
+        ("0,health\n", 'operation = "health"', r"so stages\[0\].operation does not go with it"),
+    ],
+)
+def test_operations_of_a_trace_are_those_of_the_mix(tmp_path, rows, stage, told):
+    path = folder_of(tmp_path)
+    (tmp_path / "calls.csv").write_text("time_s,operation\n" + rows)
+    path.write_text(path.read_text().replace("[[stages]]", f"[[stages]]\n{stage}", 1))
+    with pytest.raises(ScenarioError, match=told):
+        load_scenario(path)
+
+
+@pytest.mark.parametrize("key", ["trace_column='a'", "trace_speed=2", "trace_scale=0.5"])
+def test_what_concerns_traces_goes_only_with_them(tmp_path, key):
+    path = folder_of(tmp_path)
+    closed = ("traffic.arrivals=poisson", "stages=[{rate_per_s = 1, duration_s = 5}]")
+    with pytest.raises(ScenarioError, match=r"goes only with traffic.arrivals"):
+        load_scenario(path, overrides=(*closed, f"traffic.{key}"))

@@ -16,7 +16,7 @@ from mwaa_headroom.analysis.schema import EVENT_KINDS, METRICS_SCHEMA, REQUESTS_
 from mwaa_headroom.harness.errors import HeadroomError, PreflightError, UsageError
 from mwaa_headroom.harness.scenario.load import load_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.traces import traces_beside
+from mwaa_headroom.harness.traffic.stage_traces import traces_beside
 from mwaa_headroom.harness.virtual import run
 from mwaa_headroom.harness.virtual.run import run_virtually, save_run
 
