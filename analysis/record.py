@@ -5,6 +5,7 @@ batch before the cut is recovered, and an events file whose last line may be hal
 """
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,8 @@ import pyarrow.parquet as pq
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
 from mwaa_headroom.analysis.findings import Finding, warning
+from mwaa_headroom.analysis.manifest import read_manifest
+from mwaa_headroom.analysis.run_files import run_file
 
 BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's
 _CODES = (pa.int8(), pa.int16(), pa.int32())
@@ -73,7 +76,7 @@ def read_run(
         RecordFormatError: it is missing, has no readable manifest, was written by a newer
             version, or a finished table is damaged.
     """
-    manifest = _read_manifest(directory)
+    manifest = read_manifest(directory)
     warnings: list[Finding] = []
     wanted = pa.schema([field for field in schema.REQUESTS_SCHEMA if field.name in columns])
     requests = _read_table(
@@ -82,7 +85,7 @@ def read_run(
     metrics = _read_table(
         directory, schema.METRICS_TABLE, schema.METRICS_STREAM, schema.METRICS_SCHEMA, warnings
     )
-    events = _read_events(directory / schema.EVENTS_FILE, warnings)
+    events = _read_events(directory, warnings)
     if manifest.get("status", "running") == "running":
         warnings.append(warning("record.cut_off"))
     return RunRecord(
@@ -96,44 +99,26 @@ def read_run(
     )
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
-    if not directory.is_dir():
-        raise RecordFormatError(f"There is no run directory '{directory}'.")
-    path = directory / schema.MANIFEST_FILE
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError as exc:
-        raise RecordFormatError(
-            f"'{directory}' is not a run directory: it has no {schema.MANIFEST_FILE}."
-        ) from exc
-    except (OSError, ValueError) as exc:
-        raise RecordFormatError(f"The manifest '{path}' cannot be read: {exc}.") from exc
-    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if not isinstance(version, int):
-        raise RecordFormatError(f"The manifest '{path}' does not say its schema_version.")
-    if version > schema.SCHEMA_VERSION:
-        raise RecordFormatError(
-            f"'{directory}' was written with record version {version}, but this headroom reads up "
-            f"to version {schema.SCHEMA_VERSION}: use a newer headroom."
-        )
-    return dict(manifest)
-
-
 def _read_table(
     directory: Path, table_file: str, stream_file: str, wanted: pa.Schema, warnings: list[Finding]
 ) -> pa.Table:
-    table_path, stream_path = directory / table_file, directory / stream_file
-    if table_path.exists():
+    table_path, stream_path = run_file(directory, table_file), run_file(directory, stream_file)
+    if table_path is not None:
         try:
             return _read_parquet(table_path, wanted)
         except (pa.ArrowException, OSError) as exc:
             # A kill while finishing leaves half a Parquet file beside the whole stream.
-            if not stream_path.exists():
+            if stream_path is None:
                 raise RecordFormatError(f"'{table_path}' is damaged: {_first_line(exc)}.") from exc
-    if not stream_path.exists():
+    if stream_path is None:
         warnings.append(warning("record.file_missing", files=(table_file, stream_file)))
-        return _compact(_conformed(wanted.empty_table(), wanted, stream_path))
-    table, cut = _read_stream(stream_path, wanted)
+        return _compact(_conformed(wanted.empty_table(), wanted, directory / stream_file))
+    try:
+        table, cut = _read_stream(stream_path, wanted)
+    except OSError as exc:  # it has just become a table, or went away
+        raise RecordFormatError(
+            f"'{stream_path}' cannot be read: {exc}; try again when the run has finished."
+        ) from exc
     warnings.append(warning("record.stream_read", file=stream_file, cut=cut))
     return table
 
@@ -211,8 +196,9 @@ def _compact(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=table.column_names)
 
 
-def _read_events(path: Path, warnings: list[Finding]) -> tuple[dict[str, Any], ...]:
-    if not path.exists():
+def _read_events(directory: Path, warnings: list[Finding]) -> tuple[dict[str, Any], ...]:
+    path = run_file(directory, schema.EVENTS_FILE)
+    if path is None:
         warnings.append(warning("record.file_missing", files=(schema.EVENTS_FILE,)))
         return ()
     events, unreadable = [], 0
@@ -231,11 +217,10 @@ def _event(line: bytes) -> dict[str, Any] | None:
     """One event, or None for a line that is not one."""
     try:
         event = json.loads(line)
-        float(event["time_s"])
-        str(event["kind"])
-    except (ValueError, TypeError, KeyError):
+        is_one = math.isfinite(event["time_s"]) and isinstance(event["kind"], str)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    return dict(event)
+    return dict(event) if is_one else None
 
 
 def _first_line(error: Exception) -> str:

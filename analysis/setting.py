@@ -96,7 +96,7 @@ def read_setting(manifest: Mapping[str, Any]) -> Setting:
         return _setting(scenario, _environment(manifest), transport)
     except SloSyntaxError as exc:
         raise RecordFormatError(f"The manifest's scenario cannot be judged: {exc}") from exc
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
         raise RecordFormatError(f"The manifest's scenario is incomplete: {exc!r}.") from exc
 
 

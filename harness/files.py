@@ -14,6 +14,10 @@ _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another directory",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another directory",
     errno.EROFS: "the file system is read-only; choose another directory",
+    errno.EEXIST: "it is a file; choose a directory",
+    errno.ENOTDIR: "a part of that path is a file; choose another directory",
+    errno.ENOENT: "it is not there any more; something removed it meanwhile",
+    errno.ELOOP: "it is a link to elsewhere; remove that first",
     errno.EACCES: "permission is denied; choose a directory that you may write to",
 }
 

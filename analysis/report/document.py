@@ -7,8 +7,10 @@ document.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from mwaa_headroom.analysis.report.controls import escape_controls
 
 if TYPE_CHECKING:  # who only prints text does without matplotlib
     from matplotlib.figure import Figure as Drawing
@@ -149,3 +151,21 @@ class Document:
     length_s: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)  # environment and versions, on the page
     pictures: tuple[str, ...] = ()  # all it may have: files of those not drawn now are removed
+
+    def __post_init__(self) -> None:
+        """Whatever names and messages hold, all words here are on one line and order nothing."""
+        for each in fields(self):
+            if each.name != "result":
+                object.__setattr__(self, each.name, _harmless(getattr(self, each.name)))
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape_controls(value)
+    if isinstance(value, tuple | list):
+        return type(value)(map(_harmless, value))
+    if isinstance(value, Mapping):
+        return {_harmless(key): _harmless(inner) for key, inner in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _harmless(getattr(value, f.name)) for f in fields(value)})
+    return value

@@ -87,5 +87,5 @@ def _label(name: str) -> str:
 def _script_safe(value: object) -> Markup:
     """JSON values as the text of a `<script>` element."""
     # "</script>" inside a string would end the element; "<" written as an escape cannot.
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - JSON without "<" is inert here

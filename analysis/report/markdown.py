@@ -17,6 +17,7 @@ from mwaa_headroom.analysis.report.document import (
 
 # What Markdown or HTML would read as something else than itself.
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|~#&])")
+_LINK: Final = re.compile(r"(:|\bwww)([/.])", re.IGNORECASE)  # else a bare address becomes one
 
 
 def render_markdown(document: Document) -> str:
@@ -67,4 +68,5 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    escaped = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _LINK.sub(r"\1\\\2", escaped)

@@ -1,5 +1,7 @@
 """Puts the files of a document into a directory, each whole or not at all."""
 
+import errno
+import secrets
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
@@ -32,6 +34,8 @@ def write_document(document: Document, directory: Path) -> Path:
         OSError: the directory cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    if (directory / "plots").is_symlink():  # the directory may be somebody else's
+        raise OSError(errno.ELOOP, "its 'plots' is a link to elsewhere")
     drawn = dict(_drawn(document))
     pictures = {name: _written(figure, name, directory) for name, figure in drawn.items()}
     for name in set(document.pictures) - drawn.keys():
@@ -39,12 +43,12 @@ def write_document(document: Document, directory: Path) -> Path:
     summary = render_terminal(document, verbose=True, width=SUMMARY_WIDTH, colour=False)
     json = dumps(as_json(document.result), indent=2, ensure_ascii=False, allow_nan=False)
     page = directory / f"{document.kind}.html"
-    replace_file(directory / "summary.txt", f"{summary}\n".encode())
-    replace_file(directory / "summary.md", render_markdown(document).encode())
-    replace_file(directory / f"{document.kind}.json", f"{json}\n".encode())
+    _write(directory / "summary.txt", f"{summary}\n")
+    _write(directory / "summary.md", render_markdown(document))
+    _write(directory / f"{document.kind}.json", f"{json}\n")
     if document.cases:
-        replace_file(directory / "junit.xml", render_junit(document).encode())
-    replace_file(page, render_html(document, pictures).encode())
+        _write(directory / "junit.xml", render_junit(document))
+    _write(page, render_html(document, pictures))
     return page
 
 
@@ -64,8 +68,20 @@ def _written(drawing: Drawing, name: str, directory: Path) -> Markup:
     return Markup(as_inline_svg(drawing, name))  # noqa: S704 - our own picture
 
 
+def _write(path: Path, text: str) -> None:
+    # Halves of characters in service messages: as escapes, which JSON reads as it wrote them.
+    replace_file(path, text.encode(errors="backslashreplace"))
+
+
 def replace_file(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_bytes(content)
-    beside.replace(path)
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one.
+
+    A link of that name is replaced, not followed.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as file:  # x: nothing of this name is there, not even a link
+            file.write(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -62,7 +62,8 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         with writing(path):
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o644)
 
     def write(self, kind: str, *, source: str, time_s: float, **fields: object) -> None:
         """Append one event.
@@ -105,6 +106,17 @@ _TABLES = (
     ("requests", REQUESTS_STREAM, REQUESTS_TABLE, REQUESTS_SCHEMA),
     ("metrics", METRICS_STREAM, METRICS_TABLE, METRICS_SCHEMA),
 )
+
+
+def require_writable(base: Path) -> None:
+    """Make the folder of runs before anything is started whose record could not be kept.
+
+    Raises:
+        HeadroomError: it cannot be made or written to, or is a file.
+    """
+    with writing(base):
+        base.mkdir(parents=True, exist_ok=True)
+        _make_unused(base, ".headroom").rmdir()
 
 
 def create_run_directory(base: Path, scenario_name: str, now: datetime) -> Path:

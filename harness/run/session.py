@@ -21,6 +21,7 @@ from mwaa_headroom.harness.aws.environment import (
 )
 from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.record.directory import require_writable
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.environments import RunEnvironment, open_environment
 from mwaa_headroom.harness.run.load import Ending, carry_load
@@ -53,6 +54,7 @@ def run_scenario(
             do not fit the scenario), or the record could not be written.
     """
     load_processes.require_fitting(scenario)
+    require_writable(runs_directory)
     phases = Phases()
     recording: Recording | None = None
     ending: Ending = "failed"

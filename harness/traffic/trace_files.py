@@ -196,7 +196,8 @@ def _of_numbers(file: _File, times: int) -> Floats:
     for least, per_s, unit in _UNITS:
         if values.min() >= least:
             file.notes.append(f"{unit}seconds since 1970")
-            return (values - values.min()) / per_s  # before dividing: whole numbers are exact
+            values -= values.min()  # before dividing: whole numbers are exact
+            return values / per_s
     return values
 
 
@@ -241,7 +242,7 @@ def _is_even(file: _File, seconds: Floats) -> bool:
     if step_s < 1 - FINEST_RESOLUTION_S:
         return False
     steps = np.diff(moments) / step_s
-    return np.allclose(steps, np.round(steps), rtol=0, atol=1e-5)
+    return bool(np.allclose(steps, np.round(steps), rtol=0, atol=1e-5))
 
 
 def _holds_numbers(file: _File, column: int) -> bool:

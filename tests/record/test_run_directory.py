@@ -20,12 +20,13 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_STREAM,
     REQUESTS_TABLE,
 )
-from mwaa_headroom.harness.errors import HeadroomError, UsageError
+from mwaa_headroom.harness.errors import ExitCode, HeadroomError, UsageError
 from mwaa_headroom.harness.record import directory as directory_module
 from mwaa_headroom.harness.record.directory import (
     EventLog,
     create_run_directory,
     finish_tables,
+    require_writable,
     write_manifest,
 )
 from mwaa_headroom.harness.record.stream import StreamWriter
@@ -283,3 +284,30 @@ def test_lines_of_several_processes_never_mix(tmp_path: Path) -> None:
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     messages = [str(line["message"]) for line in lines_of(path)]
     assert sorted(messages) == sorted([letter * 500 for letter in "abc"] * 300)
+
+
+def test_the_folder_of_runs_is_tried_before_anything_is_started(tmp_path: Path) -> None:
+    require_writable(tmp_path / "deep" / "runs")
+    assert not list((tmp_path / "deep" / "runs").iterdir())
+
+    (tmp_path / "file").write_text("")
+    for base, told in (
+        (tmp_path / "file", "it is a file; choose a directory"),
+        (tmp_path / "file" / "runs", "a part of that path is a file"),
+        (Path("/proc/runs"), "Cannot write '/proc/runs'"),
+    ):
+        with pytest.raises(UsageError, match=told) as caught:
+            require_writable(base)
+        assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_run_directory_that_went_away_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it is not there any more"):
+        write_manifest(tmp_path / "gone", {})
+
+
+def test_events_are_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "events.jsonl").symlink_to(tmp_path / "victim")
+    with pytest.raises(UsageError, match="is a link to elsewhere"):
+        EventLog(tmp_path / "events.jsonl")

@@ -200,8 +200,13 @@ def bare(axes: Axes) -> None:
 
 
 def printable(text: str) -> str:
-    """Characters that the font of the pictures lacks become "?"."""
-    return "".join(c if ord(c) < 0x250 or c in "✓✗≥…■●○━╌◆" else "?" for c in text)
+    """Characters that the font of the pictures lacks become "?"; breaks of lines stay."""
+    shown = (c if _is_in_font(c) else "?" for c in text)
+    return "".join(shown)
+
+
+def _is_in_font(c: str) -> bool:
+    return c == "\n" or (c.isprintable() and ord(c) < 0x250) or c in "✓✗≥…■●○━╌◆"
 
 
 class Labels:
