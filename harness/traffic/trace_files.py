@@ -31,7 +31,12 @@ from mwaa_headroom.harness.errors import ScenarioError
 from mwaa_headroom.harness.files import read_text
 from mwaa_headroom.harness.numbers import NUMBER
 from mwaa_headroom.harness.traffic.arrivals import Floats
-from mwaa_headroom.harness.traffic.traces import FINEST_RESOLUTION_S, RESOLUTIONS_S, Trace
+from mwaa_headroom.harness.traffic.traces import (
+    CLOCK_GRAIN_S,
+    FINEST_RESOLUTION_S,
+    RESOLUTIONS_S,
+    Trace,
+)
 
 TIME_COLUMN: Final = "time_s"
 RATE_COLUMN: Final = "rate_per_s"
@@ -42,8 +47,13 @@ _TIME_NAMES: Final = (  # of several, the first one here
 )
 _PER_S: Final = re.compile(r"rate|rps|qps|tps|.*(/|per[ _]?)(s|sec|second)")
 _PER_MINUTE: Final = re.compile(r"rpm|.*(/|per[ _]?)(m|min|minute)")
+_OF_ONE_CALL: Final = re.compile(
+    r"metric|status|code|byte|size|latency|duration|elapsed|millis|attempt|port|id\b|(_|\b)ms\b"
+)
 _UNITS: Final = ((1e17, 1e9, "nano"), (1e14, 1e6, "micro"), (1e11, 1e3, "milli"))
+_MOST: Final = 0.8  # of the rows of a table
 _LOOKED_AT: Final = 20  # rows, to tell which column holds dates
+_WITH_UNIT: Final = re.compile(rf"{NUMBER}\s?[^\s0-9]\S*")
 _NOT_FINITE: Final = re.compile(r"[-+]?(nan|inf|infinity)", re.IGNORECASE)
 _SLASHES: Final = re.compile(r"([0-9]{4})/([0-9]{2})/([0-9]{2})\b")
 _UTC: Final = re.compile(r" ?(UTC|GMT)$", re.IGNORECASE)
@@ -132,6 +142,10 @@ def _parsed(text: str, origin: str) -> _File:
             cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
         cells += [""] * (len(file.header) - len(cells))
         file.rows.append((line, cells[: len(file.header)]))
+    metric = file.column("metric_name")
+    if metric is not None:  # k6 writes several rows for each call
+        file.rows = [(line, row) for line, row in file.rows if row[metric] == "http_reqs"]
+        file.notes.append("only rows of 'http_reqs'")
     if not file.rows:
         raise ScenarioError(f"{origin} has no lines after its header.")
     return file
@@ -220,10 +234,13 @@ def _value_column(file: _File, times: int, seconds: Floats) -> _Value | None:
     exact = [value for value in named if file.header[value.index].lower() == RATE_COLUMN]
     if exact or len(named) == 1:
         return (exact or named)[0]
-    if not named and _is_even(file, seconds):
-        others = [index for index in others if index != file.column(OPERATION_COLUMN)]
-        if all(_holds_numbers(file, index) for index in others):
-            named = [_Value(index, None) for index in others]
+    is_log = any(_OF_ONE_CALL.search(file.header[index].lower()) for index in others)
+    if not named and not is_log and _is_even(file, seconds):
+        named = [_Value(index, None) for index in others if _holds_numbers(file, index)]
+        told = {each.index for each in named} | {file.column(OPERATION_COLUMN)}
+        # What is the same in every row, such as the series' name, makes no log of it.
+        if any(len({row[i] for _, row in file.rows}) > 1 for i in others if i not in told):
+            named = []
     if len(named) > 1:
         raise file.error(
             f"each of {_quoted(file.header[value.index] for value in named)} could be the rate: "
@@ -233,21 +250,28 @@ def _value_column(file: _File, times: int, seconds: Floats) -> _Value | None:
 
 
 def _is_even(file: _File, seconds: Floats) -> bool:
-    """Whether rows come at even distances of a second or more, as dashboards write them."""
+    """Whether rows come in equal steps of a second or more, as dashboards write them.
+
+    A few may be missing, or come twice, when a clock without a zone was put back.
+    """
     operation = file.column(OPERATION_COLUMN)
     moments = np.unique(seconds)
-    if len(moments) < 2 or (operation is None and len(moments) < len(seconds)):
+    if len(moments) < 2 or (operation is None and len(moments) < _MOST * len(seconds)):
         return False
-    step_s = np.diff(moments).min()
-    if step_s < 1 - FINEST_RESOLUTION_S:
-        return False
-    steps = np.diff(moments) / step_s
-    return bool(np.allclose(steps, np.round(steps), rtol=0, atol=1e-5))
+    steps_s = np.diff(moments)
+    step_s = np.median(steps_s)
+    return bool(step_s > 1 - CLOCK_GRAIN_S and np.mean(np.abs(steps_s - step_s) < 1e-3) >= _MOST)
 
 
 def _holds_numbers(file: _File, column: int) -> bool:
+    """Whether most cells are numbers, be it with a unit behind them."""
     filled = [row[column] for _, row in file.rows if row[column]]
-    return 2 * sum(map(_is_number, filled)) > len(filled)
+    numbers = sum(_begins_with_number(cell) for cell in filled)
+    return 2 * numbers > len(filled)
+
+
+def _begins_with_number(text: str) -> bool:
+    return _is_number(text) or (_WITH_UNIT.fullmatch(text) is not None and not _is_time(text))
 
 
 def _rates(file: _File, value: _Value, seconds: Floats) -> Trace:

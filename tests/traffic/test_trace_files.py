@@ -67,6 +67,32 @@ def test_plain_columns_are_read_without_a_word() -> None:
         ),
         ("@timestamp\n2026-09-21 14:00:00.250\n2026-09-21 14:00:00.500\n", [0, 0.25], None, "zone"),
         ("time\n2026-09-21 14:00:00.000 UTC\n2026-09-21 14:00:01.000 UTC\n", [0, 1], None, "UTC"),
+        (
+            "Series;Time;Value\ncalls;2015-07-26T08:02:00Z;3\ncalls;2015-07-26T08:03:00Z;6\n",
+            [0, 60],
+            [0.05, 0.1],
+            "'Value' taken for the calls in each 60 s; not used: 'Series'",
+        ),
+        (
+            "Time;calls;\n1466074180000;60;\n1466074200000;40;\n1466074220000;20;\n",
+            [0, 20, 40],
+            [3, 2, 1],
+            "milliseconds since 1970; 'calls' taken for the calls in each 20 s",
+        ),
+        (
+            "metric_name,timestamp,metric_value\nhttp_reqs,1672766933,1\n"
+            "http_req_duration,1672766933,20\nhttp_reqs,1672766934,1\ndata_sent,1672766934,9\n",
+            [0, 1],
+            None,
+            "only rows of 'http_reqs'",
+        ),
+        (
+            "timestamp,status\n2026-09-21T14:00:00Z,200\n2026-09-21T14:00:01Z,200\n",
+            [0, 1],
+            None,
+            "st",
+        ),
+        ("time,n\n0,1\n1,2\n5,1\n9,3\n10,1\n", [0, 1, 5, 9, 10], None, "not used: 'n'"),
         ("time_s,rpm\n0,120\n60,60\n", [0, 60], [2, 1], "'rpm' in calls per minute"),
         ("time_s,Requests/s,errors\n0,2,0\n60,1,0\n", [0, 60], [2, 1], "not used: 'errors'"),
         ("time_s\n0\n1_0\n5\n", [0, 5], None, "1 row(s) left out, because time_s is no number"),
@@ -119,6 +145,17 @@ def test_what_is_understood(
         ),
         ("time,A,B\n0,1,2\n60,3,4\n", "each of 'A', 'B' could be the rate: call the one in calls"),
         ("time_s,Requests/s,Failures/s\n0,1,0\n", "each of 'Requests/s', 'Failures/s' could be"),
+        (
+            "Time,calls\n2024-10-27 02:00:00,1\n2024-10-27 02:30:00,2\n2024-10-27 03:00:00,3\n"
+            "2024-10-27 03:30:00,3\n2024-10-27 02:30:00,3\n",
+            "line 6: there is a rate for 1800 s already.",
+        ),
+        (
+            "Time,calls\n2024-10-27 02:00:00,13.7 req/s\n2024-10-27 02:30:00,13.6 req/s\n",
+            "line 2: calls is no number, here and in 2 of 2 rows.",
+        ),
+        ("1672766933000000000,200,12\n", "line 1: a trace begins with the names of its columns"),
+        ("Timestamp,Name,Requests/s,Failures/s\n1,x,2,0\n", "each of 'Requests/s', 'Failures/s'"),
         ('{"Records": []}', "t.csv is JSON, but a trace is a CSV file with a column of times"),
         ('time_s\n"' + "1" * 200_000 + '"\n', "t.csv line 2 is not valid CSV: "),
     ],
