@@ -16,7 +16,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose another directory",
     errno.EEXIST: "it is a file; choose a directory",
     errno.ENOTDIR: "a part of that path is a file; choose another directory",
-    errno.ENOENT: "it is not there any more; something removed it meanwhile",
+    errno.ENOENT: "its folder is not there; choose another directory",
     errno.ELOOP: "it is a link to elsewhere; remove that first",
     errno.EACCES: "permission is denied; choose a directory that you may write to",
 }

@@ -302,7 +302,7 @@ def test_the_folder_of_runs_is_tried_before_anything_is_started(tmp_path: Path) 
 
 
 def test_a_run_directory_that_went_away_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="it is not there any more"):
+    with pytest.raises(UsageError, match="its folder is not there"):
         write_manifest(tmp_path / "gone", {})
 
 
