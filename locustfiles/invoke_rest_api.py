@@ -28,12 +28,14 @@ import gevent
 import locust
 from locust.runners import MasterRunner, WorkerRunner
 
+from mwaa_headroom.harness.aws.credentials import HandedCredentials
 from mwaa_headroom.harness.errors import HeadroomError
 from mwaa_headroom.harness.run.load_processes import (
     ALLOW_VARIABLE,
     EXIT_FINISHED,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
+    HANDED_KEYS_VARIABLE,
     PARENT_VARIABLE,
     RUN_DIR_VARIABLE,
 )
@@ -128,6 +130,7 @@ def _be_a_worker(environment: Any) -> None:
         Channel(environment.runner),
         InvokeRestApiUser.pool,
         allowed_arn=os.environ.get(ALLOW_VARIABLE, ""),
+        keys=_handed_keys(),
         report=_report_to(environment),
         give_up=give_up,
     )
@@ -173,10 +176,14 @@ def _generator_maker(environment: Any, plan: Plan, report: ReportToLocust | None
         return lambda plan, record: Master(
             channel, next(tests), plan, record, statistics=report is not None
         )
-    transport = transport_of(plan)
+    transport = transport_of(plan, _handed_keys())
     return lambda plan, record: SingleProcess(
         plan, transport, InvokeRestApiUser.pool, record, report
     )
+
+
+def _handed_keys() -> HandedCredentials | None:
+    return HandedCredentials() if HANDED_KEYS_VARIABLE in os.environ else None
 
 
 class LocustTests:

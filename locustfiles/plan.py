@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from botocore.credentials import Credentials
 
 from mwaa_headroom.harness.aws.clients import AwsClients, is_loopback, make_clients
 from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
@@ -171,8 +172,12 @@ def plan_of_message(tree: Mapping[str, Any], *, allowed_arn: str) -> Plan:
     return plan
 
 
-def transport_of(plan: Plan) -> OpenTransport:
+def transport_of(plan: Plan, keys: Credentials | None = None) -> OpenTransport:
     """A transport that follows this process's own AWS configuration.
+
+    Args:
+        plan: what will be sent.
+        keys: that were handed to this process; None: it finds its own.
 
     Raises:
         HeadroomError: the environment that endpoint and credentials lead to is not the one the
@@ -181,9 +186,9 @@ def transport_of(plan: Plan) -> OpenTransport:
     scenario, name = plan.scenario, plan.environment_name
     # Checked by whoever prepared the run, but load goes where this process's own settings lead.
     if isinstance(scenario.environment, AwsSettings):
-        arn = describe_environment(_clients(scenario, name), name).arn
+        arn = describe_environment(_clients(scenario, name, keys), name).arn
         require_allowed(scenario, arn, endpoint_is_loopback=False)
-    return open_transport(scenario, name, plan.targets.airflow_version)
+    return open_transport(scenario, name, plan.targets.airflow_version, keys=keys)
 
 
 def _open_phase(schedule: StageSchedule) -> Phase:
@@ -211,12 +216,15 @@ def _bytes(array: npt.NDArray[Any] | None) -> bytes | None:
     return None if array is None else array.tobytes()
 
 
-def _clients(scenario: Scenario, environment_name: str) -> AwsClients:
+def _clients(
+    scenario: Scenario, environment_name: str, keys: Credentials | None = None
+) -> AwsClients:
     environment = scenario.environment
     return make_clients(
         environment=environment_name,
         region=environment.region,
         profile=environment.profile if isinstance(environment, AwsSettings) else None,
+        keys=keys,
     )
 
 

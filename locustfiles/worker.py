@@ -7,6 +7,7 @@ from dataclasses import astuple
 from typing import Any
 
 import gevent
+from botocore.credentials import Credentials
 from gevent.event import Event
 from gevent.queue import SimpleQueue
 
@@ -49,6 +50,7 @@ class Worker:
         channel: to the master.
         pool: the senders of this process.
         allowed_arn: the environment on AWS that may be loaded; "": none.
+        keys: that were handed to this process; None: it finds its own.
         report: feeds Locust's statistics, where the master says that somebody looks at them.
         give_up: ends this process in order, with a plan that was refused (True) or a master that is
             gone (False).
@@ -63,6 +65,7 @@ class Worker:
         pool: SenderPool,
         *,
         allowed_arn: str,
+        keys: Credentials | None,
         report: ReportToLocust,
         give_up: Callable[[bool], None],
     ) -> None:
@@ -70,6 +73,7 @@ class Worker:
         self._channel = channel
         self._pool = pool
         self._allowed_arn = allowed_arn
+        self._keys = keys
         self._report = report
         self._give_up = give_up
         channel.listen(PLAN, self._on_plan)
@@ -83,7 +87,7 @@ class Worker:
         ready = {"test": data["test"], "cpus": os.cpu_count() or 1}
         try:
             plan = plan_of_message(data["plan"], allowed_arn=self._allowed_arn)
-            transport = transport_of(plan)
+            transport = transport_of(plan, self._keys)
         except Exception as exc:  # whatever it is: the master must not wait for this worker
             if not isinstance(exc, HeadroomError):
                 logger.exception("The plan could not be prepared")

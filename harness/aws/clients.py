@@ -19,8 +19,10 @@ import boto3
 import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from mwaa_headroom.harness.aws.credentials import session_of
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.traffic.operations import Method
 
@@ -49,6 +51,12 @@ class AwsClients:
         """Whether every endpoint is on this machine."""
         return all(is_loopback(client.meta.endpoint_url) for client in (self.mwaa, self.cloudwatch))
 
+    @property
+    def credentials(self) -> Credentials | None:
+        """As botocore's chain found them; None: it found none."""
+        found: Credentials | None = self.mwaa._get_credentials()  # type: ignore[attr-defined]
+        return found
+
 
 def make_clients(
     *,
@@ -56,6 +64,7 @@ def make_clients(
     region: str | None = None,
     profile: str | None = None,
     variables: Mapping[str, str] | None = None,
+    keys: Credentials | None = None,
 ) -> AwsClients:
     """Make the clients.
 
@@ -67,16 +76,13 @@ def make_clients(
             AWS_SECRET_ACCESS_KEY and AWS_REGION (or AWS_DEFAULT_REGION) of the local stand-in. They
             are passed on explicitly, and nothing of the user's own AWS configuration is read. None:
             botocore's standard configuration.
+        keys: used instead of those that botocore's chain would find.
 
     Raises:
         EnvironmentAccessError: no such profile, no region.
     """
     with aws_call("creating AWS clients", environment=environment):
-        session = (
-            boto3.Session(profile_name=profile, region_name=region)
-            if variables is None
-            else isolated_session()
-        )
+        session = session_of(profile, region, keys) if variables is None else isolated_session()
 
         def client(service: str, attempts: int) -> Any:
             config = Config(

@@ -3,8 +3,11 @@
 AWS's own messages name principals and accounts, so a known error is told in our words only.
 """
 
+import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 from botocore.exceptions import (
@@ -13,6 +16,7 @@ from botocore.exceptions import (
     ConnectionError,  # noqa: A004 - botocore's name
     CredentialRetrievalError,
     HTTPClientError,
+    LoginError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -22,7 +26,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, HeadroomError
 
 _ROLE = (
     "arn:aws:airflow:<region>:<account>:role/{environment}/<Airflow role> "
@@ -68,6 +72,7 @@ _LOCAL_ERRORS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((NoRegionError,), "no AWS region is set; set environment.region or AWS_DEFAULT_REGION"),
     ((NoCredentialsError,), "there are no AWS credentials; set AWS_PROFILE or log in"),
     ((PartialCredentialsError,), "the AWS credentials are incomplete; set all their parts"),
+    ((LoginError,), "the AWS login has expired; run `aws login`"),
     ((SSOError, TokenRetrievalError), "the AWS login has expired; run `aws sso login`"),
     ((CredentialRetrievalError,), "the AWS credentials could not be fetched; log in again"),
     (
@@ -82,12 +87,32 @@ _LOCAL_ERRORS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         (ResponseParserError, UnicodeDecodeError),
         "the answer is not AWS's; check the endpoint URL and proxies",
     ),
+    (
+        (EOFError,),
+        "the AWS profile asks for an MFA code, which nobody can type here; run headroom in a "
+        "terminal, or with keys that are ready (`aws configure export-credentials`)",
+    ),
+    ((json.JSONDecodeError,), "a source of credentials, such as credential_process, gave no JSON"),
+    (
+        (subprocess.SubprocessError,),
+        "the credential_process of the AWS profile did not end well; run it by hand",
+    ),
+    ((OSError,), "{error}, which the AWS configuration names, cannot be used; correct it"),
+    ((RuntimeError,), "the AWS credentials have expired and could not be renewed; log in again"),
+    (
+        (ValueError,),
+        "the AWS configuration is wrong ({error}); correct it, and check AWS_ENDPOINT_URL_... and "
+        "AWS_MAX_ATTEMPTS if they are set",
+    ),
 )
 
 
 @contextmanager
 def aws_call(action: str, *, environment: str) -> Iterator[None]:
     """Translate whatever botocore raises within the block.
+
+    Its sources of credentials and of endpoints let out exceptions of any class: of a file that is
+    not there, of a program that prints no JSON, of a code that nobody can type.
 
     Args:
         action: the IAM action, such as "airflow:GetEnvironment".
@@ -102,7 +127,11 @@ def aws_call(action: str, *, environment: str) -> Iterator[None]:
         raise EnvironmentAccessError(
             f"{action} on environment '{environment}': {_refusal(exc, action, environment)}."
         ) from exc
-    except (BotoCoreError, ResponseParserError, UnicodeDecodeError) as exc:
+    except HeadroomError:
+        raise
+    except Exception as exc:
+        if not _is_botocores(exc):
+            raise
         raise EnvironmentAccessError(
             f"{action} on environment '{environment}': {_local_problem(exc)}."
         ) from exc
@@ -154,10 +183,26 @@ def _refusal(exc: ClientError, action: str, environment: str) -> str:
     return _CLIENT_ERRORS.get(code, f"AWS answered {answered}".rstrip("."))
 
 
+def _is_botocores(exc: Exception) -> bool:
+    """Whether botocore raised it, or something that botocore called."""
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
+    own = isinstance(exc, BotoCoreError | ResponseParserError | UnicodeDecodeError)
+    return own or any(name.startswith(("botocore.", "boto3.")) for name in frames)
+
+
 def _local_problem(exc: Exception) -> str:
     fields = getattr(exc, "kwargs", {})
-    endpoint = fields.get("endpoint_url") or fields.get("proxy_url") or "AWS"
+    endpoint = _on_one_line(fields.get("endpoint_url") or fields.get("proxy_url") or "AWS")
+    error = _on_one_line(exc)
+    if isinstance(exc, OSError):  # the text of any other might hold a secret
+        error = f"{exc.strerror or type(exc).__name__}: '{exc.filename}'"
     for kinds, sentence in _LOCAL_ERRORS:
         if isinstance(exc, kinds):
-            return sentence.format(error=exc, endpoint=endpoint)
-    return f"{type(exc).__name__}: {exc}".rstrip(".")
+            return sentence.format(error=error, endpoint=endpoint)
+    if isinstance(exc, BotoCoreError):
+        return f"{error}; correct the AWS configuration"
+    return f"the AWS configuration or a source of credentials is unusable ({type(exc).__name__})"
+
+
+def _on_one_line(text: object) -> str:
+    return " ".join(str(text).split()).rstrip(".")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
+from mwaa_headroom.harness.aws.credentials import KEY_VARIABLES, KeySource
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.instance import instance_root
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
@@ -31,6 +32,7 @@ class RunEnvironment:
     is_alive: Callable[[], bool]  # a stand-in can die under us; of AWS we do not know
     logs: str  # the folder of a stand-in's logs
     is_ours: bool  # thrown away after the run: nothing needs cleaning up
+    keys: KeySource | None  # what load processes are handed; a stand-in's are no secret
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def _on_aws(settings: AwsSettings) -> RunEnvironment:
     return RunEnvironment(
         clients=clients,
         generator_variables={
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in KEY_VARIABLES},
             **{name: value for name, value in chosen.items() if value is not None},
         },
         facts={} if settings.webserver_cpu is None else {"webserver_cpu": settings.webserver_cpu},
@@ -80,6 +82,7 @@ def _on_aws(settings: AwsSettings) -> RunEnvironment:
         is_alive=lambda: True,
         logs="",
         is_ours=False,
+        keys=None if clients.credentials is None else KeySource(clients.credentials, settings.name),
     )
 
 
@@ -87,10 +90,11 @@ def _stand_in(
     settings: LocalSettings | SimulatedSettings, stand_in: StandIn, directory: Path
 ) -> RunEnvironment:
     variables = stand_in.endpoints.as_variables()
+    no_files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     rule = settings.autoscaler
     return RunEnvironment(
         clients=make_clients(environment=settings.name, variables=variables),
-        generator_variables=stand_in.endpoints.environment_from(os.environ),
+        generator_variables=stand_in.endpoints.environment_from(os.environ) | no_files,
         facts={
             **stand_in.facts,
             "scale_out_cpu_percent": rule.cpu_above_percent,
@@ -102,4 +106,5 @@ def _stand_in(
         is_alive=stand_in.is_running,
         logs=str(directory),
         is_ours=True,
+        keys=None,
     )

@@ -27,14 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from mwaa_headroom.harness.errors import UsageError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, UsageError
 from mwaa_headroom.harness.files import writing
 
 if TYPE_CHECKING:  # slow to import, and commands need the names below for their help
+    from mwaa_headroom.harness.aws.credentials import KeySource
     from mwaa_headroom.harness.scenario.model import Scenario
 
 RUN_DIR_VARIABLE = "HEADROOM_RUN_DIR"
 PARENT_VARIABLE = "HEADROOM_PARENT"  # the process that a load process must not outlive
+HANDED_KEYS_VARIABLE = "HEADROOM_KEYS_ON_STDIN"  # set: a load process gets its AWS keys there
 ALLOW_VARIABLE = "HEADROOM_ALLOW_ENVIRONMENT"  # the one ARN that a worker may load
 
 LOCUSTFILE = Path(__file__).resolve().parents[2] / "locustfiles" / "invoke_rest_api.py"
@@ -53,6 +55,7 @@ WAIT_FOR_WORKERS_S = 120.0
 START_S = 60.0  # until a generator has imported everything and is sending
 MASTER_WAITS_LONGER_S = 30.0  # than we do, so that it is we who say what was waited for
 WORKERS_LEAVE_S = 5.0  # after the master has told them to, or is gone
+LOOK_FOR_KEYS_EVERY_S = 1.0
 TERMINATED_WITHIN_S = 5.0  # of being asked to end; then a process is killed
 
 
@@ -164,6 +167,8 @@ class Generator:
         run_dir: holds `scenario.json` and `targets.json`; the record is written there.
         variables: the environment of the processes (endpoints, credentials, ...).
         processes: how many there are, and where.
+        keys: handed to those that send, now and whenever there are new ones; None: their variables
+            say it all.
         clock: monotonic seconds.
     """
 
@@ -173,11 +178,16 @@ class Generator:
         variables: Mapping[str, str],
         processes: LoadProcesses = LoadProcesses(),
         *,
+        keys: "KeySource | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run_dir = run_dir.absolute()
         self._variables = variables
         self._processes = processes
+        self._keys = keys
+        self._first_keys = b""
+        self._ended = threading.Event()
+        self.keys_problem = ""
         self._clock = clock
         self._started_s = 0.0
         self._main: subprocess.Popen[str] | None = None  # the master, or the only one
@@ -263,6 +273,10 @@ class Generator:
         # One that was killed has told its workers nothing.
         end_all(self._workers, patience_s=WORKERS_LEAVE_S if code >= 0 else 0.0)
         self._reader.join()
+        self._ended.set()
+        for process in (self._main, *self._workers):
+            if process.stdin is not None:
+                process.stdin.close()
         return code
 
     def kill(self) -> None:
@@ -270,13 +284,17 @@ class Generator:
         _kill_all([one for one in (self._main, *self._workers) if one is not None])
 
     def _start_all(self) -> None:
-        processes = self._processes
+        processes, keys = self._processes, self._keys
+        if keys is not None:
+            self._first_keys = keys.line()
+            threading.Thread(target=self._hand_over, args=(keys,), daemon=True).start()
         port = processes.remote_port if processes.is_remote else reserve_port()
         self._main = self._start_one(
             locust_command("--headless", "--only-summary", *self._master_options(port)),
             locust_variables(self._variables, self._run_dir),
             GENERATOR_LOG,
             stdout=subprocess.PIPE,
+            sends=not processes.has_master,
         )
         self._reader = threading.Thread(
             target=self._read, args=(self._main.stdout,), name="generator-status", daemon=True
@@ -290,8 +308,21 @@ class Generator:
                 locust_variables(self._variables),
                 _worker_log(number),
                 stdout=subprocess.DEVNULL,
+                sends=True,
             )
             self._workers.append(worker)
+
+    def _hand_over(self, keys: "KeySource") -> None:
+        """In a thread: fetching new keys may take long. Those that failed are tried for again."""
+        while not self._ended.wait(LOOK_FOR_KEYS_EVERY_S):
+            try:
+                line = keys.new_line()
+            except EnvironmentAccessError as exc:
+                self.keys_problem = str(exc)
+                continue
+            if line is not None:
+                for process in (self._main, *self._workers):
+                    _hand(process, line)
 
     def _master_options(self, port: int) -> list[str]:
         processes = self._processes
@@ -306,24 +337,33 @@ class Generator:
         ]
 
     def _start_one(
-        self, command: list[str], variables: Mapping[str, str], log_name: str, *, stdout: int
+        self,
+        command: list[str],
+        variables: Mapping[str, str],
+        log_name: str,
+        *,
+        stdout: int,
+        sends: bool,
     ) -> subprocess.Popen[str]:
+        is_handed_keys = sends and self._keys is not None
         log_file = self._run_dir / log_name
         with writing(log_file):
             opened = log_file.open("ab")
         with opened as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
-                env=variables,
+                env={**variables, HANDED_KEYS_VARIABLE: "1"} if is_handed_keys else variables,
                 # Locust reads its settings from there, and not from wherever the user is.
                 cwd=self._run_dir,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if is_handed_keys else subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=log,
                 text=True,
                 # Ctrl-C in the terminal must reach the run first, which then stops us in order.
                 start_new_session=True,
             )
+        _hand(process, self._first_keys)
+        return process
 
     def _read(self, lines: IO[str]) -> None:
         with lines:
@@ -399,6 +439,12 @@ def _kill_all(processes: "Sequence[subprocess.Popen[Any]]") -> None:
         process.kill()
     for process in processes:
         process.wait()
+
+
+def _hand(process: "subprocess.Popen[str] | None", line: bytes) -> None:
+    if process is not None and process.stdin is not None:
+        with suppress(OSError, ValueError):  # it has just ended
+            os.write(process.stdin.fileno(), line)
 
 
 def _worker_log(number: int) -> str:

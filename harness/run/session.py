@@ -170,7 +170,12 @@ class _Session:
         allowed = self.recording.scenario.limits.allow_environment
         if allowed is not None:  # workers on this machine may load what the scenario may
             variables[ALLOW_VARIABLE] = allowed
-        return Generator(self.recording.directory, variables, self.recording.load_processes)
+        return Generator(
+            self.recording.directory,
+            variables,
+            self.recording.load_processes,
+            keys=self.environment.keys,
+        )
 
     def _longest_call_s(self) -> float:
         scenario, environment = self.recording.scenario, self.environment
@@ -185,6 +190,7 @@ class _Session:
             scenario.environment.name,
             self.recording.facts_before.airflow_version,
             environment.generator_variables if environment.is_ours else None,
+            environment.clients.credentials,
         )
         return opened.longest_call_s
 

@@ -24,14 +24,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.exceptions as aws_errors
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import client_of, isolated_session, stand_in_client
+from mwaa_headroom.harness.aws.credentials import session_of
 from mwaa_headroom.harness.aws.translate import aws_call
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.scenario.model import RetryMode
@@ -104,6 +105,7 @@ def invoke_client(
     max_in_flight: int,
     retries: RetryMode = "off",
     variables: Mapping[str, str] | None = None,
+    keys: Credentials | None = None,
 ) -> Any:
     """A boto3 `mwaa` client for load, with a connection per call in flight.
 
@@ -116,6 +118,7 @@ def invoke_client(
         retries: anything but off is botocore's own mode.
         variables: of the local stand-in, as for `harness.aws.clients.make_clients`. None: endpoint
             and credentials come from botocore's standard configuration.
+        keys: used instead of those that botocore's chain would find.
 
     Raises:
         EnvironmentAccessError: the configuration is incomplete or wrong.
@@ -129,17 +132,10 @@ def invoke_client(
         tcp_keepalive=True,
         user_agent_extra="headroom",
     )
-    try:
-        with aws_call("creating AWS clients", environment=environment):
-            if variables is not None:
-                return stand_in_client(isolated_session(), "mwaa", variables, config)
-            session = boto3.Session(profile_name=profile, region_name=region)
-            return client_of(session, "mwaa", config)
-    except ValueError as exc:  # botocore's, for an endpoint or a number that is none
-        raise EnvironmentAccessError(
-            f"The AWS configuration cannot be used ({exc}); correct it, and check "
-            "AWS_ENDPOINT_URL_MWAA and AWS_MAX_ATTEMPTS if they are set."
-        ) from exc
+    with aws_call("creating AWS clients", environment=environment):
+        if variables is not None:
+            return stand_in_client(isolated_session(), "mwaa", variables, config)
+        return client_of(session_of(profile, region, keys), "mwaa", config)
 
 
 def trusted_certificates(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from botocore.credentials import Credentials
+
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import is_loopback
 from mwaa_headroom.harness.aws.environment import require_allowed
@@ -48,6 +50,7 @@ def open_transport(
     environment_name: str,
     airflow_version: str,
     variables: Mapping[str, str] | None = None,
+    keys: Credentials | None = None,
 ) -> OpenTransport:
     """Open the transport of `scenario.traffic`.
 
@@ -60,6 +63,7 @@ def open_transport(
         airflow_version: of the environment, such as "3.3.1".
         variables: of a local stand-in, as for `harness.aws.clients.make_clients`. None: endpoint
             and credentials come from botocore's standard configuration.
+        keys: used instead of those that botocore's chain would find.
 
     Raises:
         EnvironmentAccessError: the AWS configuration is incomplete or wrong, or no web session.
@@ -79,6 +83,7 @@ def open_transport(
         max_in_flight=max_in_flight,
         retries=scenario.traffic.retries,
         variables=variables,
+        keys=keys,
     )
     url = client.meta.endpoint_url
     is_local = environment.kind != "aws"

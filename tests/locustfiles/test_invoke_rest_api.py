@@ -1,5 +1,6 @@
 """The real Locust process against a canned server: what reaches the record, whatever happens."""
 
+import http.server
 import itertools
 import json
 import os
@@ -8,17 +9,23 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import psutil
 import pytest
+from botocore.credentials import RefreshableCredentials
 from loopback import canned_server, cheap_scenario, events_of, prepare, rows_of, variables
 
+from mwaa_headroom.harness.aws.credentials import KeySource
 from mwaa_headroom.harness.errors import HeadroomError
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.settings import SimulatedSettings
@@ -548,3 +555,63 @@ def test_the_web_ui_listens_on_this_machine_unless_told_otherwise(
         check=True,
     )
     assert f"web host: {host}" in done.stdout
+
+
+class KeysSeen(http.server.BaseHTTPRequestHandler):
+    """Answers every call, and remembers whose signature it had."""
+
+    protocol_version = "HTTP/1.1"
+    ids: ClassVar[list[str]] = []
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.ids.append(self.headers["Authorization"].split("Credential=")[1].split("/")[0])
+        body = b'{"RestApiStatusCode": 200, "RestApiResponse": {}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_load_processes_sign_with_keys_they_were_handed_and_follow_new_ones(tmp_path, processes):
+    """Also those in their variables are not asked for; nothing is left on disk."""
+    issued = count(1)
+
+    def keys_for_a_moment():
+        until = datetime.now(UTC) + timedelta(seconds=20)  # so soon that they are renewed at once
+        number = next(issued)
+        return {
+            "access_key": f"ASIA{number}",
+            "secret_key": "very-secret",
+            "token": "t",
+            "expiry_time": until.isoformat(),
+        }
+
+    credentials = RefreshableCredentials.create_from_metadata(
+        keys_for_a_moment(), keys_for_a_moment, "test"
+    )
+    KeysSeen.ids.clear()
+    prepare(tmp_path, cheap_scenario([{"rate_per_s": 20, "duration_s": 4}]))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), KeysSeen) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        generator = Generator(
+            tmp_path,
+            variables(server.server_address[1]),
+            LoadProcesses(processes=processes),
+            keys=KeySource(credentials, "env"),
+        )
+        generator.start()
+        try:
+            assert generator.wait(60) == EXIT_FINISHED
+        finally:
+            generator.kill()
+            server.shutdown()
+    seen = set(KeysSeen.ids)
+    assert len(KeysSeen.ids) == len(rows_of(tmp_path))
+    assert seen <= {f"ASIA{number}" for number in range(1, next(issued))}
+    assert len(seen) >= 3
+    assert not any("very-secret" in path.read_text("latin-1") for path in tmp_path.glob("*"))
