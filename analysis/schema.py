@@ -124,6 +124,8 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "rows_checked": ("arrivals", "rows"),
     "note": ("message",),
     "aborted": ("reason",),
+    "credentials_expired": ("code",),  # as the service, or a source of credentials, called it
+    "generator_ended": ("reason",),  # before it should
     "interrupted": (),
     "cleaned_up": ("what", "count", "failed"),
 }

@@ -82,7 +82,9 @@ def freeze_s(duration_s: float) -> float:
 def ours(arrivals: str, server: FastServer, duration_s: float, seed: int) -> Seen:
     """One run of the product's generator."""
     stages = [{"rate_per_s": RATE_PER_S, "duration_s": duration_s}]
-    scenario = cheap_scenario(stages, traffic={"arrivals": arrivals, "seed": seed})
+    scenario = cheap_scenario(
+        stages, traffic={"arrivals": arrivals, "seed": seed}, abort_window_s=30.0
+    )
     offsets_s = offsets_of(scenario)
     run = run_ours(scenario, server)
     froze_s, thawed_s = server.report()["frozen"]

@@ -25,7 +25,7 @@ from mwaa_headroom.harness.run.load_processes import (
     EXIT_UNUSABLE,
     GeneratorStatus,
 )
-from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
+from mwaa_headroom.harness.traffic.overload import Overload, abort_rule_of
 from mwaa_headroom.locustfiles.master import Master
 from mwaa_headroom.locustfiles.plan import Phase, Plan
 from mwaa_headroom.locustfiles.recorder import Output, RunRecord
@@ -148,12 +148,12 @@ class LoadTest:
     """Carries out a plan once. It lives on one gevent hub: nothing here needs a lock."""
 
     def __init__(self, plan: Plan, output: Output, make_generator: GeneratorMaker) -> None:
-        scenario, limits = plan.scenario, plan.scenario.limits
+        scenario = plan.scenario
         slos = tuple(parse_slo(text) for text in scenario.slo)
         overload = Overload(slos, hold_s=scenario.recovery.hold_s)
         self.exit_code = EXIT_FAILED
         self._output = output
-        self._rule = ErrorRateRule(limit=limits.abort_error_rate, window_s=limits.abort_window_s)
+        self._rule = abort_rule_of(scenario)
         self._record = RunRecord(output, overload, self._rule, EpochClock())
         self._generator = make_generator(plan, self._record)
         self._stages = StageSequence(plan, self._generator, overload, self._record)
@@ -243,11 +243,12 @@ class LoadTest:
         # What still fails of a load that has stopped is no reason to stop anything, nor is it one
         # in the stage that follows.
         stage = self._stages.stage if self._stages.is_loading else None
+        now_s = self._record.epoch.now_s()
         if stage is None or stage != self._rule_counts_stage:
             self._rule_counts_stage = stage
-            self._rule.clear()
+            self._rule.begin(now_s)
             return
-        reason = self._rule.reason_to_abort(self._record.epoch.now_s())
+        reason = self._rule.reason_to_abort(now_s, in_flight=self._generator.in_flight)
         if self._stopped_with is None and reason:
             self._stop(EXIT_ABORTED)
             self._record.event("aborted", reason=reason)

@@ -12,14 +12,15 @@ from typing import NoReturn
 import gevent
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mwaa_headroom.analysis.schema import EVENTS_FILE, REQUESTS_SCHEMA, REQUESTS_STREAM
 from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.record.directory import EventLog
 from mwaa_headroom.harness.record.stream import StreamWriter, record_batch
 from mwaa_headroom.harness.run.load_processes import GeneratorStatus
-from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
-from mwaa_headroom.harness.transport.outcome import UNSENT, CallResult
+from mwaa_headroom.harness.traffic.overload import AbortRule, Overload
+from mwaa_headroom.harness.transport.outcome import EXPIRED_CODES, UNSENT, CallResult
 from mwaa_headroom.locustfiles.senders import Job
 
 # Rows are written, or sent to the master, once there are so many: turning thousands into columns
@@ -254,13 +255,14 @@ class RunRecord:
     """
 
     def __init__(
-        self, output: Output, overload: Overload, rule: ErrorRateRule, epoch: EpochClock
+        self, output: Output, overload: Overload, rule: AbortRule, epoch: EpochClock
     ) -> None:
         self.epoch = epoch
         self.rows_of: Counter[int] = Counter()
         self._output = output
         self._overload = overload
         self._rule = rule
+        self._credentials_expired = False
 
     @property
     def rows(self) -> int:
@@ -274,6 +276,18 @@ class RunRecord:
         self.rows_of.update(dict(zip(stages.tolist(), counts.tolist(), strict=True)))
         self._overload.add(batch)
         self._rule.add_rows(batch)
+        if not self._credentials_expired:
+            self._look_for_expiry(batch)
+
+    def _look_for_expiry(self, batch: pa.RecordBatch) -> None:
+        told = batch.filter(pc.is_in(batch.column("error_code"), pa.array(EXPIRED_CODES)))
+        if not told.num_rows:
+            return
+        self._credentials_expired = True
+        first = min(told.to_pylist(), key=lambda row: row["intended_start_s"])
+        self._output.event(
+            "credentials_expired", time_s=first["intended_start_s"], code=first["error_code"]
+        )
 
     def event(self, kind: str, at_s: float | None = None, **fields: object) -> None:
         """An event of EVENT_KINDS at a moment on the clock; None: now."""

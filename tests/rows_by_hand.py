@@ -15,6 +15,7 @@ def rows_by_hand(
     outcome: str = "ok",
     operation: str = "health",
     service_time_s: float = 0.1,
+    error_code: str | None = None,
 ) -> pa.RecordBatch:
     """Rows of one stage, all alike; an arrival is due at `starts_s` of its number."""
     was_sent = outcome != "unsent"
@@ -26,6 +27,7 @@ def rows_by_hand(
         "lag_s": [0.0 if was_sent else None] * len(arrivals),
         "service_time_s": [service_time_s if was_sent else None] * len(arrivals),
         "outcome": [outcome] * len(arrivals),
+        "error_code": [error_code] * len(arrivals),
         "attempts": [int(was_sent)] * len(arrivals),
         "worker": [0] * len(arrivals),
     }

@@ -137,6 +137,11 @@ def generator_health(
         report for report in reports if any(_mostly_inside(report, stage) for stage in stages)
     ]
     reasons = [
+        refusal("generator.ended", reason=event["reason"])
+        for event in events
+        if event["kind"] == "generator_ended"
+    ]
+    reasons += [
         refusal("generator.in_stage", stage=stage.label, reason=stage.generator_reason)
         for stage in stages
         if not stage.generator_ok

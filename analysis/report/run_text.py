@@ -140,7 +140,9 @@ def _length(analysis: RunAnalysis) -> str:
 
 def generator(health: GeneratorHealth) -> str:
     """The verdict on the load generator, with the figures it rests on: "fine (lag p99 2 ms)"."""
-    if health.ok:
+    if any(reason.code == "generator.ended" for reason in health.reasons):
+        verdict = "ended before it should"
+    elif health.ok:
         # Judged all the same, because it can only have made the result look better.
         within = health.unsent <= UNSENT_LIMIT * health.arrivals
         verdict = "fine" if within else "within its limits where the verdict rests on it"

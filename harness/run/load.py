@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mwaa_headroom.harness.aws.collector import LatestMetrics
@@ -56,32 +57,10 @@ def carry_load(
     """
     drain_s = longest_call_s + DRAIN_MARGIN_S
     longest_s = generator.longest_start_s + longest_load_s(recording.scenario, drain_s)
-    give_up_at_s = time.monotonic() + longest_s
-    ending: Ending | None = None
-    lost = 0
-
-    def tell(text: str) -> None:
-        progress.note(text)
-        recording.note(text)
-
+    watched = _Watched(generator, environment, recording, progress, latest_metrics)
     generator.start()
     try:
-        while generator.is_running() and environment.is_alive():
-            status = generator.latest()
-            recording.copy_events(environment.new_events())
-            recording.look_at_clock()
-            if status is not None and status.stage is not None:
-                metrics, scenario = latest_metrics(), recording.scenario
-                progress.load(load_status(status, status.stage, metrics, scenario))
-            if status is not None and status.workers_lost > lost:
-                lost = status.workers_lost
-                progress.note(_loss_of_workers(lost))
-            reason = generator.problem_at_start() or _reason_to_stop(give_up_at_s)
-            if reason:
-                tell(reason)
-                ending = "failed"
-                break
-            time.sleep(LOOK_INTERVAL_S)
+        ending = watched.until_it_ends(time.monotonic() + longest_s)
     except KeyboardInterrupt:
         progress.step("Interrupted: finishing the calls in flight (Ctrl-C again to kill them)")
         ending = "interrupted"
@@ -97,8 +76,59 @@ def carry_load(
         return "interrupted" if ending == "interrupted" else "failed"
     if ending is None and code not in _ENDINGS:
         why = generator.logged_reason() or f"{GENERATOR_LOG} says why."
-        tell(f"The load generator ended with code {code}: {why}")
+        watched.tell_end(f"The load generator ended with code {code}: {why}")
     return ending or _ENDINGS.get(code, "failed")
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A load that goes on, and who is told of it."""
+
+    generator: Generator
+    environment: RunEnvironment
+    recording: Recording
+    progress: Progress
+    latest_metrics: Callable[[], LatestMetrics | None]
+    told: set[str] = field(default_factory=set)
+
+    def until_it_ends(self, give_up_at_s: float) -> Ending | None:
+        """None: by itself."""
+        while self.generator.is_running() and self.environment.is_alive():
+            self.recording.copy_events(self.environment.new_events())
+            self.recording.look_at_clock()
+            self._tell_news()
+            if reason := self.generator.problem_at_start():
+                self.tell_end(reason)
+                return "failed"
+            if reason := _reason_to_stop(give_up_at_s):
+                self._tell(reason)
+                return "failed"
+            time.sleep(LOOK_INTERVAL_S)
+        return None
+
+    def tell_end(self, reason: str) -> None:
+        """The generator ended before it should."""
+        self.progress.note(reason)
+        self.recording.event("generator_ended", reason=reason)
+
+    def _tell_news(self) -> None:
+        status = self.generator.latest()
+        if status is not None and status.stage is not None:
+            metrics, scenario = self.latest_metrics(), self.recording.scenario
+            self.progress.load(load_status(status, status.stage, metrics, scenario))
+        if status is not None and status.workers_lost:  # the record has each of them
+            self._tell_once(_loss_of_workers(status.workers_lost), self.progress.note)
+        if self.generator.keys_problem:
+            self._tell_once(self.generator.keys_problem, self._tell)
+
+    def _tell_once(self, text: str, tell: Callable[[str], None]) -> None:
+        if text not in self.told:
+            self.told.add(text)
+            tell(text)
+
+    def _tell(self, text: str) -> None:
+        self.progress.note(text)
+        self.recording.note(text)
 
 
 def longest_load_s(scenario: Scenario, drain_s: float) -> float:

@@ -234,9 +234,11 @@ class Limits(Settings):
     call_timeout_s: Positive = 15.0
     """After how long a call is given up; above the service's own 10 s, to tell the two apart."""
     abort_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Share of errors over the last `abort_window_s` at which the run is aborted."""
-    abort_window_s: Positive = 30.0
-    """The time over which errors are counted for that."""
+    """Share of errors over the last `abort_window_s` at which the run is aborted; fewer than 20
+    calls are judged over up to 20 s."""
+    abort_window_s: Positive = 5.0
+    """The time over which errors are counted for that; the run is aborted too when for so long no
+    call ends while at least 5 are in flight."""
     allow_environment: str | None = None
     """ARN of the environment on AWS that may be loaded; without it none is."""
     trigger_dags_to_read: bool = False

@@ -7,6 +7,7 @@ too late for it, so only the lines about calls are judged.
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,34 +15,63 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mwaa_headroom.analysis.calls import calls_of, good_calls, is_latency_limit
+from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
+from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.recovery import call_lines, held_from_s
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
-from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.slo import Slo, parse_slo
 from mwaa_headroom.analysis.slo_judgement import Window, judge
+from mwaa_headroom.harness.scenario.model import Scenario
 
 FEWEST_CALLS = 20  # fewer say nothing
+FEWEST_IN_A_ROW = 5  # when there is nothing else
+LOOK_BACK_S = 20.0
+CALLERS_WINDOW_S = 3.0
+CALLERS = [outcome for outcome, layer in LAYER_OF_OUTCOME.items() if layer == "caller"]
 KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
 # Of a recovery, which is judged every second: more would hold up the event loop.
 KEPT_ROWS_OF_RECOVERY = 20_000
 
 
-class ErrorRateRule:
-    """Counts calls and errors per second over a sliding window.
+@dataclass(slots=True)
+class _Counts:
+    """Calls that ended, those that failed, and those that failed by the caller's own doing."""
+
+    calls: int = 0
+    errors: int = 0
+    callers: int = 0
+
+    def add(self, other: "_Counts") -> None:
+        self.calls += other.calls
+        self.errors += other.errors
+        self.callers += other.callers
+
+
+class AbortRule:
+    """When a stage must be broken off: too many errors, only the caller's own, or no answer at all.
 
     Args:
         limit: fraction of errors that is one too many.
-        window_s: how far back calls count.
+        window_s: how far back calls count, and farther (to `LOOK_BACK_S`) for as many as say
+            something; for so long no call may end while some are in flight.
+        longest_good_s: a latency that the SLO allows: no shorter silence counts.
     """
 
-    def __init__(self, *, limit: float, window_s: float) -> None:
+    def __init__(self, *, limit: float, window_s: float, longest_good_s: float = 0.0) -> None:
         self._limit = limit
         self._window_s = window_s
-        self._seconds: dict[int, tuple[int, int]] = {}  # calls and errors
+        self._longest_silence_s = max(window_s, longest_good_s)
+        self._seconds: dict[int, _Counts] = {}
+        self._few_waited_s = math.inf  # the last moment at which few calls were in flight
+        self._any_ended = False
+        self._callers_code = ""
 
-    def add(self, second: int, *, calls: int, errors: int) -> None:
+    def add(self, second: int, *, calls: int, errors: int, callers: int = 0) -> None:
         """Count calls that ended within one second of the clock; seconds may come in any order."""
-        before = self._seconds.get(second, (0, 0))
-        self._seconds[second] = (before[0] + calls, before[1] + errors)
+        if calls:
+            self._any_ended = True
+            counts = self._seconds.setdefault(second, _Counts())
+            counts.add(_Counts(calls, errors, callers))
 
     def add_rows(self, batch: pa.RecordBatch) -> None:
         """Count the calls in rows with REQUESTS_SCHEMA; those that were sent in a stage."""
@@ -50,27 +80,94 @@ class ErrorRateRule:
         # The light load of a recovery is there to see errors, not to be stopped by them.
         counts = np.isfinite(ended_s) & (_floats(batch, "stage") >= 0)
         seconds = ended_s[counts].astype(np.int64)
-        failed = np.asarray(batch.column("outcome").to_numpy(zero_copy_only=False) != "ok")[counts]
+        outcomes = np.asarray(batch.column("outcome").to_numpy(zero_copy_only=False))[counts]
+        failed, callers = outcomes != "ok", np.isin(outcomes, CALLERS)
+        if callers.any():
+            codes = np.asarray(batch.column("error_code").to_numpy(zero_copy_only=False))[counts]
+            self._callers_code = str(codes[callers][-1])
         for second in np.unique(seconds).tolist():
             here = seconds == second
-            self.add(second, calls=int(here.sum()), errors=int(failed[here].sum()))
+            self.add(
+                second,
+                calls=int(here.sum()),
+                errors=int(failed[here].sum()),
+                callers=int(callers[here].sum()),
+            )
 
-    def clear(self) -> None:
+    def begin(self, now_s: float) -> None:
         """Forget all calls so far: another load begins."""
         self._seconds.clear()
+        self._few_waited_s = now_s
+        self._any_ended = False
 
-    def reason_to_abort(self, now_s: float) -> str | None:
-        """One sentence if the rule is broken, else None."""
-        oldest = now_s - self._window_s - 1
+    def reason_to_abort(self, now_s: float, *, in_flight: int = 0) -> str | None:
+        """One sentence if the rule is broken, else None.
+
+        Args:
+            now_s: on the clock of the seconds.
+            in_flight: calls that have not ended.
+        """
+        oldest = now_s - max(self._window_s, LOOK_BACK_S, self._longest_silence_s) - 2
         self._seconds = {second: n for second, n in self._seconds.items() if second > oldest}
-        calls = sum(entry[0] for entry in self._seconds.values())
-        errors = sum(entry[1] for entry in self._seconds.values())
-        if calls < FEWEST_CALLS or errors < self._limit * calls:
+        return (
+            self._only_callers(now_s)
+            or self._too_many_errors(now_s)
+            or self._mute(now_s, in_flight)
+        )
+
+    def _too_many_errors(self, now_s: float) -> str | None:
+        found, back_s = self._last(now_s, self._window_s, FEWEST_CALLS)
+        if found.calls < FEWEST_CALLS or found.errors < self._limit * found.calls:
             return None
         return (
-            f"{errors} of {calls} calls in the last {self._window_s:g} s failed, "
+            f"{found.errors} of {found.calls} calls in the last {back_s:g} s failed, "
             f"limits.abort_error_rate is {self._limit:g}."
         )
+
+    def _only_callers(self, now_s: float) -> str | None:
+        found, back_s = self._last(now_s, CALLERS_WINDOW_S, FEWEST_IN_A_ROW)
+        if found.calls < FEWEST_IN_A_ROW or found.callers < found.calls:
+            return None
+        return (
+            f"All {found.calls} calls in the last {back_s:g} s failed by the caller's own doing "
+            f"({self._callers_code}): they say nothing about the environment."
+        )
+
+    def _mute(self, now_s: float, in_flight: int) -> str | None:
+        if in_flight < FEWEST_IN_A_ROW:
+            self._few_waited_s = now_s
+        limit_s = self._longest_silence_s
+        # Servers that were idle may be slow at first, but not slower than the service allows.
+        limit_s = limit_s if self._any_ended else max(limit_s, INVOKE_TIMEOUT_S)
+        # Whole seconds: a call may have ended at the end of its own.
+        last_s = max((second + 1 for second in self._seconds), default=self._few_waited_s)
+        silent_s = now_s - max(last_s, self._few_waited_s)
+        if silent_s < limit_s:
+            return None
+        return f"{in_flight} calls are in flight, and none has ended for {silent_s:.0f} s."
+
+    def _last(self, now_s: float, window_s: float, fewest: int) -> tuple[_Counts, float]:
+        """The calls of a window or, if they are too few, of the seconds before; how far back."""
+        found, back_s = _Counts(), window_s
+        if max(self._seconds, default=-math.inf) <= now_s - window_s - 1:
+            return found, back_s
+        for second in sorted(self._seconds, reverse=True):
+            is_within = second > now_s - window_s - 1
+            if not is_within and (found.calls >= fewest or second <= now_s - LOOK_BACK_S - 1):
+                break
+            found.add(self._seconds[second])
+            back_s = max(back_s, math.ceil(now_s - second))
+        return found, back_s
+
+
+def abort_rule_of(scenario: Scenario) -> AbortRule:
+    """The rule of a scenario's limits."""
+    slos = [parse_slo(line) for line in scenario.slo]
+    return AbortRule(
+        limit=scenario.limits.abort_error_rate,
+        window_s=scenario.limits.abort_window_s,
+        longest_good_s=max((one.threshold for one in slos if is_latency_limit(one)), default=0.0),
+    )
 
 
 class Overload:

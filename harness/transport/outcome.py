@@ -58,6 +58,13 @@ class CallResult(NamedTuple):
     attempts: int = 1
 
 
+# Of AWS, and of botocore where a sign-on session ended while keys were to be renewed.
+EXPIRED_CODES = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+)
 UNSENT = CallResult("unsent", attempts=0)
 TOO_LATE = CallResult("unsent", error_code=STARTED_TOO_LATE, attempts=0)
 
@@ -76,13 +83,19 @@ _DENIALS = frozenset(
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSignatureException",
+        "InvalidToken",
+        "NotAuthorized",
+        "OptInRequired",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
         "RequestExpired",
         "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
         "UnauthorizedOperation",
         "UnrecognizedClientException",
     }

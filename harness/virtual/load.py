@@ -32,7 +32,7 @@ from mwaa_headroom.harness.local.settings import SimulatedSettings
 from mwaa_headroom.harness.local.simulated_api import Request, SimulatedAirflow
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.operations import build_call
-from mwaa_headroom.harness.traffic.overload import KEPT_ROWS, ErrorRateRule, Overload
+from mwaa_headroom.harness.traffic.overload import KEPT_ROWS, Overload, abort_rule_of
 from mwaa_headroom.harness.traffic.schedule import StageSchedule, recovery_schedule, schedule_of
 from mwaa_headroom.harness.traffic.traces import Trace
 from mwaa_headroom.harness.transport.outcome import UNSENT, CallResult, outcome_of_answer
@@ -219,7 +219,6 @@ class VirtualLoad:
         started_at_s: float,
     ) -> None:
         slos = tuple(parse_slo(text) for text in scenario.slo)
-        limits = scenario.limits
         self.phases: list[PhaseRows] = []
         self.events: list[Event] = []
         self._scenario = scenario
@@ -228,7 +227,7 @@ class VirtualLoad:
         self._prepared = prepared
         self._codes = RowCodes(tuple(scenario.traffic.mix), prepared.results, started_at_s)
         self._overload = Overload(slos, hold_s=scenario.recovery.hold_s)
-        self._rule = ErrorRateRule(limit=limits.abort_error_rate, window_s=limits.abort_window_s)
+        self._rule = abort_rule_of(scenario)
         self._ended_before = self._failed_before = 0  # of the tally, at the last tick
         self._load_emitted_at_s = 0.0
         self._is_loading = self._is_recovering = False
@@ -252,7 +251,7 @@ class VirtualLoad:
         self._emit("stage_started", stage=stage, name=name)
         warm_s = phase.start_s + self._scenario.stages[stage].warmup_s
         self._overload.look_at(stage, self._codes.started_at_s + warm_s)
-        self._rule.clear()
+        self._rule.begin(self._codes.started_at_s + phase.start_s)
         self._take_counts()
         self._is_loading = True
         completed = self._send(phase, schedule)
@@ -346,7 +345,8 @@ class VirtualLoad:
     def _abort_if_needed(self, now_s: float) -> None:
         calls, errors = self._take_counts()
         self._rule.add(int(now_s), calls=calls, errors=errors)
-        reason = self._rule.reason_to_abort(now_s)
+        in_flight = self._environment.tally.in_flight
+        reason = self._rule.reason_to_abort(now_s, in_flight=in_flight)
         if reason is not None:
             self._cut_short = self._aborted = True
             self._emit("aborted", reason=reason)

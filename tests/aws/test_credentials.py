@@ -1,4 +1,4 @@
-"""Keys go from the main process's botocore to the load process's, through a pipe, as they change."""
+"""Keys go from the main process to the load processes, through a pipe, as they change."""
 
 import os
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ from rows_by_hand import rows_by_hand
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.errors import UsageError
-from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
+from mwaa_headroom.harness.traffic.overload import AbortRule, Overload
 from mwaa_headroom.locustfiles.dispatcher import Drained
 from mwaa_headroom.locustfiles.load_test import StageSequence
 from mwaa_headroom.locustfiles.recorder import RunRecord, Tally
@@ -104,7 +104,7 @@ class Play:
         slos = [parse_slo(line) for line in scenario.slo]
         self.overload = Overload(slos, hold_s=scenario.recovery.hold_s)
         self.generator.overload = self.overload
-        rule = ErrorRateRule(limit=1.0, window_s=1.0)
+        rule = AbortRule(limit=1.0, window_s=1.0)
         record = RunRecord(self.output, self.overload, rule, self.epoch)
         plan = plan_by_hand(scenario)
         self.stages = StageSequence(plan, self.generator, self.overload, record)

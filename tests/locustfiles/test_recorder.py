@@ -12,7 +12,7 @@ from rows_by_hand import rows_by_hand
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.epoch_clock import EpochClock
-from mwaa_headroom.harness.traffic.overload import ErrorRateRule, Overload
+from mwaa_headroom.harness.traffic.overload import AbortRule, Overload
 from mwaa_headroom.locustfiles.recorder import (
     SHORTEST_STALL_S,
     CallRecorder,
@@ -188,7 +188,7 @@ def test_the_record_of_a_run_writes_counts_and_judges_rows(epoch):
     """Rows of all processes; overload and the abort rule see each of them."""
     output = MemoryOutput()
     overload = Overload([parse_slo("rate(errors) < 10%")], hold_s=1.0)
-    rule = ErrorRateRule(limit=0.5, window_s=10.0)
+    rule = AbortRule(limit=0.5, window_s=10.0)
     record = RunRecord(output, overload, rule, epoch)
     overload.look_at(0, 0.0)
     batches = [
@@ -207,7 +207,7 @@ def test_the_record_of_a_run_writes_counts_and_judges_rows(epoch):
 
 def test_events_happen_now_or_when_they_are_said_to(epoch, clock):
     output = MemoryOutput()
-    record = RunRecord(output, Overload([], hold_s=1.0), ErrorRateRule(limit=1, window_s=1), epoch)
+    record = RunRecord(output, Overload([], hold_s=1.0), AbortRule(limit=1, window_s=1), epoch)
     clock.now_s = 1010.0
     record.event("interrupted")
     record.event("stage_started", 1002.5, stage=0, name="low")
@@ -242,3 +242,24 @@ print(sorted(set(sys.modules) - before))
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.returncode) == ("set()\n[]\n", 0), done.stderr
+
+
+def test_credentials_that_expire_are_an_event_at_once_and_only_once():
+    output = MemoryOutput()
+    record = RunRecord(
+        output, Overload([], hold_s=1.0), AbortRule(limit=1, window_s=1), EpochClock()
+    )
+    record.add(rows_by_hand(range(3)))
+    record.add(rows_by_hand(range(3, 6), outcome="denied", error_code="AccessDeniedException"))
+    assert output.events == []
+    for _ in range(2):
+        record.add(
+            rows_by_hand(
+                range(6, 9),
+                starts_s=lambda n: 1000.0 + n,
+                outcome="denied",
+                error_code="ExpiredTokenException",
+            )
+        )
+    (event,) = output.of_kind("credentials_expired")
+    assert (event["time_s"], event["code"]) == (1006.0, "ExpiredTokenException")

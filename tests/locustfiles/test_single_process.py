@@ -18,6 +18,7 @@ from mwaa_headroom.harness.run.load_processes import (
     EXIT_UNUSABLE,
 )
 from mwaa_headroom.harness.traffic.schedule import user_cycles
+from mwaa_headroom.harness.transport.outcome import CallResult
 from mwaa_headroom.locustfiles import dispatcher, load_test, single_process
 from mwaa_headroom.locustfiles.load_test import LoadTest
 from mwaa_headroom.locustfiles.senders import SenderPool
@@ -217,7 +218,8 @@ def test_recovery(load):
 
 
 def test_too_many_errors_abort(load):
-    code = load.run(lambda _: DENIED, {"rate_per_s": 200.0, "duration_s": 30.0})
+    throttled = CallResult("throttled", http_status=429)
+    code = load.run(lambda _: throttled, {"rate_per_s": 200.0, "duration_s": 30.0})
     assert code == EXIT_ABORTED
     (aborted,) = load.output.of_kind("aborted")
     assert "limits.abort_error_rate is 0.9" in aborted["reason"]

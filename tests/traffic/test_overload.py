@@ -5,7 +5,7 @@ from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.traffic import overload as overload_module
-from mwaa_headroom.harness.traffic.overload import FEWEST_CALLS, ErrorRateRule, Overload
+from mwaa_headroom.harness.traffic.overload import FEWEST_CALLS, AbortRule, Overload
 
 HOLD_S = 3.0
 RECOVERY = -1
@@ -155,9 +155,9 @@ def test_memory_is_bounded_and_the_last_calls_are_judged(monkeypatch):
 FEW = FEWEST_CALLS - 1
 
 
-def rule_after(seconds: list[tuple[int, int, int]], **settings: float) -> ErrorRateRule:
+def rule_after(seconds: list[tuple[int, int, int]], **settings: float) -> AbortRule:
     """Of each second: calls that ended in it, and errors among them."""
-    rule = ErrorRateRule(**{"limit": 0.5, "window_s": 10.0} | settings)
+    rule = AbortRule(**{"limit": 0.5, "window_s": 10.0} | settings)
     for second, calls, errors in seconds:
         rule.add(second, calls=calls, errors=errors)
     return rule
@@ -195,7 +195,7 @@ def test_the_reason_is_one_sentence_with_the_numbers():
 
 
 def rule_of_rows(*batches):
-    rule = ErrorRateRule(limit=0.5, window_s=10.0)
+    rule = AbortRule(limit=0.5, window_s=10.0)
     for batch in batches:
         rule.add_rows(batch)
     return rule
@@ -230,3 +230,83 @@ def test_good_calls_count_against_errors():
 def test_what_is_no_reason_to_abort(rows, why):
     batch = rows_by_hand(range(100), starts_s=lambda _: 1000.0, **rows)
     assert rule_of_rows(batch).reason_to_abort(1001.0) is None, why
+
+
+@pytest.mark.parametrize(
+    ("calls_per_s", "after_s"),
+    [(1, 20), (2, 10), (5, 5), (50, 5)],
+)
+def test_after_a_healthy_phase_it_takes_five_seconds_or_twenty_calls(calls_per_s, after_s):
+    """The share is 90 %, so it fires a little before."""
+    rule = AbortRule(limit=0.9, window_s=5.0)
+    for second in range(100):
+        rule.add(second, calls=calls_per_s, errors=0)
+    for second in range(100, 130):
+        rule.add(second, calls=calls_per_s, errors=calls_per_s)
+        if rule.reason_to_abort(second + 1.0):
+            break
+    assert 0.7 * after_s <= second + 1 - 100 <= after_s + 1
+
+
+@pytest.mark.parametrize(
+    ("last_end_s", "longest_good_s", "in_flight", "now_s", "aborts", "why"),
+    [
+        (109, 0.0, 50, 115.5, True, "nobody is answered any more"),
+        (109, 0.0, 50, 114.5, False, "not yet for five seconds"),
+        (None, 0.0, 50, 110.5, True, "nobody was answered at all"),
+        (None, 0.0, 50, 109.5, False, "idle servers may be slow at first"),
+        (109, 0.0, 4, 125.0, False, "too few calls wait"),
+        (109, 8.0, 50, 117.5, False, "the SLO allows that"),
+        (109, 8.0, 50, 118.5, True, "but not that"),
+    ],
+)
+def test_calls_that_hang_abort_too(last_end_s, longest_good_s, in_flight, now_s, aborts, why):
+    rule = AbortRule(limit=0.9, window_s=5.0, longest_good_s=longest_good_s)
+    rule.begin(100.0)
+    if last_end_s is not None:
+        rule.add(last_end_s, calls=30, errors=0)
+    assert (rule.reason_to_abort(now_s, in_flight=in_flight) is not None) is aborts, why
+
+
+def test_time_without_calls_is_no_silence():
+    """A trace pauses for a minute, then many calls come at once."""
+    rule = AbortRule(limit=0.9, window_s=5.0)
+    rule.begin(100.0)
+    rule.add(100, calls=30, errors=0)
+    for now_s in range(101, 161):
+        assert rule.reason_to_abort(float(now_s)) is None
+    for now_s in (161.0, 164.5):
+        assert rule.reason_to_abort(now_s, in_flight=40) is None
+    assert rule.reason_to_abort(165.5, in_flight=40) is not None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "calls_per_s", "good", "after_s"),
+    [
+        ("denied", 2, 0, 3),
+        ("invalid", 100, 0, 1),
+        ("denied", 10, 1, None),
+        ("throttled", 10, 0, None),
+    ],
+)
+def test_nothing_but_the_callers_own_failures_stop_a_run(outcome, calls_per_s, good, after_s):
+    """One call that ends otherwise, and they stop nothing."""
+    rule = AbortRule(limit=1.0, window_s=1000.0)
+    for second in range(10):
+        if good:
+            rule.add(1000 + second, calls=good, errors=0)
+        if outcome == "throttled":
+            rule.add(1000 + second, calls=1, errors=0)
+        rule.add_rows(
+            rows_by_hand(
+                range(calls_per_s),
+                starts_s=lambda _, second=second: 1000.0 + second,
+                outcome=outcome,
+                error_code="ExpiredTokenException",
+            )
+        )
+        if reason := rule.reason_to_abort(1001.0 + second):
+            assert "ExpiredTokenException" in reason
+            assert second + 1 == after_s
+            return
+    assert after_s is None

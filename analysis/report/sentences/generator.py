@@ -10,6 +10,7 @@ _LESS_LOAD_EACH = "use more load processes (--processes N) or a lower rate"
 says(
     "generator.not_counted", "The run ended without counting its arrivals, so rows may be missing."
 )
+says("generator.ended", "{reason}")
 says(
     "generator.rows_missing",
     "{missing} of {arrivals} arrivals have no row, so what became of them is not known; repeat the "
