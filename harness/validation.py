@@ -1,5 +1,6 @@
-"""What pydantic finds wrong in a file, told as one sentence with the file and the key."""
+"""What is wrong in a file, told as one sentence with the file and the key."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -8,6 +9,10 @@ from pydantic import BaseModel, ValidationError
 from mwaa_headroom.harness.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
+_LOOKS_SECRET = re.compile(
+    r"secret|passw(or)?d|token|credential|authorization|cookie|signature|(access|private|api|fernet)_?key",
+    re.IGNORECASE,
+)
 
 
 def validated(
@@ -42,3 +47,22 @@ def _in_words(problem: Any) -> str:
     if kind == "value_error":
         return f": {message}" if problem["loc"] else message
     return f"is wrong: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+
+
+def refuse_secrets(value: object, *, where: str) -> None:
+    """Refuse mappings and sequences with a key that looks like a secret; its value is not shown.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if _LOOKS_SECRET.search(str(key)):
+                raise UsageError(
+                    f"The key '{key}' looks like a secret and does not go into {where}; "
+                    "rename or remove it."
+                )
+            refuse_secrets(inner, where=where)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            refuse_secrets(inner, where=where)

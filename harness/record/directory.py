@@ -24,32 +24,12 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_STREAM,
     REQUESTS_TABLE,
 )
-from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.files import writing
+from mwaa_headroom.harness.validation import refuse_secrets
 
 LATEST_LINK = "latest"
 ROWS_PER_GROUP = 65_536  # bounds the memory of finishing a table
 _ATTEMPTS_AT_A_FREE_NAME = 10
-
-_LOOKS_SECRET = re.compile(
-    r"secret|passw(or)?d|token|credential|authorization|cookie|signature|(access|private|api|fernet)_?key",
-    re.IGNORECASE,
-)
-
-
-def _refuse_secrets(value: object, *, where: str) -> None:
-    """Refuse mappings and sequences with a key that looks like a secret; its value is not shown."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if _LOOKS_SECRET.search(str(key)):
-                raise UsageError(
-                    f"The key '{key}' looks like a secret and does not go into {where}; "
-                    "rename or remove it."
-                )
-            _refuse_secrets(inner, where=where)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _refuse_secrets(inner, where=where)
 
 
 class EventLog:
@@ -86,7 +66,7 @@ class EventLog:
         missing = [key for key in EVENT_KINDS[kind] if key not in fields]
         if missing:
             raise ValueError(f"event '{kind}' needs {', '.join(missing)}")
-        _refuse_secrets(fields, where="the events")
+        refuse_secrets(fields, where="the events")
         event = {"time_s": time_s, "kind": kind, "source": source, **fields}
         line = json.dumps(event, allow_nan=False) + "\n"
         with writing(self._path):
@@ -120,7 +100,7 @@ def require_writable(base: Path) -> None:
 
 
 def create_run_directory(base: Path, scenario_name: str, now: datetime) -> Path:
-    """Create `base/20261122T073000-quickstart-ab12` and point `base/latest` at it.
+    """Create `base/20261122T073000-quickstart-ab12`.
 
     Args:
         base: where runs are kept; created if it is not there.
@@ -134,9 +114,7 @@ def create_run_directory(base: Path, scenario_name: str, now: datetime) -> Path:
     stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{slug}"
     with writing(base):
         base.mkdir(parents=True, exist_ok=True)
-        directory = _make_unused(base, stem)
-    _point_latest_at(directory)
-    return directory
+        return _make_unused(base, stem)
 
 
 def write_manifest(directory: Path, manifest: Mapping[str, object]) -> None:
@@ -146,7 +124,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, object]) -> None:
         UsageError: a key looks like a secret.
         HeadroomError: the disk is full or read-only.
     """
-    _refuse_secrets(manifest, where="the manifest")
+    refuse_secrets(manifest, where="the manifest")
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
     with _replacing(directory / MANIFEST_FILE) as part:
         part.write_text(text, encoding="utf-8")
@@ -182,7 +160,8 @@ def _make_unused(base: Path, stem: str) -> Path:
     raise FileExistsError(None, f"no free name beginning with {stem}")
 
 
-def _point_latest_at(directory: Path) -> None:
+def point_latest_at(directory: Path) -> None:
+    """Have `latest`, beside a run directory, lead to it: its load begins now."""
     part = directory.with_name(f".{LATEST_LINK}-{directory.name}")
     # The link is a convenience: a file system without links must not stop a run.
     with suppress(OSError):

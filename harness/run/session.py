@@ -21,7 +21,7 @@ from mwaa_headroom.harness.aws.environment import (
 )
 from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError
-from mwaa_headroom.harness.record.directory import require_writable
+from mwaa_headroom.harness.record.directory import point_latest_at, require_writable
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.environments import RunEnvironment, open_environment
 from mwaa_headroom.harness.run.load import Ending, carry_load
@@ -103,6 +103,7 @@ class _Session:
             )
         try:
             save_targets(recording.directory, prepared.targets)
+            point_latest_at(recording.directory)
             self._record_preflight(prepared)
             return self._load_and_collect()
         finally:

@@ -19,7 +19,7 @@ from mwaa_headroom.harness.files import read_toml
 from mwaa_headroom.harness.scenario.model import Scenario, Traffic
 from mwaa_headroom.harness.traffic.stage_traces import stage_trace
 from mwaa_headroom.harness.traffic.traces import trace_rates
-from mwaa_headroom.harness.validation import validated
+from mwaa_headroom.harness.validation import refuse_secrets, validated
 
 VARIABLE_PREFIX = "HEADROOM_"
 _GROUPED_NUMBER = re.compile(r"[-+]?[0-9]+(_[0-9]+)+(\.[0-9_]+)?([eE].*)?")  # TOML's 1_0 is 10
@@ -61,8 +61,11 @@ def check_scenario(tree: Mapping[str, Any], *, origin: str) -> Scenario:
 
     Raises:
         ScenarioError: one sentence with the origin and the key.
+        UsageError: a name in it looks like a secret's, which no record may hold.
     """
-    return validated(Scenario, tree, origin=origin, error=ScenarioError)
+    scenario = validated(Scenario, tree, origin=origin, error=ScenarioError)
+    refuse_secrets(scenario.model_dump(mode="json"), where="the record of a run")
+    return scenario
 
 
 def _fill_in_trace_rates(tree: dict[str, Any], path: Path) -> None:

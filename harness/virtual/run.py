@@ -24,6 +24,7 @@ from mwaa_headroom.harness.record.directory import (
     EventLog,
     create_run_directory,
     finish_tables,
+    point_latest_at,
     write_manifest,
 )
 from mwaa_headroom.harness.record.stream import StreamWriter
@@ -183,6 +184,7 @@ def save_run(record: RunRecord, runs_directory: Path, *, scenario_file: Path | N
         with writing(directory):
             unfinished.chmod(directory.stat().st_mode)  # temporary folders are for us alone
             unfinished.replace(directory)
+        point_latest_at(directory)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         if directory is not None:

@@ -26,6 +26,7 @@ from mwaa_headroom.harness.record.directory import (
     EventLog,
     create_run_directory,
     finish_tables,
+    point_latest_at,
     require_writable,
     write_manifest,
 )
@@ -67,9 +68,11 @@ def test_no_scenario_name_leaves_the_base_directory(tmp_path: Path, name: str) -
     assert made.is_dir()
 
 
-def test_latest_is_a_relative_link_to_the_newest_run(tmp_path: Path) -> None:
-    create_run_directory(tmp_path, "one", NOON)
+def test_latest_is_a_relative_link_to_the_newest_run_whose_load_began(tmp_path: Path) -> None:
+    point_latest_at(create_run_directory(tmp_path, "one", NOON))
     newest = create_run_directory(tmp_path, "two", NOON)
+    point_latest_at(newest)
+    create_run_directory(tmp_path, "which did not start", NOON)
     link = tmp_path / "latest"
     assert str(link.readlink()) == newest.name
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []

@@ -118,3 +118,18 @@ def test_load_processes_that_stood_still_make_up_for_nothing(
     assert 30 <= len(late) <= 50
     began_s = sorted(row["intended_start_s"] + row["lag_s"] for row in rows if row["attempts"])
     assert all(after - first >= 0.99 for first, after in zip(began_s, began_s[22:], strict=False))
+
+
+def test_nobody_reading_what_it_says_ends_no_load(
+    scenario: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """As with `headroom run ... 2>&1 | head -1`."""
+    process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(120) == 0
+    directory = tmp_path / "runs" / "latest"
+    assert read_run(directory).requests.num_rows > 50
+    assert (directory / "report.html").exists()

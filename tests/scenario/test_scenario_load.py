@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mwaa_headroom.harness.errors import ScenarioError
+from mwaa_headroom.harness.errors import ScenarioError, UsageError
 from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
 from mwaa_headroom.harness.scenario.model import AwsSettings
 
@@ -123,6 +123,21 @@ def test_what_is_wrong_is_told_with_file_and_key(
     assert str(path) in message
     assert told in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'refresh_token = { operation = "health" }',
+        'trigger_dag_run = { conf = { db_password = "x" } }',
+    ],
+)
+def test_what_no_record_may_hold_is_refused_before_anything_starts(
+    tmp_path: Path, entry: str
+) -> None:
+    path = write(tmp_path, GOOD.replace("health = 1", entry))
+    with pytest.raises(UsageError, match="looks like a secret"):
+        load_scenario(path)
 
 
 @pytest.mark.parametrize(
