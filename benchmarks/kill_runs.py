@@ -195,6 +195,7 @@ def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Pat
         is_alive=lambda: True,
         logs="",
         is_ours=True,
+        keys=None,
     )
     ending = carry_load(
         Generator(recording.directory, surroundings, load_processes),
