@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mwaa_headroom.analysis.caller_failures import EXPIRED_CODES
 from mwaa_headroom.analysis.schema import EVENTS_FILE, REQUESTS_SCHEMA, REQUESTS_STREAM
 from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.harness.record.directory import EventLog
 from mwaa_headroom.harness.record.stream import StreamWriter, record_batch
 from mwaa_headroom.harness.run.load_processes import GeneratorStatus
 from mwaa_headroom.harness.traffic.overload import AbortRule, Overload
-from mwaa_headroom.harness.transport.outcome import EXPIRED_CODES, UNSENT, CallResult
+from mwaa_headroom.harness.transport.outcome import UNSENT, CallResult
 from mwaa_headroom.locustfiles.senders import Job
 
 # Rows are written, or sent to the master, once there are so many: turning thousands into columns

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mwaa_headroom.analysis.caller_failures import CALLERS
 from mwaa_headroom.analysis.calls import calls_of, good_calls, is_latency_limit
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
-from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.recovery import call_lines, held_from_s
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import Slo, parse_slo
@@ -27,7 +27,6 @@ FEWEST_CALLS = 20  # fewer say nothing
 FEWEST_IN_A_ROW = 5  # when there is nothing else
 LOOK_BACK_S = 20.0
 CALLERS_WINDOW_S = 3.0
-CALLERS = [outcome for outcome, layer in LAYER_OF_OUTCOME.items() if layer == "caller"]
 KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
 # Of a recovery, which is judged every second: more would hold up the event loop.
 KEPT_ROWS_OF_RECOVERY = 20_000

@@ -58,13 +58,6 @@ class CallResult(NamedTuple):
     attempts: int = 1
 
 
-# Of AWS, and of botocore where a sign-on session ended while keys were to be renewed.
-EXPIRED_CODES = (
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "TokenRetrievalError",
-    "UnauthorizedSSOTokenError",
-)
 UNSENT = CallResult("unsent", attempts=0)
 TOO_LATE = CallResult("unsent", error_code=STARTED_TOO_LATE, attempts=0)
 
