@@ -31,7 +31,7 @@ reference: $(VENV)/run.done  ## write docs/reference.md from the code
 
 requirements: $(VENV)/run.done  ## compile the pinned requirement files anew
 	@for source in requirements/bootstrap.in requirements/run.in requirements/dev.in \
-	        harness/local/airflow/requirements/*.in; do \
+	        harness/local/airflow/requirements/*.in tests/local/clients/*.in; do \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --no-header \
 	        $$source --output-file $${source%.in}.txt || exit 1; \

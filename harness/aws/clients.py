@@ -132,6 +132,7 @@ def stand_in_client(
         endpoint_url=variables[f"AWS_ENDPOINT_URL_{service.upper()}"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        verify=variables.get("AWS_CA_BUNDLE"),
         config=config.merge(local),
     )
 

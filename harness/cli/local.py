@@ -43,6 +43,7 @@ def local_group() -> None:
 @click.option("--max-webservers", type=int, metavar="N", help="Most the autoscaler may start.")
 @click.option("--webserver-cpu", type=float, metavar="CPUS", help="CPUs of each webserver.")
 @click.option("--port", type=int, metavar="PORT", help="Port of the MWAA API; any free one if 0.")
+@click.option("--https", is_flag=True, default=None, help="Serve https, with a CA of its own.")
 @click.option("--airflow-version", metavar="VERSION", help="Such as 3.3.1.")
 @as_json
 def up_command(name: str, kind: str | None, json_output: bool, **options: Any) -> None:

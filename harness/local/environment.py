@@ -13,6 +13,7 @@ from mwaa_headroom.analysis.policy.scaling_rule import ScalingRule
 from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.autoscaler import Autoscaler
 from mwaa_headroom.harness.local.backend import Backend
+from mwaa_headroom.harness.local.certificates import make_certificate
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
 from mwaa_headroom.harness.local.gateway.server import Gateway
 from mwaa_headroom.harness.local.gateway.signature import Credential
@@ -112,6 +113,7 @@ async def running_environment(
             credentials=[credential],
             authorization=backend.authorization,
             cloudtrail_path=instance.cloudtrail_path,
+            tls=make_certificate(instance.ca_path) if settings.https else None,
         )
         cleanup.push_async_callback(gateway.stop)
 
@@ -138,6 +140,7 @@ async def running_environment(
             environment_name=settings.name,
             access_key_id=credential.access_key_id,
             secret_access_key=credential.secret,
+            ca_file=str(instance.ca_path) if settings.https else "",
         )
         publisher = MetricsPublisher(endpoints, feed, settings.metrics, events.emit)
         cleanup.callback(publisher.close)

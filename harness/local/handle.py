@@ -39,7 +39,7 @@ KILL_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
 DAEMON: Final = "mwaa_headroom.harness.local.daemon"
 # What the extra "local" installs; only a running environment needs it.
-PACKAGES: Final = ("aiohttp", "flask", "moto", "uv")
+PACKAGES: Final = ("aiohttp", "flask", "moto", "trustme", "uv")
 
 
 class StandIn:

@@ -11,6 +11,7 @@ daemon.log     what the daemon and its libraries had to say
 cloudwatch/    where the CloudWatch server works
 processes/     which child processes there are, to be found again after a kill -9
 airflow/       real Airflow's files
+ca.pem         the issuer of its certificate, if it serves https
 """
 
 import errno
@@ -54,6 +55,7 @@ class Endpoints:
     environment_name: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    ca_file: str = ""  # of whoever issued its certificate; "": it serves plain HTTP
 
     @classmethod
     def from_ready(cls, ready: Mapping[str, Any]) -> "Endpoints":
@@ -67,6 +69,7 @@ class Endpoints:
         other kinds of endpoints, and proxies. See `VARIABLES_TO_UNSET` for what has to go.
         """
         return {
+            **({"AWS_CA_BUNDLE": self.ca_file} if self.ca_file else {}),
             "AWS_ENDPOINT_URL_MWAA": self.mwaa_url,
             "AWS_ENDPOINT_URL_CLOUDWATCH": self.cloudwatch_url,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
@@ -114,7 +117,13 @@ def shell_lines(endpoints: Endpoints) -> str:
         f'#       Name="{name}", Method="POST", Path="/dags/headroom_example/dagRuns",',
         '#       Body=json.dumps({"logical_date": None}),',
         "#   )",
+        "#",
+        "# botocore before 1.37 does not read AWS_DISABLE_HOST_PREFIX_INJECTION: give the client",
+        "# Config(inject_host_prefix=False). The SDK for JavaScript needs disableHostPrefix: true.",
     ]
+    if endpoints.ca_file:
+        ca_file = shlex.quote(endpoints.ca_file)
+        lines.append(f"# For web logins through requests: REQUESTS_CA_BUNDLE={ca_file}")
     return "\n".join(lines)
 
 
@@ -140,6 +149,7 @@ class Instance:
         self.cloudtrail_path = directory / "trail.jsonl"
         self.log_path = directory / "daemon.log"
         self.processes_path = directory / "processes"
+        self.ca_path = directory / "ca.pem"
         self.airflow_path = directory / "airflow"
 
     def write_settings(self, settings: LocalSettings | SimulatedSettings) -> None:

@@ -145,6 +145,8 @@ class StandInSettings(Settings):
     """The most webservers the autoscaler may have; the minimum: a fixed number."""
     gateway_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of the MWAA API on this machine; 0: any free one."""
+    https: bool = False
+    """Serve the MWAA API and the webserver address over https, with a CA of its own."""
     gateway: GatewaySettings = GatewaySettings()
     """How the MWAA API behaves."""
     autoscaler: Annotated[PolicyParameters, _FromTable] = PolicyParameters()

@@ -269,7 +269,7 @@ def _new_token(client: Any, environment_name: str) -> WebToken:
 
 
 def webserver_url(hostname: str, *, service_url: str, this_machine_only: bool) -> str:
-    """Where the webserver is: https, except for the stand-in, which has no certificate.
+    """Where the webserver is: https, but for the stand-in as the service is reached.
 
     Args:
         hostname: as it came with a token; the stand-in's has a port.
@@ -281,7 +281,7 @@ def webserver_url(hostname: str, *, service_url: str, this_machine_only: bool) -
     """
     plain = f"http://{hostname}"
     if is_loopback(plain) and is_loopback(service_url):
-        return plain
+        return f"{urlsplit(service_url).scheme}://{hostname}"
     if this_machine_only:
         raise NotAllowedError(
             f"The webserver address '{hostname}' is not on this machine, which is all that a local "

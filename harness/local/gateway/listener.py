@@ -14,6 +14,7 @@ import contextlib
 import logging
 import resource
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
@@ -115,11 +116,11 @@ class Listener(web.Server):
         self._runner = web.ServerRunner(self, shutdown_timeout=SHUTDOWN_GRACE_S)
         self._closing: asyncio.Task[None] | None = None
 
-    async def start(self, listening: socket.socket) -> None:
-        """Listen on a bound socket."""
+    async def start(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on a bound socket, for https if there is a context."""
         self._port = listening.getsockname()[1]
         await self._runner.setup()
-        await web.SockSite(self._runner, listening, backlog=BACKLOG).start()
+        await web.SockSite(self._runner, listening, backlog=BACKLOG, ssl_context=tls).start()
         self._closing = asyncio.create_task(self._keep_closing())
 
     async def stop(self) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import time
 import uuid
 from collections import Counter
@@ -87,6 +88,7 @@ class Gateway:
         credentials: Iterable[Credential],
         authorization: Callable[[str], Awaitable[str | None]],
         cloudtrail_path: Path,
+        tls: ssl.SSLContext | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Nothing listens before `start`.
@@ -99,6 +101,7 @@ class Gateway:
             authorization: The Authorization header for an Airflow role, or None; called for every
                 call, so it should remember.
             cloudtrail_path: Where data events are appended.
+            tls: Serves https with it; None: plain HTTP.
             wall_clock: Seconds since the epoch.
         """
         self._settings = settings
@@ -107,6 +110,7 @@ class Gateway:
         self._balancer = balancer
         self._authorization = authorization
         self._wall_clock = wall_clock
+        self._tls = tls
         self._verifier = SignatureVerifier(
             region=settings.region,
             credentials=credentials,
@@ -144,18 +148,23 @@ class Gateway:
                 authorization=self._authorization,
                 max_bytes=self._settings.gateway.max_request_bytes,
             )
-            web_port = await _listen(webserver_address.handle, webserver_address.refuse, 0, cleanup)
+            scheme = "http" if self._tls is None else "https"
+            web_port = await _listen(
+                webserver_address.handle, webserver_address.refuse, 0, cleanup, self._tls
+            )
             self._webserver_host = f"{LOOPBACK}:{web_port}"
-            webserver_url = f"http://{self._webserver_host}"
+            webserver_url = f"{scheme}://{self._webserver_host}"
             self._environment = describe(
                 self._settings,
                 airflow_version=self._airflow_version,
                 webserver_url=webserver_url,
                 created_at_s=self._wall_clock(),
             )
-            mwaa_port = await _listen(self._handle, _refuse, self._settings.gateway_port, cleanup)
+            mwaa_port = await _listen(
+                self._handle, _refuse, self._settings.gateway_port, cleanup, self._tls
+            )
             self._cleanup = cleanup.pop_all()
-        return GatewayAddresses(f"http://{LOOPBACK}:{mwaa_port}", webserver_url)
+        return GatewayAddresses(f"{scheme}://{LOOPBACK}:{mwaa_port}", webserver_url)
 
     async def stop(self) -> None:
         """Stop listening, let calls in flight end for two seconds, and write the log's rest."""
@@ -309,6 +318,7 @@ async def _listen(
     refuse: Callable[[], web.Response],
     port: int,
     cleanup: contextlib.AsyncExitStack,
+    tls: ssl.SSLContext | None,
 ) -> int:
     """Serve `handler` on loopback; the port it got (0 asks for a free one)."""
     listening = socket.socket()
@@ -316,7 +326,7 @@ async def _listen(
     try:
         listening.bind((LOOPBACK, port))
         listener = Listener(handler, refuse)
-        await listener.start(listening)
+        await listener.start(listening, tls)
     except OSError as exc:
         listening.close()
         raise EnvironmentStartError(
