@@ -93,14 +93,20 @@ def test_our_own_clients_know_the_ca(environment: StandIn) -> None:
 def test_boto3_works_with_what_up_prints(
     environment: StandIn, python: str | None, config: str
 ) -> None:
+    # CloudWatch's client speaks the query protocol before 1.42, JSON since.
     program = (
         "import boto3; from botocore.config import Config\n"
+        "cloudwatch = boto3.client('cloudwatch')\n"
+        "cloudwatch.list_metrics(Namespace='AWS/MWAA')\n"
+        "try: cloudwatch.put_metric_data(Namespace='x', MetricData=[{'MetricName': 'x'}])\n"
+        "except cloudwatch.exceptions.ClientError as error:\n"
+        "    print(error.response['Error']['Code'])\n"
         f"mwaa = boto3.client('mwaa', config={config})\n"
         f"print(mwaa.invoke_rest_api(Name={NAME!r}, Path='/dags', Method='GET')"
         "['RestApiStatusCode'])"
     )
     executable = sys.executable if python is None else str(installed(python))
-    assert output_of([executable, "-c", program], environment) == "200\n"
+    assert output_of([executable, "-c", program], environment) == "AccessDenied\n200\n"
 
 
 def test_the_aws_command_line_works(environment: StandIn) -> None:

@@ -1,6 +1,7 @@
 """The CloudWatch server as its neighbours on the host meet it: a real process, real requests."""
 
 import asyncio
+import gzip
 import http.client
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ class Server:
             region_name="us-east-1",
             aws_access_key_id=key[0],
             aws_secret_access_key=key[1],
-            config=Config(retries={"total_max_attempts": 1}, proxies={}),
+            config=Config(
+                retries={"total_max_attempts": 1}, proxies={}, disable_request_compression=True
+            ),
         )
 
     def status(
@@ -55,11 +58,14 @@ class Server:
         *,
         key: tuple[str, str] | None = READER,
         path: str = "/",
+        packed: bool = False,
         service: str = "monitoring",
         headers: dict[str, str] | None = None,
     ) -> int:
         """The HTTP status of a form that a page or a program posts."""
-        body = urlencode(form)
+        body = urlencode(form).encode()
+        if packed:
+            body, headers = gzip.compress(body), {"Content-Encoding": "gzip", **(headers or {})}
         request = AWSRequest(
             method="POST",
             url=self.url + path,
@@ -145,6 +151,31 @@ def test_boto3_reads_with_the_environments_key(server: Server) -> None:
         pytest.param({}, {"path": "/moto-api/reset", "key": None}, id="reset"),
         pytest.param({}, {"path": "/moto-api/reset"}, id="reset, signed"),
         pytest.param({}, {"path": "/moto-api/data.json"}, id="moto's data"),
+        # As in public reports about other servers on loopback.
+        pytest.param(PUT, {"packed": True}, id="a packed action"),
+        pytest.param(
+            PUT,
+            {"packed": True, "headers": {"X-Amz-Target": "Granite.ListMetrics"}},
+            id="a packed action behind another",
+        ),
+        pytest.param(
+            LIST_METRICS,
+            {"headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+            id="a body in parts",
+        ),
+        pytest.param(
+            LIST_METRICS,
+            {"key": None, "headers": {"Content-Type": "text/plain"}},
+            id="a page's request without preflight",
+        ),
+        pytest.param(
+            LIST_METRICS,
+            {"headers": {"Host": "evil.example:1", "Origin": "http://evil.example:1"}},
+            id="a name that was made to resolve to us",
+        ),
+        pytest.param(
+            {}, {"path": "/?Action=ListMetrics", "key": None}, id="the address of a picture"
+        ),
     ],
 )
 def test_nothing_else_is_answered(server: Server, form: dict[str, str], how: Any) -> None:
