@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from mwaa_headroom.harness.cli.main import app
 
@@ -52,6 +53,12 @@ def run(
         timeout=timeout_s,
         stdin=subprocess.DEVNULL,
     )
+
+
+def headroom(arguments: list[str]) -> Result:
+    """In this process: the command and its arguments, in the root of the repository."""
+    with chdir(ROOT):
+        return CliRunner().invoke(app, arguments[1:], standalone_mode=False)
 
 
 def test_every_command_is_tried_somewhere() -> None:
@@ -199,17 +206,18 @@ def test_the_example_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.timeout(180)
 def test_validate_run_and_report(tmp_path: Path) -> None:
     page = "docs/tutorial.md"
-    validated = run(documented(page, ".venv/bin/headroom validate"), 60)
+    validated = headroom(documented(page, ".venv/bin/headroom validate"))
     ran = run(
         [*documented(page, ".venv/bin/headroom run scenarios/smoke"), "--runs", str(tmp_path)],
         150,
         XDG_CACHE_HOME=str(tmp_path / "cache"),  # another smoke run may be going on
     )
-    reported = run([*documented(page, ".venv/bin/headroom report")[:-1], f"{tmp_path}/latest"], 60)
+    report = documented(page, ".venv/bin/headroom report")
+    reported = headroom([*report[:-1], f"{tmp_path}/latest"])
 
-    assert validated.returncode == 0, validated.stderr
+    assert validated.exception is None
     assert ran.returncode == 0, ran.stderr
-    assert reported.returncode == 0, reported.stderr
+    assert (reported.exception, reported.return_value) == (None, 0)
     left = re.findall(r"`([\w.]+\.\w+)`", next_table(page, "| file | holds |"))
     assert "report.html" in left
     assert [name for name in left if not (tmp_path / "latest" / name).is_file()] == []
@@ -222,14 +230,11 @@ def next_table(page: str, heading: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_planning_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_planning_from_runs(tmp_path: Path) -> None:
     (block,) = [one for one in blocks(DOCS / "tutorial.md", "sh") if "headroom capacity" in one]
 
     answers = [
-        CliRunner().invoke(
-            app, shlex.split(line.replace(" runs/", f" {tmp_path}/"))[1:], standalone_mode=False
-        )
+        headroom(shlex.split(line.replace(" runs/", f" {tmp_path}/")))
         for line in block.splitlines()
     ]
 
@@ -249,13 +254,13 @@ def test_the_other_commands_of_the_how_tos(tmp_path: Path) -> None:
     briefly = ("--set", "stages=[{rate_per_s=8,duration_s=6}]")
     own = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
 
-    gated = run([*gate, "--virtual-time", "--runs", f"{tmp_path}/gate"], 60)
+    gated = headroom([*gate, "--virtual-time", "--runs", f"{tmp_path}/gate"])
     ran = run([*shared, "--runs", f"{tmp_path}/shared", *briefly], 150, **own)
-    validated = run(traces, 60)
+    validated = headroom(traces)
 
-    assert (gated.returncode, gated.stderr) == (0, "")
+    assert (gated.exception, gated.return_value, gated.stderr) == (None, 0, "")
     assert ran.returncode == 0, ran.stderr
-    assert validated.returncode == 0, validated.stderr
+    assert validated.exception is None
     assert "traces/morning.csv" in validated.stdout
 
 
