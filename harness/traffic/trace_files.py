@@ -54,7 +54,10 @@ _UNITS: Final = ((1e17, 1e9, "nano"), (1e14, 1e6, "micro"), (1e11, 1e3, "milli")
 _MOST: Final = 0.8  # of the rows of a table
 _LOOKED_AT: Final = 20  # rows, to tell which column holds dates
 _WITH_UNIT: Final = re.compile(rf"{NUMBER}\s?[^\s0-9]\S*")
-_NOT_FINITE: Final = re.compile(r"[-+]?(nan|inf|infinity)", re.IGNORECASE)
+# Not finite, or with its digits in groups.
+_NO_PLAIN_NUMBER: Final = re.compile(
+    r"[-+]?(nan|inf|infinity|[0-9]+([,_' \u00a0\u202f][0-9]+)+(\.[0-9]+)?)", re.IGNORECASE
+)
 _SLASHES: Final = re.compile(r"([0-9]{4})/([0-9]{2})/([0-9]{2})\b")
 _UTC: Final = re.compile(r" ?(UTC|GMT)$", re.IGNORECASE)
 _DECIMAL_COMMA: Final = re.compile(r"([-+]?[0-9]*),([0-9]+)")
@@ -277,25 +280,26 @@ def _begins_with_number(text: str) -> bool:
 def _rates(file: _File, value: _Value, seconds: Floats) -> Trace:
     name, rows = file.header[value.index], file.rows
     for line, row in rows:
-        if re.fullmatch(_NOT_FINITE, row[value.index]):
-            raise file.error(f"{name} must be a number from 0 on, got '{row[value.index]}'", line)
+        if _NO_PLAIN_NUMBER.fullmatch(row[value.index]):
+            raise file.error(f"{name} must be a plain number, got '{row[value.index]}'", line)
+    per_s = _unit(file, value, seconds)
     has_number = np.array([_is_number(row[value.index]) for _, row in rows])
     file.rows = [each for each, is_kept in zip(rows, has_number, strict=True) if is_kept]
     _leave_out(file, rows, f"{name} is no number")
     seconds = seconds[has_number]
-    per_s = np.array([float(row[value.index]) for _, row in file.rows])
-    for (line, row), rate in zip(file.rows, per_s, strict=True):
+    rates = np.array([float(row[value.index]) for _, row in file.rows]) * per_s
+    for (line, row), rate in zip(file.rows, rates, strict=True):
         if not rate < np.inf or rate < 0:
             raise file.error(f"{name} must be a number from 0 on, got '{row[value.index]}'", line)
     moments, which = np.unique(seconds, return_inverse=True)
     called, operations = _operations(file)
-    of = np.zeros(len(per_s), dtype=np.int64) if called is None else called
+    of = np.zeros(len(rates), dtype=np.int64) if called is None else called
     table = np.full((len(moments), max(len(operations), 1)), np.nan)
-    for (line, _), moment, operation, rate in zip(file.rows, which, of, per_s, strict=True):
+    for (line, _), moment, operation, rate in zip(file.rows, which, of, rates, strict=True):
         if not np.isnan(table[moment, operation]):
             raise file.error(f"there is a rate for {moments[moment]:.15g} s already", line)
         table[moment, operation] = rate
-    table = _held(table) * _unit(file, value, per_s, moments)
+    table = _held(table)
     total = table.sum(axis=1)
     return Trace("rates", moments - moments[0], total, operations=operations, shares_per_s=table)
 
@@ -329,17 +333,18 @@ def _held(table: Floats) -> Floats:
     return np.where(last < 0, 0.0, np.take_along_axis(table, np.maximum(last, 0), axis=0))
 
 
-def _unit(file: _File, value: _Value, numbers: Floats, moments: Floats) -> float:
+def _unit(file: _File, value: _Value, seconds: Floats) -> float:
     """What 1 in a column is in calls per second."""
     name = file.header[value.index]
     if value.per_s is not None:
         if value.per_s != 1:
             file.notes.append(f"'{name}' in calls per minute")
         return value.per_s
-    if (numbers != np.round(numbers)).any() or len(moments) < 2:
+    texts = [row[value.index] for _, row in file.rows if _is_number(row[value.index])]
+    if any(float(text) % 1 for text in texts):
         file.notes.append(f"'{name}' taken for calls per second")
         return 1.0
-    step_s = float(np.diff(moments).min())
+    step_s = float(np.median(np.diff(np.unique(seconds))))
     file.notes.append(f"'{name}' taken for the calls in each {step_s:g} s")
     return 1 / step_s
 

@@ -1,0 +1,48 @@
+"""Progress lines: names in them are text, whatever they hold."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mwaa_headroom.harness.cli.progress import ConsoleProgress
+from mwaa_headroom.harness.errors import EnvironmentAccessError, ExitCode
+from mwaa_headroom.harness.run.progress import LoadStatus
+
+NAMES = ("[bold]x[/bold]", "[/] x", ":smile:", "a\x1b[2Jb", "a\n::set-output", "\u202eb")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_neither_markup_nor_an_order(name: str) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, color_system=None, width=200)
+    spinner = console.status("Starting")
+    progress = ConsoleProgress(console, spinner=spinner, clock=lambda: 0.0)
+    status = LoadStatus(
+        stage=0,
+        stages=1,
+        stage_name=name,
+        rate_per_s=1.0,
+        users=None,
+        remaining_s=1.0,
+        sent=0,
+        errors=0,
+        unsent=0,
+        in_flight=0,
+        webservers=None,
+        cpu_percent=None,
+    )
+
+    progress.step(name)
+    progress.note(name)
+    progress.load(status)
+    console.print(spinner.renderable)
+
+    shown = text.getvalue()
+    assert shown.count(name.encode("unicode_escape").decode()) == 3
+    assert "\x1b[2J" not in shown
+    assert "\n::" not in shown
+
+
+def test_no_access_is_the_users_to_mend() -> None:
+    assert EnvironmentAccessError("no").exit_code == ExitCode.USAGE
