@@ -147,8 +147,8 @@ def tells_of_worker(record: RunRecord) -> bool:
 
 def tells_of_master(record: RunRecord) -> bool:
     """It ended as failed, and why."""
-    notes = [event["message"] for event in record.events if event["kind"] == "note"]
-    return record.manifest["status"] == "failed" and any("code -9" in note for note in notes)
+    reasons = [each["reason"] for each in record.events if each["kind"] == "generator_ended"]
+    return record.manifest["status"] == "failed" and any("code -9" in each for each in reasons)
 
 
 def tells_of_run(record: RunRecord) -> bool:
