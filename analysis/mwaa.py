@@ -30,5 +30,13 @@ DATABASE_WRITER: Final = "WRITER"
 INVOKE_RATE_PER_S: Final = 10.0  # above it AWS advises web login tokens
 INVOKE_TIMEOUT_S: Final = 10.0
 INVOKE_RESPONSE_BYTES: Final = 6 * 1024 * 1024
+INVOKE_PATH_CHARACTERS: Final = 64  # of Path, by the service model; AWS's own tools meet it
 WEB_TOKEN_LIFE_S: Final = 60.0
 WEB_SESSION_LIFE_S: Final = 12 * 3600.0
+
+
+def partition_of(region: str) -> str:
+    """What an ARN of that region begins with, after "arn:"; China and GovCloud have their own."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -5,6 +5,7 @@ from typing import Any
 
 from mwaa_headroom.analysis.caller_failures import Expiry
 from mwaa_headroom.analysis.findings import Finding, note, warning
+from mwaa_headroom.analysis.leftovers import left_behind
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
@@ -22,7 +23,7 @@ def run_warnings(
     expiry: Expiry | None = None,
 ) -> list[Finding]:
     """Whatever makes the numbers of a run say less than they seem to."""
-    found = []
+    found = [*filter(None, [left_behind(record)]), *_found(record.events, "warning")]
     if setting.is_closed:
         found.append(warning("run.closed_hides_waiting"))
     if not record.requests.num_rows:
@@ -76,7 +77,14 @@ def run_notes(setting: Setting, events: Sequence[dict[str, Any]]) -> tuple[Findi
     """What was told during the run, and where the environment is not what one may think."""
     messages = [event.get("message") for event in events if event["kind"] == "note"]
     found = [note("run.note", message=str(message)) for message in messages if message]
+    found += _found(events, "note")
     facts = setting.environment.get("facts", {})
     if facts.get("cpu_limited") is False:
         found.append(note("run.cpu_not_limited", reason=facts.get("cpu_limit_reason")))
     return tuple(dict.fromkeys(found))
+
+
+def _found(events: Sequence[dict[str, Any]], severity: str) -> list[Finding]:
+    """Findings of that severity that were made before the load."""
+    found = (Finding(**event["finding"]) for event in events if event["kind"] == "found")
+    return [finding for finding in found if finding.severity == severity]

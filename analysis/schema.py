@@ -123,6 +123,9 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     # for one that was cut short or is closed; rows: written.
     "rows_checked": ("arrivals", "rows"),
     "note": ("message",),
+    "found": ("finding",),  # before the load: {"code": ..., "severity": ..., "values": {...}}
+    # Before it is done; what: dag_runs, variables (existed), paused_states (was_paused).
+    "created": ("what", "name"),
     "aborted": ("reason",),
     "credentials_expired": ("code",),  # as the service, or a source of credentials, called it
     "generator_ended": ("reason",),  # before it should

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from botocore.credentials import Credentials
 
+from mwaa_headroom.harness.aws.cleanup import Created, Undoing, cleaning_api, finder, undo
 from mwaa_headroom.harness.aws.clients import AwsClients, is_loopback, make_clients
 from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
 from mwaa_headroom.harness.aws.preflight import preflight
@@ -137,7 +138,13 @@ def plan_of_scenario(scenario_file: Path, environment_name: str | None) -> Plan:
     facts = describe_environment(clients, name)
     on_this_machine = is_loopback(clients.mwaa.meta.endpoint_url)
     require_allowed(scenario, facts.arn, endpoint_is_loopback=on_this_machine)
-    targets = preflight(clients, scenario, facts, _new_run_id()).targets
+    run_id, created = _new_run_id(), Created()
+    try:
+        targets = preflight(clients, scenario, facts, run_id, created).targets
+    except BaseException:  # Ctrl-C too: nobody else will
+        api = cleaning_api(clients, scenario)
+        undo(api, created, Undoing(), lambda _: None, finder(api, run_id))
+        raise
     return Plan(scenario, name, targets, traces_beside(scenario, scenario_file))
 
 

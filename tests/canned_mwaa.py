@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 
@@ -28,6 +29,8 @@ class ScriptedAirflow:
     variables: dict[str, str] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
     statuses: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # answered first
+    largest_page: int = 100
+    forbidden: set[str] = field(default_factory=set)  # methods
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def answer(self, method: str, path: str, query: dict[str, Any], body: Any) -> Answered:
@@ -35,11 +38,16 @@ class ScriptedAirflow:
         scripted = self.statuses.get((method, path), [])
         if scripted:
             return scripted.pop(0), {"detail": "scripted"}
+        if method in self.forbidden:
+            return 403, {"detail": "Forbidden"}
         if path == {2: "/health", 3: "/monitor/health"}[self.major]:
             return 200, self.health
-        match path.strip("/").split("/"):
+        match [unquote(part) for part in path.strip("/").split("/")]:
             case ["dags", dag, *rest] if dag in self.dags:
                 return self._dag(method, dag, rest, query, body)
+            case ["pools"]:
+                limit = min(query["limit"], self.largest_page)
+                return 200, {"pools": [{}] * min(limit, 300), "total_entries": 300}
             case ["variables", *rest]:
                 return self._variable(method, rest, body)
         return NOT_FOUND
@@ -80,6 +88,8 @@ class ScriptedAirflow:
         if method == "DELETE":
             self.runs[dag].remove(run)
             return 204, None
+        if method == "GET":
+            return 200, {"dag_run_id": run}
         return 200, {"dag_run_id": run, "state": body["state"]}
 
     def _variable(self, method: str, rest: list[str], body: Any) -> Answered:
@@ -89,6 +99,9 @@ class ScriptedAirflow:
                 return 201, body
             case ("GET", key) if key in self.variables:
                 return 200, {"key": key, "value": self.variables[key]}
+            case ("PATCH", key) if key in self.variables:
+                self.variables[key] = body["value"]
+                return 200, body
             case ("DELETE", key) if key in self.variables:
                 del self.variables[key]
                 return 204, None
@@ -112,6 +125,7 @@ class CannedMwaa:
         }
     )
     refusal: tuple[int, str, str] | None = None  # HTTP status, error code, message
+    most_path_characters: int = 1000
     url: str = ""
     _clients: dict[str, AwsClients] = field(default_factory=dict)
 
@@ -141,6 +155,8 @@ class CannedMwaa:
         return 404, {"message": "no"}, "ResourceNotFoundException"
 
     def _rest_api(self, call: dict[str, Any]) -> tuple[int, Any, str | None]:
+        if len(call["Path"]) > self.most_path_characters:
+            return 400, {"message": "Member must have length less than"}, "ValidationException"
         status, answer = self.airflow.answer(
             call["Method"], call["Path"], call.get("QueryParameters") or {}, call.get("Body")
         )

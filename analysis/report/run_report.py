@@ -57,6 +57,7 @@ def run_document(run: Run) -> Document:
             "workload": analysis.workload,
             "transport": analysis.transport,
             "load_generator": run_text.generator(analysis.generator),
+            **{w.code: told(w) for w in analysis.warnings if w.code == "run.left_behind"},
             **{f"recovery_{r.after_stage + 1}": told(r.explanation) for r in analysis.recoveries},
         },
         started_at_s=analysis.started_at_s,
@@ -346,7 +347,8 @@ def _findings(run: Run) -> Section | None:
     """Everything a careful reader should know; briefly, what concerns the answer."""
     concerning, others = findings(run.analysis)
     every = (*concerning, *others)
-    first = (*reasons(run.analysis), *told_each(run.analysis.generator.reasons))
+    left = told_each(w for w in run.analysis.warnings if w.code == "run.left_behind")
+    first = (*left, *reasons(run.analysis), *told_each(run.analysis.generator.reasons))
     leading = tuple(dict.fromkeys((*first, *concerning)))[:_MOST_FINDINGS]
     untold = len({*every} - {*leading})
     brief = (*leading, *([f"and {untold} more: --verbose"] if untold else []))

@@ -1,33 +1,38 @@
-"""After the load: undo what the run created, and touch nothing else.
+"""After the load: undo what a run created, and touch nothing else.
 
-Only DAG runs whose id begins with `headroom__{run_id}__`, the variables that preflight created, and
-the paused state of the DAGs that the mix pauses and unpauses.
+Only DAG runs whose id begins with the run's own prefix or is known to be the run's, the variables
+that it created or overwrote, and the paused state of the DAGs that it paused and unpaused.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from mwaa_headroom.analysis.leftovers import DAG_RUNS, PAUSED_STATES, VARIABLES
 from mwaa_headroom.harness.aws.clients import AwsClients, RestApi
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.operations import (
     Method,
     complete_parameters,
+    dag_path,
+    dag_run_path,
+    dag_runs_path,
     run_id_prefix,
+    variable_path,
 )
 
+CALLS_PER_S = 5.0  # the throttle is the environment's, and others call it too; AWS's scripts do so
 PAGE = 100  # Airflow's largest page
 MOST_PAGES = 1000
 CLOCKS_APART = timedelta(minutes=10)  # this host's clock and the environment's, at most
-PASSES = 2  # what failed once, by a throttle or a moment's trouble, is tried once more
-
-DAG_RUNS = "dag_runs"
-VARIABLES = "variables"
-PAUSED_STATES = "paused_states"
+PASSES = 3  # what failed, by a throttle or a moment's trouble, is tried again
+MOST_FAILURES_IN_A_ROW = 10  # more of them are no moment's trouble
+HOLD_BACK_S = 1.0  # after an answer that was none, times how many there were in a row
 
 _STARTED = "%Y%m%dT%H%M%S"  # a run id begins with it, in UTC
 _STARTED_LENGTH = 15
@@ -37,133 +42,242 @@ _GONE = 404
 _CONFLICT = 409
 
 
+Finder = Callable[[str], tuple[str, ...] | None]  # from a DAG's id; None: cannot be listed
+
+
+def _tell_nobody(**_: object) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Created:
-    """What preflight created or found in a state that the load may change.
+    """What a run created, or found in a state that its load may change; grows as it goes.
 
     Attributes:
-        dag_runs: per DAG, the runs triggered so that there is something to read.
-        variables: keys of the variables created.
+        dag_runs: per DAG, ids of runs that it triggered, or may have.
+        variables: the value that each had before; None: there was none, so that it is deleted.
         paused: per DAG that the mix pauses or unpauses, whether it was paused before.
+        tell: is called before anything is created, with the fields of the event `created`.
     """
 
     dag_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    variables: tuple[str, ...] = ()
+    variables: dict[str, str | None] = field(default_factory=dict)
     paused: dict[str, bool] = field(default_factory=dict)
+    tell: Callable[..., None] = field(default=_tell_nobody, compare=False)
+
+    def add_dag_run(self, dag_id: str, run: str) -> None:
+        """One that is about to be triggered: a call that fails on our side may still arrive."""
+        self.tell(what=DAG_RUNS, name=run, dag_id=dag_id)
+        self.dag_runs[dag_id] = (*self.dag_runs.get(dag_id, ()), run)
+
+    def add_variable(self, key: str, value: str | None) -> None:
+        """One that is about to be created, or that the load overwrites; its value is not told."""
+        self.tell(what=VARIABLES, name=key, existed=value is not None)
+        self.variables[key] = value
+
+    def add_paused(self, dag_id: str, is_paused: bool) -> None:
+        """A DAG that the load pauses or unpauses."""
+        self.tell(what=PAUSED_STATES, name=dag_id, was_paused=is_paused)
+        self.paused[dag_id] = is_paused
+
+    def counts(self) -> Counter[str]:
+        """How many things there are to undo, by what they are."""
+        runs = sum(map(len, self.dag_runs.values()))
+        counts = {DAG_RUNS: runs, VARIABLES: len(self.variables), PAUSED_STATES: len(self.paused)}
+        return Counter({what: count for what, count in counts.items() if count})
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupResult:
-    """How many things were undone, and how many could not be, by what they are.
+@dataclass(slots=True)
+class Undoing:
+    """How far undoing has come, true at any moment; the keys are those of `Created.counts`.
 
-    The keys are `DAG_RUNS`, `VARIABLES` and `PAUSED_STATES`. DAG runs that could not even be listed
-    count as one failure per DAG.
+    Attributes:
+        done: what was undone.
+        left: what was not, or not yet.
+        answers: statuses that Airflow refused with; None among them: no answer came.
     """
 
-    deleted: dict[str, int]
-    failed: dict[str, int]
+    done: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+    answers: set[int | None] = field(default_factory=set)
+    failures_in_a_row: int = 0
+
+    def count(self, what: str, status: int | None) -> bool:
+        """Count an answer; returns whether the thing is undone."""
+        if status is None or not (200 <= status < 300 or status == _GONE):
+            self.answers.add(status)
+            self.failures_in_a_row += 1
+            return False
+        self.failures_in_a_row = 0
+        self.correct(what, -1)
+        return True
+
+    def correct(self, what: str, more_left: int) -> None:
+        """So many more are left than was counted."""
+        self.done[what] -= more_left
+        self.left[what] += more_left
+
+    @property
+    def is_worth_another_try(self) -> bool:
+        """Whether it is no more than a moment's trouble."""
+        return self.failures_in_a_row < MOST_FAILURES_IN_A_ROW
 
 
-def clean_up(
+def cleaning_api(
     clients: AwsClients,
     scenario: Scenario,
-    created: Created,
-    run_id: str,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> CleanupResult:
-    """Undo what the run created; what cannot be undone is counted, never raised.
+) -> RestApi:
+    """Calls of the scenario's environment, slow enough for what else it has to do."""
+    rate_per_s = min(scenario.limits.max_rate_per_s, CALLS_PER_S)
+    name = scenario.environment.name
+    return RestApi(clients, name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
 
-    Args:
-        clients: see `make_clients`.
-        scenario: what ran. Kind aws is cleaned up only with `limits.clean_up`; never faster than
-            `limits.max_rate_per_s`.
-        created: by preflight.
-        run_id: of the run.
-        clock: seconds on any scale.
-        sleep: waits for the next turn.
-    """
-    if scenario.environment.kind == "aws" and not scenario.limits.clean_up:
-        return CleanupResult({}, {})
-    name, rate_per_s = scenario.environment.name, scenario.limits.max_rate_per_s
-    api = RestApi(clients, name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
-    triggered = {
+
+def dags_triggered(scenario: Scenario) -> set[str]:
+    """The DAGs that the load triggers."""
+    return {
         complete_parameters(choice.operation, choice.parameters)["dag_id"]
         for choice in scenario.traffic.mix.values()
         if choice.operation == "trigger_dag_run"
     }
-    return undo(api, created, run_id, triggered_dags=triggered)
 
 
-def undo(
-    api: RestApi, created: Created, run_id: str, *, triggered_dags: Iterable[str] = ()
-) -> CleanupResult:
-    """Undo what `created` holds, and all runs of this run in the DAGs that the load triggered."""
-    counts: Counter[tuple[str, bool]] = Counter()
-    for dag_id in sorted({*triggered_dags, *created.dag_runs}):
-        counts.update((DAG_RUNS, is_done) for is_done in _delete_dag_runs(api, dag_id, run_id))
-    for key in created.variables:
-        counts[VARIABLES, _is_done(_status(api, "DELETE", f"/variables/{key}"))] += 1
-    for dag_id, is_paused in created.paused.items():
-        status = _status(api, "PATCH", f"/dags/{dag_id}", {"is_paused": is_paused})
-        counts[PAUSED_STATES, _is_done(status)] += 1
-    return CleanupResult(
-        deleted={what: count for (what, is_done), count in counts.items() if is_done},
-        failed={what: count for (what, is_done), count in counts.items() if not is_done},
-    )
-
-
-def _delete_dag_runs(api: RestApi, dag_id: str, run_id: str) -> Iterator[bool]:
-    left = _runs_of(api, dag_id, run_id)
-    if left is None:
-        yield False
-        return
-    for _ in range(PASSES):
-        still_there = [run for run in left if not _delete_dag_run(api, dag_id, run)]
-        yield from (True for _ in range(len(left) - len(still_there)))
-        left = still_there
-    yield from (False for _ in left)
-
-
-def _runs_of(api: RestApi, dag_id: str, run_id: str) -> list[str] | None:
-    """Ids of the DAG runs that this run triggered; None: they cannot be listed.
-
-    Newest first. Others may trigger the DAG too, so a page without any of ours ends the search only
-    if all of it is older than this run.
-    """
+def finder(api: RestApi, run_id: str) -> Finder:
+    """`list_runs` for what one run triggered."""
     started = datetime.strptime(run_id[:_STARTED_LENGTH], _STARTED).replace(tzinfo=UTC)
-    prefix, since = run_id_prefix(run_id), started - CLOCKS_APART
+    return partial(list_runs, api, prefix=run_id_prefix(run_id), since=started - CLOCKS_APART)
+
+
+def still_there(
+    find: Finder,
+    dag_ids: Iterable[str],
+    known: Mapping[str, tuple[str, ...]],
+) -> dict[str, tuple[str, ...]]:
+    """Per DAG, the runs that are found; of a DAG whose runs cannot be listed, those known."""
+    found = {}
+    for dag_id in sorted({*dag_ids, *known}):
+        listed = find(dag_id)
+        runs = known.get(dag_id, ()) if listed is None else listed
+        if runs:
+            found[dag_id] = runs
+    return found
+
+
+def list_runs(
+    api: RestApi, dag_id: str, prefix: str, *, since: datetime | None = None
+) -> tuple[str, ...] | None:
+    """Ids of a DAG's runs that begin with `prefix`, newest first; None: they cannot be listed.
+
+    Args:
+        api: of the environment.
+        dag_id: of the DAG.
+        prefix: of ours.
+        since: there is none of ours before. Others may trigger the DAG too, so a page without any
+            of ours ends the search only if all of it is older; None: all pages are read.
+    """
     found: dict[str, None] = {}
     offset = 0
     for _ in range(MOST_PAGES):
         query = {"limit": PAGE, "offset": offset, "order_by": "-id"}
         try:
-            answer = api.get(f"/dags/{dag_id}/dagRuns", query)
+            answer = api.get(dag_runs_path(dag_id), query)
         except EnvironmentAccessError:
             return None
-        if not answer.ok:
+        if answer.status == _GONE:
+            return ()
+        if not answer.ok or not isinstance(answer.get("dag_runs"), list):
             return None
         runs = answer.dag_runs
         ours = [run["dag_run_id"] for run in runs if run["dag_run_id"].startswith(prefix)]
-        if not ours and not any(_lived_after(run, since) for run in runs):
-            break
+        is_older = since is not None and not any(_lived_after(run, since) for run in runs)
+        if not runs or (not ours and is_older):
+            return tuple(found)
         found.update(dict.fromkeys(ours))
         offset += len(runs)
-    return list(found)
+    return None
+
+
+def undo(
+    api: RestApi,
+    created: Created,
+    undoing: Undoing,
+    tell: Callable[[Undoing], None],
+    find: Finder,
+) -> None:
+    """Undo what `created` holds; what cannot be undone is counted, never raised.
+
+    Args:
+        api: of the environment.
+        created: what there is to undo.
+        undoing: keeps count.
+        tell: is called after every thing.
+        find: as `list_runs` for one DAG. What it still finds afterwards has not been deleted,
+            whatever was answered: Airflow 3.1 answers 204 for running ones and keeps them
+            (apache/airflow issue 59497).
+    """
+    undoing.left.update(created.counts())
+    for dag_id, is_paused in created.paused.items():
+        status = _status(api, "PATCH", dag_path(dag_id), {"is_paused": is_paused})
+        undoing.count(PAUSED_STATES, status)
+    for key, value in created.variables.items():
+        undoing.count(VARIABLES, _give_back(api, key, value))
+    for dag_id, runs in created.dag_runs.items():
+        left = list(runs)
+        for number in range(PASSES):
+            left = _delete_dag_runs(api, dag_id, left, undoing, tell, end_first=number > 0)
+            listed = find(dag_id) if undoing.is_worth_another_try else None
+            if listed is not None:
+                still_there = {*listed}
+                undoing.correct(DAG_RUNS, len(still_there & {*runs}) - len(left))
+                left = [run for run in runs if run in still_there]
+            if not left or not undoing.is_worth_another_try:
+                break
+
+
+def _delete_dag_runs(
+    api: RestApi,
+    dag_id: str,
+    runs: list[str],
+    undoing: Undoing,
+    tell: Callable[[Undoing], None],
+    *,
+    end_first: bool,
+) -> list[str]:
+    """Delete them, unless nothing works any more; returns those that are left."""
+    left = []
+    for position, run in enumerate(runs):
+        status = _delete_dag_run(api, dag_id, run, end_first=end_first)
+        if not undoing.count(DAG_RUNS, status):
+            left.append(run)
+        if not undoing.is_worth_another_try:
+            return left + runs[position + 1 :]
+        if status is None:
+            api.hold_back(HOLD_BACK_S * undoing.failures_in_a_row)
+        tell(undoing)
+    return left
 
 
 def _lived_after(run: Mapping[str, Any], since: datetime) -> bool:
     return any(datetime.fromisoformat(run[key]) > since for key in _LIFE if run.get(key))
 
 
-def _delete_dag_run(api: RestApi, dag_id: str, run: str) -> bool:
-    path = f"/dags/{dag_id}/dagRuns/{run}"
-    status = _status(api, "DELETE", path)
-    if status == _CONFLICT:  # newer versions of Airflow do not delete a running DAG run: end it
+def _delete_dag_run(api: RestApi, dag_id: str, run: str, *, end_first: bool) -> int | None:
+    path = dag_run_path(dag_id, run)
+    status = _CONFLICT if end_first else _status(api, "DELETE", path)
+    if status == _CONFLICT:  # Airflow 3 does not delete a running DAG run: end it
         _status(api, "PATCH", path, {"state": "failed"})
         status = _status(api, "DELETE", path)
-    return _is_done(status)
+    return status
+
+
+def _give_back(api: RestApi, key: str, value: str | None) -> int | None:
+    path = variable_path(key)
+    if value is None:
+        return _status(api, "DELETE", path)
+    return _status(api, "PATCH", path, {"key": key, "value": value})
 
 
 def _status(
@@ -174,7 +288,3 @@ def _status(
         return api.send(method, path, body).status
     except EnvironmentAccessError:
         return None
-
-
-def _is_done(status: int | None) -> bool:
-    return status is not None and (200 <= status < 300 or status == _GONE)

@@ -198,7 +198,7 @@ class RestApi:
     ) -> None:
         self._clients = clients
         self._environment = environment
-        self._interval_s = 1 / rate_per_s
+        self.rate_per_s = rate_per_s
         self._clock = clock
         self._sleep = sleep
         self._next_s = clock()
@@ -224,6 +224,10 @@ class RestApi:
         """
         return self._call(method, path, body=body)
 
+    def hold_back(self, duration_s: float) -> None:
+        """Send the next call that much later."""
+        self._next_s += duration_s
+
     def _call(
         self,
         method: Method,
@@ -238,7 +242,7 @@ class RestApi:
             optional["QueryParameters"] = query
         if body is not None:
             optional["Body"] = body
-        with aws_call("airflow:InvokeRestApi", environment=self._environment):
+        with aws_call("airflow:InvokeRestApi", environment=self._environment, client=client):
             try:
                 answer: Mapping[str, Any] = client.invoke_rest_api(
                     Name=self._environment, Path=path, Method=method, **optional
@@ -254,4 +258,4 @@ class RestApi:
         wait_s = self._next_s - self._clock()
         if wait_s > 0:
             self._sleep(wait_s)
-        self._next_s = max(self._next_s, self._clock()) + self._interval_s
+        self._next_s = max(self._next_s, self._clock()) + 1 / self.rate_per_s

@@ -31,6 +31,11 @@ def require_allowed(scenario: Scenario, arn: str, *, endpoint_is_loopback: bool)
                 'endpoint is elsewhere; use kind = "aws" for that environment.'
             )
         return
+    if not arn:
+        raise NotAllowedError(
+            "GetEnvironment does not tell the environment's ARN, so it cannot be compared with "
+            "limits.allow_environment: check the endpoint URL and proxies."
+        )
     if scenario.limits.allow_environment == arn:
         return
     named = scenario.limits.allow_environment
@@ -94,7 +99,7 @@ def describe_environment(
         EnvironmentAccessError: denied, unreachable, or there is no such environment.
     """
     asked_at_s = clock()
-    with aws_call("airflow:GetEnvironment", environment=name):
+    with aws_call("airflow:GetEnvironment", environment=name, client=clients.mwaa):
         answer = clients.mwaa.get_environment(Name=name)
         environment: Mapping[str, object] = member(answer, "Environment")
     answered_at_s = clock()

@@ -1,36 +1,43 @@
 """Before any load: is the environment there, may we call it, and has it what the scenario needs?
 
-First everything is only looked at; what is missing is created when all the rest is in order, and
-undone again if creating fails halfway.
+First everything is only looked at; what is missing is created when all the rest is in order. What
+was created is known to the caller at any moment, who undoes it, also if creating fails halfway.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 
+from mwaa_headroom.analysis.findings import Finding, note, warning
+from mwaa_headroom.analysis.mwaa import INVOKE_PATH_CHARACTERS
 from mwaa_headroom.analysis.results import Expectation
-from mwaa_headroom.harness.aws.cleanup import Created, undo
+from mwaa_headroom.harness.aws.cleanup import Created, dags_triggered
 from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
+from mwaa_headroom.harness.aws.runs_to_read import MOST_DAG_RUNS, Reads, runs_to_read
 from mwaa_headroom.harness.aws.translate import is_unanswered
 from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
 from mwaa_headroom.harness.scenario.model import Expectations, Scenario
 from mwaa_headroom.harness.traffic.operations import (
+    ALL_DAGS,
     OPERATIONS,
     Need,
     Targets,
     build_call,
     complete_parameters,
+    dag_path,
+    dag_run_path,
     run_id_prefix,
+    variable_path,
 )
 
-FEWEST_DAG_RUNS = 10  # to read from, so that one hot row is not all that is measured
-MOST_DAG_RUNS = 100  # Airflow's largest page
+MOST_CALLS = 10**9 - 1  # of one run: the longest number in the id of a DAG run
 OUR_VARIABLES = "headroom"  # a variable whose key begins so may be overwritten
 
 _USABLE = ("AVAILABLE", "UPDATE_FAILED")  # the latter "is ready to use" in its former state
-_ALL_DAGS = "~"
 _NOT_FOUND = 404
+_REFUSED = (401, 403)
+_HIDDEN = "***"  # what Airflow 3 shows instead of a value that looks like a secret
 _AVAILABLE = "environment is AVAILABLE"
 _ANSWERS = "REST API answers"
 
@@ -41,8 +48,14 @@ class PreflightResult:
 
     targets: Targets
     expectations: tuple[Expectation, ...]
-    notes: tuple[str, ...]
-    created: Created
+    findings: tuple[Finding, ...] = ()
+
+    def events(self) -> Iterator[tuple[str, dict[str, object]]]:
+        """Kind and fields of what the record keeps of it."""
+        for each in self.expectations:
+            yield "expectation", {"name": each.name, "met": each.met, "detail": each.detail}
+        for finding in self.findings:
+            yield "found", {"finding": asdict(finding)}
 
 
 def preflight(
@@ -50,6 +63,7 @@ def preflight(
     scenario: Scenario,
     facts: EnvironmentFacts,
     run_id: str,
+    created: Created,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -64,7 +78,8 @@ def preflight(
         clients: see `make_clients`.
         scenario: what is going to run; its `limits.max_rate_per_s` holds here too.
         facts: of the environment, just read.
-        run_id: of this run; part of the id of everything created.
+        run_id: of this run; decides the id of every DAG run triggered.
+        created: gets everything that is created or that the load may change, before it is.
         clock: seconds on any scale.
         sleep: waits for the next turn.
 
@@ -84,7 +99,7 @@ def preflight(
         """Nothing is created where nothing answers; the load records what its calls meet."""
         unmet = _none_met(scenario.expect, f"not checked: unmet is '{name}'")
         found = Expectation(name, met=False, detail=detail)
-        return PreflightResult(targets, (found, *unmet), (), Created())
+        return PreflightResult(targets, (found, *unmet))
 
     if facts.status not in _USABLE:
         if expects_something:
@@ -107,14 +122,13 @@ def preflight(
 
     expectations = tuple(_check_expectations(api, scenario.expect, health))
     usable, unmet = _look_at_dags(api, dags, may_lack=expects_something)
-    variables = _uses(scenario, "variable", "key")
-    may_trigger = _dags_to_trigger(scenario)
-    found_runs, created = _prepare(api, targets, usable, variables, may_trigger)
+    findings = [*_paused_dags(usable), *_capped_pages(api, scenario, targets)]
+    found_runs, told = _prepare(api, scenario, targets, usable, created)
+    targets = replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs})
     return PreflightResult(
-        targets=replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs}),
+        targets=targets,
         expectations=tuple(dict.fromkeys((*expectations, *unmet))),
-        notes=_notes(usable),
-        created=created,
+        findings=(*findings, *told, *long_paths(scenario, targets)),
     )
 
 
@@ -144,17 +158,88 @@ def _uses(scenario: Scenario, need: Need, parameter: str) -> tuple[_Use, ...]:
         if need in OPERATIONS[one.operation].needs
         for complete in [complete_parameters(one.operation, one.parameters)]
     )
-    return tuple(use for use in uses if use.value != _ALL_DAGS)
+    return tuple(use for use in uses if use.value != ALL_DAGS)
 
 
-def _dags_to_trigger(scenario: Scenario) -> frozenset[str]:
-    """DAGs that may be triggered for runs to read from: not those that are somebody's work."""
-    reads_may_trigger = scenario.environment.kind != "aws" or scenario.limits.trigger_dags_to_read
-    return frozenset(
-        use.value
-        for use in _uses(scenario, "dag", "dag_id")
-        if reads_may_trigger or use.operation == "trigger_dag_run"
-    )
+def _prepare(
+    api: RestApi,
+    scenario: Scenario,
+    targets: Targets,
+    usable: dict[_Use, Answer],
+    created: Created,
+) -> tuple[dict[str, tuple[str, ...]], list[Finding]]:
+    """Create what is missing; per DAG, the runs to read, and what is worth knowing of them."""
+    for use in _uses(scenario, "variable", "key"):
+        _provide_variable(api, use, created)
+    for use, answer in usable.items():
+        if use.operation in ("pause_dag", "unpause_dag") and use.value not in created.paused:
+            created.add_paused(use.value, bool(answer.get("is_paused")))
+    found_runs: dict[str, tuple[str, ...]] = {}
+    findings: list[Finding] = []
+    for reads in _reads(scenario, usable):
+        found_runs[reads.dag_id], told = runs_to_read(api, targets, reads, created)
+        findings += told
+    return found_runs, findings
+
+
+def _reads(scenario: Scenario, usable: Iterable[_Use]) -> Iterator[Reads]:
+    """Per DAG whose runs are read; one that the mix does not trigger is somebody's work."""
+    mix = scenario.traffic.mix
+    everything = scenario.environment.kind != "aws" or scenario.limits.trigger_dags_to_read
+    triggered = dags_triggered(scenario)
+    reading: dict[str, list[_Use]] = {}
+    for use in usable:
+        if use.reads_dag_runs:
+            reading.setdefault(use.value, []).append(use)
+    for dag_id, uses in reading.items():
+        yield Reads(
+            dag_id,
+            uses[0].key,
+            [(use.operation, mix[use.label].parameters) for use in uses],
+            may_trigger=everything or dag_id in triggered,
+            is_limited=scenario.traffic.transport != "web_token",
+        )
+
+
+def long_paths(scenario: Scenario, targets: Targets) -> Iterator[Finding]:
+    """Entries of the mix with a path that InvokeRestApi may refuse, each with its longest."""
+    if scenario.traffic.transport == "web_token":
+        return
+    for label, choice in scenario.traffic.mix.items():
+        complete = complete_parameters(choice.operation, choice.parameters)
+        dag_id = complete.get("dag_id", "")
+        runs = targets.dag_run_ids.get(dag_id, ("",))
+        each = (replace(targets, dag_run_ids={dag_id: (run,)}) for run in runs)
+        paths = [build_call(choice.operation, complete, arrival=0, targets=t).path for t in each]
+        if choice.operation == "trigger_dag_run":  # by this path it is deleted again
+            paths.append(dag_run_path(dag_id, f"{run_id_prefix(targets.run_id)}{MOST_CALLS}"))
+        longest = max(map(len, paths))
+        if longest > INVOKE_PATH_CHARACTERS:
+            yield warning("preflight.long_path", label=label, characters=longest)
+
+
+def _capped_pages(api: RestApi, scenario: Scenario, targets: Targets) -> Iterator[Finding]:
+    """Lists that are answered with fewer entries than asked for, though there are more."""
+    asked: dict[tuple[str, int], int | None] = {}
+    for label, choice in scenario.traffic.mix.items():
+        limit = complete_parameters(choice.operation, choice.parameters).get("limit", 0)
+        if limit <= MOST_DAG_RUNS or "dag_runs" in OPERATIONS[choice.operation].needs:
+            continue
+        call = build_call(choice.operation, choice.parameters, arrival=0, targets=targets)
+        if (call.path, limit) not in asked:
+            asked[call.path, limit] = _entries(api.get(call.path, call.query), limit)
+        answered = asked[call.path, limit]
+        if answered is not None:
+            yield warning("preflight.page_capped", label=label, limit=limit, answered=answered)
+
+
+def _entries(answer: Answer, limit: int) -> int | None:
+    """How many entries a list was answered with; None: as many as were asked for, or are there."""
+    total = answer.get("total_entries")
+    lists = [part for part in (answer.body or {}).values() if isinstance(part, list)]
+    if not answer.ok or not isinstance(total, int) or len(lists) != 1:
+        return None
+    return len(lists[0]) if len(lists[0]) < min(limit, total) else None
 
 
 def _check_expectations(
@@ -163,7 +248,7 @@ def _check_expectations(
     for component in expect.healthy_components:
         yield _expect_component(component, health)
     for dag_id in expect.dags:
-        yield _expect_dag(dag_id, api.get(f"/dags/{dag_id}"))
+        yield _expect_dag(dag_id, api.get(dag_path(dag_id)))
 
 
 def _none_met(expect: Expectations, detail: str) -> Iterator[Expectation]:
@@ -202,7 +287,7 @@ def _look_at_dags(
     api: RestApi, uses: tuple[_Use, ...], *, may_lack: bool
 ) -> tuple[dict[_Use, Answer], list[Expectation]]:
     """What was answered for DAGs that can run, and what was found of the others."""
-    answers = {dag_id: api.get(f"/dags/{dag_id}") for dag_id in {use.value: None for use in uses}}
+    answers = {dag_id: api.get(dag_path(dag_id)) for dag_id in {use.value: None for use in uses}}
     usable: dict[_Use, Answer] = {}
     unmet = []
     for use in uses:
@@ -212,46 +297,25 @@ def _look_at_dags(
         elif may_lack:
             unmet.append(found)
         else:
-            raise PreflightError(
-                f"{use.key}: {found.detail}; deploy DAG '{use.value}' or name another one."
-            )
+            todo = _remedy(answers[use.value].status, use)
+            raise PreflightError(f"{use.key}: {found.detail}; {todo}.")
     return usable, unmet
 
 
-def _prepare(
-    api: RestApi,
-    targets: Targets,
-    usable: dict[_Use, Answer],
-    variables: tuple[_Use, ...],
-    may_trigger: frozenset[str],
-) -> tuple[dict[str, tuple[str, ...]], Created]:
-    created = Created()
-    dag_run_ids: dict[str, tuple[str, ...]] = {}
-    try:
-        for variable in variables:
-            _provide_variable(api, variable, created)
-        for use, answer in usable.items():
-            if use.operation in ("pause_dag", "unpause_dag"):
-                created.paused[use.value] = bool(answer.get("is_paused"))
-            if use.reads_dag_runs and use.value not in dag_run_ids:
-                wanted = FEWEST_DAG_RUNS if use.value in may_trigger else 0
-                dag_run_ids[use.value] = _provide_dag_runs(api, targets, use, wanted, created)
-    except BaseException:  # Ctrl-C too: nobody else knows yet what has been created
-        undo(api, created, targets.run_id)
-        raise
-    return dag_run_ids, created
+def _remedy(status: int, use: _Use) -> str:
+    if status in _REFUSED:
+        return f"use an Airflow role that may read DAG '{use.value}', or leave '{use.label}' out"
+    if status >= 500:
+        return "see what keeps Airflow from answering, then try again"
+    return f"deploy DAG '{use.value}' or name another one"
 
 
 def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
     if use.value in created.variables:
         return
-    found = api.get(f"/variables/{use.value}")
-    if found.ok and not use.value.startswith(OUR_VARIABLES):
-        raise PreflightError(
-            f"{use.key}: the variable '{use.value}' exists and would be overwritten; choose "
-            f"a key that begins with '{OUR_VARIABLES}'."
-        )
+    found = api.get(variable_path(use.value))
     if found.ok:
+        created.add_variable(use.value, _value_to_give_back(use, found))
         return
     # Airflow 2 overwrites whatever a POST finds, so only what is surely absent may be created.
     if found.status != _NOT_FOUND:
@@ -260,63 +324,42 @@ def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
             f"answered {found.status}; use an Airflow role that may read it, or leave "
             f"'{use.label}' out."
         )
+    created.add_variable(use.value, None)
     made = api.send("POST", "/variables", {"key": use.value, "value": "headroom"})
     if not made.ok:
+        if made.status < 500:
+            del created.variables[use.value]
         raise PreflightError(
             f"{use.key}: the variable '{use.value}' cannot be created, Airflow answered "
             f"{made.status}; use an Airflow role that may, or leave '{use.label}' out."
         )
-    created.variables = (*created.variables, use.value)
 
 
-def _provide_dag_runs(
-    api: RestApi, targets: Targets, use: _Use, wanted: int, created: Created
-) -> tuple[str, ...]:
-    """The newest runs of the DAG, which is triggered until there are as many as wanted."""
-    # Airflow's own order is oldest first; "-id" is newest first in Airflow 2 and 3.
-    query = {"limit": MOST_DAG_RUNS, "order_by": "-id"}
-    answer = api.get(f"/dags/{use.value}/dagRuns", query)
-    if not answer.ok:
-        raise PreflightError(
-            f"{use.key}: the runs of DAG '{use.value}' cannot be listed, Airflow answered "
-            f"{answer.status}; use an Airflow role that may, or leave '{use.label}' out."
-        )
-    found = tuple(run["dag_run_id"] for run in answer.dag_runs)
-    if not found and not wanted:
-        raise PreflightError(
-            f"{use.key}: DAG '{use.value}' has no runs to read; trigger it, or let headroom do so "
-            f"{FEWEST_DAG_RUNS} times with limits.trigger_dags_to_read = true."
-        )
-    for index in range(wanted - len(found)):
-        found = (*found, _trigger(api, targets, use, index, created))
-    return found
+def _value_to_give_back(use: _Use, found: Answer) -> str:
+    value = found.get("value")
+    if not use.value.startswith(OUR_VARIABLES):
+        problem = "exists and would be overwritten"
+    elif not isinstance(value, str) or value == _HIDDEN:
+        problem = "exists with a value that Airflow does not show and that would be lost"
+    else:
+        return value
+    raise PreflightError(
+        f"{use.key}: the variable '{use.value}' {problem}; choose a key that begins with "
+        f"'{OUR_VARIABLES}' and is not taken."
+    )
 
 
-def _trigger(api: RestApi, targets: Targets, use: _Use, index: int, created: Created) -> str:
-    dag_run_id = f"{run_id_prefix(targets.run_id)}seed{index}"
-    call = build_call("trigger_dag_run", {"dag_id": use.value}, arrival=index, targets=targets)
-    # Remembered before it is sent: a call that fails on our side may still have arrived.
-    created.dag_runs[use.value] = (*created.dag_runs.get(use.value, ()), dag_run_id)
-    answer = api.send(call.method, call.path, {**(call.body or {}), "dag_run_id": dag_run_id})
-    if not answer.ok:
-        raise PreflightError(
-            f"{use.key}: DAG '{use.value}' has too few runs to read from and cannot be "
-            f"triggered, Airflow answered {answer.status}; trigger it {FEWEST_DAG_RUNS} times."
-        )
-    return dag_run_id
-
-
-def _notes(usable: dict[_Use, Answer]) -> tuple[str, ...]:
+def _paused_dags(usable: dict[_Use, Answer]) -> list[Finding]:
     paused = {
         use.value: None
         for use, answer in usable.items()
         if use.operation == "trigger_dag_run" and answer.get("is_paused") is True
     }
-    return tuple(f"DAG '{dag_id}' is paused: the runs triggered stay queued." for dag_id in paused)
+    return [note("preflight.dag_paused", dag_id=dag_id) for dag_id in paused]
 
 
 def _unhealthy(facts: EnvironmentFacts, health: Answer) -> str:
-    if health.status in (401, 403):
+    if health.status in _REFUSED:
         return (
             f"Airflow refuses these credentials with {health.status}; let their IAM policy name an "
             "Airflow role that may read."

@@ -26,16 +26,14 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from mwaa_headroom.analysis.mwaa import partition_of
 from mwaa_headroom.harness.errors import EnvironmentAccessError, HeadroomError
 
-_ROLE = (
-    "arn:aws:airflow:<region>:<account>:role/{environment}/<Airflow role> "
-    "(a role/ ARN, not an environment/ one)"
-)
+_ROLE = "{place}:<account>:role/{environment}/<Airflow role> (a role/ ARN, not an environment/ one)"
 _RESOURCES = {
     "airflow:InvokeRestApi": _ROLE,
     "airflow:CreateWebLoginToken": _ROLE,
-    "airflow:GetEnvironment": "arn:aws:airflow:<region>:<account>:environment/{environment}",
+    "airflow:GetEnvironment": "{place}:<account>:environment/{environment}",
 }
 # AWS's general codes for "too fast"; the service model of `mwaa` has none.
 _THROTTLES = frozenset(
@@ -108,7 +106,7 @@ _LOCAL_ERRORS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 
 
 @contextmanager
-def aws_call(action: str, *, environment: str) -> Iterator[None]:
+def aws_call(action: str, *, environment: str, client: Any = None) -> Iterator[None]:
     """Translate whatever botocore raises within the block.
 
     Its sources of credentials and of endpoints let out exceptions of any class: of a file that is
@@ -117,6 +115,7 @@ def aws_call(action: str, *, environment: str) -> Iterator[None]:
     Args:
         action: the IAM action, such as "airflow:GetEnvironment".
         environment: name of the environment under test.
+        client: boto3's; knows the region that a hint has to name.
 
     Raises:
         EnvironmentAccessError: one sentence that says what to do.
@@ -125,7 +124,8 @@ def aws_call(action: str, *, environment: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         raise EnvironmentAccessError(
-            f"{action} on environment '{environment}': {_refusal(exc, action, environment)}."
+            f"{action} on environment '{environment}': "
+            f"{_refusal(exc, action, environment, client)}."
         ) from exc
     except HeadroomError:
         raise
@@ -164,7 +164,7 @@ def is_throttle(code: str, http_status: int) -> bool:
     return code in _THROTTLES or http_status == 429
 
 
-def _refusal(exc: ClientError, action: str, environment: str) -> str:
+def _refusal(exc: ClientError, action: str, environment: str, client: Any) -> str:
     code = exc.response.get("Error", {}).get("Code", "")
     message = exc.response.get("Error", {}).get("Message", "")
     status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -173,7 +173,9 @@ def _refusal(exc: ClientError, action: str, environment: str) -> str:
     if "update your environment" in message.lower():
         return "the environment is too old for InvokeRestApi; update it once"
     if code.startswith("AccessDenied"):
-        resource = _RESOURCES.get(action, "*").format(environment=environment)
+        region = "" if client is None else client.meta.region_name
+        place = f"arn:{partition_of(region)}:airflow:{region or '<region>'}"
+        resource = _RESOURCES.get(action, "*").format(place=place, environment=environment)
         return f"access is denied; allow {action} on {resource} for these credentials"
     if code.startswith("ResourceNotFound"):
         return "there is no such environment; check the name, the region and the account"

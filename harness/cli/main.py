@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from mwaa_headroom.harness.cli.clean import clean_command
 from mwaa_headroom.harness.cli.compare import compare_command, history_command
 from mwaa_headroom.harness.cli.local import local_group
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
@@ -43,6 +44,7 @@ for command in (
     what_if_command,
     validate_command,
     worker_command,
+    clean_command,
     local_group,
 ):
     app.add_command(command)

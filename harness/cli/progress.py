@@ -38,7 +38,7 @@ class ConsoleProgress:
         self._spinner = spinner
         self._clock = clock
         self._began_s = clock()
-        self._last_load_s = float("-inf")
+        self._last_count_s = float("-inf")
 
     def step(self, text: str) -> None:
         """Print a line that stays, and spin on it."""
@@ -52,12 +52,16 @@ class ConsoleProgress:
         self._print(f"note: {text}")
 
     def load(self, status: LoadStatus) -> None:
+        """Show the load as it is now."""
+        self.count(load_line(status))
+
+    def count(self, text: str) -> None:
         """Update the bottom line, or print one when the last one is long enough ago."""
         if self._spinner is not None:
-            self._spinner.update(Text(escape_controls(load_line(status))))
-        elif not self._quiet and self._clock() - self._last_load_s >= PLAIN_INTERVAL_S:
-            self._last_load_s = self._clock()
-            self._print(load_line(status))
+            self._spinner.update(Text(escape_controls(text)))
+        elif not self._quiet and self._clock() - self._last_count_s >= PLAIN_INTERVAL_S:
+            self._last_count_s = self._clock()
+            self._print(text)
 
     def _print(self, text: str) -> None:
         elapsed_s = int(self._clock() - self._began_s)

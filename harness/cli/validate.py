@@ -28,7 +28,7 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
     from mwaa_headroom.harness.traffic.stage_traces import how_traces_were_read, traces_beside
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
-    warnings = list(_warnings(scenario))
+    warnings = [*_warnings(scenario), *_long_paths(scenario)]
     if json_output:
         answer = {
             "schema_version": SCHEMA_VERSION,
@@ -80,6 +80,22 @@ def _details(scenario: "Scenario", stage: "Stage") -> Iterator[str]:
             f"{stage.rate_per_s * stage.duration_s:.0f} calls, {stage.rate_per_s:.4g} calls/s on "
             f"average, up to {stage.peak_rate_per_s:.4g} in one second"
         )
+
+
+def _long_paths(scenario: "Scenario") -> Iterator[str]:
+    """Paths that InvokeRestApi may refuse, with ids of DAG runs as short as ours."""
+    from mwaa_headroom.analysis.report.sentences import told
+    from mwaa_headroom.harness.aws.preflight import long_paths
+    from mwaa_headroom.harness.traffic.operations import (
+        Targets,
+        complete_parameters,
+        run_id_prefix,
+    )
+
+    mix = scenario.traffic.mix.values()
+    dags = [complete_parameters(c.operation, c.parameters).get("dag_id", "") for c in mix]
+    targets = Targets("3.0.0", "", dict.fromkeys(dags, (f"{run_id_prefix('')}s0",)))
+    yield from map(told, long_paths(scenario, targets))
 
 
 def _warnings(scenario: "Scenario") -> Iterator[str]:

@@ -33,3 +33,6 @@ class Progress(Protocol):
 
     def load(self, status: LoadStatus) -> None:
         """The load goes on; called about twice a second."""
+
+    def count(self, text: str) -> None:
+        """How far something slow has come; called often."""

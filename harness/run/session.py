@@ -8,11 +8,20 @@ Whatever happens once the run directory exists, the record is finished and says 
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from mwaa_headroom.analysis.schema import METRICS_SCHEMA, METRICS_STREAM
-from mwaa_headroom.harness.aws.cleanup import clean_up
+from mwaa_headroom.analysis.leftovers import left_behind
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, METRICS_STREAM, REQUESTS_STREAM
+from mwaa_headroom.harness.aws.cleanup import (
+    Created,
+    cleaning_api,
+    dags_triggered,
+    finder,
+    still_there,
+)
 from mwaa_headroom.harness.aws.collector import Collector, MetricsReader
 from mwaa_headroom.harness.aws.environment import (
     EnvironmentFacts,
@@ -23,6 +32,11 @@ from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.record.directory import point_latest_at, require_writable
 from mwaa_headroom.harness.record.stream import StreamWriter
+from mwaa_headroom.harness.run.cleaning import (
+    created_by,
+    recorded,
+    undo_and_record,
+)
 from mwaa_headroom.harness.run.environments import RunEnvironment, open_environment
 from mwaa_headroom.harness.run.load import Ending, carry_load
 from mwaa_headroom.harness.run.load_processes import (
@@ -96,31 +110,26 @@ class _Session:
 
     def carry_out(self) -> Ending:
         recording, clients = self.recording, self.environment.clients
+        created = Created(tell=partial(recording.event, "created"))
         self.progress.step("Checking the environment and preparing what the calls need")
-        with recording.phases.timed("preflight"):
-            prepared = preflight(
-                clients, recording.scenario, recording.facts_before, recording.run_id
-            )
         try:
+            with recording.phases.timed("preflight"):
+                prepared = preflight(
+                    clients, recording.scenario, recording.facts_before, recording.run_id, created
+                )
             save_targets(recording.directory, prepared.targets)
             point_latest_at(recording.directory)
             self._record_preflight(prepared)
             return self._load_and_collect()
         finally:
             if not self.environment.is_ours:
-                self._clean_up(prepared)
+                self._clean_up(created)
 
     def _record_preflight(self, prepared: PreflightResult) -> None:
-        for expectation in prepared.expectations:
-            self.recording.event(
-                "expectation",
-                name=expectation.name,
-                met=expectation.met,
-                detail=expectation.detail,
-            )
-        for message in prepared.notes:
-            self.progress.note(message)
-            self.recording.note(message)
+        for kind, fields in prepared.events():
+            self.recording.event(kind, **fields)
+        for finding in prepared.findings:
+            self.progress.note(told(finding))
         if self.environment.facts.get("cpu_limited") is False:  # the report says so by itself
             reason = self.environment.facts.get("cpu_limit_reason")
             self.progress.note(f"The webservers share this host's CPUs: {reason}.")
@@ -220,17 +229,23 @@ class _Session:
             self.recording.note(f"GetEnvironment failed after the load: {exc}")
             return None
 
-    def _clean_up(self, prepared: PreflightResult) -> None:
-        recording = self.recording
-        self.progress.step("Deleting what the run created")
-        with recording.phases.timed("clean_up"):
-            result = clean_up(
-                self.environment.clients, recording.scenario, prepared.created, recording.run_id
-            )
-        for what in sorted({*result.deleted, *result.failed}):
-            recording.event(
-                "cleaned_up",
-                what=what,
-                count=result.deleted.get(what, 0),
-                failed=result.failed.get(what, 0),
-            )
+    def _clean_up(self, created: Created) -> None:
+        recording, scenario = self.recording, self.recording.scenario
+        if not created.counts() and not (recording.directory / REQUESTS_STREAM).exists():
+            return  # neither preflight nor load has done anything
+        if scenario.limits.clean_up:
+            self.progress.step("Deleting what the run created")
+            with recording.phases.timed("clean_up"):
+                self._undo(created)
+        left = left_behind(recorded(recording.directory))
+        if left is not None:
+            self.progress.note(told(left))
+
+    def _undo(self, created: Created) -> None:
+        recording, scenario = self.recording, self.recording.scenario
+        api = cleaning_api(self.environment.clients, scenario)
+        known = created_by(recorded(recording.directory), scenario)
+        find = finder(api, recording.run_id)
+        runs = still_there(find, dags_triggered(scenario), known.dag_runs)
+        found = replace(created, dag_runs=runs)
+        undo_and_record(api, found, find, recording.events, self.progress.count)

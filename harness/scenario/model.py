@@ -6,7 +6,7 @@ raises `ValueError` with a sentence that names the key.
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.mwaa import INVOKE_RATE_PER_S
@@ -67,6 +67,11 @@ class Question(Settings):
     """Share of the webservers' CPU not to be exceeded; scale-out begins above 0.7."""
 
 
+def _named_by_a_number(value: object) -> object:
+    """A profile may be called by its account's number, which --set reads as one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class AwsSettings(Settings):
     """A real environment on AWS, found through botocore's standard configuration."""
 
@@ -76,7 +81,7 @@ class AwsSettings(Settings):
     """Name of the environment."""
     region: str | None = None
     """Its region; none: as botocore finds it."""
-    profile: str | None = None
+    profile: Annotated[str | None, BeforeValidator(_named_by_a_number)] = None
     """AWS profile with the credentials; none: as botocore finds them."""
     metric_period_s: Literal[60] = 60
     """Length of a metric period."""

@@ -1,17 +1,21 @@
 """The operations a mix can hold: their parameters, and the REST call each arrival becomes.
 
 Of the environment a call needs only the targets, found before the run and kept with its record.
-Paths are relative to Airflow's API, as InvokeRestApi wants them, and stay below the 64 characters
-of its model wherever ids allow. Airflow 2 and 3 differ in two places: the health path, and the
-trigger body, in which Airflow 3 requires `logical_date` (null lets many runs start at once).
+Paths are relative to Airflow's API, as InvokeRestApi wants them, with ids percent-encoded; our own
+ids are short, so that paths with them keep to InvokeRestApi's 64 characters. Airflow 2 and 3 differ
+in two places: the health path, and the trigger body, in which Airflow 3 requires `logical_date`
+(null lets many runs start at once).
 """
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from urllib.parse import quote
 
 from mwaa_headroom.harness.errors import PreflightError, RecordError
 from mwaa_headroom.harness.files import writing
@@ -23,6 +27,8 @@ TARGETS_FILE = "targets.json"
 DEFAULT_DAG = "headroom_example"
 PAUSABLE_DAG = "headroom_pausable"
 DEFAULT_VARIABLE = "headroom_variable"
+ALL_DAGS: Final = "~"  # instead of a DAG's id, where the runs of all are listed
+OUR_PREFIX: Final = "headroom_"  # the id of every DAG run that any of our runs triggers
 LARGEST_PAYLOAD_BYTES = 1_000_000  # nothing documents the service's own limit
 
 
@@ -194,8 +200,43 @@ def build_call(
 
 
 def run_id_prefix(run_id: str) -> str:
-    """What the id of every DAG run begins with that a run triggers: by it they are found again."""
-    return f"headroom__{run_id}__"
+    """What the id of every DAG run begins with that a run triggers: by it they are found again.
+
+    The run's own id is too long: the path to the task instances of a run of `headroom_example`
+    leaves 19 of 64 characters for the DAG run's id.
+    """
+    digest = base64.b32encode(hashlib.sha256(run_id.encode()).digest())
+    return f"{OUR_PREFIX}{digest[:6].decode().lower()}_"
+
+
+def segment(text: str) -> str:
+    """An id as one segment of a path: whatever would mean something else there is encoded."""
+    return quote(text, safe="!$&'()*+,;=:@", errors="replace")
+
+
+def can_be_addressed(text: str) -> bool:
+    """Whether a path can hold an id: "." and "..", encoded or not, leave the folder."""
+    return not {".", ".."} & {*text.replace("\\", "/").split("/")}
+
+
+def dag_path(dag_id: str) -> str:
+    """Where a DAG is."""
+    return f"/dags/{segment(dag_id)}"
+
+
+def dag_runs_path(dag_id: str) -> str:
+    """Where the runs of a DAG are."""
+    return f"{dag_path(dag_id)}/dagRuns"
+
+
+def dag_run_path(dag_id: str, run: str) -> str:
+    """Where one run of a DAG is."""
+    return f"{dag_runs_path(dag_id)}/{segment(run)}"
+
+
+def variable_path(key: str) -> str:
+    """Where a variable is."""
+    return f"/variables/{segment(key)}"
 
 
 def _health(_: Mapping[str, Any], __: int, targets: Targets) -> RestCall:
@@ -212,30 +253,34 @@ def _trigger_dag_run(parameters: Mapping[str, Any], arrival: int, targets: Targe
     }
     if targets.airflow_major >= 3:
         body["logical_date"] = None
-    return RestCall("POST", f"/dags/{parameters['dag_id']}/dagRuns", body=body)
+    return RestCall("POST", dag_runs_path(parameters["dag_id"]), body=body)
 
 
 def _get_dag_run(parameters: Mapping[str, Any], arrival: int, targets: Targets) -> RestCall:
     dag_id = parameters["dag_id"]
-    return RestCall("GET", f"/dags/{dag_id}/dagRuns/{_existing_run(dag_id, arrival, targets)}")
+    return RestCall("GET", dag_run_path(dag_id, _existing_run(dag_id, arrival, targets)))
 
 
 def _list_task_instances(parameters: Mapping[str, Any], arrival: int, targets: Targets) -> RestCall:
     dag_id = parameters["dag_id"]
-    run = _existing_run(dag_id, arrival, targets)
-    return RestCall("GET", f"/dags/{dag_id}/dagRuns/{run}/taskInstances", query=_page(parameters))
+    path = dag_run_path(dag_id, _existing_run(dag_id, arrival, targets))
+    return RestCall("GET", f"{path}/taskInstances", query=_page(parameters))
 
 
 def _list(path: str) -> Callable[[Mapping[str, Any], int, Targets], RestCall]:
     def build(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
-        return RestCall("GET", path.format(**parameters), query=_page(parameters))
+        return RestCall("GET", path, query=_page(parameters))
 
     return build
 
 
+def _list_dag_runs(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
+    return RestCall("GET", dag_runs_path(parameters["dag_id"]), query=_page(parameters))
+
+
 def _set_paused(is_paused: bool) -> Callable[[Mapping[str, Any], int, Targets], RestCall]:
     def build(parameters: Mapping[str, Any], _: int, __: Targets) -> RestCall:
-        return RestCall("PATCH", f"/dags/{parameters['dag_id']}", body={"is_paused": is_paused})
+        return RestCall("PATCH", dag_path(parameters["dag_id"]), body={"is_paused": is_paused})
 
     return build
 
@@ -244,7 +289,7 @@ def _set_variable(parameters: Mapping[str, Any], arrival: int, _: Targets) -> Re
     key, size = parameters["key"], parameters["value_bytes"]
     # Another value each time: a webserver must not be able to skip the write.
     value = str(arrival).rjust(size, "0")[-size:]
-    return RestCall("PATCH", f"/variables/{key}", body={"key": key, "value": value})
+    return RestCall("PATCH", variable_path(key), body={"key": key, "value": value})
 
 
 def _page(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,7 +317,8 @@ def _scramble(number: int) -> int:
     return z ^ (z >> 31)
 
 
-_ID = r"[A-Za-z0-9_.\-]{1,200}"
+# Airflow's own rule for the id of a DAG (validate_key): letters and digits of any script.
+_ID = r"(?!\.{1,2}$)[\w.\-]{1,250}"
 _LIMIT = _whole_number(100, lowest=1, highest=1000)
 _ORDER_BY = _text("", r"-?[a-z_]{1,40}|")  # "": Airflow's own order
 _DAG_ID = _text(DEFAULT_DAG, _ID)
@@ -295,7 +341,7 @@ _ALL = (
         # "~" lists the runs of all DAGs
         {"dag_id": _text(DEFAULT_DAG, f"{_ID}|~"), "limit": _LIMIT, "order_by": _ORDER_BY},
         ("dag",),
-        _list("/dags/{dag_id}/dagRuns"),
+        _list_dag_runs,
     ),
     Operation("get_dag_run", {"dag_id": _DAG_ID}, ("dag", "dag_runs"), _get_dag_run),
     Operation(
@@ -312,7 +358,7 @@ _ALL = (
     Operation(
         "set_variable",
         {
-            "key": _text(DEFAULT_VARIABLE, r"[A-Za-z0-9_.\-]{1,50}"),
+            "key": _text(DEFAULT_VARIABLE, r"(?!\.{1,2}$)[\w.\-]{1,250}"),
             "value_bytes": _whole_number(32, lowest=1, highest=LARGEST_PAYLOAD_BYTES),
         },
         ("variable",),

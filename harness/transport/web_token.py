@@ -81,6 +81,8 @@ def web_token_transport(
     """
     dialect = _dialect_of(airflow_version)
     token = _new_token(client, environment_name)
+    if not this_machine_only:
+        _require_same_host(client, environment_name, token.hostname)
     url = webserver_url(
         token.hostname,
         service_url=client.meta.endpoint_url,
@@ -263,9 +265,22 @@ class WebToken:
 
 
 def _new_token(client: Any, environment_name: str) -> WebToken:
-    with aws_call("airflow:CreateWebLoginToken", environment=environment_name):
+    with aws_call("airflow:CreateWebLoginToken", environment=environment_name, client=client):
         answer = client.create_web_login_token(Name=environment_name)
         return WebToken(member(answer, "WebServerHostname"), member(answer, "WebToken"))
+
+
+def _require_same_host(client: Any, environment_name: str, hostname: str) -> None:
+    """Refuse to load a webserver that is not the one of the environment that is allowed."""
+    with aws_call("airflow:GetEnvironment", environment=environment_name, client=client):
+        answer = member(client.get_environment(Name=environment_name), "Environment")
+    told = str(answer.get("WebserverUrl", ""))
+    own = urlsplit(told if "//" in told else f"//{told}").netloc
+    if own.lower() not in ("", hostname.lower()):
+        raise NotAllowedError(
+            f"The login token is for the webserver '{hostname}', but GetEnvironment says that of "
+            f"environment '{environment_name}' is '{own}': check the endpoint URL and proxies."
+        )
 
 
 def webserver_url(hostname: str, *, service_url: str, this_machine_only: bool) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.aws.cleanup import Created
 from mwaa_headroom.harness.aws.clients import AwsClients
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts, describe_environment
 from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
@@ -79,7 +80,13 @@ def prepare(
     clients = AwsClients(mwaa=client, mwaa_once=client, cloudwatch=client)
     facts = describe_environment(clients, settings.name, clock=lambda: started_at_s)
     found = preflight(
-        clients, scenario, facts, run_id, clock=lambda: started_at_s, sleep=lambda _: None
+        clients,
+        scenario,
+        facts,
+        run_id,
+        Created(),
+        clock=lambda: started_at_s,
+        sleep=lambda _: None,
     )
     asked = [
         build_call(choice.operation, choice.parameters, arrival=0, targets=found.targets)

@@ -148,10 +148,9 @@ def require_simulated(scenario: Scenario) -> SimulatedSettings:
 
 
 def _first_events(prepared: Prepared, notes: Iterable[str], time_s: float) -> Iterator[Event]:
-    for one in prepared.found.expectations:
-        told = {"name": one.name, "met": one.met, "detail": one.detail}
-        yield {"time_s": time_s, "kind": "expectation", "source": "harness", **told}
-    for message in (*prepared.found.notes, *notes):
+    for kind, fields in prepared.found.events():
+        yield {"time_s": time_s, "kind": kind, "source": "harness", **fields}
+    for message in notes:
         yield {"time_s": time_s, "kind": "note", "source": "harness", "message": message}
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mwaa_headroom.analysis.leftovers import DAG_RUNS
 from mwaa_headroom.analysis.mwaa import CPU
 from mwaa_headroom.analysis.schema import EVENTS_FILE, METRICS_SCHEMA, METRICS_STREAM
-from mwaa_headroom.harness.aws.cleanup import DAG_RUNS, clean_up
+from mwaa_headroom.harness.aws.cleanup import Created, Undoing, finder, still_there, undo
 from mwaa_headroom.harness.aws.clients import AwsClients, RestApi, make_clients
 from mwaa_headroom.harness.aws.collector import Collector, MetricsReader
 from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
@@ -19,6 +20,7 @@ from mwaa_headroom.harness.record.directory import EventLog, finish_tables
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.traffic.operations import run_id_prefix
 
 pytestmark = pytest.mark.slow
 
@@ -57,18 +59,22 @@ def test_what_preflight_creates_is_gone_after_cleaning_up(clients: AwsClients) -
     assert facts.airflow_version == SETTINGS.airflow_version
     assert facts.clock_offset_s == pytest.approx(0, abs=30)
 
-    result = preflight(clients, wanted, facts, RUN_ID)
+    created = Created()
+    result = preflight(clients, wanted, facts, RUN_ID, created)
     assert [item.met for item in result.expectations] == [True, True]
     assert len(result.targets.dag_run_ids["headroom_example"]) >= 10
 
     api = RestApi(clients, SETTINGS.name, rate_per_s=100)
     path = "/dags/headroom_example/dagRuns"
-    run = f"headroom__{RUN_ID}__0"
+    run = f"{run_id_prefix(RUN_ID)}0"
     assert api.send("POST", path, {"dag_run_id": run, "logical_date": None, "conf": {}}).ok
 
-    cleaned = clean_up(clients, wanted, result.created, RUN_ID)
-    assert cleaned.failed == {}
-    assert cleaned.deleted[DAG_RUNS] == 1 + len(result.created.dag_runs.get("headroom_example", ()))
+    find = finder(api, RUN_ID)
+    found = Created(still_there(find, ["headroom_example"], {}), created.variables)
+    undoing = Undoing()
+    undo(api, found, undoing, lambda _: None, find)
+    assert undoing.left.total() == 0
+    assert undoing.done[DAG_RUNS] == 1 + len(created.dag_runs.get("headroom_example", ()))
     assert api.get(f"{path}/{run}").status == 404
 
 

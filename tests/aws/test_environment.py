@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from canned_mwaa import ARN, NAME, CannedMwaa
+from canned_mwaa import ARN, NAME, CannedMwaa, stand_in_variables
 
 from mwaa_headroom.harness.aws.clients import RestApi, is_loopback, make_clients
 from mwaa_headroom.harness.aws.environment import (
@@ -133,7 +133,7 @@ def test_what_is_recorded_holds_nothing_sensitive() -> None:
     [
         (
             (403, "AccessDeniedException", "User arn:aws:iam::999:user/x is not authorized"),
-            r"allow airflow:InvokeRestApi on arn:aws:airflow:<region>:<account>:role/prod/",
+            r"allow airflow:InvokeRestApi on arn:aws:airflow:us-east-1:<account>:role/prod/",
         ),
         ((403, "AccessDeniedException", "Private webserver"), "inside the environment's VPC"),
         ((400, "ValidationException", "Update your environment to use InvokeRestApi"), "too old"),
@@ -153,7 +153,35 @@ def test_each_refusal_is_one_sentence_that_says_what_to_do(
     with pytest.raises(EnvironmentAccessError, match=sentence) as caught:
         api.send("PATCH", "/dags/x", {"is_paused": True})
     assert "arn:aws:iam" not in str(caught.value)
-    assert str(caught.value).count(".") <= 1 + str(caught.value).count("<region>")
+    assert str(caught.value).count(".") <= 1 + str(caught.value).count("<account>")
+
+
+@pytest.mark.parametrize(
+    ("region", "place"),
+    [
+        ("cn-north-1", "arn:aws-cn:airflow:cn-north-1:"),
+        ("cn-northwest-1", "arn:aws-cn:airflow:cn-northwest-1:"),
+        ("us-gov-west-1", "arn:aws-us-gov:airflow:us-gov-west-1:"),
+        ("eu-central-1", "arn:aws:airflow:eu-central-1:"),
+    ],
+)
+def test_a_hint_names_the_partition_of_the_region(
+    canned: CannedMwaa, region: str, place: str
+) -> None:
+    variables = {**stand_in_variables(canned.url), "AWS_REGION": region}
+    clients = make_clients(environment=NAME, variables=variables)
+    canned.refusal = (403, "AccessDeniedException", "not authorized")
+    with pytest.raises(EnvironmentAccessError, match=f" {place}<account>:environment/{NAME}"):
+        describe_environment(clients, NAME)
+    with pytest.raises(EnvironmentAccessError, match=f" {place}<account>:role/{NAME}/"):
+        RestApi(clients, NAME, rate_per_s=1000).get("/dags")
+
+
+@pytest.mark.parametrize("allowed", [None, ""])
+def test_an_environment_without_an_arn_is_not_loaded(allowed: str | None) -> None:
+    limits = {} if allowed is None else {"allow_environment": allowed}
+    with pytest.raises(NotAllowedError, match="does not tell"):
+        require_allowed(scenario("aws", **limits), "", endpoint_is_loopback=True)
 
 
 def test_nobody_listening_is_one_sentence(canned: CannedMwaa) -> None:

@@ -5,14 +5,18 @@ from typing import Any
 import pytest
 from canned_mwaa import NAME, CannedMwaa
 
+from mwaa_headroom.analysis.findings import note
+from mwaa_headroom.analysis.leftovers import DAG_RUNS, PAUSED_STATES, VARIABLES
 from mwaa_headroom.analysis.results import Expectation
 from mwaa_headroom.harness.aws.cleanup import (
-    DAG_RUNS,
-    PAUSED_STATES,
-    VARIABLES,
-    CleanupResult,
+    MOST_FAILURES_IN_A_ROW,
     Created,
-    clean_up,
+    Undoing,
+    cleaning_api,
+    dags_triggered,
+    finder,
+    still_there,
+    undo,
 )
 from mwaa_headroom.harness.aws.clients import Answer
 from mwaa_headroom.harness.aws.environment import describe_environment
@@ -20,10 +24,10 @@ from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.operations import build_call
+from mwaa_headroom.harness.traffic.operations import build_call, run_id_prefix
 
 RUN_ID = "20261122T073000-x-ab12"
-OURS = f"headroom__{RUN_ID}__"
+OURS = run_id_prefix(RUN_ID)
 NO_WAIT: dict[str, Any] = {"sleep": lambda _: None}
 
 
@@ -40,18 +44,26 @@ def scenario(mix: dict[str, Any], *, kind: str = "simulated", **sections: Any) -
     return check_scenario(tree, origin="x.toml")
 
 
-def check(canned: CannedMwaa, wanted: Scenario) -> PreflightResult:
+def check(canned: CannedMwaa, wanted: Scenario, created: Created | None = None) -> PreflightResult:
     clients = canned.clients()
-    return preflight(clients, wanted, describe_environment(clients, NAME), RUN_ID, **NO_WAIT)
+    facts = describe_environment(clients, NAME)
+    return preflight(clients, wanted, facts, RUN_ID, created or Created(), **NO_WAIT)
 
 
-def tidy(canned: CannedMwaa, ran: Scenario, created: Created) -> CleanupResult:
-    return clean_up(canned.clients(), ran, created, RUN_ID, **NO_WAIT)
+def tidy(canned: CannedMwaa, ran: Scenario, created: Created) -> tuple[dict[str, int], ...]:
+    """What was undone, and what was not."""
+    api = cleaning_api(canned.clients(), ran, **NO_WAIT)
+    find = finder(api, RUN_ID)
+    runs = still_there(find, dags_triggered(ran), created.dag_runs)
+    undoing = Undoing()
+    undo(api, Created(runs, created.variables, created.paused), undoing, lambda _: None, find)
+    return +undoing.done, +undoing.left
 
 
 def test_a_mix_without_needs_only_asks_for_health(canned: CannedMwaa) -> None:
-    result = check(canned, scenario({"health": 1, "list_dags": 1, "list_pools": 1}))
-    assert result.created == Created()
+    created = Created()
+    result = check(canned, scenario({"health": 1, "list_dags": 1, "list_pools": 1}), created)
+    assert created == Created()
     assert result.targets.airflow_version == "3.0.6"
     assert result.targets.run_id == RUN_ID
     assert canned.airflow.calls == [("GET", "/monitor/health")]
@@ -77,7 +89,7 @@ def test_a_denied_call_names_the_permission(canned: CannedMwaa) -> None:
     facts = describe_environment(clients, NAME)
     canned.refusal = (403, "AccessDeniedException", "not authorized")
     with pytest.raises(EnvironmentAccessError, match="allow airflow:InvokeRestApi on arn:aws"):
-        preflight(clients, scenario({"health": 1}), facts, RUN_ID, **NO_WAIT)
+        preflight(clients, scenario({"health": 1}), facts, RUN_ID, Created(), **NO_WAIT)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +133,13 @@ def test_enough_existing_runs_are_read_newest_first_and_none_is_triggered(
     canned: CannedMwaa,
 ) -> None:
     canned.airflow.dags["headroom_example"] = {}
-    canned.airflow.runs["headroom_example"] = [f"scheduled__{n}" for n in range(150)]
-    result = check(canned, scenario({"get_dag_run": 1, "list_task_instances": 1}))
+    canned.airflow.runs["headroom_example"] = [f"run__{n}" for n in range(150)]
+    created = Created()
+    result = check(canned, scenario({"get_dag_run": 1, "list_task_instances": 1}), created)
     assert result.targets.dag_run_ids == {
-        "headroom_example": tuple(f"scheduled__{n}" for n in range(149, 49, -1))
+        "headroom_example": tuple(f"run__{n}" for n in range(149, 49, -1))
     }
-    assert result.created.dag_runs == {}
+    assert created == Created()
     assert canned.airflow.calls.count(("GET", "/dags/headroom_example/dagRuns")) == 1
 
 
@@ -137,17 +150,18 @@ def test_too_few_runs_are_made_ten_and_cleaned_up_again(canned: CannedMwaa, majo
     canned.airflow.dags["headroom_example"] = {}
     canned.airflow.runs["headroom_example"] = ["manual__1", "manual__2", "manual__3"]
     wanted = scenario({"get_dag_run": 1})
+    created = Created()
 
-    result = check(canned, wanted)
+    result = check(canned, wanted, created)
 
-    seeds = tuple(f"{OURS}seed{n}" for n in range(7))
-    assert result.created.dag_runs == {"headroom_example": seeds}
+    seeds = tuple(f"{OURS}s{n}" for n in range(7))
+    assert created.dag_runs == {"headroom_example": seeds}
     targets = result.targets
     assert len(targets.dag_run_ids["headroom_example"]) == 10
     call = build_call("get_dag_run", {}, arrival=5, targets=targets)
     assert call.path.split("/")[-1] in targets.dag_run_ids["headroom_example"]
 
-    assert tidy(canned, wanted, result.created) == CleanupResult({DAG_RUNS: 7}, {})
+    assert tidy(canned, wanted, created) == ({DAG_RUNS: 7}, {})
     assert canned.airflow.runs["headroom_example"] == ["manual__1", "manual__2", "manual__3"]
 
 
@@ -162,6 +176,83 @@ def test_a_dag_on_aws_that_the_mix_only_reads_is_not_triggered(canned: CannedMwa
         "headroom_example": ("manual__3", "manual__2", "manual__1")
     }
     assert {method for method, _ in canned.airflow.calls} == {"GET"}
+
+
+def test_runs_are_named_as_airflow_knows_them_and_those_without_a_path_are_left_out(
+    canned: CannedMwaa,
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    odd = ["path/to/file", "pct%41", "q?x", "a b", "più", "..", "."]
+    canned.airflow.runs["headroom_example"] = ["lost/1", *odd, *(f"m__{n}" for n in range(9))]
+    canned.airflow.statuses["GET", "/dags/headroom_example/dagRuns/lost%2F1"] = [404]
+    result = check(canned, scenario(READING, kind="aws"))
+    (found,) = result.findings
+    assert (found.code, found.severity) == ("preflight.runs_left_out", "warning")
+    assert found.values == {"dag_id": "headroom_example", "runs": 3, "reason": "not_addressable"}
+    runs = result.targets.dag_run_ids["headroom_example"]
+    assert [run for run in runs if run in odd] == odd[4::-1]
+
+
+LONG = [f"scheduled__2026-01-{day:02d}T00:00:00+00:00" for day in range(1, 13)]
+
+
+def test_runs_whose_paths_are_too_long_are_left_out_where_others_will_do(
+    canned: CannedMwaa,
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.runs["headroom_example"] = [*LONG, *(f"m__{n}" for n in range(10))]
+    result = check(canned, scenario(READING, kind="aws"))
+    assert set(result.targets.dag_run_ids["headroom_example"]).isdisjoint(LONG)
+    assert [found.values["reason"] for found in result.findings] == ["too_long"]
+
+
+@pytest.mark.parametrize("is_enforced", [True, False])
+def test_whether_long_paths_are_refused_is_seen_where_there_are_no_others(
+    canned: CannedMwaa, is_enforced: bool
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.runs["headroom_example"] = LONG
+    canned.most_path_characters = 64 if is_enforced else 1000
+    if is_enforced:
+        with pytest.raises(PreflightError, match="short run id"):
+            check(canned, scenario(READING, kind="aws"))
+        return
+    result = check(canned, scenario(READING, kind="aws"))
+    assert set(result.targets.dag_run_ids["headroom_example"]) == set(LONG)
+    assert [(found.code, found.values["characters"]) for found in result.findings] == [
+        ("preflight.long_path", 67),
+        ("preflight.long_path", 81),
+    ]
+
+
+def test_own_ids_keep_to_the_paths_of_invoke_rest_api(canned: CannedMwaa) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.most_path_characters = 64
+    wanted, created = scenario({"trigger_dag_run": 1, **READING}, kind="aws"), Created()
+    assert check(canned, wanted, created).findings == ()
+    assert tidy(canned, wanted, created) == ({DAG_RUNS: 10}, {})
+
+
+@pytest.mark.parametrize(("largest_page", "answered"), [(100, 100), (50, 50), (1000, None)])
+def test_a_page_that_is_capped_is_told(
+    canned: CannedMwaa, largest_page: int, answered: int | None
+) -> None:
+    canned.airflow.largest_page = largest_page
+    found = check(canned, scenario({"list_pools": {"weight": 1, "limit": 250}})).findings
+    values = [each.values for each in found]
+    expected = {"label": "list_pools", "limit": 250, "answered": answered}
+    assert values == ([] if answered is None else [expected])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_role_that_may_not_read_a_dag_is_not_told_to_deploy_it(
+    canned: CannedMwaa, status: int
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.statuses["GET", "/dags/headroom_example"] = [status]
+    with pytest.raises(PreflightError, match="use an Airflow role that may read DAG") as caught:
+        check(canned, scenario({"trigger_dag_run": 1}))
+    assert "deploy" not in str(caught.value)
 
 
 def test_a_dag_on_aws_without_runs_is_triggered_only_when_the_scenario_says_so(
@@ -181,7 +272,7 @@ def test_a_dag_on_aws_that_the_mix_triggers_anyway_gets_runs_to_read(canned: Can
     assert len(result.targets.dag_run_ids["headroom_example"]) == 10
 
 
-def test_seeds_already_made_are_undone_when_a_later_one_fails(canned: CannedMwaa) -> None:
+def test_what_was_made_before_something_fails_is_known_and_undone(canned: CannedMwaa) -> None:
     canned.airflow.dags["headroom_example"] = {}
     canned.airflow.dags["etl"] = {}
     canned.airflow.statuses["POST", "/dags/etl/dagRuns"] = [403]
@@ -190,28 +281,37 @@ def test_seeds_already_made_are_undone_when_a_later_one_fails(canned: CannedMwaa
         "get_dag_run": 1,
         "etl": {"operation": "get_dag_run", "dag_id": "etl", "weight": 1},
     }
+    created = Created()
     with pytest.raises(PreflightError, match=r"traffic\.mix\.etl\.dag_id: .* answered 403"):
-        check(canned, scenario(mix))
+        check(canned, scenario(mix), created)
+    assert tidy(canned, scenario(mix), created) == ({DAG_RUNS: 10, VARIABLES: 1}, {})
     assert canned.airflow.runs == {"headroom_example": []}
     assert canned.airflow.variables == {}
 
 
 def test_a_missing_variable_is_created_and_deleted_again(canned: CannedMwaa) -> None:
-    wanted = scenario({"set_variable": 1})
-    result = check(canned, wanted)
-    assert result.created.variables == ("headroom_variable",)
+    wanted, created = scenario({"set_variable": 1}), Created()
+    check(canned, wanted, created)
+    assert created.variables == {"headroom_variable": None}
     assert "headroom_variable" in canned.airflow.variables
-    assert tidy(canned, wanted, result.created) == CleanupResult({VARIABLES: 1}, {})
+    assert tidy(canned, wanted, created) == ({VARIABLES: 1}, {})
     assert canned.airflow.variables == {}
 
 
-def test_a_variable_of_an_earlier_run_is_used_and_left(canned: CannedMwaa) -> None:
+def test_a_variable_of_ours_gets_its_value_back(canned: CannedMwaa) -> None:
     canned.airflow.variables["headroom_variable"] = "left over"
-    wanted = scenario({"set_variable": 1})
-    result = check(canned, wanted)
-    assert result.created.variables == ()
-    tidy(canned, wanted, result.created)
+    wanted, created = scenario({"set_variable": 1}), Created()
+    check(canned, wanted, created)
+    canned.airflow.variables["headroom_variable"] = "00000000000000000000000000000007"
+    assert tidy(canned, wanted, created) == ({VARIABLES: 1}, {})
     assert canned.airflow.variables == {"headroom_variable": "left over"}
+
+
+def test_a_variable_whose_value_is_hidden_could_not_be_given_back(canned: CannedMwaa) -> None:
+    canned.airflow.variables["headroom_secret"] = "***"
+    mix = {"set_variable": {"weight": 1, "key": "headroom_secret"}}
+    with pytest.raises(PreflightError, match=r"traffic\.mix\.set_variable\.key: .*not show"):
+        check(canned, scenario(mix))
 
 
 def test_a_variable_of_somebody_elses_is_never_overwritten(canned: CannedMwaa) -> None:
@@ -238,18 +338,19 @@ def test_a_variable_that_cannot_be_looked_up_is_not_taken_for_absent(
 @pytest.mark.parametrize("was_paused", [True, False])
 def test_the_paused_state_comes_back(canned: CannedMwaa, was_paused: bool) -> None:
     canned.airflow.dags["headroom_pausable"] = {"is_paused": was_paused}
-    wanted = scenario({"pause_dag": 1, "unpause_dag": 1})
-    result = check(canned, wanted)
+    wanted, created = scenario({"pause_dag": 1, "unpause_dag": 1}), Created()
+    check(canned, wanted, created)
     canned.airflow.dags["headroom_pausable"]["is_paused"] = not was_paused
-    assert tidy(canned, wanted, result.created) == CleanupResult({PAUSED_STATES: 1}, {})
+    assert tidy(canned, wanted, created) == ({PAUSED_STATES: 1}, {})
     assert canned.airflow.dags["headroom_pausable"]["is_paused"] is was_paused
 
 
 def test_triggering_a_paused_dag_is_noted_once(canned: CannedMwaa) -> None:
     canned.airflow.dags["headroom_example"] = {"is_paused": True}
     again = {"operation": "trigger_dag_run", "weight": 1}
-    (note,) = check(canned, scenario({"trigger_dag_run": 1, "again": again})).notes
-    assert note == "DAG 'headroom_example' is paused: the runs triggered stay queued."
+    found = check(canned, scenario({"trigger_dag_run": 1, "again": again})).findings
+    assert found == (note("preflight.dag_paused", dag_id="headroom_example"),)
+    assert found[0].values == {"dag_id": "headroom_example"}
 
 
 def test_expectations_are_told_and_never_raised(canned: CannedMwaa) -> None:
@@ -294,13 +395,14 @@ def test_an_environment_that_is_not_available_is_an_unmet_expectation_and_left_a
 ) -> None:
     canned.environment["Status"] = "UPDATING"
     wanted = scenario({"set_variable": 1, "get_dag_run": 1}, expect={"dags": ["etl"]})
-    result = check(canned, wanted)
+    created = Created()
+    result = check(canned, wanted, created)
     assert {(item.name, item.met, item.detail) for item in result.expectations} == {
         ("environment is AVAILABLE", False, "it is UPDATING"),
         ("DAG etl", False, "not checked: unmet is 'environment is AVAILABLE'"),
     }
     assert canned.airflow.calls == []
-    assert result.created == Created()
+    assert created == Created()
     # The load goes on: its calls can be built.
     assert OURS in build_call("get_dag_run", {}, arrival=0, targets=result.targets).path
 
@@ -314,7 +416,8 @@ def test_a_webserver_that_does_not_answer_is_an_unmet_expectation(
     if refusal is None:
         canned.url = "http://127.0.0.1:1"
     wanted = scenario({"set_variable": 1}, expect={"dags": ["etl"]})
-    told = preflight(canned.clients(), wanted, facts, RUN_ID, **NO_WAIT).expectations
+    clients = canned.clients()
+    told = preflight(clients, wanted, facts, RUN_ID, Created(), **NO_WAIT).expectations
     assert [(item.name, item.met) for item in told] == [
         ("REST API answers", False),
         ("DAG etl", False),
@@ -326,37 +429,36 @@ def test_a_denied_call_is_an_error_whatever_is_expected(canned: CannedMwaa) -> N
     canned.refusal = (403, "AccessDeniedException", "not authorized")
     wanted = scenario({"health": 1}, expect={"dags": ["etl"]})
     with pytest.raises(EnvironmentAccessError, match="access is denied"):
-        preflight(canned.clients(), wanted, facts, RUN_ID, **NO_WAIT)
+        preflight(canned.clients(), wanted, facts, RUN_ID, Created(), **NO_WAIT)
 
 
-def test_ctrl_c_while_preparing_undoes_what_was_created(canned: CannedMwaa) -> None:
+def test_everything_is_told_before_it_is_created(canned: CannedMwaa) -> None:
+    told: list[tuple[str, str, bool]] = []
+
+    def tell(*, what: str, name: str, **_: object) -> None:
+        is_there = [name in canned.airflow.variables, *(name in r for r in canned_runs())]
+        told.append((what, name, any(is_there)))
+
+    def canned_runs() -> Any:
+        return canned.airflow.runs.values()
+
     canned.airflow.dags["headroom_example"] = {}
-    clients = canned.clients()
-    facts = describe_environment(clients, NAME)
-    pressed = False
-
-    def press_ctrl_c_once_something_is_there(_: float) -> None:
-        nonlocal pressed
-        if not pressed and len(canned.airflow.runs.get("headroom_example", [])) == 3:
-            pressed = True
-            raise KeyboardInterrupt
-
-    wanted = scenario({"set_variable": 1, "get_dag_run": 1})
-    with pytest.raises(KeyboardInterrupt):
-        preflight(clients, wanted, facts, RUN_ID, sleep=press_ctrl_c_once_something_is_there)
-    assert canned.airflow.runs == {"headroom_example": []}
-    assert canned.airflow.variables == {}
+    check(canned, scenario({"set_variable": 1, "get_dag_run": 1}), Created(tell=tell))
+    assert told == [
+        (VARIABLES, "headroom_variable", False),
+        *((DAG_RUNS, f"{OURS}s{n}", False) for n in range(10)),
+    ]
 
 
 def test_cleaning_up_finds_everything_triggered_over_many_pages_and_nothing_else(
     canned: CannedMwaa,
 ) -> None:
     canned.airflow.dags["headroom_example"] = {}
-    foreign = [f"headroom__20250101T000000-x-ab12__{n}" for n in range(120)] + ["manual__x"]
+    foreign = [f"headroom_abcdef_{n}" for n in range(120)] + ["manual__x"]
     triggered = [f"{OURS}{n}" for n in range(250)]
     canned.airflow.runs["headroom_example"] = [*foreign, *triggered, "scheduled__later"]
     result = tidy(canned, scenario({"trigger_dag_run": 1}), Created())
-    assert result == CleanupResult({DAG_RUNS: 250}, {})
+    assert result == ({DAG_RUNS: 250}, {})
     assert canned.airflow.runs["headroom_example"] == [*foreign, "scheduled__later"]
 
 
@@ -365,28 +467,44 @@ def test_cleaning_up_looks_behind_pages_of_runs_that_others_triggered_since(
 ) -> None:
     canned.airflow.dags["headroom_example"] = {}
     old = [f"old__{n}" for n in range(350)]
-    later = [f"scheduled__{n}" for n in range(250)]
+    later = [f"run__{n}" for n in range(250)]
     canned.airflow.queued_at = {
         **dict.fromkeys(old, "2026-11-20T00:00:00Z"),
         **dict.fromkeys(later, "2026-11-22T07:45:00+00:00"),
     }
     canned.airflow.runs["headroom_example"] = [*old, f"{OURS}0", *later]
     result = tidy(canned, scenario({"trigger_dag_run": 1}), Created())
-    assert result == CleanupResult({DAG_RUNS: 1}, {})
-    # Ours is on the third page, the fourth is older than this run: there the search ends.
-    assert canned.airflow.calls.count(("GET", "/dags/headroom_example/dagRuns")) == 4
+    assert result == ({DAG_RUNS: 1}, {})
+    # Ours is on the third page, the fourth is older than this run: there the search ends. It is
+    # done once more, to see that ours is gone: the third page then is older too.
+    assert canned.airflow.calls.count(("GET", "/dags/headroom_example/dagRuns")) == 4 + 4
 
 
-def test_aws_is_cleaned_up_only_when_asked(canned: CannedMwaa) -> None:
+def test_what_is_gone_already_is_undone(canned: CannedMwaa) -> None:
+    created = Created(variables={"headroom_variable": None})
+    assert tidy(canned, scenario({"health": 1}), created) == ({VARIABLES: 1}, {})
+
+
+@pytest.mark.parametrize("answer", [500, 403])
+def test_runs_that_cannot_be_listed_are_deleted_by_their_ids(
+    canned: CannedMwaa, answer: int
+) -> None:
     canned.airflow.dags["headroom_example"] = {}
-    canned.airflow.runs["headroom_example"] = [f"{OURS}0"]
-    created = Created(variables=("headroom_variable",))
-    kept = scenario({"trigger_dag_run": 1}, kind="aws", limits={"clean_up": False})
-    assert tidy(canned, kept, created) == CleanupResult({}, {})
-    assert canned.airflow.calls == []
-    cleaned = scenario({"trigger_dag_run": 1}, kind="aws")
-    # the variable is gone already: nothing is left to undo, which is what was wanted
-    assert tidy(canned, cleaned, created) == CleanupResult({DAG_RUNS: 1, VARIABLES: 1}, {})
+    canned.airflow.runs["headroom_example"] = [f"{OURS}{n}" for n in range(3)]
+    canned.airflow.statuses["GET", "/dags/headroom_example/dagRuns"] = [answer] * 2
+    created = Created({"headroom_example": tuple(f"{OURS}{n}" for n in range(4))})
+    # the fourth was never there
+    assert tidy(canned, scenario({"trigger_dag_run": 1}), created) == ({DAG_RUNS: 4}, {})
+    assert canned.airflow.runs == {"headroom_example": []}
+
+
+def test_a_role_that_may_not_delete_is_not_asked_for_ever(canned: CannedMwaa) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.runs["headroom_example"] = [f"{OURS}{n}" for n in range(40)]
+    canned.airflow.forbidden = {"DELETE"}
+    assert tidy(canned, scenario({"trigger_dag_run": 1}), Created()) == ({}, {DAG_RUNS: 40})
+    deletes = [call for call in canned.airflow.calls if call[0] == "DELETE"]
+    assert len(deletes) == MOST_FAILURES_IN_A_ROW
 
 
 def test_a_running_dag_run_is_ended_before_it_is_deleted(canned: CannedMwaa) -> None:
@@ -394,7 +512,7 @@ def test_a_running_dag_run_is_ended_before_it_is_deleted(canned: CannedMwaa) -> 
     canned.airflow.runs["headroom_example"] = [f"{OURS}0"]
     path = f"/dags/headroom_example/dagRuns/{OURS}0"
     canned.airflow.statuses["DELETE", path] = [409]
-    assert tidy(canned, scenario({"trigger_dag_run": 1}), Created()).deleted == {DAG_RUNS: 1}
+    assert tidy(canned, scenario({"trigger_dag_run": 1}), Created()) == ({DAG_RUNS: 1}, {})
     assert [call for call in canned.airflow.calls if call[1] == path] == [
         ("DELETE", path),
         ("PATCH", path),
@@ -402,23 +520,34 @@ def test_a_running_dag_run_is_ended_before_it_is_deleted(canned: CannedMwaa) -> 
     ]
 
 
-@pytest.mark.parametrize(("refusals", "deleted"), [([500], True), ([500, 403], False)])
-def test_what_cannot_be_deleted_is_tried_once_more_and_then_counted(
+def test_a_running_dag_run_that_airflow_says_it_deleted_is_ended_and_deleted(
+    canned: CannedMwaa,
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.runs["headroom_example"] = [f"{OURS}0", f"{OURS}1"]
+    path = f"/dags/headroom_example/dagRuns/{OURS}1"
+    canned.airflow.statuses["DELETE", path] = [204]
+    assert tidy(canned, scenario({"trigger_dag_run": 1}), Created()) == ({DAG_RUNS: 2}, {})
+    assert canned.airflow.runs == {"headroom_example": []}
+    assert ("PATCH", path) in canned.airflow.calls
+
+
+@pytest.mark.parametrize(("refusals", "deleted"), [([500], True), ([500, 500, 403], False)])
+def test_what_cannot_be_deleted_is_tried_again_and_then_counted(
     canned: CannedMwaa, refusals: list[int], deleted: bool
 ) -> None:
     canned.airflow.dags["headroom_example"] = {}
     canned.airflow.runs["headroom_example"] = [f"{OURS}0", f"{OURS}1"]
     canned.airflow.statuses["DELETE", f"/dags/headroom_example/dagRuns/{OURS}1"] = refusals
     result = tidy(canned, scenario({"trigger_dag_run": 1}), Created())
-    expected = CleanupResult({DAG_RUNS: 2}, {})
-    assert result == (expected if deleted else CleanupResult({DAG_RUNS: 1}, {DAG_RUNS: 1}))
+    assert result == (({DAG_RUNS: 2}, {}) if deleted else ({DAG_RUNS: 1}, {DAG_RUNS: 1}))
 
 
 def test_an_environment_that_is_gone_is_counted_and_not_raised(canned: CannedMwaa) -> None:
     canned.url = "http://127.0.0.1:1"
-    created = Created({"etl": (f"{OURS}seed0",)}, ("headroom_variable",), {"etl": True})
+    created = Created({"etl": (f"{OURS}s0",)}, {"headroom_variable": None}, {"etl": True})
     result = tidy(canned, scenario({"health": 1}), created)
-    assert result == CleanupResult({}, {DAG_RUNS: 1, VARIABLES: 1, PAUSED_STATES: 1})
+    assert result == ({}, {DAG_RUNS: 1, VARIABLES: 1, PAUSED_STATES: 1})
 
 
 def test_preparing_and_tidying_keep_to_the_rate(canned: CannedMwaa) -> None:
@@ -432,7 +561,7 @@ def test_preparing_and_tidying_keep_to_the_rate(canned: CannedMwaa) -> None:
     clients = canned.clients()
     wanted = scenario({"get_dag_run": 1}, limits={"max_rate_per_s": 2})
     facts = describe_environment(clients, NAME)
-    preflight(clients, wanted, facts, RUN_ID, clock=lambda: now_s, sleep=sleep)
+    preflight(clients, wanted, facts, RUN_ID, Created(), clock=lambda: now_s, sleep=sleep)
     # health, the DAG, its runs, ten triggers: 13 calls, 12 intervals of half a second
     assert len(canned.airflow.calls) == 13
     assert now_s == pytest.approx(6.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from canned_mwaa import ARN, NAME, CannedMwaa, handler_of, serving, stand_in_variables
-from whole_runs import start, wait_for_load
+from whole_runs import run, start, until, wait_for_load
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -52,6 +52,10 @@ def surroundings(mwaa: CannedMwaa) -> dict[str, str]:
     return {**os.environ, **stand_in_variables(mwaa.url)}
 
 
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def test_a_run_whose_terminal_closes_deletes_what_it_created(
     mwaa: CannedMwaa, aws_scenario: Path, tmp_path: Path
 ) -> None:
@@ -63,3 +67,36 @@ def test_a_run_whose_terminal_closes_deletes_what_it_created(
     assert process.returncode == 130, output
     assert ("POST", "/dags/headroom_example/dagRuns") in mwaa.airflow.calls
     assert mwaa.airflow.runs == {"headroom_example": []}
+
+
+def test_what_a_killed_run_left_is_told_afterwards_and_undone_by_its_command(
+    mwaa: CannedMwaa, aws_scenario: Path, tmp_path: Path
+) -> None:
+    variables = surroundings(mwaa)
+    process = start("run", str(aws_scenario), cwd=tmp_path, variables=variables)
+    directory = wait_for_load(tmp_path / "runs")
+    process.kill()
+    process.communicate()
+    until(lambda: "interrupted" in (directory / "events.jsonl").read_text(), "the load's end")
+
+    told = run("report", str(directory.resolve()), cwd=tmp_path, variables=variables)
+    assert f"headroom clean {directory.resolve()}" in one_line(told.stdout)
+    assert mwaa.airflow.runs["headroom_example"] != []
+
+    cleaned = run("clean", str(directory), "--yes", cwd=tmp_path, variables=variables)
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert mwaa.airflow.runs == {"headroom_example": []}
+
+
+def test_a_run_that_may_not_delete_says_so_at_once_and_in_its_report(
+    mwaa: CannedMwaa, aws_scenario: Path, tmp_path: Path
+) -> None:
+    mwaa.airflow.forbidden = {"DELETE"}
+    short = ("--set", "stages=[{rate_per_s=10, duration_s=2}]")
+    ended = run("run", str(aws_scenario), *short, cwd=tmp_path, variables=surroundings(mwaa))
+    (directory,) = (tmp_path / "runs").glob("2*")
+    for text in (ended.stderr, ended.stdout):
+        assert "headroom clean " in one_line(text)
+        assert f"runs/{directory.name}` removes them" in one_line(text)
+        assert "Airflow answered 403" in one_line(text)
+    assert ended.returncode == 0, ended.stderr

@@ -15,6 +15,7 @@ from mwaa_headroom.harness.traffic.operations import (
     check_parameters,
     complete_parameters,
     load_targets,
+    run_id_prefix,
     save_targets,
 )
 
@@ -90,8 +91,8 @@ def test_airflow_3_requires_a_logical_date_key():
     new = call("trigger_dag_run", AIRFLOW_3)
     assert old.method == new.method == "POST"
     assert old.path == new.path == "/dags/headroom_example/dagRuns"
-    assert old.body == {"dag_run_id": "headroom__r1__7", "conf": {}}
-    assert new.body == {"dag_run_id": "headroom__r1__7", "conf": {}, "logical_date": None}
+    assert old.body == {"dag_run_id": f"{run_id_prefix('r1')}7", "conf": {}}
+    assert new.body == {"dag_run_id": f"{run_id_prefix('r1')}7", "conf": {}, "logical_date": None}
 
 
 def test_triggered_runs_can_be_told_apart():

@@ -270,6 +270,9 @@ class Revoked:
             raise ClientError(error, "CreateWebLoginToken")
         return self._client.create_web_login_token(**request)
 
+    def get_environment(self, **request: str) -> Any:
+        return self._client.get_environment(**request)
+
 
 def test_a_login_that_fails_during_the_load(stand, caplog):
     clock, client = Clock(), Revoked(stand.client())
@@ -299,6 +302,7 @@ def test_an_airflow_that_does_not_know_the_login(stand):
 
 def test_a_webserver_that_does_not_answer(stand):
     client = Revoked(stand.client())
+    client.get_environment = lambda **_: {"Environment": {}}
     client.create_web_login_token = lambda **_: {
         "WebServerHostname": "127.0.0.1:1",
         "WebToken": "secret-token",
@@ -337,6 +341,28 @@ def test_only_the_stand_in_goes_without_tls(hostname, service, url):
     if url.startswith("https"):
         with pytest.raises(NotAllowedError, match="not on this machine"):
             webserver_url(hostname, service_url=service, this_machine_only=True)
+
+
+class ElsewhereClient:
+    """A client whose GetEnvironment says another webserver than its tokens are for."""
+
+    def __init__(self, client: Any, webserver: str) -> None:
+        self._client, self._webserver = client, webserver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def get_environment(self, **_: str) -> dict[str, Any]:
+        return {"Environment": {"WebserverUrl": self._webserver}}
+
+
+def test_a_webserver_that_is_not_the_environments_is_not_loaded(stand):
+    for told in ("https://x.c1.us-east-1.airflow.amazonaws.com", "y.airflow.aws"):
+        with pytest.raises(NotAllowedError, match="says that of environment"):
+            transport_of(stand, ElsewhereClient(stand.client(), told))
+    own = stand.addresses.webserver_url
+    for told in (own, own.removeprefix("http://"), ""):
+        transport_of(stand, ElsewhereClient(stand.client(), told))
 
 
 def test_a_proxy_is_refused(stand, monkeypatch):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.mwaa import partition_of
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says, told, told_each
 from mwaa_headroom.analysis.results import SizingRow, StageLabel
@@ -159,9 +160,10 @@ def _about(periods: int, period_s: float | None) -> str:
     return f"about {math.ceil(length_s / unit_s)} {unit} ({periods} metric periods)"
 
 
-PRICE_LIST: Final = (
-    "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonMWAA/current/{region}/index.json"
-)
+_PRICE_LISTS: Final = {  # by partition; the first has GovCloud too
+    "aws": "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws",
+    "aws-cn": "https://pricing.cn-north-1.amazonaws.com.cn/offers/v1.0/cn",
+}
 _UNDOCUMENTED: Final = (
     "AWS does not document the number of periods, the step and the cooldowns: usual ones are taken."
 )
@@ -216,10 +218,11 @@ def _(utilisations: Sequence[float]) -> str:
 
 @says("size.no_prices")
 def _(region: str) -> str:
+    offers = _PRICE_LISTS.get(partition_of(region), _PRICE_LISTS["aws"])
     return (
         f"There are no prices of {region}: write a table of it into a file like "
-        f"harness/aws/prices.toml, from {PRICE_LIST.format(region=region)}, and give it with "
-        "--prices FILE."
+        f"harness/aws/prices.toml, from {offers}/AmazonMWAA/current/{region}/index.json, and give "
+        "it with --prices FILE."
     )
 
 

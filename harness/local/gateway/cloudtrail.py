@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from mwaa_headroom.analysis.mwaa import partition_of
 from mwaa_headroom.harness.local.gateway.answers import Answer
 from mwaa_headroom.harness.local.gateway.operations import Action
 from mwaa_headroom.harness.local.gateway.signature import Credential
@@ -40,12 +41,12 @@ def data_event(
     """One call as CloudTrail logs it; `time_s` is since the epoch, `document` the request's."""
     shown = ("Path", "Method") if action == "InvokeRestApi" else ()
     parameters = {name: document[name] for name in shown if isinstance(document.get(name), str)}
-    arn = f"arn:aws:airflow:{region}:{caller.account}:environment/{environment}"
+    arn = f"arn:{partition_of(region)}:airflow:{region}:{caller.account}:environment/{environment}"
     event: dict[str, object] = {
         "eventVersion": "1.09",
         "userIdentity": {
             "type": "IAMUser",
-            "arn": caller.user_arn,
+            "arn": caller.user_arn(region),
             "accountId": caller.account,
             "accessKeyId": caller.access_key_id,
             "userName": caller.user_name,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, unquote, urlencode
 
+from mwaa_headroom.analysis.mwaa import INVOKE_PATH_CHARACTERS, partition_of
 from mwaa_headroom.harness.local.gateway.answers import ApiError, validation_error
 from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings, ThrottleSettings
 
 Action = Literal["InvokeRestApi", "GetEnvironment", "ListEnvironments", "CreateWebLoginToken"]
 
 METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
-MOST_PATH_CHARACTERS = 64
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z-_]*"
 ROUTES: Mapping[tuple[str, str], Action] = {
     ("POST", "restapi"): "InvokeRestApi",
@@ -117,9 +117,9 @@ def leaves_its_folder(path: str) -> bool:
 def _check_path(path: str, *, enforce_limit: bool) -> None:
     if not path:
         raise _broken(path, "path", "Member must have length greater than or equal to 1")
-    if enforce_limit and len(path) > MOST_PATH_CHARACTERS:
+    if enforce_limit and len(path) > INVOKE_PATH_CHARACTERS:
         raise _broken(
-            path, "path", f"Member must have length less than or equal to {MOST_PATH_CHARACTERS}"
+            path, "path", f"Member must have length less than or equal to {INVOKE_PATH_CHARACTERS}"
         )
     # Unverified whether AWS refuses these three; what passes here should pass there.
     if not path.startswith("/"):
@@ -191,8 +191,10 @@ def describe(
 
     As on AWS there is no current webserver count in it: only the metrics show that.
     """
-    arn = f"arn:aws:airflow:{settings.region}:{settings.account}:environment/{settings.name}"
-    role = f"arn:aws:iam::{settings.account}:role/{settings.name}"
+    partition = partition_of(settings.region)
+    place = f"arn:{partition}:airflow:{settings.region}:{settings.account}"
+    arn = f"{place}:environment/{settings.name}"
+    role = f"arn:{partition}:iam::{settings.account}:role/{settings.name}"
     return {
         "Name": settings.name,
         "Arn": arn,

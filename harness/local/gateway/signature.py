@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import quote
 
+from mwaa_headroom.analysis.mwaa import partition_of
 from mwaa_headroom.harness.local.gateway.answers import ApiError
 from mwaa_headroom.harness.local.gateway.operations import Action
 from mwaa_headroom.harness.local.settings import StandInSettings
@@ -40,15 +41,15 @@ class Credential:
     actions: frozenset[Action] = ALL_ACTIONS
     session_token: str | None = field(default=None, repr=False)
 
-    @property
-    def user_arn(self) -> str:
+    def user_arn(self, region: str) -> str:
         """The caller as AWS names it in messages and in CloudTrail."""
-        return f"arn:aws:iam::{self.account}:user/{self.user_name}"
+        return f"arn:{partition_of(region)}:iam::{self.account}:user/{self.user_name}"
 
     def require(self, action: Action, settings: StandInSettings) -> None:
         """Raise AccessDeniedException (HTTP 403) unless the action is granted."""
         if action in self.actions:
             return
+        region = settings.region
         # Calls that act as an Airflow role are judged on that role, not on the environment:
         # granting InvokeRestApi on `environment/NAME` is a common mistake.
         resource = {
@@ -60,8 +61,8 @@ class Credential:
         raise ApiError(
             "AccessDeniedException",
             403,
-            f"User: {self.user_arn} is not authorized to perform: airflow:{action} "
-            f"on resource: arn:aws:airflow:{settings.region}:{settings.account}:{resource} "
+            f"User: {self.user_arn(region)} is not authorized to perform: airflow:{action} on "
+            f"resource: arn:{partition_of(region)}:airflow:{region}:{settings.account}:{resource} "
             f"because no identity-based policy allows the airflow:{action} action",
         )
 

@@ -9,7 +9,8 @@ import pytest
 from mwaa_headroom.analysis.findings import note, refusal, warning
 from mwaa_headroom.analysis.report.sentences import sentences, told, told_each
 
-ANALYSIS = Path(__file__).parents[3] / "analysis"
+ROOT = Path(__file__).parents[3]
+MODULES = [*(ROOT / "analysis").rglob("*.py"), *(ROOT / "harness" / "aws").rglob("*.py")]
 MAKERS = {"refusal", "warning", "note"}
 
 
@@ -24,7 +25,7 @@ def codes_in(path: Path) -> Iterator[str]:
 
 
 def codes() -> set[str]:
-    modules = [path for path in ANALYSIS.rglob("*.py") if "report" not in path.parts]
+    modules = [path for path in MODULES if "report" not in path.parts]
     return {code for path in modules for code in codes_in(path)}
 
 

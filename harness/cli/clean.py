@@ -1,0 +1,122 @@
+"""`headroom clean`: undo what runs left in an environment on AWS."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mwaa_headroom.harness.cli.options import as_json
+from mwaa_headroom.harness.errors import EnvironmentAccessError, UsageError
+
+if TYPE_CHECKING:
+    from mwaa_headroom.harness.aws.cleanup import Created, Undoing
+    from mwaa_headroom.harness.run.cleaning import Leftovers
+
+SCHEMA_VERSION = 1
+EXAMPLES = 3  # ids shown of each DAG
+
+
+@click.command("clean")
+@click.argument(
+    "source", metavar="[RUN|SCENARIO]", default="runs/latest", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--prefix",
+    metavar="TEXT",
+    help="Of a SCENARIO: delete the runs of its DAGs whose ids begin so; headroom_ is all of ours.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool) -> None:
+    """Undo what a RUN left in its environment on AWS.
+
+    RUN is a run directory; default: runs/latest. Its DAG runs are deleted, the variables that it
+    created too, and DAGs that it paused or unpaused get their state back. It lists what there is,
+    asks, and can be interrupted and begun again.
+
+    Without a run directory, a SCENARIO file says which environment and DAGs to look at, and
+    --prefix which DAG runs to delete.
+
+    As for `headroom run`, limits.allow_environment must name the environment.
+    """
+    from mwaa_headroom.harness.cli.progress import console_progress
+    from mwaa_headroom.harness.run.cleaning import left_by_prefix, left_by_run
+
+    if source.is_file() != (prefix is not None):
+        raise UsageError("Give a run directory, or a scenario file and --prefix.")
+    with console_progress(quiet=json_output) as progress:
+        progress.step("Looking for what was left")
+        left = left_by_run(source) if prefix is None else left_by_prefix(source, prefix, os.environ)
+    if not json_output:
+        _list(left)
+    undoing = None
+    if left.found.counts():
+        if not yes:
+            _ask(json_output, left)
+        with console_progress(quiet=json_output) as progress:
+            undoing = left.undo(progress.count)
+    if json_output:
+        print(json.dumps(_tree(left, undoing), indent=2))
+    _end(undoing)
+
+
+def _list(left: "Leftovers") -> None:
+    counts = left.found.counts()
+    if not counts:
+        print(f"Nothing of it is left in {left.arn}.")
+    else:
+        print(f"Left in {left.arn}:")
+    for line in _lines(left.found):
+        print(f"  {line}")
+    for key in left.overwritten:
+        print(f"  variable {key} was overwritten; its former value is not recorded")
+    if counts:
+        print(f"Undoing it takes about {left.duration}.")
+
+
+def _lines(found: "Created") -> list[str]:
+    lines = []
+    for dag_id, runs in found.dag_runs.items():
+        more = "" if len(runs) <= EXAMPLES else ", ..."
+        lines.append(f"{len(runs)} runs of DAG {dag_id}: {', '.join(runs[:EXAMPLES])}{more}")
+    lines += [f"variable {key}" for key in found.variables]
+    for dag_id, was_paused in found.paused.items():
+        lines.append(f"DAG {dag_id} was {'paused' if was_paused else 'not paused'} before")
+    return lines
+
+
+def _ask(json_output: bool, left: "Leftovers") -> None:
+    if sys.stdin.isatty() and not json_output:
+        click.confirm("Undo it?", abort=True)
+        return
+    if json_output:
+        print(json.dumps(_tree(left, None), indent=2))
+    raise UsageError("Nothing was undone, as nobody could be asked: give --yes.")
+
+
+def _tree(left: "Leftovers", undoing: "Undoing | None") -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "environment": left.arn,
+        "found": {
+            "dag_runs": left.found.dag_runs,
+            "variables": list(left.found.variables),
+            "paused_states": left.found.paused,
+        },
+        "overwritten_variables": left.overwritten,
+        "undone": {} if undoing is None else +undoing.done,
+        "left": left.found.counts() if undoing is None else +undoing.left,
+    }
+
+
+def _end(undoing: "Undoing | None") -> None:
+    if undoing is not None and undoing.left.total():
+        answers = sorted(answer for answer in undoing.answers if answer is not None)
+        why = f"Airflow answered {', '.join(map(str, answers))}" if answers else "no answer came"
+        raise EnvironmentAccessError(
+            f"{undoing.left.total()} of these could not be undone ({why}): run it again with an "
+            "Airflow role that may delete them."
+        )
