@@ -86,8 +86,9 @@ class GatewaySettings(Settings):
         "ValidationException"
     )
     """Error code when the answer is too large. Unverified: documented is only that it fails."""
-    enforce_path_limit: bool = False
-    """Refuse paths above 64 characters. Unverified: so says the model, but botocore sends more."""
+    enforce_path_limit: bool = True
+    """Refuse paths above 64 characters: the service model's limit, which AWS's own guide to
+    upgrades runs into."""
     unwrap_string_body: bool = True
     """Take a JSON text as Body for what it holds. Unverified: shown working in a talk."""
     drop_nulls: bool = False
