@@ -21,12 +21,11 @@ from mwaa_headroom.harness.traffic.operations import (
     dag_run_path,
     dag_runs_path,
     run_id_prefix,
+    segment,
 )
 
 FEWEST_DAG_RUNS = 10  # to read from, so that one hot row is not all that is measured
 MOST_DAG_RUNS = 100  # Airflow's largest page
-
-_MEANS_SOMETHING_IN_A_PATH = frozenset("/%?#\\;")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,9 @@ def _newest(api: RestApi, reads: Reads) -> list[str]:
 def _is_found(api: RestApi, dag_id: str, run: str) -> bool:
     if not can_be_addressed(run):
         return False
-    # Whether an encoded slash comes through is each version's own business.
-    is_plain = not _MEANS_SOMETHING_IN_A_PATH & {*run}
-    if is_plain:
+    if segment(run) == run:
         return True
+    # Whether an encoded id comes through is the business of each version, and of what is between.
     answer = _answer(api, dag_run_path(dag_id, run))
     return answer is not None and answer.ok
 
