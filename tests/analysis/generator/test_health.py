@@ -248,6 +248,15 @@ def test_a_run_that_did_not_count_its_arrivals_is_not_fine(
     assert rows_miscounted(health, "finished") == (None if ok else NOT_COUNTED)
 
 
+def test_a_load_generator_that_ended_early_is_not_fine_and_says_why() -> None:
+    why = "The load generator ended with code 2: the AWS credentials have expired; renew them."
+    events = [{"kind": "generator_ended", "time_s": 9.0, "reason": why}]
+    health = generator_health(table([0] * 4), events, (), (), complete=True, version=1)
+    assert not health.ok
+    assert health.reasons == (refusal("generator.ended", reason=why),)
+    assert run_text.generator(health).startswith("ended before it should (")
+
+
 @pytest.mark.parametrize("question", ["check", "capacity"])
 def test_a_run_whose_master_was_killed_is_not_reported_as_fine(
     tmp_path: Path, question: str
