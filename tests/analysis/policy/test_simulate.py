@@ -61,8 +61,8 @@ def test_detection_delays(
     policy = PolicyParameters(datapoints_to_alarm=datapoints, evaluation_periods=datapoints)
     delays_s = []
     for into_period_s in range(60):
-        step_s = 600 + into_period_s
-        rate = np.full(1200, 40.0)
+        step_s = 240 + into_period_s
+        rate = np.full(600, 40.0)
         rate[step_s:] = to_percent
         simulated = simulate(
             rate, PLAIN, policy, period_s=60, start_s=60, min_webservers=1, max_webservers=2

@@ -4,6 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,10 @@ def test_a_small_run_reads_like_this(name: str, verbose: bool) -> None:
     assert text == golden(name, text)
 
 
-@pytest.mark.parametrize("width", [72, 80, 100])
 @pytest.mark.parametrize("name", PLANS)
-def test_it_fits_the_width(name: str, width: int) -> None:
+def test_it_fits_the_width(name: str) -> None:
     _, analysis = made_up_run(PLANS[name])
-    for verbose in (True, False):
+    for width, verbose in product((72, 80, 100), (True, False)):
         lines = summary(analysis, verbose=verbose, width=width).splitlines()
         assert max(map(len, lines)) <= width
         assert verdict_sentence(analysis).startswith(lines[1][:20])
