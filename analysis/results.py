@@ -111,6 +111,16 @@ class OperationStats:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSize:
+    """The answers of one operation over a run, of calls that ended ok."""
+
+    operation: str
+    answers: int
+    bytes_p50: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class SteadyState:
     """Whether a stage settled: MSER-5 over its seconds, then the trend of the rest."""
 
@@ -394,6 +404,7 @@ class RunAnalysis:
     elasticity: Elasticity | None = None  # None: no metrics
     by_webservers: tuple[CountRow, ...] = ()
     admitted_per_s: Estimate | None = None  # by the service's throttle; None: not seen at work
+    answers: tuple[AnswerSize, ...] = ()
     truth: tuple[TruthCheck, ...] = ()  # of simulated webservers, whose demands are known
     warnings: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()

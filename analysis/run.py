@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mwaa_headroom.analysis.answer_sizes import answer_sizes, size_warnings
 from mwaa_headroom.analysis.caller_failures import Expiry, expiry_of
 from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
@@ -41,6 +42,7 @@ from mwaa_headroom.analysis.metric_plausibility import PlausiblePeriods, plausib
 from mwaa_headroom.analysis.record import RunRecord, read_run
 from mwaa_headroom.analysis.recovery import recoveries
 from mwaa_headroom.analysis.results import (
+    AnswerSize,
     CapacityResult,
     DemandResult,
     Elasticity,
@@ -84,6 +86,7 @@ ANALYSED_COLUMNS = (
     "outcome",
     "airflow_status",
     "error_code",
+    "response_bytes",
     "attempts",
     "worker",
 )
@@ -276,6 +279,11 @@ class Run:
         return size(self.setting, self.demand, self._limit_of_rate())
 
     @cached_property
+    def answers(self) -> tuple[AnswerSize, ...]:
+        """How large the answers of each operation were."""
+        return answer_sizes(self.record.requests)
+
+    @cached_property
     def admitted_per_s(self) -> Estimate | None:
         """Calls a second that the service's throttle admits; None: it was not seen at work."""
         if self.setting.transport == "web_token":
@@ -351,6 +359,7 @@ class Run:
             capacity=capacity,
             sizing=self.sizing,
             admitted_per_s=self.admitted_per_s,
+            answers=self.answers,
             expectations=self.expectations,
             verdict=self.verdict,
             workload=setting.workload,
@@ -366,6 +375,7 @@ class Run:
             warnings=(
                 *record.warnings,
                 *self.metrics_as_documented.findings,
+                *size_warnings(self.answers, setting.transport),
                 *run_warnings(
                     record,
                     setting,

@@ -6,11 +6,18 @@ pass          every metric of the gate passes
 inconclusive  otherwise
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from mwaa_headroom.analysis.comparison.metrics import CAPACITY, Metric, gate_stages, run_metrics
+from mwaa_headroom.analysis.answer_sizes import size_differences
+from mwaa_headroom.analysis.comparison.metrics import (
+    CAPACITY,
+    Metric,
+    gate_stages,
+    metrics_of,
+    run_metrics,
+)
 from mwaa_headroom.analysis.comparison.regression import (
     CONFIDENCE,
     SHARE_MARGIN,
@@ -82,7 +89,9 @@ def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Compariso
         *_on_both_sides(baseline, contender),
         *unlike_runs(differences),
     ) or tuple(_unanswerable(baseline, contender, gate))
-    judged = () if refusals else compare_gate(gate, margin=margin)
+    sizes = {} if refusals else size_differences(baseline, contender)
+    doubtful = _doubtful(sizes, baseline)
+    judged = () if refusals else _with_doubts(compare_gate(gate, margin=margin), doubtful)
     verdict: ComparisonVerdict = "refused" if refusals else overall(judged)
     return Comparison(
         baseline=tuple(map(compared_run, baseline)),
@@ -96,8 +105,37 @@ def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Compariso
         differences=differences,
         meant_to_differ=allowed(sides, COMPARISON),
         gate=judged,
-        informational=() if refusals else compare_informational(informational),
-        notes=() if refusals else tuple(_notes(baseline, contender)),
+        informational=()
+        if refusals
+        else _with_doubts(compare_informational(informational), doubtful),
+        notes=() if refusals else (*sizes.values(), *_notes(baseline, contender)),
+    )
+
+
+def _doubtful(sizes: Mapping[str, Finding], baseline: Runs) -> dict[Metric, Finding]:
+    """The metrics that other work enters, each with why."""
+    return {
+        metric: why
+        for operation, why in sizes.items()
+        if why.severity == "refusal"
+        for run in baseline
+        for metric in metrics_of([operation], run)
+    }
+
+
+def _with_doubts(
+    compared: Sequence[MetricComparison], doubtful: Mapping[Metric, Finding]
+) -> tuple[MetricComparison, ...]:
+    unsure = {"regression": "inconclusive", "pass": "inconclusive", "worse": "~", "better": "~"}
+    return tuple(
+        replace(
+            each,
+            verdict=unsure.get(each.verdict, each.verdict),
+            reason=doubtful[each.metric],
+        )
+        if each.metric in doubtful
+        else each
+        for each in compared
     )
 
 

@@ -19,7 +19,7 @@ s = -1 where more is better, else 1.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,6 +119,16 @@ def run_metrics(run: RunAnalysis, gated: Sequence[int]) -> RunMetrics:
     if run.capacity:
         informational[CAPACITY] = Estimate(run.capacity.highest_rate_per_s, n=1)
     return RunMetrics(gate, informational)
+
+
+def metrics_of(operations: Collection[str], run: RunAnalysis) -> set[Metric]:
+    """The metrics of a run that calls of any of these operations enter, but for errors."""
+    found = {MIX_DEMAND, CAPACITY}
+    found |= {Metric(f"service demand of {operation}", "s") for operation in operations}
+    for stage in run.stages:
+        if any(each.operation in operations for each in stage.operations):
+            found |= {metric for metric, _ in _of_stage(stage) if metric.unit != "fraction"}
+    return found
 
 
 def _of_stage(stage: StageStats) -> Iterator[tuple[Metric, Estimate]]:

@@ -263,6 +263,14 @@ def rate_estimate(estimate: Estimate | None) -> str:
     return f"{calls_per_s(estimate.value)}{_interval(estimate, lambda end: f'{end:.{decimals}f}')}"
 
 
+def byte_size(number_of_bytes: float) -> str:
+    """The size of an answer: "512 B", "20.4 kB", "7.2 MB"."""
+    if number_of_bytes < 1000:
+        return f"{number_of_bytes:.0f} B"
+    scale, unit = (1e3, "kB") if number_of_bytes < 1e6 else (1e6, "MB")
+    return f"{trimmed(number_of_bytes / scale)} {unit}"
+
+
 def number(value: float | None) -> str:
     """Any other number: "25", "0.5"."""
     return trimmed(value) if is_known(value) else UNKNOWN

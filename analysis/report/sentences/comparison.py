@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report.sentences import says, told
-from mwaa_headroom.analysis.report.words import lowered
+from mwaa_headroom.analysis.report.words import byte_size, lowered
 
 
 @says("identity.not_finished")
@@ -75,6 +75,25 @@ says(
     "service demand.",
 )
 says("history.few_values", "Known in {values} runs only, change points need {needed}.")
+
+
+@says("comparison.other_work")
+def _(operation: str, baseline_bytes: float, contender_bytes: float, limit_factor: float) -> str:
+    return (
+        f"{operation} answered {_sizes(contender_bytes, baseline_bytes)}, more than a factor of "
+        f"{limit_factor:g} apart, so the sides cannot be taken to have done the same work, and "
+        "nothing that its calls enter is judged; compare page limits and data of both sides."
+    )
+
+
+@says("comparison.answers_differ")
+def _(operation: str, baseline_bytes: float, contender_bytes: float) -> str:
+    return f"{operation} answered {_sizes(contender_bytes, baseline_bytes)}."
+
+
+def _sizes(contender_bytes: float, baseline_bytes: float) -> str:
+    after, before = (byte_size(each) for each in (contender_bytes, baseline_bytes))
+    return f"{after} (p50) instead of {before}"
 
 
 @says("comparison.too_few_runs")

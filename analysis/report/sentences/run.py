@@ -113,6 +113,14 @@ says(
 )
 
 
+@says("answers.over_limit")
+def _(operation: str, bytes_max: int, limit_bytes: int) -> str:
+    return (
+        f"{operation} answered up to {words.byte_size(bytes_max)}, and InvokeRestApi passes on at "
+        f"most {words.byte_size(limit_bytes)}: these calls did not go through it."
+    )
+
+
 @says("metrics.counts_above_most")
 def _(periods: int, pinned: int | None, highest: int, most: int) -> str:
     instead = "their count is taken as not known" if pinned is None else f"{pinned} is taken"
