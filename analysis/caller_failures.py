@@ -31,6 +31,8 @@ ON_THE_WAY: Final = ("connection_error",)
 EXPIRED_CODES: Final = (
     "ExpiredToken",
     "ExpiredTokenException",
+    "InvalidGrantException",
+    "RequestExpired",
     "TokenRetrievalError",
     "UnauthorizedSSOTokenError",
 )

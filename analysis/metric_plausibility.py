@@ -1,8 +1,9 @@
 """Webserver metrics held against what is documented of them.
 
     webservers    between MinWebservers and MaxWebservers
-    samples       one per webserver and period, or twelve: containers that publish every 5 s have so
-                  many in a minute; then counts and connections are divided
+    samples       one per webserver and minute, the period the service publishes at, or twelve per
+                  period: containers that publish every 5 s have so many in a minute; then counts
+                  and connections are divided
     CPU           at most 100 % of a webserver
 
 A few periods that are off by themselves (at most 10 %) lose what is off. More make the metric
@@ -18,6 +19,7 @@ from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.metric_periods import WebserverPeriod
 
 SAMPLES_IN_A_PERIOD: Final = 12
+MINUTE_S: Final = 60.0
 STRAY_SHARE: Final = 0.1  # of the periods
 MOST_CPU_PERCENT: Final = 105.0  # readings of 100 % scatter a little
 _NEARLY_WHOLE: Final = 0.1  # of a webserver: samples that came late
@@ -56,24 +58,37 @@ def _with_counts(periods: Sequence[WebserverPeriod], fewest: int, most: int) -> 
     counts = [period.webservers for period in periods if period.webservers is not None]
     strays = sum(count > most for count in counts)
     about = {"highest": max(counts, default=0), "most": most}
+    samples = _samples(periods, counts, fewest, most)
+    if samples > 1:
+        found = tuple(_counted(period, samples, most, pinned) for period in periods)
+        divided = note("metrics.samples_divided", samples=samples, fewest=fewest, **about)
+        return PlausiblePeriods(found, (divided,))
     if strays <= STRAY_SHARE * len(counts):
         found = tuple(_counted(period, 1, most, pinned) for period in periods)
         odd = warning("metrics.counts_above_most", periods=strays, pinned=pinned, **about)
         return PlausiblePeriods(found, (odd,) if strays else ())
-    if _are_samples(counts, fewest, most):
-        found = tuple(_counted(period, SAMPLES_IN_A_PERIOD, most, pinned) for period in periods)
-        divided = note(
-            "metrics.samples_divided", samples=SAMPLES_IN_A_PERIOD, fewest=fewest, **about
-        )
-        return PlausiblePeriods(found, (divided,))
     found = tuple(replace(each, webservers=pinned, connections=None) for each in periods)
     if pinned is not None:
         return PlausiblePeriods(found, (warning("metrics.pinned_count_used", **about),))
     return PlausiblePeriods(found, (refusal("metrics.counts_implausible", fewest=fewest, **about),))
 
 
-def _are_samples(counts: Sequence[int], fewest: int, most: int) -> bool:
-    each = [count / SAMPLES_IN_A_PERIOD for count in counts]
+def _samples(
+    periods: Sequence[WebserverPeriod], counts: Sequence[int], fewest: int, most: int
+) -> int:
+    """Samples of one webserver in a period; 1 also where no number of them explains the counts."""
+    if not counts:
+        return 1
+    minutes = round(periods[0].period_s / MINUTE_S)
+    if minutes > 1 and _are_samples(counts, minutes, fewest, most):
+        return minutes
+    fitting = sum(count <= most for count in counts) >= (1 - STRAY_SHARE) * len(counts)
+    is_twelve = not fitting and _are_samples(counts, SAMPLES_IN_A_PERIOD, fewest, most)
+    return SAMPLES_IN_A_PERIOD if is_twelve else 1
+
+
+def _are_samples(counts: Sequence[int], samples: int, fewest: int, most: int) -> bool:
+    each = [count / samples for count in counts]
     whole = sum(
         abs(value - round(value)) <= _NEARLY_WHOLE and fewest <= round(value) <= most
         for value in each
@@ -94,17 +109,18 @@ def _counted(
 
 
 def _with_cpu(periods: Sequence[WebserverPeriod]) -> PlausiblePeriods:
-    above = [period for period in periods if (period.cpu_percent or 0.0) > MOST_CPU_PERCENT]
-    if not above:
+    readings = [max(each.cpu_percent or 0.0, each.cpu_max_percent or 0.0) for each in periods]
+    above = [reading > MOST_CPU_PERCENT for reading in readings]
+    if not any(above):
         return PlausiblePeriods(tuple(periods))
-    unusable = len(above) > STRAY_SHARE * len(periods)
+    unusable = sum(above) > STRAY_SHARE * len(periods)
     found = tuple(
         replace(each, cpu_percent=None, cpu_max_percent=None, cpu_min_percent=None)
-        if unusable or each in above
+        if unusable or is_above
         else each
-        for each in periods
+        for each, is_above in zip(periods, above, strict=True)
     )
-    about = {"periods": len(above), "highest": max(each.cpu_percent or 0.0 for each in above)}
+    about = {"periods": sum(above), "highest": max(readings)}
     if unusable:
         return PlausiblePeriods(found, (refusal("metrics.cpu_implausible", **about),))
     return PlausiblePeriods(found, (warning("metrics.cpu_strays", **about),))

@@ -31,6 +31,7 @@ from mwaa_headroom.analysis.generator.health import (
 )
 from mwaa_headroom.analysis.generator.limits import LoadReport, load_reports, use_within
 from mwaa_headroom.analysis.identity import identity_of
+from mwaa_headroom.analysis.memory import memory_warnings
 from mwaa_headroom.analysis.metric_periods import (
     DatabasePeriod,
     WebserverPeriod,
@@ -384,6 +385,7 @@ class Run:
                     expiry=self.expiry,
                 ),
                 *worker_warnings(record.events),
+                *memory_warnings(self.periods, record.events),
                 *retry_warnings(retries),
                 *(inversions(self.stages, capacity) if capacity else ()),
                 *contradictions(setting, self.demand, capacity, self.stages),

@@ -113,7 +113,10 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "clock_stepped": ("step_s",),  # the host's clock was set forward by so much
     # Over the last seconds of one load process. stalled_s: time its event loop stood still, in
     # stalls of at least 50 ms; longest_stall_s: the longest of them.
-    "generator_load": ("worker", "cpu_fraction", "in_flight", "stalled_s", "longest_stall_s"),
+    "generator_load": (
+        *("worker", "cpu_fraction", "in_flight", "stalled_s", "longest_stall_s"),
+        "memory_bytes",  # resident; null where the system does not tell
+    ),
     "worker_joined": ("worker", "cpus"),
     "clock_offset": ("worker", "offset_s", "uncertainty_s"),  # worker's clock minus the master's
     "worker_lost": ("worker", "reason"),

@@ -1,9 +1,9 @@
 """Service level objectives as one can type them: `p95(latency{operation=list_dags}) < 500ms`.
 
     slo        = function "(" metric [ "{" key "=" value "}" ] ")" comparison number [ unit ]
-    function   = "p50" ... "p99.9" | "mean" | "max" | "min" | "rate"
+    function   = "p50" ... "p99.9" | "mean" | "max" | "min" | "rate" | "trend"
     comparison = "<" | "<=" | ">" | ">="
-    unit       = "ms" | "s" | "%"
+    unit       = "ms" | "s" | "%" | "%/h"
 
 What a name means:
 
@@ -14,7 +14,8 @@ What a name means:
     unsent         arrivals the generator did not send / arrivals
     goodput        arrivals that ended ok and within the latency thresholds / arrivals
     webserver.*    cpu and memory (fraction), connections (per webserver), count; max(cpu) is the
-                   busiest webserver's busiest period, every other one the mean over webservers
+                   busiest webserver's busiest period, every other one the mean over webservers;
+                   trend(memory): its growth an hour, met or broken when the 95 % interval says so
     database.*     cpu (fraction) and connections of the metadata database's writer; max is the
                    highest of the periods
 """
@@ -28,7 +29,7 @@ from typing import Final
 from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 
-UNIT_SCALES: Final = {"ms": 0.001, "s": 1.0, "%": 0.01, "": 1.0}
+UNIT_SCALES: Final = {"ms": 0.001, "s": 1.0, "%": 0.01, "%/h": 0.01, "": 1.0}
 
 # Generator and unsent are no errors of a call: they have a metric of their own.
 ERROR_LAYERS: Final = tuple(layer for layer in LAYERS if layer != "generator")
@@ -50,20 +51,20 @@ METRICS: Final[dict[str, _Metric]] = {
     "unsent": _Metric(("rate",), ("%",)),
     "goodput": _Metric(("rate",), ("%",), ("operation",)),
     "webserver.cpu": _Metric(("max", "mean"), ("%",)),
-    "webserver.memory": _Metric(("max", "mean"), ("%",)),
+    "webserver.memory": _Metric(("max", "mean", "trend"), ("%", "%/h")),
     "webserver.connections": _Metric(("max", "mean"), ("",)),
     "webserver.count": _Metric(("min", "max"), ("",)),
     "database.cpu": _Metric(("max", "mean"), ("%",)),
     "database.connections": _Metric(("max", "mean"), ("",)),
 }
-FUNCTIONS: Final = ("p50..p99.9", "mean", "max", "min", "rate")
+FUNCTIONS: Final = ("p50..p99.9", "mean", "max", "min", "rate", "trend")
 
 _SHAPE = re.compile(
     r"""\s*(?P<function>[A-Za-z][A-Za-z0-9.]*)\s*
         \(\s*(?P<metric>[A-Za-z_.]+)\s*
            (?:\{\s*(?P<key>[A-Za-z_]+)\s*=\s*(?P<value>[^{}=,]*[^{}=,\s])\s*\})?\s*\)\s*
         (?P<comparison><=|>=|<|>)\s*
-        (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(?P<unit>[A-Za-z%]*)\s*""",
+        (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(?P<unit>[A-Za-z%]*(?:/h)?)\s*""",
     re.VERBOSE | re.ASCII,
 )
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
@@ -73,7 +74,7 @@ _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 class Slo:
     """One objective. `str(slo)` is its canonical text, and parses to an equal value."""
 
-    function: str  # "p95", "mean", "max", "min" or "rate"
+    function: str  # "p95", "mean", "max", "min", "rate" or "trend"
     metric: str  # a key of METRICS
     selector_key: str | None  # "operation", "layer" or "outcome"
     selector_value: str | None
@@ -179,7 +180,8 @@ def _check_selector(slo: Slo) -> None:
 
 
 def _check_unit(slo: Slo) -> None:
-    units = METRICS[slo.metric].units
+    is_trend = slo.function == "trend"
+    units = tuple(u for u in METRICS[slo.metric].units if u.endswith("/h") is is_trend)
     if slo.unit not in units:
         wanted = f"a number with {' or '.join(units)}" if units != ("",) else "a number, no unit"
         raise SloSyntaxError(

@@ -18,6 +18,7 @@ from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Floats, value_at_rank, values_for_percentile
+from mwaa_headroom.analysis.trend import memory_trend_per_h
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +39,8 @@ def judge(slo: Slo, window: Window) -> SloResult:
     """
     if slo.metric in ("latency", "service_time"):
         return _judge_time(slo, window)
+    if slo.function == "trend":
+        return _judge_trend(slo, window)
     if slo.metric.startswith("webserver."):
         observed = _observed_metric(slo, [_of_webservers(slo, p) for p in window.periods])
     elif slo.metric.startswith("database."):
@@ -118,6 +121,16 @@ def _judge_time(slo: Slo, window: Window) -> SloResult:
         count = int(np.count_nonzero(cut))
         reason = refusal("judge.cut_calls", slo=slo, cut_calls=count, at_least=observed)
     return SloResult(slo, observed, met, reason, is_lower_bound)
+
+
+def _judge_trend(slo: Slo, window: Window) -> SloResult:
+    grown = memory_trend_per_h(window.periods)
+    if grown.value is None or grown.low is None or grown.high is None:
+        return SloResult(slo, None, None, next(iter(grown.warnings), None))
+    met = slo.is_met_by(grown.value)
+    if slo.is_met_by(grown.low) == slo.is_met_by(grown.high):
+        return SloResult(slo, grown.value, met)
+    return SloResult(slo, grown.value, None, refusal("judge.trend_open", per_h=grown))
 
 
 def _statistic(slo: Slo, times_s: Floats) -> float:

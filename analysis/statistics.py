@@ -78,6 +78,21 @@ def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
+_MOST_CORRELATED = 0.9
+_FEWEST_FOR_CORRELATION = 5
+
+
+def inflation(*series: Floats) -> float:
+    """(1 + phi) / (1 - phi) of residuals: how much more their sum varies than independent ones."""
+    spread = sum(float(each @ each) for each in series)
+    count = float(np.mean([len(each) for each in series]))
+    if count < _FEWEST_FOR_CORRELATION or spread <= 0:
+        return 1.0
+    phi = sum(float(each[1:] @ each[:-1]) for each in series) / spread
+    phi = min(max((count * phi + 1) / (count - 3), 0.0), _MOST_CORRELATED)
+    return (1 + phi) / (1 - phi)
+
+
 _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7 in binary
 
 

@@ -177,16 +177,26 @@ class LoadMeter:
         before, self._last_asked = self._last_asked, (self._clock(), self._cpu_clock())
         return _cpu_fraction(before, self._last_asked)
 
-    def report(self) -> dict[str, float]:
+    def report(self) -> dict[str, float | None]:
         """The figures of a `generator_load` event since the last report."""
         before, self._last_report = self._last_report, (self._clock(), self._cpu_clock())
-        figures = {
+        figures: dict[str, float | None] = {
             "cpu_fraction": _cpu_fraction(before, self._last_report),
             "stalled_s": self._stalled_s,
             "longest_stall_s": self._longest_stall_s,
+            "memory_bytes": _memory_bytes(),
         }
         self._stalled_s = self._longest_stall_s = 0.0
         return figures
+
+
+def _memory_bytes() -> int | None:
+    """Resident memory of this process; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cpu_fraction(before: tuple[float, float], now: tuple[float, float]) -> float:

@@ -64,7 +64,7 @@ from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.slo_judgement import Window, concerned_by, errors_of
-from mwaa_headroom.analysis.statistics import Estimate, Floats
+from mwaa_headroom.analysis.statistics import Estimate, Floats, inflation
 
 BLOCKS = 40
 _TIMES = ("latency", "service_time")
@@ -219,8 +219,6 @@ def _of_periods(periods: Sequence[WebserverPeriod | DatabasePeriod]) -> Ratio | 
 
 REPLICATES: Final = 1000
 SATURATED: Final = 0.97  # of the CPU
-_MOST_CORRELATED = 0.9
-_FEWEST_FOR_CORRELATION = 5
 _FEWEST_FREEDOM = 3.0
 _BEND_FROM: Final = {"logit": 6.0, "log": 3.0}
 _WIDEST_BEND = 1.0
@@ -292,23 +290,12 @@ def _pooled(ratios: Sequence[Ratio]) -> Ratio:
     )
 
 
-def _inflation(*series: Floats) -> float:
-    """(1 + phi) / (1 - phi) of residuals: how much more their sum varies than independent ones."""
-    spread = sum(float(each @ each) for each in series)
-    count = float(np.mean([len(each) for each in series]))
-    if count < _FEWEST_FOR_CORRELATION or spread <= 0:
-        return 1.0
-    phi = sum(float(each[1:] @ each[:-1]) for each in series) / spread
-    phi = min(max((count * phi + 1) / (count - 3), 0.0), _MOST_CORRELATED)
-    return (1 + phi) / (1 - phi)
-
-
 def _variance(ratio: Ratio) -> tuple[float, float]:
     """Variance of a ratio by its blocks, and how many independent blocks they are worth."""
     residuals = ratio.part - ratio.value * ratio.whole
-    count, inflation = len(residuals), _inflation(residuals)
+    count, more = len(residuals), inflation(residuals)
     own = count / (count - 1) * float(residuals @ residuals) / float(ratio.whole.sum()) ** 2
-    return own * inflation, count / inflation
+    return own * more, count / more
 
 
 def _shares(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
@@ -356,7 +343,7 @@ def _utilisations(
     freedom = sum(len(residuals) - 1 for residuals in usable)
     if not freedom:
         return None
-    variance = sum(float(each @ each) for each in usable) / freedom * _inflation(*usable)
+    variance = sum(float(each @ each) for each in usable) / freedom * inflation(*usable)
     errors = np.sqrt(variance * rates / counts)
     spread = np.sqrt(freedom / random.chisquare(freedom, (REPLICATES, 1)))
     drawn = means + errors * spread * random.standard_normal((REPLICATES, len(ratios)))

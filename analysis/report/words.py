@@ -194,6 +194,8 @@ def observed_text(slo: Slo, observed: float | None) -> str:
         return "not known"
     if slo.metric in ("latency", "service_time"):
         return f"{observed * 1000:.0f} ms" if observed < 1 else f"{observed:.3g} s"
+    if slo.function == "trend":
+        return f"{observed * 100:.2g} %/h"
     return f"{observed * 100:.4g} %" if slo.unit == "%" else f"{observed:.3g}"
 
 

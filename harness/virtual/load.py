@@ -374,6 +374,7 @@ class VirtualLoad:
             cpu_fraction=0.0,
             stalled_s=0.0,
             longest_stall_s=0.0,
+            memory_bytes=None,
         )
 
     def _emit(self, kind: str, **fields: object) -> None:

@@ -67,6 +67,24 @@ def test_a_page_that_one_side_caps_is_no_pass_and_no_regression(factor: float) -
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "is_other_work"),
+    [
+        (1000, 500, True),  # a configured cap of 500
+        (200, 100, True),  # the default cap
+        (1000, 100, True),  # a version that begins to keep the cap
+        (1200, 1000, False),  # the answer says 1200 and holds 1000
+        (97, 96, False),  # all there are
+    ],
+)
+def test_pages_as_versions_cap_them(before: int, after: int, is_other_work: bool) -> None:
+    row_bytes = 210
+    told = compared({"list_dags": before * row_bytes}, {"list_dags": after * row_bytes})
+    codes = [each.code for each in told.notes]
+    assert ("comparison.other_work" in codes) is is_other_work
+    assert told.verdict == ("inconclusive" if is_other_work else "pass")
+
+
+@pytest.mark.parametrize(
     ("after", "code"),
     [
         (1000, None),

@@ -58,6 +58,10 @@ def named(findings: Any, code: str) -> Finding:
     [
         ("denied", "ExpiredTokenException", "caller.credentials_expired"),
         ("denied", "UnauthorizedSSOTokenError", "caller.credentials_expired"),
+        ("denied", "TokenRetrievalError", "caller.credentials_expired"),
+        ("denied", "InvalidGrantException", "caller.credentials_expired"),
+        ("denied", "RequestExpired", "caller.credentials_expired"),
+        ("connection_error", "ConnectTimeoutError", "network.connections_failed"),
         ("denied", "AccessDeniedException", "caller.calls_failed"),
         ("invalid", "ValidationException", "caller.calls_failed"),
         ("not_found", "ResourceNotFoundException", "caller.calls_failed"),
@@ -144,6 +148,9 @@ ERRORS = parse_slo("rate(errors) < 1%")
         ({"ok": 980, "denied": 5, "throttled": 15}, "lean", None),  # broken without them as well
         ({"ok": 980, "denied": 11, "throttled": 9}, "lean", "caller.calls_failed"),
         ({"ok": 950, "connection_error": 50}, "lean", "network.connections_failed"),
+        # 8 % reset by peer, of which the server knows nothing; half of all without a free port
+        ({"ok": 920, "connection_error": 80}, "lean", "network.connections_failed"),
+        ({"ok": 500, "connection_error": 500}, "lean", "network.connections_failed"),
         ({"ok": 950, "connection_error": 50}, "boto3", "network.connections_failed"),
         # With web login tokens the webservers' own load balancer may have closed them.
         ({"ok": 950, "connection_error": 50}, "web_token", None),

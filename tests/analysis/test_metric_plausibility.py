@@ -1,5 +1,6 @@
 """Webserver metrics that cannot be what they seem."""
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,45 @@ def test_webservers_are_held_against_their_limits(
     _, webservers, codes = counted(counts, *limits)
     assert webservers == expected
     assert codes == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("counts", "limits", "period_s", "expected", "code"),
+    [
+        # Periods of five minutes have five samples of each container.
+        ([10, 15, 10], (2, 5), 300.0, [2, 3, 2], "metrics.samples_divided"),
+        ([10, 10], (2, 10), 300.0, [2, 2], "metrics.samples_divided"),
+        ([24, 36], (2, 5), 60.0, [2, 3], "metrics.samples_divided"),
+        # A container without two readings of its own yet publishes none.
+        ([None, 2, 2], (2, 2), 60.0, [2, 2, 2], None),
+        # Stamps that waver: two samples of a minute fall into one period, none into the next.
+        ([3, 1, 2, 2, 2] * 4, (2, 2), 60.0, [2] * 20, "metrics.pinned_count_used"),
+        ([3, 1, 2, 2, 2] * 4, (1, 2), 60.0, [None] * 20, "metrics.counts_implausible"),
+        # An agent that sums up 39 or 40 readings.
+        ([39, 40, 39], (1, 2), 60.0, [None] * 3, "metrics.counts_implausible"),
+    ],
+)
+def test_samples_as_agents_and_consoles_show_them(
+    counts: list[int | None],
+    limits: tuple[int, int],
+    period_s: float,
+    expected: list[int | None],
+    code: str | None,
+) -> None:
+    _, webservers, codes = counted(counts, *limits, period_s=period_s)
+    assert webservers == expected
+    assert codes == ([code] if code else [])
+
+
+def test_a_maximum_above_a_whole_webserver_is_no_evidence_that_one_was_busy() -> None:
+    """127 % at most, 35 % on average, as one reads of containers with a limit."""
+    periods = [
+        dataclasses.replace(each, cpu_max_percent=127.0 if place == 3 else 40.0)
+        for place, each in enumerate(periods_by_hand(webservers=[2] * 20, cpu_percent=35.0))
+    ]
+    found = plausible_periods(periods, 2, 2)
+    assert [each.code for each in found.findings] == ["metrics.cpu_strays"]
+    assert max(each.cpu_max_percent or 0.0 for each in found.periods) == 40.0
 
 
 def test_connections_follow_the_count() -> None:

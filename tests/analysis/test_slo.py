@@ -89,7 +89,8 @@ def slo_texts(draw: st.DrawFn) -> str:
         key = draw(st.sampled_from(known.selectors))
         values = {"layer": ERROR_LAYERS, "outcome": ERROR_OUTCOMES}.get(key, ("list dags", "a.b"))
         selector = f"{{{key} = {draw(st.sampled_from(values))}}}"
-    unit = draw(st.sampled_from(known.units))
+    is_trend = function == "trend"
+    unit = draw(st.sampled_from([u for u in known.units if u.endswith("/h") is is_trend]))
     number = draw(st.floats(0, 100, allow_subnormal=False))
     space = draw(st.sampled_from(["", " ", "  "]))
     comparison = draw(st.sampled_from(["<", "<=", ">", ">="]))

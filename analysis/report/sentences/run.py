@@ -8,6 +8,7 @@ from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says, told
 from mwaa_headroom.analysis.results import RunAnalysis, SizingRow, SloResult, StageLabel
 from mwaa_headroom.analysis.slo import Slo
+from mwaa_headroom.analysis.statistics import Estimate
 from mwaa_headroom.analysis.verdict import EXIT_INTERRUPTED
 
 says(
@@ -119,6 +120,40 @@ def _(operation: str, bytes_max: int, limit_bytes: int) -> str:
         f"{operation} answered up to {words.byte_size(bytes_max)}, and InvokeRestApi passes on at "
         f"most {words.byte_size(limit_bytes)}: these calls did not go through it."
     )
+
+
+says("trend.few_values", "A trend needs at least {needed} values, there are {values}.")
+
+
+@says("judge.trend_open")
+def _(per_h: Estimate) -> str:
+    return f"Its growth is {_percent_per_h(per_h)}, which leaves it open."
+
+
+@says("memory.webservers_grew")
+def _(per_h: Estimate, hours: float) -> str:
+    return (
+        f"The webservers' memory grew by {_percent_per_h(per_h)}, over {hours:.2g} h: let a longer "
+        "run show whether it goes on, before they run out of it."
+    )
+
+
+@says("memory.load_process_grew")
+def _(worker: int, per_h: Estimate, hours: float) -> str:
+    low, value, high = (
+        f"{(each or 0.0) / 1e6:.3g}" for each in (per_h.low, per_h.value, per_h.high)
+    )
+    return (
+        f"The memory of load process {worker} grew by {value} MB/h ({low}-{high}), over "
+        f"{hours:.2g} h: a longer run may exhaust this machine's."
+    )
+
+
+def _percent_per_h(per_h: Estimate) -> str:
+    low, value, high = (
+        f"{100 * (each or 0.0):.2g}" for each in (per_h.low, per_h.value, per_h.high)
+    )
+    return f"{value} %/h (95 % interval {low} to {high})"
 
 
 @says("metrics.counts_above_most")
