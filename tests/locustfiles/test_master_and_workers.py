@@ -72,7 +72,7 @@ class DistributedLoad:
         self._start_senders = start_senders
         self._channel, self._tests = Channel(self.wire.master), count(1)
         self.test = None
-        monkeypatch.setattr(worker, "transport_of", lambda plan: self.transport_of(plan))
+        monkeypatch.setattr(worker, "transport_of", lambda plan, _: self.transport_of(plan))
 
     def join(self, workers):
         for _ in range(workers):
@@ -83,6 +83,7 @@ class DistributedLoad:
                 Channel(self.wire.connect(name)),
                 pool,
                 allowed_arn="",
+                keys=None,
                 report=print,
                 give_up=partial(self._give_up, name),
             )
