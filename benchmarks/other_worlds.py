@@ -262,7 +262,7 @@ def _requests(
     words: list[str],
 ) -> pa.Table:
     count = len(starts_s)
-    columns = {
+    columns: dict[str, Any] = {
         "stage": (starts_s // stages[0][0]).astype(np.int32),
         "operation": pa.DictionaryArray.from_arrays(pa.array(operation), list(DEMANDS_S)),
         "intended_start_s": STARTED_AT_S + starts_s,
@@ -271,8 +271,14 @@ def _requests(
         "outcome": pa.DictionaryArray.from_arrays(pa.array(outcome), words),
         "attempts": np.ones(count, dtype=np.int32),
     }
-    known = [name for name in REQUESTS_SCHEMA.names if name in columns]
-    return pa.table({name: columns[name] for name in known})
+    columns |= {
+        field.name: pa.nulls(count, field.type)
+        if field.nullable
+        else pa.array(np.zeros(count, dtype=np.int64), field.type)
+        for field in REQUESTS_SCHEMA
+        if field.name not in columns
+    }
+    return pa.table({name: columns[name] for name in REQUESTS_SCHEMA.names})
 
 
 def _metrics(starts_s: Floats, cpu: Floats, samples: NDArray[np.int64]) -> pa.Table:
