@@ -236,6 +236,6 @@ def with_collector_killed(folder: Path, after_s: float, _: random.Random) -> End
 
 def _calls_in_trail(folder: Path) -> int:
     """Calls of the load; preparing the run calls other paths."""
-    trail = Instance(folder / "headroom" / "local" / f"{RUN_PREFIX}{ENVIRONMENT}").trail_path
+    trail = Instance(folder / "headroom" / "local" / f"{RUN_PREFIX}{ENVIRONMENT}").cloudtrail_path
     events = map(json.loads, trail.read_text(encoding="utf-8").splitlines())
     return sum(event["requestParameters"].get("Path") == "/pools" for event in events)

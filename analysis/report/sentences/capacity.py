@@ -130,7 +130,7 @@ def _(slos: tuple[Slo, ...]) -> str:
 def _(database_percent: float, cpu_percent: float | None, cpu_max_percent: float | None) -> str:
     return (
         f"the metadata database was at {database_percent:.0f} % CPU while the webservers were at "
-        f"{_cpu(cpu_percent, cpu_max_percent)}, so more webservers would not help"
+        f"{_cpu(cpu_percent, cpu_max_percent)}, so more webservers are unlikely to help"
     )
 
 

@@ -97,7 +97,7 @@ def _(off_periods: float) -> str:
     periods = f"{off_periods:g} period{'' if off_periods == 1 else 's'}"
     return (
         f"No rule that was tried explains every change: the best is off by {periods} in all, so "
-        "the environment scales by something else too."
+        "it may also scale by something that these runs do not show."
     )
 
 

@@ -59,8 +59,8 @@ def _(
     return _after(
         stage,
         f"the SLO did not hold again within the {_seconds(watched_s)} it was watched at "
-        f"{rate_per_s:.3g} calls/s, so the overload outlives its load: of the last {last_calls} "
-        f"calls {last_ok} ended ok and {last_good} in time",
+        f"{rate_per_s:.3g} calls/s: of the last {last_calls} calls {last_ok} ended ok and "
+        f"{last_good} in time",
         without,
     )
 
