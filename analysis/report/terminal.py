@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from textwrap import wrap
 from typing import Final
 
 from rich.cells import cell_len
@@ -57,15 +58,19 @@ def render_terminal(document: Document, *, verbose: bool, width: int, colour: bo
     )
     for part in _parts(document, console, verbose=verbose):
         # Whatever cannot be made narrower is left to the terminal, not cut off.
-        console.print(part, crop=False)
+        if isinstance(part, Line):
+            console.print(part, crop=False, no_wrap=True, overflow="ignore")
+        else:
+            console.print(part, crop=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _parts(document: Document, console: Console, *, verbose: bool) -> Iterator[RenderableType]:
-    yield Line(document.title, "bold")
-    yield Line(document.sentence, f"bold {_STYLES[document.status]}".strip())
+    width = console.width
+    yield _prose(document.title, width, "bold")
+    yield _prose(document.sentence, width, f"bold {_STYLES[document.status]}".strip())
     if document.about:
-        yield Padding(Line(document.about), _INDENT)
+        yield _prose(document.about, width, indent="  ")
     for section in document.sections:
         if not (verbose or section.brief):
             continue
@@ -79,24 +84,37 @@ def _parts(document: Document, console: Console, *, verbose: bool) -> Iterator[R
 
 def _block(block: Block, console: Console) -> Iterator[RenderableType]:
     if isinstance(block, Text):
-        yield Padding(Line(block.text, _STYLES[block.status]), _INDENT)
-    elif isinstance(block, Bullets) and block.items:
-        yield _bullets(block)
+        yield _prose(block.text, console.width, _STYLES[block.status], indent="  ")
+    elif isinstance(block, Bullets):
+        for item in block.items:
+            yield _prose(item, console.width, indent="    ", first="  - ")
     elif isinstance(block, Ticks) and block.items:
         yield _ticks(block, console.width)
     elif isinstance(block, Table):
         if block.caption:
-            yield Padding(Line(f"\n{block.caption}"), _INDENT)
+            yield ""
+            yield _prose(block.caption, console.width, indent="  ")
         yield _fitted(block, console)
 
 
-def _bullets(bullets: Bullets) -> RenderableType:
-    grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    for item in bullets.items:
-        grid.add_row("-", item)
-    return Padding(grid, _INDENT)
+def _prose(
+    text: str, width: int, style: str = "", *, indent: str = "", first: str | None = None
+) -> Line:
+    """Wrapped between words only: a path or a command stays whole, to be copied.
+
+    `first` stands before the first line in place of the indent.
+    """
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        lines += wrap(
+            paragraph,
+            width,
+            initial_indent=indent if first is None or lines else first,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return Line("\n".join(lines), style)
 
 
 def _ticks(ticks: Ticks, width: int) -> RenderableType:

@@ -90,13 +90,18 @@ def _findings(
 def _newest(api: RestApi, reads: Reads) -> list[str]:
     # Airflow's own order is oldest first; "-id" is newest first in Airflow 2 and 3.
     answer = api.get(dag_runs_path(reads.dag_id), {"limit": MOST_DAG_RUNS, "order_by": "-id"})
-    runs = answer.get("dag_runs")
-    if not answer.ok or not isinstance(runs, list):
+    cannot = f"{reads.key}: the runs of DAG '{reads.dag_id}' cannot be listed"
+    if not answer.ok:
         raise PreflightError(
-            f"{reads.key}: the runs of DAG '{reads.dag_id}' cannot be listed, Airflow answered "
-            f"{answer.status}; use an Airflow role that may, or leave what reads them out."
+            f"{cannot}, Airflow answered {answer.status}; use an Airflow role that may, or leave "
+            "what reads them out."
         )
-    return [run["dag_run_id"] for run in runs]
+    if not isinstance(answer.get("dag_runs"), list):
+        raise PreflightError(
+            f"{cannot}: Airflow answered {answer.status} with something else, perhaps a login "
+            "page; see what its REST API answers, or leave what reads them out."
+        )
+    return [run["dag_run_id"] for run in answer.dag_runs]
 
 
 def _is_found(api: RestApi, dag_id: str, run: str) -> bool:

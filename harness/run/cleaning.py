@@ -218,7 +218,7 @@ def left_by_prefix(scenario_file: Path, prefix: str, variables: Mapping[str, str
         listed = find(dag_id)
         if listed is None:
             raise EnvironmentAccessError(
-                f"The runs of DAG '{dag_id}' cannot be listed: use an Airflow role that may."
+                f"The runs of DAG '{dag_id}' cannot be listed: see whether the Airflow role may."
             )
         if listed:
             found[dag_id] = listed

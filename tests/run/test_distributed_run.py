@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from relay import serve
 from whole_runs import kill_one, pids_of, run, start, until, wait_for_load
 
 from mwaa_headroom.analysis.record import read_run
@@ -65,11 +67,6 @@ class Remote:
         self.arn = describe_environment(clients, self.name).arn
         self.settings = f'kind = "aws"\nname = "{self.name}"\nmetrics_settle_s = 0'
         self.limits = f'allow_environment = "{self.arn}"'
-
-    def variables_through(self, address: str, port: int) -> dict[str, str]:
-        """The variables for who cannot reach this machine's loopback."""
-        url = f"http://{address}:{port}"
-        return {"AWS_ENDPOINT_URL_MWAA": url, "NO_PROXY": "*", "no_proxy": "*"}
 
 
 @pytest.fixture(scope="module")
@@ -316,8 +313,10 @@ def test_workers_on_other_machines(here: Here) -> None:
     port = reserve_port()
     with other_machines(2) as machines:
         host = machines[0].gateway
-        with relay(host, here.remote.port) as relay_port:
-            reaching = here.remote.variables_through(host, relay_port)
+        with relay(host, here.remote.port) as relay_port, ExitStack() as relays:
+            for machine in machines:
+                # A stand-in answers only who calls it by a name of loopback.
+                relays.enter_context(machine.loopback_to(host, relay_port, here.remote.port))
             master = here.start(
                 *("run", scenario, "--expect-workers", "2", "--bind", host, "--json"),
                 *("--port", str(port)),
@@ -326,8 +325,7 @@ def test_workers_on_other_machines(here: Here) -> None:
                 here.start(
                     *("worker", "--master", f"{host}:{port}"),
                     *("--allow-environment", here.remote.arn),
-                    variables=reaching,
-                    before=("ip", "netns", "exec", machine.name),
+                    before=machine.inside,
                 )
                 for machine in machines
             ]
@@ -355,6 +353,7 @@ class Machine:
         network = f"10.213.{os.getpid() % 100 * 2 + number}"
         self.gateway = f"{network}.1"  # our end of the cable
         self._address = f"{network}.2"
+        self.inside = ("ip", "netns", "exec", self.name)
         self._ends = (f"hr{os.getpid() % 100000}a{number}", f"hr{os.getpid() % 100000}b{number}")
 
     def plug_in(self) -> None:
@@ -363,11 +362,23 @@ class Machine:
         _ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", self.name)
         _ip("address", "add", f"{self.gateway}/24", "dev", ours)
         _ip("link", "set", ours, "up")
-        inside = ("-n", self.name)
-        _ip(*inside, "address", "add", f"{self._address}/24", "dev", theirs)
-        _ip(*inside, "link", "set", theirs, "up")
-        _ip(*inside, "link", "set", "lo", "up")
-        _ip(*inside, "route", "add", "default", "via", self.gateway)
+        within = ("-n", self.name)
+        _ip(*within, "address", "add", f"{self._address}/24", "dev", theirs)
+        _ip(*within, "link", "set", theirs, "up")
+        _ip(*within, "link", "set", "lo", "up")
+        _ip(*within, "route", "add", "default", "via", self.gateway)
+
+    @contextmanager
+    def loopback_to(self, host: str, port: int, loopback_port: int) -> Iterator[None]:
+        """Lead a port of the namespace's loopback on to another address."""
+        program = Path(__file__).parent.parent / "relay.py"
+        addresses = ("127.0.0.1", str(loopback_port), host, str(port))
+        process = subprocess.Popen([*self.inside, sys.executable, program, *addresses])
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
     def pull_out(self) -> None:
         for command in (("link", "del", self._ends[0]), ("netns", "del", self.name)):
@@ -400,7 +411,8 @@ def relay(host: str, to_port: int) -> Iterator[int]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    serving = asyncio.run_coroutine_threadsafe(_serve(host, to_port), loop).result(10)
+    listening = serve(host, 0, "127.0.0.1", to_port)
+    serving = asyncio.run_coroutine_threadsafe(listening, loop).result(10)
     try:
         yield serving.sockets[0].getsockname()[1]
     finally:
@@ -408,25 +420,6 @@ def relay(host: str, to_port: int) -> Iterator[int]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-async def _serve(host: str, to_port: int) -> asyncio.Server:
-    async def lead_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", to_port)
-        await asyncio.gather(_pump(reader, back_writer), _pump(back_reader, writer))
-
-    return await asyncio.start_server(lead_on, host, 0)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
 
 
 async def _end(serving: asyncio.Server) -> None:

@@ -136,7 +136,7 @@ def test_a_local_scenario_stays_on_this_machine(monkeypatch, transport):
 
 def test_a_configuration_that_cannot_be_used(monkeypatch):
     point_aws_at(monkeypatch, "nowhere")
-    with pytest.raises(EnvironmentAccessError, match="AWS_ENDPOINT_URL_MWAA"):
+    with pytest.raises(EnvironmentAccessError, match="AWS_ENDPOINT_URL_"):
         open_transport(scenario_of(), NAME, "3.3.1")
 
 

@@ -35,6 +35,7 @@ REST_S = 60.0  # as an Application Load Balancer's default
 LINGER_S = 2.0  # for callers who send all of a refused body before they read the answer
 CLOSING_PERIOD_S = 1.0
 BACKLOG = 1024  # an open workload may connect in bursts
+ACCEPTED_AT_ONCE = 16  # before any of them is told to us, and can be closed
 SHUTDOWN_GRACE_S = 2.0
 MOST_CONNECTIONS = 5000
 FILES_PER_CONNECTION = 8  # there are several ports, and a call has a connection to a webserver too
@@ -120,7 +121,10 @@ class Listener(web.Server):
         """Listen on a bound socket, for https if there is a context."""
         self._port = listening.getsockname()[1]
         await self._runner.setup()
-        await web.SockSite(self._runner, listening, backlog=BACKLOG, ssl_context=tls).start()
+        await web.SockSite(
+            self._runner, listening, backlog=ACCEPTED_AT_ONCE, ssl_context=tls
+        ).start()
+        listening.listen(BACKLOG)  # asyncio takes one number for both
         self._closing = asyncio.create_task(self._keep_closing())
 
     async def stop(self) -> None:

@@ -17,6 +17,7 @@ triggered = MwaaTriggerDagRunOperator(
     task_id="trigger",
     env_name=NAME,
     trigger_dag_id=DAG,
+    trigger_run_id="provider",  # Airflow's own would make the task's path too long
     logical_date="2026-01-01T00:00:00Z",
     aws_conn_id=None,
 ).execute({})

@@ -331,14 +331,14 @@ def web_requests(url: str) -> list[Sent]:
     ]
 
 
-def answer_to(url: str, sent: bytes) -> bytes:
+def answer_to(url: str, sent: bytes, patience_s: float = PATIENCE_S) -> bytes:
     """All that comes back until the other side closes; raises TimeoutError if it does not."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=ANSWERED_WITHIN_S) as connection:
         received = b""
         try:
             connection.sendall(sent)
-            connection.settimeout(PATIENCE_S)
+            connection.settimeout(patience_s)
             try:
                 received = connection.recv(65536)
             except TimeoutError:  # it waits for more
@@ -387,7 +387,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def accepts_valid_requests(url: str) -> bool:
-    answers = [answer_to(url, sent.bytes()) for sent in valid_requests(url)]
+    answers = [answer_to(url, sent.bytes(), ANSWERED_WITHIN_S) for sent in valid_requests(url)]
     return all(b" 200 " in one or b"No webserver is available" in one for one in answers)
 
 
