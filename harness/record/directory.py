@@ -25,6 +25,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_TABLE,
 )
 from mwaa_headroom.harness.files import writing
+from mwaa_headroom.harness.record.stream import append_batch
 from mwaa_headroom.harness.validation import refuse_secrets
 
 LATEST_LINK = "latest"
@@ -196,7 +197,7 @@ def _in_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
     group: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
-        group.append(batch)
+        append_batch(group, batch)
         rows += batch.num_rows
         if rows >= ROWS_PER_GROUP:
             yield group

@@ -6,12 +6,14 @@ process leaves at most one torn message at the very end, which `finish_tables` l
 """
 
 import threading
+from collections.abc import MutableSequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from mwaa_headroom.harness.files import writing
 
+ROWS_OF_A_BATCH = 1024  # a batch of a few rows takes kilobytes
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -86,3 +88,11 @@ def record_batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.Record
         pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def append_batch(batches: MutableSequence[pa.RecordBatch], batch: pa.RecordBatch) -> None:
+    """Append rows to those that are kept; few become one batch with the few before them."""
+    if batches and batches[-1].num_rows < ROWS_OF_A_BATCH:
+        both = pa.Table.from_batches([batches.pop(), batch])
+        (batch,) = both.combine_chunks().to_batches()
+    batches.append(batch)

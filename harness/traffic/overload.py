@@ -21,15 +21,16 @@ from mwaa_headroom.analysis.recovery import call_lines, held_from_s
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA
 from mwaa_headroom.analysis.slo import Slo, parse_slo
 from mwaa_headroom.analysis.slo_judgement import Window, judge
+from mwaa_headroom.harness.record.stream import append_batch
 from mwaa_headroom.harness.scenario.model import Scenario
 
 FEWEST_CALLS = 20  # fewer say nothing
 FEWEST_IN_A_ROW = 5  # when there is nothing else
 LOOK_BACK_S = 20.0
 CALLERS_WINDOW_S = 3.0
-KEPT_ROWS = 100_000  # bounds memory; of a longer stage its last calls are judged
-# Of a recovery, which is judged every second: more would hold up the event loop.
-KEPT_ROWS_OF_RECOVERY = 20_000
+# Of a longer phase its last calls are judged. It bounds memory and, in a recovery, which is judged
+# every second, what holds up the event loop.
+KEPT_ROWS = 20_000
 
 
 @dataclass(slots=True)
@@ -197,10 +198,9 @@ class Overload:
         own = batch.filter(pc.equal(batch.column("stage"), self._stage))
         if not own.num_rows:
             return
-        self._batches.append(own)
+        append_batch(self._batches, own)
         self._kept += own.num_rows
-        most = KEPT_ROWS if self._stage >= 0 else KEPT_ROWS_OF_RECOVERY
-        while self._kept - self._batches[0].num_rows >= most:
+        while self._kept - self._batches[0].num_rows >= KEPT_ROWS:
             self._kept -= self._batches.popleft().num_rows
 
     def broke_slo(self, *, in_flight: int, rate_per_s: float) -> bool:

@@ -1,9 +1,11 @@
 """Whether a stage broke the SLO, when it holds again, and when too many errors abort a run."""
 
+import pyarrow as pa
 import pytest
 from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.slo import parse_slo
+from mwaa_headroom.harness.record.stream import ROWS_OF_A_BATCH
 from mwaa_headroom.harness.traffic import overload as overload_module
 from mwaa_headroom.harness.traffic.overload import FEWEST_CALLS, AbortRule, Overload
 
@@ -141,15 +143,33 @@ def test_without_a_line_about_calls_nothing_can_be_seen():
     assert recovering(light(range(100)), lines=("max(webserver.cpu) < 85%",)) is False
 
 
-def test_memory_is_bounded_and_the_last_calls_are_judged(monkeypatch):
-    monkeypatch.setattr(overload_module, "KEPT_ROWS", 200)
-    batches = [tenths(range(n, n + 50), service_time_s=5.0) for n in range(0, 1000, 50)]
-    overload = after_stage(*batches)
+@pytest.mark.parametrize("stage", [0, RECOVERY])
+def test_memory_is_bounded_and_the_last_calls_are_judged(monkeypatch, stage):
+    monkeypatch.setattr(overload_module, "KEPT_ROWS", 2 * ROWS_OF_A_BATCH)
+    overload = overload_of("p95(latency) < 1s")
+    overload.look_at(stage, 0.0)
+    for n in range(0, 6 * ROWS_OF_A_BATCH, 64):
+        overload.add(tenths(range(n, n + 64), stage=stage, service_time_s=5.0))
     assert overload.broke_slo(in_flight=0, rate_per_s=10)
-    for n in range(1000, 1300, 50):
-        overload.add(tenths(range(n, n + 50)))
+    for n in range(6 * ROWS_OF_A_BATCH, 9 * ROWS_OF_A_BATCH, 64):
+        overload.add(tenths(range(n, n + 64), stage=stage))
     assert not overload.broke_slo(in_flight=0, rate_per_s=10)
-    assert sum(batch.num_rows for batch in overload._batches) <= 250
+    assert sum(batch.num_rows for batch in overload._batches) <= 3 * ROWS_OF_A_BATCH + 64
+
+
+def test_calls_that_come_one_by_one_take_no_more_memory_than_many_at_once():
+    def bytes_for(rows_at_once):
+        before = pa.total_allocated_bytes()
+        overload = overload_of("p95(latency) < 1s")
+        overload.look_at(0, 0.0)
+        for n in range(0, 4 * ROWS_OF_A_BATCH, rows_at_once):
+            overload.add(tenths(range(n, n + rows_at_once)))
+        used = pa.total_allocated_bytes() - before
+        assert overload.broke_slo(in_flight=0, rate_per_s=10) is False
+        assert len(overload._batches) <= 5
+        return used
+
+    assert bytes_for(2) < 1.5 * bytes_for(ROWS_OF_A_BATCH)
 
 
 FEW = FEWEST_CALLS - 1
