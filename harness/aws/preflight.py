@@ -30,6 +30,7 @@ from mwaa_headroom.harness.traffic.operations import (
     run_id_prefix,
     variable_path,
 )
+from mwaa_headroom.harness.traffic.rate_cap import spaced_stages
 
 MOST_CALLS = 10**9 - 1  # of one run: the longest number in the id of a DAG run
 OUR_VARIABLES = "headroom"  # a variable whose key begins so may be overwritten
@@ -128,7 +129,12 @@ def preflight(
     return PreflightResult(
         targets=targets,
         expectations=tuple(dict.fromkeys((*expectations, *unmet))),
-        findings=(*findings, *told, *long_paths(scenario, targets)),
+        findings=(
+            *findings,
+            *told,
+            *long_paths(scenario, targets),
+            *spaced_stages(scenario),
+        ),
     )
 
 

@@ -24,11 +24,13 @@ SCHEMA_VERSION = 1
 @as_json
 def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output: bool) -> None:
     """Check a SCENARIO file and print what it would do, without touching any environment."""
+    from mwaa_headroom.analysis.report.sentences import told
     from mwaa_headroom.harness.scenario.load import load_scenario
+    from mwaa_headroom.harness.traffic.rate_cap import spaced_stages
     from mwaa_headroom.harness.traffic.stage_traces import how_traces_were_read, traces_beside
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
-    warnings = [*_warnings(scenario), *_long_paths(scenario)]
+    warnings = [*_warnings(scenario), *_long_paths(scenario), *map(told, spaced_stages(scenario))]
     if json_output:
         answer = {
             "schema_version": SCHEMA_VERSION,

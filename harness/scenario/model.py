@@ -233,7 +233,8 @@ class Limits(Settings):
 
     max_rate_per_s: Positive = INVOKE_RATE_PER_S
     """Highest rate a stage may ask for, and the most calls and further attempts that begin in any
-    second (chance of random arrivals apart); the default is the documented one of InvokeRestApi."""
+    second (and one for each load process); random arrivals that would be more are planned for
+    later. The default is the documented one of InvokeRestApi."""
     max_in_flight: Annotated[int, Field(ge=1, le=5000)] = 256
     """Most calls in flight; arrivals beyond are recorded as unsent."""
     call_timeout_s: Positive = 15.0

@@ -12,6 +12,8 @@ and `Steps` hold the rate r_k from t_k to t_(k+1), so that L is piecewise linear
 (time-rescaling: Cinlar 1975, ch. 4.7). `constant` uses unit gaps behind one random phase, so that
 the number of arrivals is L(D) on average and exactly L(D) where that is whole.
 
+`CappedArrivals` are such arrivals, later where a second would have more than are allowed.
+
 Arrivals come in blocks, so that memory does not grow with the length of a stage. Blocks are drawn
 one after another from one stream of random numbers, whoever sends which of their calls.
 """
@@ -29,6 +31,7 @@ Spacing = Literal["poisson", "constant"]
 Floats = npt.NDArray[np.float64]
 
 BLOCK = 65_536  # arrivals at most
+_ROUNDING_S = 1e-6
 
 
 class Purpose(IntEnum):
@@ -177,6 +180,54 @@ class TimedArrivals:
         count = self.count()
         for begin in range(0, count, BLOCK):
             yield self.time_s[begin : min(begin + BLOCK, count)]
+
+
+@dataclass(frozen=True, slots=True)
+class CappedArrivals:
+    """Arrivals of which no second has more than the cap: later by as little as that takes.
+
+    With at most m in any window of m / cap seconds, m = ceil(cap), arrival j is due at
+
+        t'_j = max(t_j, t'_(j-m) + m / cap),
+
+    so chance is taken off the busiest seconds and nothing is lost, save what would be due after the
+    end of the stage.
+
+    Attributes:
+        arrivals: as they would come without a cap.
+        cap_per_s: the most of a second.
+    """
+
+    arrivals: PacedArrivals | TimedArrivals
+    cap_per_s: float
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(len(block) for block in self.blocks())
+
+    def blocks(self) -> Iterator[Floats]:
+        """Offsets from the stage's start in seconds, ascending, all in [0, duration_s)."""
+        most = math.ceil(self.cap_per_s)
+        window_s, duration_s = most / self.cap_per_s, self.arrivals.duration_s
+        last_s = np.full(most, -math.inf)
+        for wanted_s in self.arrivals.blocks():
+            offset_s = np.concatenate([last_s, wanted_s])
+            if np.any(_too_early(offset_s[most:], offset_s[:-most] + window_s)):
+                for begin in range(most, len(offset_s), most):
+                    due_s = offset_s[begin : begin + most]
+                    earliest_s = offset_s[begin - most : begin - most + len(due_s)] + window_s
+                    due_s[:] = np.where(_too_early(due_s, earliest_s), earliest_s, due_s)
+            last_s = offset_s[-most:]
+            block_s = offset_s[most:]
+            block_s = block_s[block_s < duration_s]
+            if len(block_s):
+                yield block_s
+
+
+def _too_early(offset_s: Floats, earliest_s: Floats) -> npt.NDArray[np.bool_]:
+    """By more than rounding: arrivals spaced evenly at the cap stay where they are."""
+    early: npt.NDArray[np.bool_] = offset_s < earliest_s - _ROUNDING_S
+    return early
 
 
 def _unit_poisson(generator: np.random.Generator) -> Iterator[Floats]:

@@ -1,11 +1,10 @@
 """The rate cap while the load goes on: how many attempts may begin in any one second.
 
 `limits.max_rate_per_s` holds whatever has happened before: a load process that stood still must not
-make up for it. Two allowances, each over every second, are shared among the load processes:
+make up for it. The arrivals are planned so that they keep to it by themselves (`CappedArrivals`).
+Two allowances, each over every second, are shared among the load processes:
 
-- Calls, at their first attempt: the cap. Random arrivals at a rate r so near to it that chance
-  alone takes them over it may have r + 4 sqrt(r), which chance exceeds in less than one second of a
-  thousand; evenly spaced ones r + 1, because none of them is sent at exactly its time.
+- Calls, at their first attempt: the cap and one more, because none is sent at exactly its time.
 - Further attempts (of retries, and after a new login): what the stage's rate leaves of the cap. One
   that finds no room for `PATIENCE_S` is not made.
 
@@ -15,15 +14,15 @@ With n load processes each has its n-th part, that of calls rounded up.
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.schedule import WHOLE, Share
 
 LATEST_START_S = 1.0  # an arrival that could not be sent by then stays unsent
 PATIENCE_S = 1.0
 _SECOND_S = 1.0
-_ROOTS = 4.0
 
 
 class AnySecond:
@@ -89,6 +88,27 @@ class RateCap:
             self._sleep(wait_s)
 
 
+def spaced_stages(scenario: Scenario) -> Iterator[Finding]:
+    """Stages with random arrivals so near to the cap that chance alone would take them over it.
+
+    In a second of random arrivals at a rate r there are more than r + 4 sqrt(r) less often than
+    once in a thousand.
+    """
+    if scenario.traffic.arrivals != "poisson":
+        return
+    cap_per_s = scenario.limits.max_rate_per_s
+    needed_per_s = {
+        stage.name: math.ceil(rate_per_s + 4 * math.sqrt(rate_per_s))
+        for stage in scenario.stages
+        if (rate_per_s := scenario.highest_rate_per_s(stage))
+    }
+    if spaced := tuple(name for name, needed in needed_per_s.items() if needed > cap_per_s):
+        most_per_s = max(needed_per_s.values())
+        yield note(
+            "preflight.spaced_by_cap", stages=spaced, cap_per_s=cap_per_s, needed_per_s=most_per_s
+        )
+
+
 def allowances(scenario: Scenario, stage: int) -> tuple[int, int]:
     """Calls and further attempts in any second of a stage, or of a recovery, by all processes."""
     cap_per_s = scenario.limits.max_rate_per_s
@@ -96,7 +116,5 @@ def allowances(scenario: Scenario, stage: int) -> tuple[int, int]:
         rate_per_s = scenario.recovery_rate_per_s or 0.0
     else:
         rate_per_s = scenario.highest_rate_per_s(scenario.stages[stage])
-    is_even = scenario.traffic.arrivals == "constant"
-    by_chance = 1.0 if is_even else _ROOTS * math.sqrt(rate_per_s)
-    calls = max(math.floor(cap_per_s), math.ceil(rate_per_s + by_chance), 1)
+    calls = math.ceil(cap_per_s) + 1
     return calls, max(math.floor(cap_per_s - rate_per_s), 0)

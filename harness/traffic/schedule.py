@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM
 from mwaa_headroom.harness.scenario.model import CALLS_PER_CLOSED_STAGE, Scenario, Stage
 from mwaa_headroom.harness.traffic.arrivals import (
+    CappedArrivals,
     PacedArrivals,
     Purpose,
     Ramp,
@@ -125,7 +126,7 @@ class StageSchedule:
     labels: tuple[str, ...]
     first: int
     count: int
-    arrivals: PacedArrivals | TimedArrivals = field(repr=False)
+    arrivals: CappedArrivals = field(repr=False)
     weights: tuple[float, ...] = field(repr=False)
     mix_randomness: Randomness = field(repr=False)
     trace: Trace | None = field(default=None, repr=False)
@@ -161,7 +162,9 @@ def schedule_of(scenario: Scenario, traces: Mapping[int, Trace]) -> Iterator[Sta
     for index, stage in enumerate(scenario.stages):
         trace = traces.get(index)
         randomness = Randomness(seed, index, Purpose.ARRIVALS)
-        arrivals = _arrivals_of(scenario, stage, trace, randomness)
+        arrivals = CappedArrivals(
+            _arrivals_of(scenario, stage, trace, randomness), scenario.limits.max_rate_per_s
+        )
         count = arrivals.count()
         yield StageSchedule(
             stage=index,
@@ -194,14 +197,15 @@ def recovery_schedule(scenario: Scenario, after_stage: int) -> StageSchedule:
         duration_s,
         Randomness(seed, after_stage, Purpose.RECOVERY_ARRIVALS),
     )
+    capped = CappedArrivals(arrivals, scenario.limits.max_rate_per_s)
     return StageSchedule(
         stage=-1 - after_stage,
         name=f"recovery after {scenario.stages[after_stage].name}",
         duration_s=duration_s,
         labels=tuple(scenario.traffic.mix),
         first=RECOVERY_ARRIVALS_FROM * (after_stage + 1),
-        count=arrivals.count(),
-        arrivals=arrivals,
+        count=capped.count(),
+        arrivals=capped,
         weights=scenario.traffic.weights,
         mix_randomness=Randomness(seed, after_stage, Purpose.RECOVERY_MIX),
     )

@@ -94,9 +94,9 @@ def test_ctrl_c_while_late_metrics_are_read_still_reports(
 def test_load_processes_that_stood_still_make_up_for_nothing(
     scenario: Path, tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """At their cap: in no second more than that, and one each; what was due stays unsent."""
+    """Random at their cap: in no second more than that, and one each; what was due stays unsent."""
     process = start(
-        *("run", str(scenario), "--processes", "2", "--set", "traffic.arrivals=constant"),
+        *("run", str(scenario), "--processes", "2", "--set", "traffic.arrivals=poisson"),
         *("--set", "stages=[{rate_per_s=20, duration_s=9}]", "--set", "limits.max_rate_per_s=20"),
         cwd=tmp_path,
         variables=variables,
@@ -113,9 +113,9 @@ def test_load_processes_that_stood_still_make_up_for_nothing(
 
     assert process.returncode == 5, output
     rows = read_run(directory).requests.to_pylist()
-    assert len(rows) == 180
+    assert 150 < len(rows) < 190
     late = [row for row in rows if row["error_code"] == "StartedTooLate"]
-    assert 30 <= len(late) <= 50
+    assert 25 <= len(late) <= 55
     began_s = sorted(row["intended_start_s"] + row["lag_s"] for row in rows if row["attempts"])
     assert all(after - first >= 0.99 for first, after in zip(began_s, began_s[22:], strict=False))
 

@@ -11,6 +11,7 @@ from scipy import stats
 from mwaa_headroom.harness.traffic import arrivals
 from mwaa_headroom.harness.traffic.arrivals import (
     BLOCK,
+    CappedArrivals,
     PacedArrivals,
     Purpose,
     Ramp,
@@ -244,3 +245,53 @@ def test_a_long_stage_needs_no_more_memory_than_a_short_one(kind):
         tracemalloc.stop()
     assert count == pytest.approx(3.6e6, rel=0.01)
     assert peak_bytes < 8 * 8 * BLOCK
+
+
+@relaxed
+@given(
+    rate=st.floats(0.2, 40),
+    cap=st.floats(0.3, 40),
+    duration=durations,
+    seed=seeds,
+    block=st.integers(1, 50),
+)
+def test_no_second_of_capped_arrivals_has_more_than_the_cap(rate, cap, duration, seed, block):
+    """None is lost before the end, none is early, and those with room stay where they are."""
+    wanted = ramp("poisson", rate, duration_s=duration, seed=seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrivals, "BLOCK", block)
+        capped = CappedArrivals(wanted, cap)
+        offset_s = np.concatenate([*capped.blocks(), np.empty(0)])
+        wanted_s = np.concatenate([*wanted.blocks(), np.empty(0)])
+        assert capped.count() == len(offset_s)
+    assert np.all(np.diff(offset_s) >= 0.0)
+    assert np.all((offset_s >= 0.0) & (offset_s < duration))
+    within = np.searchsorted(offset_s, offset_s + 1 - 1e-5) - np.arange(len(offset_s))
+    assert np.all(within <= np.ceil(cap))
+    late_s = offset_s - wanted_s[: len(offset_s)]
+    assert np.all(late_s >= 0.0)
+    most = int(np.ceil(cap))
+    for index in np.flatnonzero(late_s):
+        assert offset_s[index] == pytest.approx(offset_s[index - most] + most / cap)
+    if len(offset_s) < len(wanted_s):
+        assert offset_s[-most] + most / cap > duration - 1e-5
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(ramp("constant", 10, duration_s=3600), id="evenly at the cap"),
+        pytest.param(ramp("poisson", 2, duration_s=600), id="chance stays far below it"),
+    ],
+)
+def test_arrivals_within_the_cap_stay_as_they_are(wanted):
+    assert np.array_equal(
+        np.concatenate([*CappedArrivals(wanted, 10.0).blocks()]),
+        np.concatenate([*wanted.blocks()]),
+    )
+
+
+def test_random_arrivals_at_the_cap_keep_their_rate():
+    """By the end of ten minutes about 2 % are still to come; seen: 1.0 %."""
+    wanted = ramp("poisson", 10, duration_s=600)
+    assert 0.97 < CappedArrivals(wanted, 10.0).count() / wanted.count() <= 1.0

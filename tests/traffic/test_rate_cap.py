@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.scenario.load import check_scenario
-from mwaa_headroom.harness.traffic.rate_cap import PATIENCE_S, AnySecond, RateCap, allowances
+from mwaa_headroom.harness.traffic.rate_cap import (
+    PATIENCE_S,
+    AnySecond,
+    RateCap,
+    allowances,
+    spaced_stages,
+)
 from mwaa_headroom.harness.traffic.schedule import Share
 
 
@@ -54,9 +60,8 @@ def test_no_second_has_more_however_they_come(most, then, pauses_s):
     ("settings_", "calls", "further"),
     [
         pytest.param({"rate_per_s": 10}, 11, 0, id="evenly spaced at the cap: one for jitter"),
-        pytest.param({"rate_per_s": 4}, 10, 6, id="the cap; what is left may be repeated"),
-        pytest.param({"rate_per_s": 10, "arrivals": "poisson"}, 23, 0, id="chance at the cap"),
-        pytest.param({"rate_per_s": 2, "arrivals": "poisson"}, 10, 8, id="chance within the cap"),
+        pytest.param({"rate_per_s": 4}, 11, 6, id="what is left may be repeated"),
+        pytest.param({"rate_per_s": 10, "arrivals": "poisson"}, 11, 0, id="no room for chance"),
         pytest.param({"rate_per_s": 0.5, "cap_per_s": 0.5}, 2, 0, id="less than one a second"),
     ],
 )
@@ -65,7 +70,7 @@ def test_what_a_stage_may_begin(settings_, calls, further):
 
 
 def test_a_recovery_has_its_own_rate():
-    assert allowances(scenario(rate_per_s=8.0), -1) == (10, 6)  # half of the stage's
+    assert allowances(scenario(rate_per_s=8.0), -1) == (11, 6)  # half of the stage's
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
@@ -80,8 +85,22 @@ def test_load_processes_share_it(workers):
             calls += 1
         while cap.further.begin(5.0) == 0.0:
             further += 1
-    assert 10 <= calls < 10 + workers
+    assert 11 <= calls < 11 + workers
     assert further == 6
+
+
+@pytest.mark.parametrize(
+    ("settings_", "needed_per_s"),
+    [
+        pytest.param({"arrivals": "poisson"}, 23, id="at the cap"),
+        pytest.param({"arrivals": "poisson", "rate_per_s": 3.1}, 11, id="chance goes beyond it"),
+        pytest.param({"arrivals": "poisson", "rate_per_s": 3.0}, None, id="chance stays within it"),
+        pytest.param({"arrivals": "constant"}, None, id="no chance"),
+    ],
+)
+def test_random_arrivals_near_the_cap_are_told(settings_, needed_per_s):
+    told = {finding.values["needed_per_s"] for finding in spaced_stages(scenario(**settings_))}
+    assert told == ({needed_per_s} if needed_per_s else set())
 
 
 def test_another_attempt_waits_for_its_turn_but_not_for_long():

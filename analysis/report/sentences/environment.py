@@ -1,5 +1,7 @@
 """Sentences about what a run found in its environment, and what it left there."""
 
+from collections.abc import Sequence
+
 from mwaa_headroom.analysis.mwaa import INVOKE_PATH_CHARACTERS
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says
@@ -15,6 +17,16 @@ says(
     "{label} has paths of up to {characters} characters, and InvokeRestApi is said to refuse more "
     f'than {INVOKE_PATH_CHARACTERS}: use shorter ids, or traffic.transport = "web_token".',
 )
+
+
+@says("preflight.spaced_by_cap")
+def _(stages: Sequence[str], cap_per_s: float, needed_per_s: float) -> str:
+    which = f"Stage {stages[0]} is" if len(stages) == 1 else f"{len(stages)} stages are"
+    return (
+        f"{which} so near to limits.max_rate_per_s = {cap_per_s:g} that arrivals are spaced to "
+        "keep every second within it, which is easier on the webservers than random arrivals; a "
+        f"limit of {needed_per_s:g} would leave them as they come."
+    )
 
 
 @says("preflight.few_runs")

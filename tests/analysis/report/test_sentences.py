@@ -10,7 +10,11 @@ from mwaa_headroom.analysis.findings import note, refusal, warning
 from mwaa_headroom.analysis.report.sentences import sentences, told, told_each
 
 ROOT = Path(__file__).parents[3]
-MODULES = [*(ROOT / "analysis").rglob("*.py"), *(ROOT / "harness" / "aws").rglob("*.py")]
+MODULES = [
+    path
+    for place in ("analysis", "harness/aws", "harness/traffic")
+    for path in (ROOT / place).rglob("*.py")
+]
 MAKERS = {"refusal", "warning", "note"}
 
 
