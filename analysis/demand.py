@@ -17,173 +17,43 @@ D_mix = sum_t (U_t m_t V - U0 m_t) T / sum_t calls_t, and one that sent other sh
 Sources: Zhang, Cherkasova, Smirni, ICAC 2007 (regression); Lazowska et al., Quantitative System
 Performance, 1984, ch. 3 (utilisation law).
 
-The fit is weighted, with coefficients >= 0 and intervals that hold for few observations.
+Besides, the background may have drifted, which one column tells from load where load did not itself
+rise with time: m_t times the time from the run's middle in run lengths. And calls of the mix may
+cost more, or less, where webservers are busier (contention, caches):
 
-    y_t = sum_j x_tj b_j + error_t,    b_j >= 0,    weights w_t = 1 / expected y_t
+    D(x) = D + Q x D_0 / V,   x calls per second of one webserver, D_0 demand by a first fit
 
-The spread of the CPU used by n calls grows like sqrt(n), hence the weights. They need not be right:
-standard errors are from the residuals themselves (HC2), of the fit without the bounds,
-
-    var(l'b) = sum_t a_t^2 r_t^2 / (1 - h_t),    a = the estimate's weights of y_t, h = leverages
-
-and t has the Satterthwaite degrees of freedom of that variance (Bell and McCaffrey 2002), which are
-few where few observations decide. The bounds only move the estimate: the fit without them has no
-bias, so its interval covers the truth at a bound too.
-
-A ratio (c - b_0) / d, the x at which b_0 + d x reaches c, has Fieller's interval: all x for which
-b_0 + d x = c is not refuted. It is open when d itself may be 0.
-
-Sources: MacKinnon and White, J. Econometrics 29 (1985) 305 (HC2); Bell and McCaffrey, Survey
-Methodology 28 (2002) 169; Imbens and Kolesar, Rev. Econ. Stat. 98 (2016) 701 (how well it covers);
-Fieller, J. R. Stat. Soc. B 16 (1954) 175.
+Q CPU-s more for a webserver that is busy than for one that is idle, beforehand 0 +- D_0 / 2. D_mix
+is D(X_1), and X_1 where the line, bent or not, reaches u V. Fit and intervals: `demand_fit.py`.
 
 A call's work is spread evenly over [actual start, end]: across a period's border it counts in both.
-Calls refused before a webserver are left out. Periods have a webserver count that is the same in
-the period before and after, and a load that makes for at most 70 % CPU, as expected by a first fit:
-near saturation calls cost more. Choosing by the measured CPU itself would keep the lucky low
+Calls refused before a webserver are left out, and stages in which many failed before the
+environment never come here (`caller_failures.py`). Periods in which more than 3 % of the others
+failed are not used: nobody knows what these cost. Periods have a webserver count that is the same
+in the period before and after, and a load that makes for at most 70 % CPU, as expected by a first
+fit: near saturation calls cost more. Choosing by the measured CPU itself would keep the lucky low
 periods at the border and drop their high neighbours, and so make every demand too small. Where too
 few are left, those expected to have up to 90 % are used too, with a warning.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.demand_fit import (
+    Fit,
+    bounded_fit,
+    condition_number,
+    fit,
+    least_squares,
+)
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.metric_periods import WebserverPeriod
 from mwaa_headroom.analysis.results import DemandResult
-from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats, t_quantile
-
-_LEAST_EXPECTED = 0.1  # of the mean: no period counts more than ten times a usual one
-_HIGHEST_LEVERAGE = 1 - 1e-9  # an observation that alone decides a coefficient has no residual
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """The fit of n observations; arrays of (coefficients,) or (n, coefficients)."""
-
-    bounded: Floats
-    free: Floats
-    _inverse: Floats  # of the triangular factor: maps factors to the columns of _basis
-    _basis: Floats  # orthonormal, of the weighted and scaled columns
-    _scales: Floats
-    _residuals: Floats  # weighted
-    _leverages: Floats
-
-    @property
-    def highest_leverage(self) -> float:
-        """0..1; near 1 a coefficient follows a single observation."""
-        return float(self._leverages.max())
-
-    def interval(self, factors: Floats) -> tuple[float, float, float]:
-        """The sum of the coefficients times `factors`, and the ends of its 95 % interval.
-
-        Only the sum keeps to the bounds: the interval may go below 0, and may not hold the sum.
-        """
-        middle = float(factors @ self.free)
-        reach = self.quantile(factors) * float(np.sqrt(self.covariance(factors, factors)))
-        return float(factors @ self.bounded), middle - reach, middle + reach
-
-    def covariance(self, one: Floats, other: Floats) -> float:
-        """Of two combinations."""
-        spread = self._residuals**2 / (1 - self._leverages)
-        return float((self._pull(one) * self._pull(other)) @ spread)
-
-    def quantile(self, factors: Floats) -> float:
-        """Of t, for the interval of a combination."""
-        pull = self._pull(factors)
-        scaled = pull**2 / (1 - self._leverages)
-        if not scaled.any():
-            return Z95
-        crossed = self._basis.T @ (scaled[:, None] * self._basis)
-        square = float(scaled**2 @ (1 - 2 * self._leverages) + (crossed**2).sum())
-        freedom = float(pull @ pull) ** 2 / max(square, 1e-300)
-        return t_quantile(max(freedom, 1.0))
-
-    def _pull(self, factors: Floats) -> Floats:
-        """How the combination changes with each weighted observation."""
-        return np.asarray(self._basis @ (self._inverse.T @ (factors / self._scales)))
-
-
-def fit(matrix: Floats, target: Floats) -> Fit:
-    """Fit twice: the first time only to learn the weights.
-
-    Args:
-        matrix: (n, coefficients), of full column rank.
-        target: (n,).
-    """
-    expected = matrix @ bounded_fit(matrix, target)
-    floor = max(_LEAST_EXPECTED * float(expected.mean()), 1e-12)
-    root = 1 / np.sqrt(np.maximum(expected, floor))
-    weighted, wanted = matrix * root[:, None], target * root
-    scales = _lengths(weighted)
-    basis, triangle = np.linalg.qr(weighted / scales)
-    inverse = np.linalg.inv(triangle)
-    free = inverse @ (basis.T @ wanted) / scales
-    return Fit(
-        bounded=bounded_fit(weighted, wanted),
-        free=free,
-        _inverse=inverse,
-        _basis=basis,
-        _scales=scales,
-        _residuals=wanted - weighted @ free,
-        _leverages=np.minimum((basis**2).sum(axis=1), _HIGHEST_LEVERAGE),
-    )
-
-
-def bounded_fit(matrix: Floats, target: Floats) -> Floats:
-    """Coefficients >= 0 by least squares, all weights alike; for any columns."""
-    lengths = _lengths(matrix)
-    solution, _ = optimize.nnls(matrix / lengths, target)
-    return np.asarray(solution / lengths, dtype=np.float64)
-
-
-def condition_number(matrix: Floats) -> float:
-    """After scaling every column to length 1."""
-    return float(np.linalg.cond(matrix / _lengths(matrix)))
-
-
-def crossing(
-    found: Fit, slope: Floats, offset: Floats, level: float
-) -> tuple[float, float, float | None]:
-    """The x >= 0 at which `offset` + `slope` x reaches `level`, with its 95 % interval.
-
-    Args:
-        found: the fit both are combinations of.
-        slope: factors of the coefficients that make the slope.
-        offset: and those that make the value at x = 0.
-        level: to be reached.
-
-    Returns:
-        Estimate, low end and high end; None where no upper limit can be told. The estimate is
-        infinite when the slope is 0.
-    """
-    rise, start = float(slope @ found.bounded), float(offset @ found.bounded)
-    value = max(level - start, 0.0) / rise if rise > 0 else np.inf
-    at_estimate = slope * value + offset if np.isfinite(value) else slope
-    square_t = found.quantile(at_estimate) ** 2
-    free_rise, missing = float(slope @ found.free), level - float(offset @ found.free)
-    # All x with (rise x - missing)^2 <= t^2 var(rise x + start): a x^2 - 2 b x + c <= 0.
-    a = free_rise**2 - square_t * found.covariance(slope, slope)
-    b = free_rise * missing + square_t * found.covariance(slope, offset)
-    c = missing**2 - square_t * found.covariance(offset, offset)
-    if b**2 < a * c:  # every x will do
-        return value, 0.0, None
-    roots = sorted(np.roots([a, -2 * b, c]).real) if a else [c / (2 * b)] if b else []
-    if a > 0:
-        return value, float(min(max(roots[0], 0.0), value)), float(max(roots[-1], value))
-    low = max((root for root in roots if 0 < root <= value), default=0.0)
-    return value, float(low), None
-
-
-def _lengths(matrix: Floats) -> Floats:
-    lengths = np.linalg.norm(matrix, axis=0)
-    return np.where(lengths > 0, lengths, 1.0)
-
+from mwaa_headroom.analysis.statistics import Estimate, Floats
 
 USUAL_CPU_PERCENT = 70.0  # at most, as expected
 HIGHEST_CPU_PERCENT = 90.0
@@ -202,6 +72,7 @@ class Observations:
 
     operations: tuple[str, ...]  # those with calls
     calls_per_s: Floats  # (periods, operations)
+    start_s: Floats  # (periods,)
     webservers: Floats  # (periods,)
     cpus_used: Floats  # (periods,) over all webservers
     period_s: float
@@ -216,6 +87,7 @@ class Observations:
         return Observations(
             operations=tuple(np.array(self.operations, dtype=object)[seen]),
             calls_per_s=calls_per_s[:, seen],
+            start_s=self.start_s[chosen],
             webservers=self.webservers[chosen],
             cpus_used=self.cpus_used[chosen],
             period_s=self.period_s,
@@ -230,6 +102,12 @@ class Observations:
     def per_mix(self) -> Floats:
         """The calls of all operations, and the background."""
         return np.column_stack([self.calls_per_s.sum(axis=1), self.webservers])
+
+    @property
+    def drift(self) -> Floats:
+        """A column for a background that changed evenly; its coefficient: by how many CPUs."""
+        length_s = max(float(np.ptp(self.start_s)), self.period_s)
+        return np.asarray(self.webservers * (self.start_s - self.start_s.mean()) / length_s)
 
     def is_of(self, mix: Mapping[str, float]) -> bool:
         """Whether the calls came in the shares of the mix, but for chance."""
@@ -275,10 +153,20 @@ def observe(calls: Calls, periods: Sequence[WebserverPeriod], webserver_cpu: flo
     return Observations(
         operations=tuple(operations),
         calls_per_s=np.column_stack(columns) if columns else np.zeros((len(periods), 0)),
+        start_s=np.array([p.start_s for p in periods]),
         webservers=webservers,
         cpus_used=fraction * webservers * webserver_cpu,
         period_s=periods[0].period_s,
     )
+
+
+def failed_shares(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats:
+    """Of the calls that may have cost a webserver work, the share that failed, by period."""
+    if not periods:
+        return np.zeros(0)
+    every = calls_in_periods(calls.where(calls.reached_webserver), periods)
+    good = calls_in_periods(calls.where(calls.ok), periods)
+    return np.asarray(1 - good / np.maximum(every, good.clip(1e-9)))
 
 
 def in_usual_range(
@@ -333,6 +221,11 @@ def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats
 
 CONDITION_LIMIT = 30.0
 _DECIDED_BY_ONE = 0.99  # leverage above which one period alone decides a coefficient
+_MOST_FAILED = 0.03  # of the calls of a period: what failed calls cost is not known
+_LIKELY = 0.5  # probability from which something is said
+_USUAL_BEND = 0.5  # how much more a call may cost at 100 % than at 0 % CPU: standard deviation
+WITH_THE_LOAD = 0.7  # share of the drift's column that the load explains
+_HALF = 0.5  # of an estimate's variance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -342,6 +235,18 @@ class _Mix:
     found: Fit
     demand: Floats
     background: Floats | None  # None: not told apart from the demand
+    plain_s: float  # the demand by a straight line without drift
+    bend: Floats | None = None  # what one call/s of one webserver adds to the demand
+    drift: Floats | None = None  # CPUs of a webserver, over the run
+
+    def demand_at(self, rate_per_s: float) -> Floats:
+        """Factors of what a call costs where one webserver has so many calls per second."""
+        return self.demand if self.bend is None else self.demand + rate_per_s * self.bend
+
+    def line(self, rate_per_s: float) -> Floats:
+        """Factors of the CPUs that one webserver uses at so many calls per second."""
+        used = rate_per_s * self.demand_at(rate_per_s)
+        return used if self.background is None else used + self.background
 
 
 def estimate_demand(
@@ -365,14 +270,24 @@ def estimate_demand(
     """
     if webserver_cpu is None:
         return None
-    usable = usable_periods(periods)
-    if usable < FEWEST_PERIODS:
+    failing = failed_shares(calls, periods)
+    if (usable := usable_periods(periods)) < FEWEST_PERIODS:
         return _too_few(usable)
+    periods = [
+        period for period, share in zip(periods, failing, strict=True) if share <= _MOST_FAILED
+    ]
+    warnings = []
+    if left_out := usable - usable_periods(periods):
+        values = {"periods": left_out, "most_failed": _MOST_FAILED}
+        if usable - left_out < FEWEST_PERIODS:
+            return refused_demand(refusal("demand.calls_failed", **values), usable - left_out)
+        warnings.append(warning("demand.calls_failed", **values))
     observed = observe(calls, periods, webserver_cpu)
     if not observed.operations:
         return None
     is_the_mix = observed.is_of(mix)
-    seen, warnings = in_usual_range(observed, webserver_cpu, by_operation=not is_the_mix)
+    seen, near = in_usual_range(observed, webserver_cpu, by_operation=not is_the_mix)
+    warnings += near
     if len(seen) < FEWEST_PERIODS or not seen.operations:
         return _too_few(len(seen))
     if len(seen) < PERIODS_FOR_TRUST:
@@ -381,11 +296,12 @@ def estimate_demand(
         )
     apart = _told_apart(seen)
     each, why_not = (None, apart) if isinstance(apart, Finding) else (apart, None)
-    whole = _by_shares(seen, each, mix) or (_as_sent(seen) if is_the_mix else None)
+    whole = _by_shares(seen, each, mix) or (_as_sent(seen, webserver_cpu) if is_the_mix else None)
     if whole is None:
         result = refused_demand(_not_of_the_mix(seen, why_not, mix), len(seen))
     else:
-        result = _of_mix(whole, utilisation_target * webserver_cpu, len(seen), warnings)
+        cpus = utilisation_target * webserver_cpu, webserver_cpu
+        result = _of_mix(whole, seen, cpus, warnings)
     is_single = len(seen.operations) == 1 and whole is not None
     per_operation_s = _of_each(each, seen, warnings)
     return replace(
@@ -396,38 +312,78 @@ def estimate_demand(
     )
 
 
-def _as_sent(seen: Observations) -> _Mix:
+def _as_sent(seen: Observations, webserver_cpu: float) -> _Mix:
     """All calls are one column; without the background where its column says the same."""
-    if condition_number(seen.per_mix) > CONDITION_LIMIT:
-        return _Mix(fit(seen.per_mix[:, :1], seen.cpus_used), np.ones(1), None)
-    found = fit(seen.per_mix, seen.cpus_used)
-    return _Mix(found, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    matrix, count = seen.per_mix, 2
+    if condition_number(matrix) > CONDITION_LIMIT:
+        matrix, count = matrix[:, :1], 1
+    first = least_squares(matrix, seen.cpus_used).bounded[0]
+    columns, drifts = [matrix], _may_have_drifted(matrix, seen)
+    if drifts:
+        columns.append(seen.drift[:, None])
+    bends = count == 2 and first > 0 and len(seen) >= PERIODS_FOR_TRUST
+    if bends:
+        busy = matrix[:, 0] / seen.webservers * first / webserver_cpu
+        columns.append((matrix[:, 0] * busy)[:, None])
+    found = fit(
+        np.column_stack(columns),
+        seen.cpus_used,
+        seen.start_s,
+        unbounded=drifts + bends,
+        bend_deviation=_USUAL_BEND * first if bends else None,
+    )
+    unit = np.eye(count + drifts + bends)
+    return _Mix(
+        found,
+        unit[0],
+        unit[1] if count == 2 else None,
+        float(first),
+        unit[-1] * first / webserver_cpu if bends else None,
+        unit[count] if drifts else None,
+    )
+
+
+def _may_have_drifted(matrix: Floats, seen: Observations) -> bool:
+    """Whether a drift can be told from the other columns at all."""
+    return condition_number(np.column_stack([matrix, seen.drift])) <= CONDITION_LIMIT
 
 
 def _by_shares(seen: Observations, each: Fit | None, mix: Mapping[str, float]) -> _Mix | None:
     """The demands of the operations, weighted; None: not all of them are known."""
     if each is None or not set(mix) <= set(seen.operations):
         return None
+    unit = np.eye(len(each.bounded))
+    count = len(seen.operations)
     shares = np.array([mix.get(operation, 0.0) for operation in seen.operations])
-    background = np.append(np.zeros(len(shares)), 1.0)
-    return _Mix(each, np.append(shares / shares.sum(), 0.0), background)
+    demand = shares / shares.sum() @ unit[:count]
+    plain = least_squares(seen.per_operation, seen.cpus_used).bounded
+    return _Mix(
+        each,
+        demand,
+        unit[count],
+        float(demand[: count + 1] @ plain),
+        drift=unit[count + 1] if len(unit) > count + 1 else None,
+    )
 
 
-def _of_mix(whole: _Mix, limit: float, count: int, warnings: list[Finding]) -> DemandResult:
-    """What is known of the mix; `limit` are the CPUs of one webserver that may be used."""
+def _of_mix(
+    whole: _Mix, seen: Observations, cpus: tuple[float, float], warnings: list[Finding]
+) -> DemandResult:
+    """What is known of the mix; `cpus`: of one webserver, those that may be used and all."""
+    limit, webserver_cpu = cpus
+    count, found = len(seen), whole.found
+    near = limit / max(float(whole.demand @ found.bounded), 1e-9)
+    rate, low, high = found.crossing(whole.line, limit, near)
+    known = np.isfinite(rate)
+    warnings += _checks(whole, seen, webserver_cpu, rate if known else near)
     if whole.background is None:
         warnings.append(warning("demand.background_unknown"))
         background = Estimate(value=0.0, n=count, warnings=tuple(warnings))
     else:
-        if whole.found.interval(whole.background)[2] < 0:
-            warnings.append(warning("demand.costlier_under_load"))
-        background = _estimate(whole.found, whole.background, count, warnings)
-    offset = np.zeros_like(whole.demand) if whole.background is None else whole.background
-    rate, low, high = crossing(whole.found, whole.demand, offset, limit)
+        background = _estimate(found, whole.background, count, warnings)
     open_end = () if high is not None else (warning("demand.no_upper_limit"),)
-    known = np.isfinite(rate)
     return DemandResult(
-        mix_s=_estimate(whole.found, whole.demand, count, warnings),
+        mix_s=_estimate(found, whole.demand_at(rate if known else 0.0), count, warnings),
         per_operation_s={},
         refusal=None,
         condition_number=None,
@@ -440,7 +396,38 @@ def _of_mix(whole: _Mix, limit: float, count: int, warnings: list[Finding]) -> D
             warnings=(*warnings, *open_end),
         ),
         periods=count,
+        mix_of_plain_fit_s=whole.plain_s,
     )
+
+
+def _checks(
+    whole: _Mix, seen: Observations, webserver_cpu: float, rate_per_s: float
+) -> Iterator[Finding]:
+    """What the periods say against a constant cost of calls and errors that do not last."""
+    found, rates = whole.found, seen.calls_per_s.sum(axis=1) / seen.webservers
+    if whole.bend is not None and found.bent > _LIKELY:
+        ends = tuple(
+            (
+                float(whole.line(rate) @ found.bounded) / webserver_cpu,
+                float(whole.demand_at(rate) @ found.bounded),
+            )
+            for rate in (float(rates.min()), float(rates.max()))
+        )
+        yield warning("demand.depends_on_load", at_least=ends[0], at_most=ends[1])
+    if found.correlated > _LIKELY:
+        yield warning("demand.errors_last", probability=found.correlated)
+    if whole.drift is not None:
+        value, low, high = found.interval(whole.drift)
+        if low > 0 or high < 0:
+            yield warning("demand.background_drifted", cpus=value, webserver_cpu=webserver_cpu)
+    others = np.column_stack([seen.webservers, rates * seen.webservers])
+    straight = others @ np.linalg.lstsq(others, seen.drift, rcond=None)[0]
+    with_load = 1 - float(((seen.drift - straight) ** 2).sum() / (seen.drift**2).sum())
+    if with_load > WITH_THE_LOAD:
+        yield warning("demand.load_rose_with_time", share=with_load)
+    at, share = found.parts[0].largest_part(whole.demand_at(rate_per_s))
+    if share > _HALF and at < len(seen) and found.parts[0].rows - len(seen) in (0, 1):
+        yield warning("demand.one_period_weighs", start_s=float(seen.start_s[at]), share=share)
 
 
 def _of_each(
@@ -448,7 +435,7 @@ def _of_each(
 ) -> dict[str, Estimate]:
     if each is None:
         return {}
-    factors = np.eye(len(seen.operations) + 1)
+    factors = np.eye(len(each.bounded))
     return {
         operation: _estimate(each, factors[index], len(seen), warnings)
         for index, operation in enumerate(seen.operations)
@@ -457,11 +444,11 @@ def _of_each(
 
 def _estimate(found: Fit, factors: Floats, count: int, warnings: Sequence[Finding]) -> Estimate:
     value, low, high = found.interval(factors)
-    at_bound = (warning("demand.at_bound"),) if value == 0 else ()
+    at_bound = (warning("demand.at_bound"),) if value <= 0 else ()
     return Estimate(
-        value=value,
-        low=min(max(low, 0.0), value),
-        high=max(high, value),
+        value=max(value, 0.0),
+        low=min(max(low, 0.0), max(value, 0.0)),
+        high=max(high, value, 0.0),
         n=count,
         warnings=(*warnings, *at_bound),
     )
@@ -483,10 +470,12 @@ def _told_apart(seen: Observations) -> Fit | Finding:
         return refusal(
             "demand.rates_varied_little", condition_number=condition, limit=CONDITION_LIMIT
         )
-    found = fit(seen.per_operation, seen.cpus_used)
-    if found.highest_leverage > _DECIDED_BY_ONE:
+    if least_squares(seen.per_operation, seen.cpus_used).highest_leverage > _DECIDED_BY_ONE:
         return refusal("demand.one_period_decides")
-    return found
+    if not _may_have_drifted(seen.per_operation, seen):
+        return fit(seen.per_operation, seen.cpus_used, seen.start_s)
+    with_drift = np.column_stack([seen.per_operation, seen.drift])
+    return fit(with_drift, seen.cpus_used, seen.start_s, unbounded=1)
 
 
 def refused_demand(reason: Finding, periods: int) -> DemandResult:

@@ -272,8 +272,11 @@ class DemandResult:
     refusal: Finding | None  # why there are no per-operation demands
     condition_number: float | None
     background_cpu_per_webserver: Estimate  # CPUs used without calls
-    rate_per_webserver_per_s: Estimate  # of this mix, at the utilisation target
+    rate_per_webserver_per_s: Estimate  # of this mix, at the utilisation target, in this run
     periods: int
+    # Demand of the mix by a straight line that knows no drift: it varies less from run to run where
+    # load rose with time, and what the order of stages does to it is alike in runs of one scenario.
+    mix_of_plain_fit_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +322,7 @@ class SizingResult:
     warnings: tuple[Finding, ...] = ()
     deciding: Finding | None = None  # what would tell, when the interval spans counts
     impossible: Finding | None = None  # why no webserver count reaches the target
+    rate_of_one_per_s: Estimate | None = None  # of one webserver, with its interval over runs
 
 
 @dataclass(frozen=True, slots=True)

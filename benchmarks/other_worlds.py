@@ -36,7 +36,6 @@ from numpy.typing import NDArray
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import METRICS_SCHEMA, REQUESTS_SCHEMA, SCHEMA_VERSION
-from mwaa_headroom.analysis.sizing.rate_uncertainty import pool
 from mwaa_headroom.analysis.statistics import Estimate
 
 Floats = NDArray[np.float64]
@@ -384,7 +383,7 @@ def row(name: str, order: str, runs: int) -> str:
         flagged += estimate.value is not None and bool(said)
         demand.add(estimate, simulated.demand_s, said=bool(said))
         one.add(rate, simulated.rate_of_one_per_s, said=bool(said))
-        over_runs = pool([rate]).estimate
+        over_runs = simulated.run.sizing.rate_of_one_per_s or Estimate(None)
         sizing.add(over_runs, simulated.rate_over_runs_per_s, said=bool(said))
     most = ", ".join(f"{code} {_percent(n, runs)}" for code, n in codes.most_common(3))
     return (

@@ -76,6 +76,7 @@ def imagined_run(
     demand = replace(
         analysis.demand,
         mix_s=_times(analysis.demand.mix_s, factor),
+        mix_of_plain_fit_s=None,  # so the mix's is compared
         per_operation_s={k: _times(e, factor) for k, e in analysis.demand.per_operation_s.items()},
     )
     run = replace(

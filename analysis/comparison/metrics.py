@@ -20,7 +20,7 @@ s = -1 where more is better, else 1.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -113,7 +113,10 @@ def run_metrics(run: RunAnalysis, gated: Sequence[int]) -> RunMetrics:
     if judged:
         gate[ERROR_RATE] = _errors(judged)
     if run.demand:
-        gate[MIX_DEMAND] = run.demand.mix_s
+        plain_s = run.demand.mix_of_plain_fit_s
+        gate[MIX_DEMAND] = (
+            run.demand.mix_s if plain_s is None else replace(run.demand.mix_s, value=plain_s)
+        )
         for operation, estimate in run.demand.per_operation_s.items():
             informational[Metric(f"service demand of {operation}", "s")] = estimate
     if run.capacity:

@@ -21,7 +21,12 @@ from dataclasses import dataclass, replace
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.identity import SIZE, each_run, unlike, unlike_runs, unusable
 from mwaa_headroom.analysis.results import RunAnalysis
-from mwaa_headroom.analysis.sizing.rate_uncertainty import UncertainRate, estimate_times, pool
+from mwaa_headroom.analysis.sizing.rate_uncertainty import (
+    UncertainRate,
+    estimate_times,
+    pool,
+    spread_between_runs,
+)
 from mwaa_headroom.analysis.statistics import Z95, Estimate
 
 MOVED_BY_WEBSERVERS = ("webserver_cpu",)
@@ -43,6 +48,7 @@ class SizedRun:
     capacity_per_s: Estimate | None  # where the SLO breaks; None: not found
     capacity_webservers: int | None  # in service then
     bottleneck: str  # as in `CapacityResult`; "": the run asked for none
+    between_runs: float = 0.0  # `spread_between_runs`
 
 
 def refusals_of(runs: Sequence[RunAnalysis]) -> tuple[Finding, ...]:
@@ -76,6 +82,7 @@ def sized_run(run: RunAnalysis) -> SizedRun:
         capacity_per_s=at if known else None,
         capacity_webservers=on if known else None,
         bottleneck=capacity.bottleneck if capacity else "",
+        between_runs=spread_between_runs(run.environment.get("kind")),
     )
 
 
@@ -89,7 +96,7 @@ def rate_of_one(
         webserver_cpu: V'.
         utilisation: u.
     """
-    return pool([_scaled(run, webserver_cpu, utilisation) for run in runs])
+    return pool([_scaled(run, webserver_cpu, utilisation) for run in runs], _between(runs))
 
 
 def capacity_of_one(runs: Sequence[SizedRun]) -> UncertainRate:
@@ -101,7 +108,8 @@ def capacity_of_one(runs: Sequence[SizedRun]) -> UncertainRate:
             if run.capacity_per_s
             and run.capacity_webservers
             and run.bottleneck in MOVED_BY_WEBSERVERS
-        ]
+        ],
+        _between(runs),
     )
 
 
@@ -110,6 +118,10 @@ def fixed_capacity(runs: Sequence[SizedRun]) -> UncertainRate:
     return pool(
         [run.capacity_per_s for run in runs if run.capacity_per_s and run.bottleneck in NOT_MOVED]
     )
+
+
+def _between(runs: Sequence[SizedRun]) -> float:
+    return max((run.between_runs for run in runs), default=0.0)
 
 
 def _objection(run: RunAnalysis) -> Finding | None:

@@ -292,7 +292,11 @@ def _assumptions(answer: SizingAnswer, load: LoadWanted) -> Iterator[Finding]:
         yield note("size.slo_rate_without_lower_end")
     else:
         yield note("size.slo_rate_unknown")
-    yield note("size.interval_over_runs", runs=len(answer.runs))
+    yield note(
+        "size.interval_over_runs",
+        runs=len(answer.runs),
+        between_runs=max(run.between_runs for run in answer.runs),
+    )
     if load.trace_per_s is None and load.low_per_s < load.high_per_s:
         yield note("size.even_range")
     if load.trace_per_s is not None and len(load.trace_per_s) > DAY_S:

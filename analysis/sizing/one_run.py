@@ -3,10 +3,10 @@
     n = ceil( rate / X_1 ),  X_1 = (u V - U0) / D_mix
 
 D_mix demand of the mix (CPU-s per call), U0 background CPUs of one webserver, V CPUs of one
-webserver, u the utilisation not to be exceeded; X_1 and its interval come from `demand.py`, and the
-interval's ends give the interval of n, and its distribution the probability that n webservers keep
-the utilisation at or below u. Where the interval spans two counts, `sizing/probability.py` names
-the measurement that would tell.
+webserver, u the utilisation not to be exceeded; X_1 and its interval come from `demand.py`, widened
+by what runs differ (`rate_uncertainty.py`), and the interval's ends give the interval of n, and its
+distribution the probability that n webservers keep the utilisation at or below u. Where the
+interval spans two counts, `sizing/probability.py` names the measurement that would tell.
 
 It assumes that demand stays what it was in the utilisation range it was measured in, that load
 spreads evenly, and that nothing but CPU runs out first. `contradictions` holds it against the
@@ -27,7 +27,12 @@ from mwaa_headroom.analysis.results import (
 )
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.sizing.rate_limit import RateLimit
-from mwaa_headroom.analysis.sizing.rate_uncertainty import UncertainRate, what_would_decide
+from mwaa_headroom.analysis.sizing.rate_uncertainty import (
+    UncertainRate,
+    of_one_run,
+    spread_between_runs,
+    what_would_decide,
+)
 from mwaa_headroom.analysis.statistics import Estimate
 
 _ROUNDING = 1e-9
@@ -57,7 +62,9 @@ def size(
             impossible=limit.forbids(target_rate) if limit and target_rate else None,
         )
     most = most_webservers(setting)
-    rows = {rate: _row(demand, rate, most) for rate in sorted(planned | {target_rate})}
+    between = spread_between_runs(setting.environment.get("kind"))
+    one = of_one_run(demand.rate_per_webserver_per_s, between)
+    rows = {rate: _row(one, rate, most) for rate in sorted(planned | {target_rate})}
     target = rows[target_rate]
     impossible = limit.forbids(target_rate) if limit else None
     if impossible is None and target.webservers and not target.within_limits:
@@ -68,11 +75,12 @@ def size(
         rows=tuple(rows.values()),
         utilisation_target=setting.utilisation_target,
         webserver_cpu=setting.webserver_cpu,
-        explanation=_explanation(setting, demand, target, tuple(rows.values())),
+        explanation=_explanation(setting, demand, one, target, tuple(rows.values())),
         warnings=demand.mix_s.warnings,
+        rate_of_one_per_s=one.estimate,
         deciding=what_would_decide(
             target_rate,
-            UncertainRate(demand.rate_per_webserver_per_s),
+            one,
             range(FEWEST_WEBSERVERS, most + 1),
             periods=demand.periods,
             utilisation_target=setting.utilisation_target,
@@ -161,8 +169,8 @@ def _rates_of_the_mix(setting: Setting) -> set[float]:
     }
 
 
-def _row(demand: DemandResult, rate_per_s: float, most: int) -> SizingRow:
-    one = demand.rate_per_webserver_per_s
+def _row(rate_of_one: UncertainRate, rate_per_s: float, most: int) -> SizingRow:
+    one = rate_of_one.estimate
     needed = webservers_for(rate_per_s, one.value)
     return SizingRow(
         rate_per_s=rate_per_s,
@@ -170,12 +178,16 @@ def _row(demand: DemandResult, rate_per_s: float, most: int) -> SizingRow:
         webservers_low=webservers_for(rate_per_s, one.high),
         webservers_high=webservers_for(rate_per_s, one.low),
         within_limits=needed is not None and needed <= most,
-        probability=float(UncertainRate(one).at_least(rate_per_s / needed)) if needed else None,
+        probability=float(rate_of_one.at_least(rate_per_s / needed)) if needed else None,
     )
 
 
 def _explanation(
-    setting: Setting, demand: DemandResult, target: SizingRow, rows: Sequence[SizingRow]
+    setting: Setting,
+    demand: DemandResult,
+    rate_of_one: UncertainRate,
+    target: SizingRow,
+    rows: Sequence[SizingRow],
 ) -> Finding:
     if target.webservers is None:
         return refusal(
@@ -183,7 +195,7 @@ def _explanation(
             webserver_cpu=setting.webserver_cpu,
             utilisation_target=setting.utilisation_target,
         )
-    one = demand.rate_per_webserver_per_s
+    one = rate_of_one.estimate
     too_few = any(row.webservers and row.webservers < FEWEST_WEBSERVERS for row in rows)
     return note(
         "sizing.needed",
@@ -192,6 +204,7 @@ def _explanation(
         webserver_cpu=setting.webserver_cpu,
         utilisation_target=setting.utilisation_target,
         rate_of_one_per_s=(one.value, _low(one), _high(one)),
+        between_runs=rate_of_one.between,
         fewest_webservers=FEWEST_WEBSERVERS if too_few else None,
     )
 

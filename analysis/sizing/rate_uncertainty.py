@@ -11,14 +11,19 @@ not known (a lower one of 0 says as little) leaves everything beyond the value a
 
 The estimates of several like runs are pooled on the logarithm:
 
-    1 run       its own interval
+    1 run       z sqrt(s_1^2 + b^2)
     k runs      mean +- t(0.975, k - 1) s / sqrt(k),  s the spread of the runs' values
-    2 runs      the wider of that, 12.7 |l_1 - l_2| / 2, and of z sqrt(s_1^2 + s_2^2) / 2
+    2 runs      the wider of that, 12.7 |l_1 - l_2| / 2, and of z sqrt(s_1^2 + s_2^2 + 2 b^2) / 2
 
 l_i logarithm of a run's value, s_i half of its interval on the logarithm / z, z = 1.96. The spread
 has everything in it that differs from run to run, which the interval of a single run cannot know.
-Two runs can agree by chance, so they are never surer than their own intervals; a third one narrows
-the interval much, because t(0.975, 2) is 4.3.
+Until three runs tell it, b stands for it, the standard deviation that like runs are taken to have:
+0.15 where real webservers share a host with other work. Quiet runs of one scenario on one kind of
+machine cost 14-20 ms a call, a standard deviation of 0.12-0.15 for 5 to 10 runs; of AWS no figure
+is known, and the same is taken. (With much other work beside it, a run cost 31 ms: no spread, but a
+disturbed host.) Simulated webservers have clocks of their own: 0. Two runs can agree by chance, so
+they are never surer than their own intervals; a third one narrows the interval much, because
+t(0.975, 2) is 4.3.
 Source: Student's t; for two runs the idea of R. Birge, Phys. Rev. 40 (1932) 207: never less than
 the observed disagreement.
 
@@ -46,6 +51,7 @@ from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.statistics import Z95, Estimate, Floats, t_quantile
 
 FEWEST_FOR_SPREAD = 3  # runs
+SPREAD_BETWEEN_RUNS = 0.15  # standard deviation of the logarithm, until the runs themselves tell
 MOST_PERIODS = 1440  # a day of minutes
 MOST_RUNS = 50
 
@@ -59,11 +65,13 @@ class UncertainRate:
         runs: behind it.
         freedom: degrees of freedom of an interval by how the runs differ; infinite: it is by their
             own errors, and normal.
+        between: standard deviation between runs, of the logarithm, that is taken meanwhile.
     """
 
     estimate: Estimate
     runs: int = 1
     freedom: float = math.inf
+    between: float = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -105,8 +113,17 @@ class UncertainRate:
         return abs(math.log(end / (self.estimate.value or 0.0)))
 
 
-def pool(estimates: Sequence[Estimate]) -> UncertainRate:
+def spread_between_runs(environment_kind: object) -> float:
+    """Standard deviation of the logarithm that like runs are taken to have."""
+    return 0.0 if environment_kind == "simulated" else SPREAD_BETWEEN_RUNS
+
+
+def pool(estimates: Sequence[Estimate], between: float = 0.0) -> UncertainRate:
     """Combine the estimates of runs; those without a value do not count.
+
+    Args:
+        estimates: one of each run.
+        between: by `spread_between_runs`.
 
     Returns:
         Not known when none has a value, or when one is 0, which has no logarithm.
@@ -115,13 +132,14 @@ def pool(estimates: Sequence[Estimate]) -> UncertainRate:
     if not known or any((each.value or 0.0) <= 0 for each in known):
         return UncertainRate(Estimate(value=None, warnings=_warnings(estimates)), len(known))
     if len(known) == 1:
-        return UncertainRate(known[0])
+        return of_one_run(known[0], between)
     logs = np.log([each.value or 0.0 for each in known])
     freedom = len(known) - 1.0
     error = float(logs.std(ddof=1)) / math.sqrt(len(known))
     half_width = t_quantile(freedom) * error
     if len(known) < FEWEST_FOR_SPREAD:
-        own = Z95 * math.hypot(*(_own_error(each) for each in known)) / 2
+        errors = [math.hypot(_own_error(each), between) for each in known]
+        own = Z95 * math.hypot(*errors) / 2
         if own >= half_width:
             freedom, half_width = math.inf, own
     middle, told = float(logs.mean()), math.isfinite(half_width)
@@ -132,7 +150,18 @@ def pool(estimates: Sequence[Estimate]) -> UncertainRate:
         n=sum(each.n for each in known),
         warnings=_warnings(known),
     )
-    return UncertainRate(pooled, len(known), freedom)
+    return UncertainRate(pooled, len(known), freedom, between if freedom == math.inf else 0.0)
+
+
+def of_one_run(estimate: Estimate, between: float) -> UncertainRate:
+    """What one run's estimate, with a value or without, says of other runs too."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value and between:
+        reach = Z95 * between
+        low = low and value * math.exp(-math.hypot(math.log(value / low), reach))
+        high = high and value * math.exp(math.hypot(math.log(high / value), reach))
+        estimate = replace(estimate, low=low, high=high)
+    return UncertainRate(estimate, between=between)
 
 
 def estimate_times(estimate: Estimate, factor: float) -> Estimate:
@@ -224,9 +253,9 @@ def what_would_decide(
     if question is None:
         return None
     more_runs = 0
-    if rate_of_one.by_spread:
+    if rate_of_one.by_spread or rate_of_one.between:
         each = max(math.ceil(periods / rate_of_one.runs), PERIODS_FOR_TRUST)
-        more_runs = _runs_needed(question, rate_of_one.runs) - rate_of_one.runs
+        more_runs = _runs_needed(question, rate_of_one) - rate_of_one.runs
     else:
         each = _periods_needed(question, periods)
     doubt = {
@@ -247,9 +276,11 @@ def _periods_needed(question: Question, periods: int) -> int:
     return max(needed, PERIODS_FOR_TRUST)
 
 
-def _runs_needed(question: Question, runs: int) -> int:
-    spread = question.half_width * math.sqrt(runs) / t_quantile(runs - 1)
-    for more in range(runs + 1, MOST_RUNS + 1):
+def _runs_needed(question: Question, rate_of_one: UncertainRate) -> int:
+    runs = rate_of_one.runs
+    quantile = t_quantile(runs - 1) if rate_of_one.by_spread else Z95
+    spread = question.half_width * math.sqrt(runs) / quantile
+    for more in range(max(runs + 1, FEWEST_FOR_SPREAD), MOST_RUNS + 1):
         if t_quantile(more - 1) * spread / math.sqrt(more) <= question.distance:
             return more
     return MOST_RUNS + 1

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mwaa_headroom.harness.scenario.model import Scenario, Stage
 
 SCHEMA_VERSION = 1
+_FEWEST_RATES = 3  # with two, order tells little
 
 
 @click.command("validate")
@@ -30,7 +32,12 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
     from mwaa_headroom.harness.traffic.stage_traces import how_traces_were_read, traces_beside
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
-    warnings = [*_warnings(scenario), *_long_paths(scenario), *map(told, spaced_stages(scenario))]
+    warnings = [
+        *_recovery_warnings(scenario),
+        *_design_warnings(scenario),
+        *_long_paths(scenario),
+        *map(told, spaced_stages(scenario)),
+    ]
     if json_output:
         answer = {
             "schema_version": SCHEMA_VERSION,
@@ -100,7 +107,32 @@ def _long_paths(scenario: "Scenario") -> Iterator[str]:
     yield from map(told, long_paths(scenario, targets))
 
 
-def _warnings(scenario: "Scenario") -> Iterator[str]:
+def _design_warnings(scenario: "Scenario") -> Iterator[str]:
+    """Stages whose order lets a drift of the host look like the cost of calls."""
+    from mwaa_headroom.analysis.demand import WITH_THE_LOAD
+
+    stages = [s for s in scenario.stages if s.rate_per_s is not None and s.operation is None]
+    if (
+        scenario.environment.kind == "simulated"  # has no host that could drift
+        or len({stage.rate_per_s for stage in stages}) < _FEWEST_RATES
+    ):
+        return
+    middles_s, now_s = [], 0.0
+    for stage in scenario.stages:
+        if stage in stages:
+            middles_s.append(now_s + stage.duration_s / 2)
+        now_s += stage.duration_s
+    correlation = statistics.correlation(middles_s, [stage.rate_per_s or 0.0 for stage in stages])
+    if correlation**2 > WITH_THE_LOAD:
+        yield (
+            f"The load {'rises' if correlation > 0 else 'falls'} with time through the stages "
+            f"(correlation {correlation:.2f}), so a drift of the host will hardly be told from "
+            "what calls cost, and what one webserver serves will be known about half as well; "
+            "run the rates up and down again, each at least twice."
+        )
+
+
+def _recovery_warnings(scenario: "Scenario") -> Iterator[str]:
     """Lines of the SLO that a recovery phase makes too few calls to judge."""
     from mwaa_headroom.analysis.recovery import call_lines
     from mwaa_headroom.analysis.slo import parse_slo

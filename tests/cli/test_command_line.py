@@ -147,6 +147,20 @@ def test_validate_tells_how_long_recoveries_may_make_it(headroom: Headroom) -> N
     assert "light load" not in closed.stdout  # users are not followed by one
 
 
+def test_validate_warns_of_stages_whose_load_only_rises(headroom: Headroom) -> None:
+    def told(*rates: int) -> str:
+        stages = ",".join(f"{{rate_per_s={rate},duration_s=300}}" for rate in rates)
+        answer = headroom("validate", "scenarios/aws_capacity.toml", "--set", f"stages=[{stages}]")
+        assert answer.exit_code == 0, answer.stderr
+        return answer.stdout
+
+    assert "Warning: The load rises with time through the stages (correlation 1.00)" in told(
+        2, 5, 8
+    )
+    assert "Warning" not in told(2, 5, 8, 8, 5, 2)
+    assert "Warning" not in headroom("validate", "scenarios/aws_capacity.toml").stdout
+
+
 def test_validate_warns_of_a_recovery_with_too_few_calls_for_the_slo(headroom: Headroom) -> None:
     few = ("--set", "recovery.rate_per_s=1.5", "--set", "recovery.hold_s=10")
     answer = headroom("validate", "scenarios/smoke.toml", *few)

@@ -114,8 +114,8 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
         (row for row in sizing.rows if words.is_known(row.webservers)),
         key=lambda row: row.rate_per_s,
     )
-    demand = analysis.demand
-    if not rows or demand is None or not words.is_known(demand.rate_per_webserver_per_s.value):
+    one = sizing.rate_of_one_per_s
+    if not rows or one is None or not words.is_known(one.value):
         return None
     figure, axes = single_axes(8.6, 4.2)
     title(figure, _sizing_title(sizing))
@@ -124,7 +124,7 @@ def draw_sizing(sizing: SizingResult, analysis: RunAnalysis) -> Figure | None:
     counts = [row.webservers for row in rows]
     counts += [stage.webservers_max for stage in analysis.stages]
     also = [MOST_WEBSERVERS, *(count for count in counts if words.is_known(count))]
-    keys = draw_needed(axes, rates, demand.rate_per_webserver_per_s, also=also)
+    keys = draw_needed(axes, rates, one, also=also)
     axes.axhline(MOST_WEBSERVERS, color=INK, linewidth=1, linestyle=(0, (5, 3)))
     axes.set_xlim(0, rates[-1])
     axes.set_xlabel("rate of this mix (calls/s)")

@@ -1,6 +1,7 @@
 """What limits what is known of service demands."""
 
 from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says, told
 
 says(
@@ -24,9 +25,15 @@ says(
     "of calls.",
 )
 says(
-    "demand.costlier_under_load",
-    "CPU grew faster than the number of calls, so a call costs less than this at low rates and "
-    "more at high ones.",
+    "demand.errors_last",
+    "What a call costs, or what else used CPU, rose and fell over many metric periods (other work "
+    "on the host, or a host of changing speed): the interval is wider for it, and may still be too "
+    "narrow; longer runs, or several, tell more.",
+)
+says(
+    "demand.load_rose_with_time",
+    "The load rose or fell with time, so a drift of the host is hardly told from what calls cost, "
+    "and the interval is much wider for it; run the stages up and down.",
 )
 says("demand.at_bound", "Only the upper limit is known: the estimate is at its bound of 0.")
 says(
@@ -69,4 +76,41 @@ def _(operations: tuple[str, ...], usual_percent: float) -> str:
         f"There are no calls of {', '.join(operations)} in usable metric periods, so the demand of "
         "the mix is not known; send them too, at a rate that keeps webservers below "
         f"{usual_percent:.0f} % CPU."
+    )
+
+
+@says("demand.calls_failed")
+def _(periods: int, most_failed: float) -> str:
+    return (
+        f"In {words.counted(periods, 'metric period')} more than {100 * most_failed:g} % of the "
+        "calls failed after they may have reached a webserver; what such calls cost is not known, "
+        "so these periods are not used."
+    )
+
+
+@says("demand.depends_on_load")
+def _(at_least: tuple[float, float], at_most: tuple[float, float]) -> str:
+    (low_cpu, low_s), (high_cpu, high_s) = at_least, at_most
+    return (
+        f"A call costs {'more' if high_s > low_s else 'less'} at higher load: "
+        f"{1000 * low_s:.3g} ms of CPU at {words.share(low_cpu)} utilisation, "
+        f"{1000 * high_s:.3g} ms at {words.share(high_cpu)}. The demand is that at the utilisation "
+        "target."
+    )
+
+
+@says("demand.background_drifted")
+def _(cpus: float, webserver_cpu: float) -> str:
+    return (
+        "While the run lasted, the CPU that webservers use without calls "
+        f"{'rose' if cpus > 0 else 'fell'} by {100 * abs(cpus) / webserver_cpu:.2g} points; this "
+        "is not counted into the demand."
+    )
+
+
+@says("demand.one_period_weighs")
+def _(start_s: float, share: float) -> str:
+    return (
+        f"More than half of the demand's uncertainty ({words.share(share)}) is from the metric "
+        f"period at {words.clock(start_s)}: look what happened then."
     )

@@ -66,13 +66,15 @@ def _(
     webserver_cpu: float,
     utilisation_target: float,
     rate_of_one_per_s: tuple[float, float, float],
+    between_runs: float,
     fewest_webservers: int | None,
 ) -> str:
     value, low, high = rate_of_one_per_s
+    taken = f", runs differing by {words.share(between_runs)}" if between_runs else ""
     text = (
         f"One call of this mix costs {1000 * demand_s:.1f} ms of CPU, so a webserver with "
-        f"{webserver_cpu:g} CPU serves {value:.1f} calls/s ({low:.1f}-{high:.1f}) at "
-        f"{words.share(utilisation_target)} utilisation, and {target.rate_per_s:g} calls/s need "
+        f"{webserver_cpu:g} CPU serves {value:.1f} calls/s ({low:.1f}-{high:.1f}{taken}) "
+        f"at {words.share(utilisation_target)} utilisation, and {target.rate_per_s:g} calls/s need "
         f"{target.webservers} of them."
     )
     if fewest_webservers is not None:
@@ -146,7 +148,7 @@ def _doubt(
     )
     return (
         f"Whether {webservers} {of_class} {enough} at {words.calls_per_s(rate_per_s)} or "
-        f"{webservers + 1} are needed is within the uncertainty."
+        f"{webservers + 1} are needed is open."
     )
 
 
@@ -351,15 +353,15 @@ says(
 
 
 @says("size.interval_over_runs")
-def _(runs: int) -> str:
+def _(runs: int, between_runs: float) -> str:
+    taken = f"that like runs differ by {words.share(between_runs)} is taken"
     if runs == 1:
-        return (
-            "One run: the interval is its own and knows nothing of how runs differ; three or more "
-            "would tell."
-        )
+        own = f"{taken} into the interval" if between_runs else "the interval is its own"
+        return f"One run: {own}; three or more tell how runs differ."
     if runs == 2:
+        own = f"their own errors ({taken} into them)" if between_runs else "their own errors"
         return (
-            "Two runs: the interval is that of their own errors or of their difference, whichever "
+            f"Two runs: the interval is that of {own} or of their difference, whichever "
             "is wider; two tell little of how runs differ, so make a third: it narrows the "
             "interval much."
         )

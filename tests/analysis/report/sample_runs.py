@@ -364,6 +364,7 @@ def _sizing(plan: Plan) -> SizingResult | None:
         explanation=said(
             "25 calls/s x 75.2 ms of CPU per call, at most 70 % of 1 CPU per webserver."
         ),
+        rate_of_one_per_s=Estimate(0.7 / 0.0752, 0.7 / 0.0872, 0.7 / 0.0655),
     )
 
 

@@ -19,8 +19,15 @@ from mwaa_headroom.analysis.setting import Setting, StagePlan, read_setting
 from mwaa_headroom.analysis.sizing.one_run import contradictions, size
 from mwaa_headroom.analysis.statistics import Estimate
 
-SETTING = setting_of(
-    {}, facts={"webserver_cpu": 0.5}, ask="capacity", target_rate_per_s=30.0, utilisation_target=0.7
+SETTING = replace(
+    setting_of(
+        {},
+        facts={"webserver_cpu": 0.5},
+        ask="capacity",
+        target_rate_per_s=30.0,
+        utilisation_target=0.7,
+    ),
+    environment={"kind": "simulated"},
 )
 VARIED = refusal("demand.operations_varied_together", condition_number=99.0, limit=30.0)
 

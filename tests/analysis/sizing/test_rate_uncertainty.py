@@ -15,8 +15,10 @@ from mwaa_headroom.analysis.sizing.one_run import webservers_for
 from mwaa_headroom.analysis.sizing.rate_uncertainty import (
     UncertainRate,
     is_open,
+    of_one_run,
     open_question,
     pool,
+    spread_between_runs,
     what_would_decide,
 )
 from mwaa_headroom.analysis.statistics import Estimate
@@ -101,6 +103,31 @@ def test_one_run_speaks_for_itself() -> None:
 
     assert pool([own]).estimate is own
     assert math.isinf(pool([own]).freedom)
+
+
+def test_until_three_runs_are_there_like_runs_are_taken_to_differ() -> None:
+    own = estimate(10, 0.03)
+    one, two, three = (pool([own] * count, 0.15) for count in (1, 2, 3))
+    z = stats.norm.ppf(0.975)
+    assert one.estimate.high == pytest.approx(10 * math.exp(z * math.hypot(0.03, 0.15)), rel=0.01)
+    assert one.estimate.low == pytest.approx(100 / (one.estimate.high or 0.0), rel=0.01)
+    expected = 10 * math.exp(z * math.hypot(0.03, 0.15) / 2**0.5)
+    assert two.estimate.high == pytest.approx(expected, rel=0.01)
+    assert three.estimate.high == pytest.approx(10)  # they told: they do not differ
+    assert (one.between, two.between, three.between) == (0.15, 0.15, 0.0)
+
+
+def test_only_more_runs_decide_what_is_open_because_runs_may_differ() -> None:
+    found = what_would_decide(
+        25, of_one_run(estimate(10, 0.01), 0.15), COUNTS, periods=40, utilisation_target=0.7
+    )
+    assert found is not None
+    assert found.values["more_runs"] >= 2
+
+
+def test_webservers_of_a_simulation_do_not_differ_from_run_to_run() -> None:
+    assert spread_between_runs("simulated") == 0 < spread_between_runs("aws")
+    assert spread_between_runs("local") == spread_between_runs("aws")
 
 
 def test_two_runs_that_agree_are_surer_than_one() -> None:
