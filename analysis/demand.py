@@ -222,7 +222,7 @@ def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats
 CONDITION_LIMIT = 30.0
 _DECIDED_BY_ONE = 0.99  # leverage above which one period alone decides a coefficient
 _MOST_FAILED = 0.03  # of the calls of a period: what failed calls cost is not known
-_LIKELY = 0.5  # probability from which something is said
+_WORTH_SAYING = 0.3  # probability of what has one of 0.2 beforehand
 _USUAL_BEND = 0.5  # how much more a call may cost at 100 % than at 0 % CPU: standard deviation
 WITH_THE_LOAD = 0.7  # share of the drift's column that the load explains
 _HALF = 0.5  # of an estimate's variance
@@ -405,7 +405,7 @@ def _checks(
 ) -> Iterator[Finding]:
     """What the periods say against a constant cost of calls and errors that do not last."""
     found, rates = whole.found, seen.calls_per_s.sum(axis=1) / seen.webservers
-    if whole.bend is not None and found.bent > _LIKELY:
+    if whole.bend is not None and found.bent > _WORTH_SAYING:
         ends = tuple(
             (
                 float(whole.line(rate) @ found.bounded) / webserver_cpu,
@@ -414,7 +414,7 @@ def _checks(
             for rate in (float(rates.min()), float(rates.max()))
         )
         yield warning("demand.depends_on_load", at_least=ends[0], at_most=ends[1])
-    if found.correlated > _LIKELY:
+    if found.correlated > _WORTH_SAYING:
         yield warning("demand.errors_last", probability=found.correlated)
     if whole.drift is not None:
         value, low, high = found.interval(whole.drift)
@@ -425,8 +425,8 @@ def _checks(
     with_load = 1 - float(((seen.drift - straight) ** 2).sum() / (seen.drift**2).sum())
     if with_load > WITH_THE_LOAD:
         yield warning("demand.load_rose_with_time", share=with_load)
-    at, share = found.parts[0].largest_part(whole.demand_at(rate_per_s))
-    if share > _HALF and at < len(seen) and found.parts[0].rows - len(seen) in (0, 1):
+    at, share = found.largest_part(whole.demand_at(rate_per_s))
+    if share > _HALF and at < found.rows == len(seen):
         yield warning("demand.one_period_weighs", start_s=float(seen.start_s[at]), share=share)
 
 
@@ -470,7 +470,7 @@ def _told_apart(seen: Observations) -> Fit | Finding:
         return refusal(
             "demand.rates_varied_little", condition_number=condition, limit=CONDITION_LIMIT
         )
-    if least_squares(seen.per_operation, seen.cpus_used).highest_leverage > _DECIDED_BY_ONE:
+    if least_squares(seen.per_operation, seen.cpus_used).fits.leverages.max() > _DECIDED_BY_ONE:
         return refusal("demand.one_period_decides")
     if not _may_have_drifted(seen.per_operation, seen):
         return fit(seen.per_operation, seen.cpus_used, seen.start_s)

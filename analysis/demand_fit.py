@@ -37,13 +37,14 @@ Fieller, J. R. Stat. Soc. B 16 (1954) 175; Patterson and Thompson, Biometrika 58
 (restricted likelihood); Raftery, Sociol. Methodology 25 (1995) 111 (averaging models by BIC).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg, optimize, special
+from numpy.typing import NDArray
+from scipy import optimize, special
 
-from mwaa_headroom.analysis.statistics import Floats, t_quantile
+from mwaa_headroom.analysis.statistics import Floats
 
 _LEAST_EXPECTED = 0.1  # of the mean: no period counts more than ten times a usual one
 _HIGHEST_LEVERAGE = 1 - 1e-9  # an observation that alone decides a coefficient has no residual
@@ -61,101 +62,61 @@ _NO_ERROR = 1e-300
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeastSquares:
-    """The fit of n observations under one covariance; arrays of (coefficients,) or (n, ...)."""
+    """The same n observations fitted under each of several covariances; arrays (fits, ...).
 
-    bounded: Floats  # as `free` until `within_bounds`
+    Attributes:
+        free: (fits, coefficients), without bounds.
+        squares_left: (fits,), sums of the squares of the weighted residuals.
+        information: (fits,), half the logarithms of the determinants of X'V^-1 X.
+        leverages: (fits, n), 0..1.
+    """
+
     free: Floats
-    _rows: tuple[Floats, Floats]  # weighted observations: columns and what was seen
-    _inverse: Floats  # of the triangular factor: maps factors to the columns of _basis
-    _basis: Floats  # orthonormal, of the weighted and scaled columns
-    _scales: Floats
-    _squares: Floats  # of the weighted residuals, each over 1 - its leverage
-    _leverages: Floats
+    squares_left: Floats
+    information: Floats
+    leverages: Floats
+    _rows: Floats  # (fits, n, coefficients + 1), weighted: columns and what was seen
+    _basis: Floats  # (fits, n, coefficients), orthonormal, of the weighted columns
+    _pulls: Floats  # (fits, n, coefficients): how coefficients change with the observations
+    _squares: Floats  # (fits, n) of the weighted residuals, each over 1 - its leverage
 
-    @property
-    def rows(self) -> int:
-        """How many observations, of which one may be what is known of a bend beforehand."""
-        return len(self._leverages)
+    def chosen(self, which: NDArray[np.intp]) -> "LeastSquares":
+        """Some of the fits."""
+        return LeastSquares(*(getattr(self, name)[which] for name in self.__slots__))
 
-    @property
-    def highest_leverage(self) -> float:
-        """0..1; near 1 a coefficient follows a single observation."""
-        return float(self._leverages.max())
-
-    def covariance(self, one: Floats, other: Floats) -> float:
-        """Of two combinations."""
-        return float((self._pull(one) * self._pull(other)) @ self._squares)
+    def variances(self, factors: Floats) -> Floats:
+        """Of a combination of the coefficients, (fits,)."""
+        return np.asarray(((self._pulls @ factors) ** 2 * self._squares).sum(axis=1))
 
     def covariances(self) -> Floats:
-        """Of all coefficients, (coefficients, coefficients)."""
-        pulls = self._basis @ (self._inverse.T / self._scales)
-        return np.asarray(pulls.T @ (self._squares[:, None] * pulls))
+        """Of all coefficients, (fits, coefficients, coefficients)."""
+        return np.asarray(_turned(self._pulls) @ (self._squares[..., None] * self._pulls))
 
-    def freedom(self, factors: Floats) -> float:
+    def freedoms(self, factors: Floats) -> Floats:
         """Degrees of freedom of a combination's variance; a million where nothing has a say."""
-        pull = self._pull(factors)
-        scaled = pull**2 / (1 - self._leverages)
-        if not scaled.any():
-            return _NORMAL
-        crossed = self._basis.T @ (scaled[:, None] * self._basis)
-        square = float(scaled**2 @ (1 - 2 * self._leverages) + (crossed**2).sum())
-        return min(max(float(pull @ pull) ** 2 / max(square, 1e-300), 1.0), _NORMAL)
+        squared = (self._pulls @ factors) ** 2
+        scaled = squared / (1 - self.leverages)
+        crossed = _turned(self._basis) @ (scaled[..., None] * self._basis)
+        square = (scaled**2 * (1 - 2 * self.leverages)).sum(axis=1)
+        square += (crossed**2).sum(axis=(1, 2))
+        freedoms = squared.sum(axis=1) ** 2 / np.maximum(square, 1e-300)
+        return np.where(scaled.any(axis=1), np.clip(freedoms, 1.0, _NORMAL), _NORMAL)
 
-    def quantile(self, factors: Floats) -> float:
-        """Of t, for the interval of a combination."""
-        return t_quantile(self.freedom(factors))
+    def bounded(self, unbounded: int) -> Floats:
+        """Coefficients >= 0, but for so many of the last, (fits, coefficients)."""
+        found = self.free.copy()
+        count = found.shape[1]
+        for at in np.flatnonzero((self.free[:, : count - unbounded] < 0).any(axis=1)):
+            matrix = self._rows[at, :, :-1]
+            both_signs = np.column_stack([matrix, -matrix[:, count - unbounded :]])
+            solution = bounded_fit(both_signs, self._rows[at, :, -1])
+            found[at] = solution[:count]
+            found[at, count - unbounded :] -= solution[count:]
+        return found
 
-    def within_bounds(self, unbounded: int) -> "LeastSquares":
-        """The same with coefficients >= 0 in `bounded`, but for so many of the last."""
-        matrix, target = self._rows
-        both_signs = np.column_stack([matrix, -matrix[:, matrix.shape[1] - unbounded :]])
-        bounded = bounded_fit(both_signs, target)
-        if unbounded:
-            bounded[-2 * unbounded : -unbounded] -= bounded[-unbounded:]
-            bounded = bounded[:-unbounded]
-        return replace(self, bounded=bounded)
-
-    def squares_left(self) -> float:
-        """Sum of the squares of the weighted residuals."""
-        matrix, target = self._rows
-        left = target - matrix @ self.free
-        return float(left @ left)
-
-    def half_information(self) -> float:
-        """Half the logarithm of the determinant of the weighted columns' squares."""
-        return float(np.log(self._scales).sum() - np.linalg.slogdet(self._inverse)[1])
-
-    def widened(self, columns: int) -> "LeastSquares":
-        """The same with coefficients of 0 for the columns that it does not have."""
-        missing = columns - len(self.free)
-        return replace(
-            self,
-            bounded=np.pad(self.bounded, (0, missing)),
-            free=np.pad(self.free, (0, missing)),
-            _inverse=np.pad(self._inverse, ((0, missing), (0, 0))),
-            _scales=np.pad(self._scales, (0, missing), constant_values=1.0),
-        )
-
-    def largest_part(self, factors: Floats) -> tuple[int, float]:
-        """The observation that most of a combination's variance is from, and its share, 0..1."""
-        parts = self._pull(factors) ** 2 * self._squares
-        at = int(parts.argmax())
-        return at, float(parts[at] / max(float(parts.sum()), 1e-300))
-
-    def _pull(self, factors: Floats) -> Floats:
-        """How the combination changes with each weighted observation."""
-        return np.asarray(self._basis @ (self._inverse.T @ (factors / self._scales)))
-
-
-def least_squares(matrix: Floats, target: Floats) -> LeastSquares:
-    """Fit twice with errors that do not last: the first time only to learn the weights.
-
-    Args:
-        matrix: (n, coefficients), of full column rank.
-        target: (n,).
-    """
-    root = _roots(matrix, target)
-    return _solved(matrix * root[:, None], target * root).within_bounds(0)
+    def parts(self, factors: Floats) -> Floats:
+        """What each observation adds to the variance of a combination, (fits, n)."""
+        return np.asarray((self._pulls @ factors) ** 2 * self._squares)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,29 +124,28 @@ class Fit:
     """The mixture of all fits that the observations do not speak against.
 
     Attributes:
-        parts: with their weights, whose sum is 1; the heaviest first.
+        bounded: (coefficients,), within their bounds.
+        fits: the heaviest first.
+        weights: of the fits; their sum is 1.
+        rows: how many observations, neighbours taken together.
         correlated: probability that errors last over periods, 0..1.
         bent: probability that the line bends, 0..1.
     """
 
-    parts: tuple[LeastSquares, ...]
+    bounded: Floats
+    fits: LeastSquares
     weights: Floats
-    correlated: float
-    bent: float
-
-    @property
-    def bounded(self) -> Floats:
-        """The coefficients within their bounds."""
-        return np.asarray(self.weights @ np.array([part.bounded for part in self.parts]))
+    rows: int
+    correlated: float = 0.0
+    bent: float = 0.0
 
     def interval(self, factors: Floats) -> tuple[float, float, float]:
         """The sum of the coefficients times `factors`, and the ends of its 95 % interval.
 
         Only the sum keeps to the bounds: the interval may go below 0, and may not hold the sum.
         """
-        middles = np.array([factors @ part.free for part in self.parts])
-        errors = np.sqrt([part.covariance(factors, factors) for part in self.parts])
-        freedoms = np.array([part.freedom(factors) for part in self.parts])
+        middles, freedoms = self.fits.free @ factors, self.fits.freedoms(factors)
+        errors = np.sqrt(self.fits.variances(factors))
         reach = float((special.stdtrit(freedoms, 1 - _TAIL / 10) * errors).max())
         span = float(middles.min()) - reach, float(middles.max()) + reach
 
@@ -209,29 +169,43 @@ class Fit:
             Estimate, low end and high end; None where no upper limit can be told. The estimate is
             infinite when the line never reaches the level.
         """
-        steps = near * np.concatenate([[0.0], np.geomspace(1e-2, 1e2, 40)])
-        bounded = self.bounded
-        value = _crossed(lambda x: float(bounded @ line(x)), steps, level)
-        at = line(value if np.isfinite(value) else float(steps[-1]))
-        freedoms = np.array([part.freedom(at) for part in self.parts])
-        free = np.array([part.free for part in self.parts])
-        covariances = np.array([part.covariances() for part in self.parts])
+        steps = (near * np.concatenate([[0.0], np.geomspace(1e-2, 1e2, 40)])).tolist()
+        (value,) = _crossed(lambda x: float(self.bounded @ line(x)), steps, level)
+        freedoms = self.fits.freedoms(line(value if np.isfinite(value) else steps[-1]))
+        covariances = self.fits.covariances()
 
         def reached(x: float) -> float:
             """Probability that the line is at the level or above."""
             factors = line(x)
-            variances = np.einsum("j,ijk,k->i", factors, covariances, factors)
-            return self._below(free @ factors - level, np.sqrt(np.maximum(variances, 0)), freedoms)
+            errors = np.sqrt(np.maximum(covariances @ factors @ factors, 0.0))
+            return self._below(self.fits.free @ factors - level, errors, freedoms)
 
-        low = _crossed(reached, steps, _TAIL)
-        high = _crossed(reached, steps, 1 - _TAIL)
+        low, high = _crossed(reached, steps, _TAIL, 1 - _TAIL)
         low = min(low, value) if np.isfinite(low) else 0.0
         return value, low, max(high, value) if np.isfinite(high) else None
+
+    def largest_part(self, factors: Floats) -> tuple[int, float]:
+        """The observation that most of a combination's variance is from, and its share, 0..1."""
+        parts = self.fits.parts(factors)[0]
+        at = int(parts.argmax())
+        return at, float(parts[at] / max(float(parts.sum()), 1e-300))
 
     def _below(self, distances: Floats, errors: Floats, freedoms: Floats) -> float:
         """Probability of what lies so far below."""
         scaled = distances / np.maximum(errors, _NO_ERROR)
         return float(self.weights @ special.stdtr(freedoms, scaled))
+
+
+def least_squares(matrix: Floats, target: Floats) -> Fit:
+    """Fit twice with errors that do not last: the first time only to learn the weights.
+
+    Args:
+        matrix: (n, coefficients), of full column rank.
+        target: (n,).
+    """
+    rows = np.column_stack([matrix, target]) * _roots(matrix, target)[:, None]
+    fits = _solved(rows[None])
+    return Fit(fits.bounded(0)[0], fits, np.ones(1), len(target))
 
 
 def fit(
@@ -253,116 +227,130 @@ def fit(
             it is no bend but a column as the others.
     """
     matrix, target, start_s = _few(matrix, target, start_s)
-    bends, columns = bend_deviation is not None, matrix.shape[1]
+    count, columns = matrix.shape
     root = _roots(matrix[:, : columns - unbounded], target)
-    weighted, wanted = matrix * root[:, None], target * root
-    straight = _solved(weighted[:, : columns - bends], wanted)
-    noise = float(np.sqrt(straight.squares_left() / len(wanted)))
-    found = []
-    for share, prior, factor in _correlations(start_s, root):
-        rows = linalg.solve_triangular(factor, np.column_stack([weighted, wanted]), lower=True)
-        determinant = float(np.log(np.diag(factor)).sum())
-        part = _solved(rows[:, : columns - bends], rows[:, -1])
-        found.append(_Candidate(share, prior, determinant, len(wanted), part))
-        if bend_deviation:
-            beforehand = np.zeros((1, columns + 1))
-            beforehand[0, -2] = noise / bend_deviation
-            rows = np.vstack([rows, beforehand])
-            part = _solved(rows[:, :-1], rows[:, -1], noise)
-            found.append(_Candidate(share, prior, determinant, len(wanted), part))
-    return _mixed(found, columns, unbounded)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidate:
-    """One covariance with one shape of the line."""
-
-    share: float  # of the errors that lasts
-    prior: float  # of the covariance
-    determinant: float  # logarithm of the square root of V's
-    count: int  # of true observations
-    part: LeastSquares
-
-    @property
-    def columns(self) -> int:
-        return len(self.part.free)
-
-    def evidence(self, lost: int, penalty: float) -> float:
-        """Logarithm of what the observations say for it."""
-        left = max(self.part.squares_left(), 1e-300)
-        fit = self.determinant + (self.count - lost) / 2 * np.log(left) + penalty
-        return float(np.log(self.prior) - fit)
-
-    @property
-    def restricted_likelihood(self) -> float:
-        return self.evidence(self.columns, self.part.half_information())
-
-    @property
-    def by_bic(self) -> float:
-        return self.evidence(0, self.columns / 2 * np.log(self.count))
-
-
-def _mixed(found: list[_Candidate], columns: int, unbounded: int) -> Fit:
-    weights = np.zeros(len(found))
-    widths = np.array([each.columns for each in found])
-    of_errors = np.array([each.restricted_likelihood for each in found])
-    of_shapes = np.array([each.by_bic for each in found])
-    both = len(set(widths)) > 1
-    for width in set(widths):
-        mine = widths == width
-        prior = 1.0 if not both else _STRAIGHT if width < columns else 1 - _STRAIGHT
-        own = np.exp(of_errors[mine] - of_errors[mine].max())
-        shape = prior * np.exp(of_shapes[mine] - of_shapes.max()).sum()
-        weights[mine] = shape * own / own.sum()
-    weights /= weights.sum()
-    lasts = np.array([each.share > 0 for each in found])
-    kept = [int(at) for at in np.argsort(-weights) if weights[at] >= _NEGLIGIBLE]
-    bounded = [
-        found[at].part.within_bounds(unbounded - (columns - found[at].columns)) for at in kept
+    shares, priors, factors = _correlations(start_s, root)
+    weighted = np.column_stack([matrix, target]) * root[:, None]
+    rows = np.asarray(np.linalg.solve(factors, weighted), dtype=np.float64)
+    before = np.log(priors) - np.log(np.einsum("kii->ki", factors)).sum(axis=1)
+    if bend_deviation is None:
+        fits = _solved(rows)
+        weights = _shares_of(before + _evidence(fits, count - columns) - fits.information)
+        return _mixed(fits, weights, shares, unbounded, count)
+    straight = _solved(np.delete(rows, -2, axis=2))
+    noise = float(np.sqrt(straight.squares_left[0] / count))
+    beforehand = np.zeros((len(rows), 1, columns + 1))
+    beforehand[..., -2] = noise / bend_deviation
+    bent = _solved(np.concatenate([rows, beforehand], axis=1), noise)
+    shapes = ((straight, columns - 1, _STRAIGHT), (bent, columns, 1 - _STRAIGHT))
+    by_bic = [
+        np.logaddexp.reduce(before + _evidence(fits, count) - width / 2 * np.log(count))
+        + np.log(prior)
+        for fits, width, prior in shapes
     ]
+    weights = np.concatenate(
+        [
+            shape * _shares_of(before + _evidence(fits, count - width) - fits.information)
+            for (fits, width, _), shape in zip(shapes, _shares_of(np.array(by_bic)), strict=True)
+        ]
+    )
+    both = _joined(straight, bent)
+    bends = float(weights[len(rows) :].sum())
+    return replace(_mixed(both, weights, np.tile(shares, 2), unbounded, count), bent=bends)
+
+
+def _evidence(fits: LeastSquares, freedom: int) -> Floats:
+    """Logarithm of what the residuals say for each fit, but for a constant."""
+    return np.asarray(-freedom / 2 * np.log(np.maximum(fits.squares_left, 1e-300)))
+
+
+def _shares_of(logarithms: Floats) -> Floats:
+    return np.asarray(special.softmax(logarithms))
+
+
+def _mixed(fits: LeastSquares, weights: Floats, shares: Floats, unbounded: int, count: int) -> Fit:
+    order = np.argsort(-weights)
+    kept = order[weights[order] >= _NEGLIGIBLE]
+    chosen, mine = fits.chosen(kept), weights[kept] / weights[kept].sum()
     return Fit(
-        parts=tuple(part.widened(columns) for part in bounded),
-        weights=weights[kept] / weights[kept].sum(),
-        correlated=float(weights[lasts].sum()),
-        bent=float(weights[widths == columns].sum()) if both else 0.0,
+        bounded=np.asarray(mine @ chosen.bounded(unbounded)),
+        fits=chosen,
+        weights=mine,
+        rows=count,
+        correlated=float(weights[shares > 0].sum()),
     )
 
 
-def _correlations(start_s: Floats, root: Floats) -> Iterator[tuple[float, float, Floats]]:
-    """Share of the errors that lasts, prior probability, and triangular factor of V."""
+def _joined(straight: LeastSquares, bent: LeastSquares) -> LeastSquares:
+    """Those without a bend have a coefficient of 0 for it, and nothing known beforehand."""
+    column, row = (0, 1), (0, 1)
+    padding = {
+        "free": ((0, 0), column),
+        "leverages": ((0, 0), row),
+        "_squares": ((0, 0), row),
+        "_basis": ((0, 0), row, column),
+        "_pulls": ((0, 0), row, column),
+    }
+    widened = {name: np.pad(getattr(straight, name), pads) for name, pads in padding.items()}
+    rows = np.pad(np.insert(straight._rows, -1, 0.0, axis=2), ((0, 0), row, (0, 0)))
+    padded = replace(straight, _rows=rows, **widened)
+    return LeastSquares(
+        *(
+            np.concatenate([getattr(padded, name), getattr(bent, name)])
+            for name in LeastSquares.__slots__
+        )
+    )
+
+
+def _correlations(start_s: Floats, root: Floats) -> tuple[Floats, Floats, Floats]:
+    """Shares of the errors that last, prior probabilities, and triangular factors of V."""
     same = np.eye(len(start_s))
-    yield 0.0, _UNCORRELATED, same
     lag = np.abs(start_s[:, None] - start_s[None, :])
     lag /= max(float(lag.max()), 1e-9)
-    prior = (1 - _UNCORRELATED) / (2 * len(_MEMORIES) * len(_SHARES))
-    for amplitude in (root, 1 / root):
-        scaled = amplitude / np.sqrt((amplitude**2).mean())
-        for memory in _MEMORIES:
-            lasting = scaled[:, None] * scaled[None, :] * np.exp(-lag / memory)
-            for share in _SHARES:
-                yield share, prior, np.linalg.cholesky((1 - share) * same + share * lasting)
-
-
-def _solved(weighted: Floats, wanted: Floats, noise: float | None = None) -> LeastSquares:
-    """Rows that are weighted; with `noise`, that of the last row is known beforehand."""
-    scales = _lengths(weighted)
-    basis, triangle = np.linalg.qr(weighted / scales)
-    inverse = np.linalg.inv(triangle)
-    free = inverse @ (basis.T @ wanted) / scales
-    leverages = np.minimum((basis**2).sum(axis=1), _HIGHEST_LEVERAGE)
-    squares = (wanted - weighted @ free) ** 2 / (1 - leverages)
-    if noise is not None:
-        squares[-1] = noise**2
-    return LeastSquares(
-        bounded=free,
-        free=free,
-        _rows=(weighted, wanted),
-        _inverse=inverse,
-        _basis=basis,
-        _scales=scales,
-        _squares=squares,
-        _leverages=leverages,
+    amplitudes = np.array([root, 1 / root])
+    amplitudes /= np.sqrt((amplitudes**2).mean(axis=1, keepdims=True))
+    alike = amplitudes[:, :, None] * amplitudes[:, None, :]
+    lasting = alike[:, None] * np.exp(-lag / np.array(_MEMORIES)[:, None, None])
+    share = np.array(_SHARES)[:, None, None]
+    covariances = (1 - share) * same + share * lasting[:, :, None]
+    factors = np.linalg.cholesky(covariances.reshape(-1, *same.shape))
+    shares = np.tile(_SHARES, len(factors) // len(_SHARES))
+    priors = np.full(len(factors), (1 - _UNCORRELATED) / len(factors))
+    return (
+        np.concatenate([[0.0], shares]),
+        np.concatenate([[_UNCORRELATED], priors]),
+        np.concatenate([same[None], factors]),
     )
+
+
+def _solved(rows: Floats, noise: float | None = None) -> LeastSquares:
+    """Rows that are weighted; with `noise`, that of the last row is known beforehand."""
+    weighted, wanted = rows[..., :-1], rows[..., -1]
+    lengths = np.linalg.norm(weighted, axis=1, keepdims=True)
+    scales = np.where(lengths > 0, lengths, 1.0)
+    basis, triangle = np.linalg.qr(weighted / scales)
+    pulls = basis @ _turned(np.linalg.inv(triangle)) / scales
+    free = (wanted[:, None] @ pulls)[:, 0]
+    leverages = np.minimum((basis**2).sum(axis=2), _HIGHEST_LEVERAGE)
+    residuals = wanted - (weighted @ free[..., None])[..., 0]
+    squares = residuals**2 / (1 - leverages)
+    if noise is not None:
+        squares[:, -1] = noise**2
+    diagonal = np.abs(np.einsum("kii->ki", triangle)) * scales[:, 0]
+    return LeastSquares(
+        free=free,
+        squares_left=(residuals**2).sum(axis=1),
+        information=np.log(diagonal).sum(axis=1),
+        leverages=leverages,
+        _rows=rows,
+        _basis=basis,
+        _pulls=pulls,
+        _squares=squares,
+    )
+
+
+def _turned(matrices: Floats) -> Floats:
+    return np.swapaxes(matrices, 1, 2)
 
 
 def _roots(matrix: Floats, target: Floats) -> Floats:
@@ -391,14 +379,17 @@ def _risen(function: Callable[[float], float], low: float, high: float, level: f
     return high
 
 
-def _crossed(function: Callable[[float], float], steps: Floats, level: float) -> float:
-    """Where it first reaches the level; infinite: at none of the steps."""
-    before = 0.0
-    for step in steps.tolist():
-        if function(step) >= level:
-            return _risen(function, before, step, level) if step else 0.0
-        before = step
-    return np.inf
+def _crossed(
+    function: Callable[[float], float], steps: Sequence[float], *levels: float
+) -> Iterator[float]:
+    """Where it first reaches each level; infinite: at none of the steps."""
+    heights = [function(step) for step in steps]
+    for level in levels:
+        at = next((i for i, height in enumerate(heights) if height >= level), None)
+        if at is None:
+            yield np.inf
+        else:
+            yield _risen(function, steps[at - 1], steps[at], level) if at else 0.0
 
 
 def bounded_fit(matrix: Floats, target: Floats) -> Floats:

@@ -18,10 +18,15 @@ share of runs without an estimate, "flagged" that of runs with a warning, with t
 "silent" is the share of runs that gave an interval without the truth and said nothing: at most
 8 % is asked for. Truth is the mean speed of the host; where each run has another speed, demand and
 X1 are those of the run, and sizing is held against the speed of all runs.
+
+In the second table a size is the fewest webservers that are enough for a rate, drawn anew for each
+answer, with a probability of 95 %, from one run or from three; "right" where that is what is truly
+needed, and "enough" how often a count truly is of which 90-99.9 % were said.
 """
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,9 +38,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.planning.options import SURE_ENOUGH
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import METRICS_SCHEMA, REQUESTS_SCHEMA, SCHEMA_VERSION
+from mwaa_headroom.analysis.sizing.rate_uncertainty import (
+    of_one_run,
+    pool,
+    spread_between_runs,
+)
 from mwaa_headroom.analysis.statistics import Estimate
 
 Floats = NDArray[np.float64]
@@ -50,6 +61,9 @@ RATES_PER_S: Final = (2.0, 7.0, 12.0, 17.0, 22.0)
 WARMUP_S: Final = 60.0
 PERIOD_S: Final = 60.0
 LOAD_S: Final = 2400.0
+BETWEEN: Final = spread_between_runs("aws")
+TARGETS_PER_S: Final = 15.0, 60.0
+MOST: Final = 12  # webservers
 STEP_S: Final = 10.0  # in which background and host speed are constant
 
 
@@ -368,28 +382,76 @@ class Tally:
             self.widths.append((estimate.high - estimate.low) / truth)
 
 
-def row(name: str, order: str, runs: int) -> str:
-    """One row of the table."""
-    demand, one, sizing = Tally(), Tally(), Tally()
-    refused, flagged, codes = 0, 0, Counter[str]()
-    for seed in range(runs):
-        simulated = simulate(WORLDS[name], order, seed)
-        found = simulated.run.demand
-        estimate = found.mix_s if found else Estimate(None)
-        rate = found.rate_per_webserver_per_s if found else Estimate(None)
-        said = {each.code for each in (*estimate.warnings, *rate.warnings)}
-        codes.update(said)
-        refused += estimate.value is None
-        flagged += estimate.value is not None and bool(said)
-        demand.add(estimate, simulated.demand_s, said=bool(said))
-        one.add(rate, simulated.rate_of_one_per_s, said=bool(said))
-        over_runs = simulated.run.sizing.rate_of_one_per_s or Estimate(None)
-        sizing.add(over_runs, simulated.rate_over_runs_per_s, said=bool(said))
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the analysis said of one run, and what is true of it."""
+
+    demand: Estimate
+    rate_of_one: Estimate
+    codes: frozenset[str]
+    demand_s: float
+    rate_of_one_per_s: float
+    rate_over_runs_per_s: float
+
+
+def answered(world: World, order: str, seed: int) -> Answered:
+    """Simulate and analyse one run."""
+    simulated = simulate(world, order, seed)
+    found = simulated.run.demand
+    demand = found.mix_s if found else Estimate(None)
+    rate = found.rate_per_webserver_per_s if found else Estimate(None)
+    return Answered(
+        demand,
+        rate,
+        frozenset(each.code for each in (*demand.warnings, *rate.warnings)),
+        simulated.demand_s,
+        simulated.rate_of_one_per_s,
+        simulated.rate_over_runs_per_s,
+    )
+
+
+def row(name: str, order: str, seen: list[Answered]) -> str:
+    """One row of the table of estimates."""
+    demand, one, sizing, runs = Tally(), Tally(), Tally(), len(seen)
+    for each in seen:
+        said = bool(each.codes)
+        demand.add(each.demand, each.demand_s, said=said)
+        one.add(each.rate_of_one, each.rate_of_one_per_s, said=said)
+        over_runs = of_one_run(each.rate_of_one, BETWEEN).estimate
+        sizing.add(over_runs, each.rate_over_runs_per_s, said=said)
+    refused = sum(each.demand.value is None for each in seen)
+    flagged = sum(each.demand.value is not None and bool(each.codes) for each in seen)
+    codes = Counter(code for each in seen for code in each.codes)
     most = ", ".join(f"{code} {_percent(n, runs)}" for code, n in codes.most_common(3))
     return (
         f"| {name} | {order} | {_cells(demand)} | {_cells(one)} | {_cells(sizing)} | "
         f"{_percent(max(t.silent for t in (demand, one, sizing)), runs)} | "
         f"{_percent(refused, runs)} | {_percent(flagged, runs)} | {most} |"
+    )
+
+
+def sizing_row(name: str, order: str, seen: list[Answered], together: int) -> str:
+    """One row of the table of sizes, each answer from so many runs."""
+    random = np.random.default_rng(together)
+    right = high = answers = 0
+    sure: list[bool] = []
+    for first in range(0, len(seen) - together + 1, together):
+        mine = seen[first : first + together]
+        one = pool([each.rate_of_one for each in mine], BETWEEN)
+        target_per_s = random.uniform(*TARGETS_PER_S)
+        needed = math.ceil(target_per_s / mine[0].rate_over_runs_per_s)
+        if not one.is_known:
+            continue
+        chances = {n: float(one.at_least(target_per_s / n)) for n in range(1, MOST + 1)}
+        sure += [n >= needed for n, chance in chances.items() if 0.9 <= chance < 0.999]
+        answers += 1
+        told = next((n for n, chance in chances.items() if chance >= SURE_ENOUGH), None)
+        right += told == needed
+        high += told is None or told > needed
+    return (
+        f"| {name} | {order} | {together} | {answers} | {_percent(right, answers)} | "
+        f"{_percent(high, answers)} | {_percent(answers - right - high, answers)} | "
+        f"{_percent(sum(sure), len(sure))} of {len(sure)} |"
     )
 
 
@@ -416,9 +478,17 @@ def main() -> None:
         "| world | order | demand holds | bias | width | X1 holds | bias | width "
         "| sizing holds | bias | width | silent | refused | flagged | said |\n" + "|---" * 15 + "|"
     )
+    sizes = []
     for name in options.world:
         for order in options.order:
-            print(row(name, order, options.runs), flush=True)
+            seen = [answered(WORLDS[name], order, seed) for seed in range(options.runs)]
+            print(row(name, order, seen), flush=True)
+            sizes += [sizing_row(name, order, seen, together) for together in (1, 3)]
+    print(
+        "\n| world | order | runs | answers | right | too many | too few "
+        "| enough where 90-99.9 % sure |\n" + "|---" * 8 + "|"
+    )
+    print("\n".join(sizes))
 
 
 if __name__ == "__main__":

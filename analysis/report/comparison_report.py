@@ -108,7 +108,8 @@ def comparison_sentence(comparison: Comparison) -> str:
         return f"Not compared: {_first_of(told_each(comparison.refusals))}."
     verdict, margin = comparison.verdict, comparison.margin
     concerned = [each for each in comparison.gate if each.verdict == verdict]
-    worst = max(concerned, key=lambda each: _margins_worse(each, comparison))
+    # Rounded, so that of equals it is the first one on every machine.
+    worst = max(concerned, key=lambda each: round(_margins_worse(each, comparison), 9))
     name, changed = worst.metric.name, change_told(worst.metric, worst.change)
     if verdict == "regression":
         others = len(concerned) - 1

@@ -154,7 +154,7 @@ def _conditions(answer: SizingAnswer) -> Section | None:
             f"{words.chance(with_min.probability_at_peak)} with the minimum and "
             f"{words.chance(option.probability_at_peak)} with the maximum."
         )
-    if len(answer.runs) == 1:
+    if len(answer.runs) == 1 and not answer.runs[0].between_runs:
         found.append("There is one run: how runs differ is not in the probability.")
     found += [_by_cpu(answer, size, option), *_holds_if(answer, option)]
     return Section("Conditions", (Bullets(tuple(found)),), brief=True)

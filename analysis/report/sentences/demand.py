@@ -26,9 +26,9 @@ says(
 )
 says(
     "demand.errors_last",
-    "What a call costs, or what else used CPU, rose and fell over many metric periods (other work "
-    "on the host, or a host of changing speed): the interval is wider for it, and may still be too "
-    "narrow; longer runs, or several, tell more.",
+    "What a call costs, or what else used CPU, seems to have risen and fallen over many metric "
+    "periods (other work on the host, or a host of changing speed): the interval is wider for it, "
+    "and may still be too narrow; longer runs, or several, tell more.",
 )
 says(
     "demand.load_rose_with_time",
@@ -92,7 +92,7 @@ def _(periods: int, most_failed: float) -> str:
 def _(at_least: tuple[float, float], at_most: tuple[float, float]) -> str:
     (low_cpu, low_s), (high_cpu, high_s) = at_least, at_most
     return (
-        f"A call costs {'more' if high_s > low_s else 'less'} at higher load: "
+        f"A call seems to cost {'more' if high_s > low_s else 'less'} at higher load: "
         f"{1000 * low_s:.3g} ms of CPU at {words.share(low_cpu)} utilisation, "
         f"{1000 * high_s:.3g} ms at {words.share(high_cpu)}. The demand is that at the utilisation "
         "target."
