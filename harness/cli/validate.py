@@ -27,6 +27,7 @@ _FEWEST_RATES = 3  # with two, order tells little
 def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output: bool) -> None:
     """Check a SCENARIO file and print what it would do, without touching any environment."""
     from mwaa_headroom.analysis.report.sentences import told
+    from mwaa_headroom.analysis.report.words import counted
     from mwaa_headroom.harness.scenario.load import load_scenario
     from mwaa_headroom.harness.traffic.rate_cap import spaced_stages
     from mwaa_headroom.harness.traffic.stage_traces import how_traces_were_read, traces_beside
@@ -51,8 +52,9 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
     highest_per_s = max(scenario.highest_rate_per_s(stage) for stage in scenario.stages)
     say(
         f"{scenario_file} is valid: a {scenario.question.ask} question to "
-        f"'{scenario.environment.name}' ({scenario.environment.kind}), {len(scenario.stages)} "
-        f"stage(s), {load_s:g} s of load, up to {highest_per_s:.4g} calls/s."
+        f"'{scenario.environment.name}' ({scenario.environment.kind}), "
+        f"{counted(len(scenario.stages), 'stage')}, {load_s:g} s of load, "
+        f"up to {highest_per_s:.4g} calls/s."
     )
     how_read = how_traces_were_read(scenario, traces_beside(scenario, scenario_file))
     for index, stage in enumerate(scenario.stages):

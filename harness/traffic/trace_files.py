@@ -140,7 +140,7 @@ def _parsed(text: str, origin: str) -> _File:
     for line, row in rows[1:]:
         cells = [cell.strip() for cell in row]
         if any(cells[len(file.header) :]):
-            raise file.error(f"expected {len(file.header)} value(s), got {len(cells)}", line)
+            raise file.error(f"expected values: {len(file.header)}, got: {len(cells)}", line)
         if delimiter != ",":
             cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
         cells += [""] * (len(file.header) - len(cells))
@@ -362,7 +362,7 @@ def _how_read(file: _File, times: int, value: _Value | None, trace: Trace) -> st
     if unused:
         told.append(f"not used: {_quoted(unused)}")
     told += [
-        f"{len(lines)} row(s) left out, because {reason} (line {lines[0]})"
+        f"rows left out: {len(lines)}, because {reason} (line {lines[0]})"
         for reason, lines in file.left_out.items()
     ]
     return "; ".join(told)
