@@ -164,8 +164,12 @@ def objection(run: RunAnalysis) -> Finding | None:
     if not run.generator.ok:
         why = next(iter(run.generator.reasons), None)
         return refusal("identity.generator_past_limits", run_id=run.run_id, why=why)
-    why = next((stage.failed_before for stage in run.stages if stage.failed_before), None)
-    return refusal("identity.failed_before", run_id=run.run_id, why=why) if why else None
+    for stage in run.stages:
+        if stage.failed_before:
+            return refusal("identity.failed_before", run_id=run.run_id, why=stage.failed_before)
+        if stage.host_disturbed:
+            return refusal("identity.host_disturbed", run_id=run.run_id, why=stage.host_disturbed)
+    return None
 
 
 Sides = Mapping[str, Sequence[RunAnalysis]]

@@ -164,6 +164,7 @@ class StageStats:
     generator_ok: bool  # False: lag or unsent arrivals past the stated limits
     generator_reason: Finding | None = None
     failed_before: Finding | None = None  # too many calls failed before the environment
+    host_disturbed: Finding | None = None  # of a local environment: its host had other things to do
     censored: int = 0  # calls cut at the service's time limit
     users: int | None = None  # of a closed workload; None: open
     generator_cpu_fraction: float | None = None  # of one core, the busiest worker's mean
@@ -184,7 +185,12 @@ class StageStats:
     @property
     def speaks(self) -> bool:
         """Whether what it saw says something about the environment."""
-        return self.generator_ok and self.failed_before is None
+        return self.generator_ok and self.spoilt_by is None
+
+    @property
+    def spoilt_by(self) -> Finding | None:
+        """What else than the generator kept it from being what it was meant to be."""
+        return self.failed_before or self.host_disturbed
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
 from mwaa_headroom.analysis.demand import estimate_demand, refused_demand, steady_periods
+from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.generator.health import (
     LostArrivals,
     generator_health,
@@ -30,6 +31,7 @@ from mwaa_headroom.analysis.generator.health import (
     worker_warnings,
 )
 from mwaa_headroom.analysis.generator.limits import LoadReport, load_reports, use_within
+from mwaa_headroom.analysis.host import HostReport, disturbance, host_reports
 from mwaa_headroom.analysis.identity import identity_of
 from mwaa_headroom.analysis.memory import memory_warnings
 from mwaa_headroom.analysis.metric_periods import (
@@ -54,6 +56,7 @@ from mwaa_headroom.analysis.results import (
     RunAnalysis,
     SizingResult,
     SloResult,
+    StageLabel,
     StageStats,
     Verdict,
 )
@@ -222,15 +225,33 @@ class Run:
             transport=self.setting.transport,
             expiry=self.expiry,
             pinned_webservers=self.setting.pinned_webservers,
+            host=self._disturbance(times) if self._is_local else None,
         )
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether the webservers use the CPUs of the host that sends the load."""
+        return self.setting.environment.get("kind") == "local"
+
+    def _disturbance(self, times: StageTimes) -> Finding | None:
+        return disturbance(self.host, times.measured_from_s, times.ended_at_s)
+
+    def _hosts_noted(self) -> dict[StageLabel, Finding]:
+        found = {times.plan.label: self._disturbance(times) for times in self.stage_times}
+        return {} if self._is_local else {label: how for label, how in found.items() if how}
+
+    @cached_property
+    def host(self) -> tuple[HostReport, ...]:
+        """What the host of the run had to do besides."""
+        return host_reports(self.record.events)
 
     @cached_property
     def times_that_speak(self) -> tuple[StageTimes, ...]:
-        """When the stages were whose calls reached the environment."""
+        """When the stages were that nothing spoilt."""
         return tuple(
             times
             for times, stage in zip(self.stage_times, self.stages, strict=True)
-            if stage.failed_before is None
+            if stage.spoilt_by is None
         )
 
     @cached_property
@@ -256,6 +277,9 @@ class Run:
         setting = self.setting
         if implausible := self.metrics_as_documented.objection:
             return refused_demand(implausible, 0)
+        spoilt = [stage.host_disturbed for stage in self.stages if stage.host_disturbed]
+        if spoilt and not self.times_that_speak:
+            return refused_demand(spoilt[0], 0)
         inside = {p.start_s for p in whole_window(self.times_that_speak, self.seen).periods}
         steady = [period for period in steady_periods(self.periods) if period.start_s in inside]
         return estimate_demand(
@@ -390,7 +414,7 @@ class Run:
                 *(inversions(self.stages, capacity) if capacity else ()),
                 *contradictions(setting, self.demand, capacity, self.stages),
             ),
-            notes=run_notes(setting, record.events),
+            notes=run_notes(setting, record.events, self._hosts_noted()),
             events=record.events,
         )
 

@@ -117,6 +117,15 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
         *("worker", "cpu_fraction", "in_flight", "stalled_s", "longest_stall_s"),
         "memory_bytes",  # resident; null where the system does not tell
     ),
+    # Over the last `over_s` seconds of the host that sent the load, and of a local environment. In
+    # CPUs: used by headroom and all that it started, used by others, taken by the hypervisor for
+    # other machines, withheld by a limit that was set from outside; null where the system does not
+    # tell. waiting_fraction: of the time some process waited for a CPU; our_waits: how many main
+    # threads of ours did, on average. reference_...: of one round of a fixed piece of work.
+    "host_load": (
+        *("over_s", "cpus", "ours_cpus", "others_cpus", "stolen_cpus", "throttled_cpus"),
+        *("waiting_fraction", "our_waits", "reference_cpu_s", "reference_wall_s"),
+    ),
     "worker_joined": ("worker", "cpus"),
     "clock_offset": ("worker", "offset_s", "uncertainty_s"),  # worker's clock minus the master's
     "worker_lost": ("worker", "reason"),

@@ -34,6 +34,11 @@ class StagePlan:
     varies: bool = False  # a ramp or a trace
     operation: str | None = None  # the only one it sends, a label of the mix; None: the mix
 
+    @property
+    def label(self) -> tuple[int, str]:
+        """How findings name it."""
+        return self.index, self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:

@@ -19,9 +19,10 @@ A stage as a trial: did this load, on these webservers, meet the SLO?
                rising when it ended, so that it would have got worse
     pass       every line was met
 
-A stage in which the load generator was past its limits (`generator/limits.py`), or calls failed
-before the environment (`caller_failures.py`), is undecided in any case: nobody knows what the
-environment would have done with the load as it was meant to be.
+A stage in which the load generator was past its limits (`generator/limits.py`), calls failed
+before the environment (`caller_failures.py`), or the host of a local environment was disturbed
+(`host.py`), is undecided in any case: nobody knows what the environment would have done with the
+load as it was meant to be.
 """
 
 import math
@@ -148,6 +149,7 @@ def stage_stats(
     transport: str = "lean",
     expiry: Expiry | None = None,
     pinned_webservers: int | None = None,
+    host: Finding | None = None,
 ) -> StageStats:
     """One stage in numbers, judged by every line of the SLO.
 
@@ -162,6 +164,7 @@ def stage_stats(
         transport: of the run.
         expiry: of the run's credentials.
         pinned_webservers: how many there are where no metric says it.
+        host: how the host of a local environment was disturbed.
     """
     calls = window.calls
     sent = int(np.count_nonzero(calls.sent))
@@ -177,7 +180,7 @@ def stage_stats(
     objection = generator_reason(figures, window, judged)
     failed = failed_before(window, judged, outcomes_before(transport), expiry)
     trial, trial_reason = judge_trial(
-        times.complete, not objection, all_met(judged), steady, failed
+        times.complete, not objection, all_met(judged), steady, failed or host
     )
     achieved_per_s = _per_s(sent, times)
     webservers = known(period.webservers for period in window.periods) or known([pinned_webservers])
@@ -213,6 +216,7 @@ def stage_stats(
         generator_ok=not objection,
         generator_reason=objection,
         failed_before=failed,
+        host_disturbed=host,
         censored=int(np.count_nonzero(calls.censored)),
         users=times.plan.users,
         generator_cpu_fraction=use.cpu_fraction,
@@ -232,7 +236,7 @@ def judge_trial(
     generator_ok: bool,
     met_slo: bool | None,
     steady: SteadyState | None,
-    failed_before: Finding | None = None,
+    spoilt_by: Finding | None = None,
 ) -> tuple[str, Finding | None]:
     """Pass, fail or undecided, and why undecided.
 
@@ -241,12 +245,13 @@ def judge_trial(
         generator_ok: whether the load generator kept within its limits.
         met_slo: whether every line was met; None: some line could not be judged.
         steady: whether the stage settled; None, or not checked: that hinders nothing.
-        failed_before: that too many calls failed before the environment; None: they did not.
+        spoilt_by: that too many calls failed before the environment, or its host had other things
+            to do; None: neither.
     """
     if not generator_ok:
         return "undecided", refusal("trial.generator_was_the_limit")
-    if failed_before is not None:
-        return "undecided", failed_before
+    if spoilt_by is not None:
+        return "undecided", spoilt_by
     if met_slo is False:
         return "fail", None
     if not complete:

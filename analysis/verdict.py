@@ -41,10 +41,11 @@ def judge_check(
 ) -> Verdict:
     """Whether the SLO held over the run and in every stage, and the deployment is as expected.
 
-    A stage in which the load generator was the limit, or calls failed before the environment, says
-    nothing, and neither does the run as a whole then; what the other stages broke still counts.
-    Failures of a run that broke down itself (status running or failed) are not the environment's,
-    and nothing is judged when the rows do not stand for the arrivals (`miscounted` says how).
+    A stage in which the load generator was the limit, calls failed before the environment, or the
+    host of a local environment had other things to do, says nothing, and neither does the run as a
+    whole then; what the other stages broke still counts. Failures of a run that broke down itself
+    (status running or failed) are not the environment's, and nothing is judged when the rows do not
+    stand for the arrivals (`miscounted` says how).
     """
     broken = [
         note("verdict.expectation_missed", name=each.name, detail=each.detail)
@@ -56,9 +57,9 @@ def judge_check(
         for stage in stages
         if not stage.generator_ok
     ] + [
-        refusal("verdict.failed_before", stage=stage.label, reason=stage.failed_before)
+        refusal("verdict.stage_spoilt", stage=stage.label, reason=stage.spoilt_by)
         for stage in stages
-        if stage.failed_before
+        if stage.spoilt_by
     ]
     if miscounted:
         doubts.insert(0, miscounted)

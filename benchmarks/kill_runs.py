@@ -20,6 +20,7 @@ from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.local.instance import RUN_PREFIX, Instance
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.environments import RunEnvironment
+from mwaa_headroom.harness.run.host_watch import HostWatch
 from mwaa_headroom.harness.run.load import carry_load
 from mwaa_headroom.harness.run.load_processes import Generator, LoadProcesses
 from mwaa_headroom.harness.run.progress import LoadStatus
@@ -204,6 +205,7 @@ def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Pat
         Silence(),
         latest_metrics=lambda: None,
         longest_call_s=scenario.limits.call_timeout_s,
+        host=HostWatch(recording.event, None),
     )
     recording.finish(ending)
     return recording.directory

@@ -89,7 +89,7 @@ def _not_stopped(
     undecided = next((stage for stage in above if stage.trial != "pass"), None)
     if undecided is not None:
         reasons = [line.reason for line in undecided.slo if line.met is None and line.reason]
-        why = undecided.failed_before or (reasons[0] if reasons else undecided.trial_reason)
+        why = undecided.spoilt_by or (reasons[0] if reasons else undecided.trial_reason)
         found = refusal("capacity.not_judged", reason=why, **_about(undecided))
         return None, "unknown", found
     if highest is None:

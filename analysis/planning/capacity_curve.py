@@ -200,7 +200,7 @@ def capacity_curve(given: Sequence[TrialRun]) -> CapacityCurve:
         amdahl=fit_amdahl({each.webservers: each.capacity_per_s for each in counts}),
         exit_code=0 if known else 5,
         refusals=tuple(refusals),
-        notes=() if refusals else (*_failed_before(runs), *_notes(left_out, changing, counts)),
+        notes=() if refusals else (*_spoilt(runs), *_notes(left_out, changing, counts)),
         meant_to_differ=allowed(sides, CAPACITY),
     )
 
@@ -291,7 +291,7 @@ def _shown(trial: StageTrial) -> CountTrial:
         broken = tuple(line for line in stage.slo if line.met is False)
         reason = note("capacity.broken_lines", lines=broken)
     elif not stage.speaks:
-        reason = stage.generator_reason or stage.failed_before
+        reason = stage.generator_reason or stage.spoilt_by
     return CountTrial(
         run_id=trial.run_id,
         stage_index=stage.index,
@@ -313,10 +313,10 @@ def _with_gains(counts: Sequence[CountCapacity]) -> list[CountCapacity]:
     return [replace(each, gain_per_webserver_per_s=gains.get(each.webservers)) for each in counts]
 
 
-def _failed_before(runs: Sequence[TrialRun]) -> Iterator[Finding]:
+def _spoilt(runs: Sequence[TrialRun]) -> Iterator[Finding]:
     for run in runs:
         for trial in run.trials:
-            if why := trial.stage.failed_before:
+            if why := trial.stage.spoilt_by:
                 yield note(
                     "capacity_curve.stage_left_out",
                     run_id=trial.run_id,

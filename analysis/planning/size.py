@@ -157,7 +157,7 @@ def answer_size(
                 stage.achieved_per_s
                 for run in runs
                 for stage in run.stages
-                if stage.failed_before is None
+                if stage.spoilt_by is None
             ),
             default=0.0,
         ),
@@ -329,7 +329,7 @@ def _limits_of_run(run: RunAnalysis, load: LoadWanted) -> Iterator[Finding]:
     if not run.generator.ok:
         yield warning("size.generator_past_limits", run_id=run_id)
     for stage in run.stages:
-        if why := stage.failed_before:
+        if why := stage.spoilt_by:
             yield warning("size.stage_left_out", run_id=run_id, stage=stage.label, reason=why)
     if run.demand is not None:
         yield from run.demand.rate_per_webserver_per_s.warnings

@@ -119,7 +119,7 @@ def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> What
 
 
 def _replay_of_load(run: _Run, rule: FittedRule) -> Replay:
-    workload = _closed(run.analysis) or _failed_before(run.analysis) or workload_of(run.analysis)
+    workload = _closed(run.analysis) or _spoilt(run.analysis) or workload_of(run.analysis)
     if isinstance(workload, Finding):
         return Replay("load", run.scaling.run_id, run.scaling.period_s, (), refusal=workload)
     return replay_load(run.scaling, run.analysis, workload, rule)
@@ -132,9 +132,9 @@ def _closed(run: RunAnalysis) -> Finding | None:
     return None
 
 
-def _failed_before(run: RunAnalysis) -> Finding | None:
+def _spoilt(run: RunAnalysis) -> Finding | None:
     """Why the calls of a run cannot be held against simulated ones; None: they can."""
-    return next((stage.failed_before for stage in run.stages if stage.failed_before), None)
+    return next((stage.spoilt_by for stage in run.stages if stage.spoilt_by), None)
 
 
 def _recorded_rates(run: RunAnalysis, scaling: RecordedScaling | Finding) -> _Rates | Finding:

@@ -139,7 +139,7 @@ def _free_time_s(stages: Sequence[StageStats], workload: Workload) -> float:
     told = [
         (stage.webserver_cpu_percent, stage, time_s)
         for stage in stages
-        if stage.failed_before is None
+        if stage.spoilt_by is None
         and stage.webserver_cpu_percent is not None
         and stage.webservers_max
         and (time_s := _service_time_s(stage)) is not None
@@ -154,7 +154,7 @@ def _free_time_s(stages: Sequence[StageStats], workload: Workload) -> float:
 
 def _connections_per_call(run: RunAnalysis) -> float:
     ratios = []
-    for stage in (stage for stage in run.stages if not stage.failed_before):
+    for stage in (stage for stage in run.stages if not stage.spoilt_by):
         time_s = _service_time_s(stage)
         seen = [
             point.connections

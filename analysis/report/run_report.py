@@ -118,6 +118,8 @@ def _why_stopped(stage: StageStats) -> str:
         return "where the load generator was the limit"
     if stage.failed_before:
         return "where calls failed before the environment"
+    if stage.host_disturbed:
+        return "where this host had other things to do"
     return "where it broke" if stage.met_slo is False else "where the search stopped"
 
 

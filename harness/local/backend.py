@@ -1,7 +1,10 @@
 """What stands behind the gateway: the seam between real Airflow and simulated webservers."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+# What is measured must not take the CPU from what measures it: the load generator, on this machine.
+WEBSERVER_NICENESS: Final = 5
 
 # Those that scenarios call; real Airflow parses them from `airflow/dags`.
 DAG_IDS = (

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mwaa_headroom.harness.aws.collector import LatestMetrics
 from mwaa_headroom.harness.run.environments import RunEnvironment
+from mwaa_headroom.harness.run.host_watch import HostWatch
 from mwaa_headroom.harness.run.load_processes import (
     EXIT_ABORTED,
     EXIT_FINISHED,
@@ -41,6 +42,7 @@ def carry_load(
     *,
     latest_metrics: Callable[[], LatestMetrics | None],
     longest_call_s: float,
+    host: HostWatch,
 ) -> Ending:
     """Run the generator to its end, copying the environment's events into the record meanwhile.
 
@@ -54,10 +56,11 @@ def carry_load(
         progress: is told the load and what goes wrong.
         latest_metrics: of the collector.
         longest_call_s: attempts and waits between them included.
+        host: entered by the caller.
     """
     drain_s = longest_call_s + DRAIN_MARGIN_S
     longest_s = generator.longest_start_s + longest_load_s(recording.scenario, drain_s)
-    watched = _Watched(generator, environment, recording, progress, latest_metrics)
+    watched = _Watched(generator, environment, recording, progress, latest_metrics, host)
     generator.start()
     try:
         ending = watched.until_it_ends(time.monotonic() + longest_s)
@@ -89,6 +92,7 @@ class _Watched:
     recording: Recording
     progress: Progress
     latest_metrics: Callable[[], LatestMetrics | None]
+    host: HostWatch
     told: set[str] = field(default_factory=set)
 
     def until_it_ends(self, give_up_at_s: float) -> Ending | None:
@@ -96,6 +100,7 @@ class _Watched:
         while self.generator.is_running() and self.environment.is_alive():
             self.recording.copy_events(self.environment.new_events())
             self.recording.look_at_clock()
+            self.host.look()
             self._tell_news()
             if reason := self.generator.problem_at_start():
                 self.tell_end(reason)

@@ -38,6 +38,7 @@ from mwaa_headroom.harness.run.cleaning import (
     undo_and_record,
 )
 from mwaa_headroom.harness.run.environments import RunEnvironment, open_environment
+from mwaa_headroom.harness.run.host_watch import Host, HostWatch
 from mwaa_headroom.harness.run.load import Ending, carry_load
 from mwaa_headroom.harness.run.load_processes import (
     ALLOW_VARIABLE,
@@ -149,9 +150,10 @@ class _Session:
         load_ended = threading.Event()
         collecting = collector.run_in_thread(load_ended)
         began_s = time.monotonic()
+        host = None if recording.load_processes.is_remote else Host.of_this_process()
         try:
             self._announce_load()
-            with recording.phases.timed("load"):
+            with recording.phases.timed("load"), HostWatch(recording.event, host) as watch:
                 ending = carry_load(
                     self._generator(),
                     environment,
@@ -159,6 +161,7 @@ class _Session:
                     self.progress,
                     latest_metrics=collector.latest,
                     longest_call_s=longest_call_s,
+                    host=watch,
                 )
             load_ended.set()
             self.progress.step("Reading the last metrics")

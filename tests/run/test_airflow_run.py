@@ -79,8 +79,10 @@ def test_a_missing_dag_is_named_and_a_webserver_killed_under_load_replaced(tmp_p
     for held in ("metadatabase", "scheduler", "triggerer", "dag_processor", "headroom_example"):
         assert f"✓ {held}" in output or f"✓ DAG {held}" in output
     report = json.loads((tmp_path / "latest" / "report.json").read_text())
-    reasons = [reason["code"] for reason in report["verdict"]["reasons"]]
-    assert reasons == ["verdict.expectation_missed"]  # and the SLO is met
+    reasons = {reason["code"] for reason in report["verdict"]["reasons"]}
+    # A host with other tests on it says so, and then its SLO is not judged.
+    assert reasons - {"verdict.stage_spoilt"} == {"verdict.expectation_missed"}
+    assert all(line["met"] for stage in report["stages"] for line in stage["slo"])
     events = [event["kind"] for event in read_run(tmp_path / "latest").events]
     assert "webserver_died" in events
     assert "webserver_restarted" in events

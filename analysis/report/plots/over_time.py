@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.host import TAKEN_LIMIT, HostReport, speeds
 from mwaa_headroom.analysis.mwaa import CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 from mwaa_headroom.analysis.report import words
@@ -252,6 +253,29 @@ def _scale_out_cpu_percent(analysis: RunAnalysis) -> float:
     facts = analysis.environment.get("facts")
     stated = facts.get("scale_out_cpu_percent") if isinstance(facts, dict) else None
     return float(stated) if isinstance(stated, int | float) else CPU_ABOVE_PERCENT
+
+
+def draw_host(axes: Axes, analysis: RunAnalysis, reports: Sequence[HostReport]) -> None:
+    """What others took of this host's CPUs, and how fast it was."""
+    taken, speed = np.array([report.taken_fraction for report in reports]), speeds(reports)
+    for values, colour in ((100 * taken, VERMILLION), (100 * speed, BLUE)):
+        corners = [
+            (at_s - analysis.started_at_s, value)
+            for report, value in zip(reports, values, strict=True)
+            for at_s in (report.from_s, report.to_s)
+        ]
+        axes.plot(*np.transpose(corners), color=colour, linewidth=1.6)
+    axes.axhline(100 * TAKEN_LIMIT, color=INK, linewidth=1.1, linestyle=(0, (1, 2)))
+    axes.set_ylim(0, 105)
+    axes.set_yticks((0, 50, 100))
+    axes.set_ylabel("host (%)")
+    keys = [
+        Key("CPU that others took", "━", VERMILLION),
+        Key(f"limit {100 * TAKEN_LIMIT:g} %", "···", INK),
+    ]
+    if np.isfinite(speed).any():
+        keys.append(Key("speed, of the fastest in this run", "━", BLUE))
+    heading(axes, "This host", *keys)
 
 
 def draw_webservers(axes: Axes, analysis: RunAnalysis, *, above_in: float = 0.0) -> None:

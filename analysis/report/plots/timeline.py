@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mwaa_headroom.analysis.calls import Calls
+from mwaa_headroom.analysis.host import host_reports
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.plots.drawing import (
     COLOUR_OF_LAYER,
@@ -30,6 +31,7 @@ from mwaa_headroom.analysis.report.plots.over_time import (
     Windows,
     cut,
     draw_cpu,
+    draw_host,
     draw_latency,
     draw_load,
     draw_stacked,
@@ -72,6 +74,8 @@ def draw_timeline(analysis: RunAnalysis, calls: Calls) -> Figure:
         heights_in |= {"cpu": 1.2, "webservers": 0.95 + marks_in}
     else:
         heights_in |= {"cpu": 0.3}
+    if reports := host_reports(analysis.events):
+        heights_in |= {"host": 0.8}
     figure, panels = stacked_panels(heights_in, top_in=1.25)
     draw_load(panels["rate"], windows, "grey: warm-up, not judged")
     draw_latency(panels["latency"], calls, windows, analysis, most_dots=_MOST_DOTS)
@@ -82,6 +86,8 @@ def draw_timeline(analysis: RunAnalysis, calls: Calls) -> Figure:
     else:
         heading(panels["cpu"], "Webservers")
         say(panels["cpu"], "no webserver metrics were recorded")
+    if reports:
+        draw_host(panels["host"], analysis, reports)
     share_time_axis(list(panels.values()), 0.0, length_s)
     _draw_stages(list(panels.values()), analysis)
     _draw_recoveries(list(panels.values()), analysis)

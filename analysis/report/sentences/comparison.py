@@ -35,6 +35,11 @@ def _(run_id: str, why: Finding) -> str:
     return f"In run {run_id} calls failed before the environment: {lowered(told(why))}"
 
 
+@says("identity.host_disturbed")
+def _(run_id: str, why: Finding) -> str:
+    return f"Run {run_id} cannot be compared: {told(why)}"
+
+
 @says("identity.unlike")
 def _(what: str, values: Sequence[tuple[str, str]]) -> str:
     told_values = "; ".join(f"{value} ({who})" for value, who in values)

@@ -266,7 +266,7 @@ def _(stage: StageLabel, reason: Finding) -> str:
     return f"In {words.stage_label(*stage)} the load generator was the limit: {told(reason)}"
 
 
-@says("verdict.failed_before")
+@says("verdict.stage_spoilt")
 def _(stage: StageLabel, reason: Finding) -> str:
     return f"{words.capital(words.stage_label(*stage))} cannot be judged: {told(reason)}"
 

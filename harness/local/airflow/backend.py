@@ -21,15 +21,13 @@ from mwaa_headroom.harness.local.airflow.webserver import (
     free_port,
     wait_for,
 )
-from mwaa_headroom.harness.local.backend import DAG_IDS, DatabaseUsage
+from mwaa_headroom.harness.local.backend import DAG_IDS, WEBSERVER_NICENESS, DatabaseUsage
 from mwaa_headroom.harness.local.processes import Child, Children
 from mwaa_headroom.harness.local.settings import LocalSettings
 
 _OTHER_CONNECTIONS = 60  # scheduler, task server, running tasks
 _SERVICE_TIMEOUT_S = 120.0
 _NICE = 10
-# What is measured must not take the CPU from what measures it: the load generator, on this machine.
-_WEBSERVER_NICE = 5
 _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
@@ -86,7 +84,7 @@ class AirflowBackend:
             **release.task_server_settings(self._task_server_url),
         }
         commands = {
-            "scheduler": (release.SCHEDULER, _WEBSERVER_NICE),
+            "scheduler": (release.SCHEDULER, WEBSERVER_NICENESS),
             # Needed last, so that they must not slow the start of the webservers down.
             "task-server": (release.task_server(port), _NICE),
             "dag-processor": (release.DAG_PROCESSOR, _NICE),
@@ -104,7 +102,7 @@ class AirflowBackend:
         child = self._launch(
             name,
             release.webserver(port),
-            _WEBSERVER_NICE,
+            WEBSERVER_NICENESS,
             release.pool_settings(settings.database_pool_size, settings.database_max_overflow),
         )
         webserver = AirflowWebserver(

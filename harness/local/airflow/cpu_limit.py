@@ -121,6 +121,15 @@ class CpuLimiter:
             _write(control, "+cpu")
 
 
+def groups_of(root: Path) -> tuple[Path, ...]:
+    """The groups that limit this process's CPU, and those above them; empty: there are none."""
+    try:
+        own_groups = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return ()
+    return tuple(group for group, _ in _candidates(root, own_groups))
+
+
 def _candidates(root: Path, own_groups: str) -> list[tuple[Path, int]]:
     """Places to try, each with its version of control groups, best first."""
     own = {}  # controller -> our own group's path; "" is version 2

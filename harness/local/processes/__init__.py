@@ -5,7 +5,7 @@ reads it once the parent is gone. Nothing here knows what the processes are for.
 them is Linux's (/proc).
 """
 
-from mwaa_headroom.harness.local.processes.children import Child, Children
+from mwaa_headroom.harness.local.processes.children import Child, Children, descendants
 from mwaa_headroom.harness.local.processes.watchdog import (
     MARKER,
     has_leftovers,
@@ -13,4 +13,12 @@ from mwaa_headroom.harness.local.processes.watchdog import (
     remove_cgroup,
 )
 
-__all__ = ["MARKER", "Child", "Children", "has_leftovers", "reclaim", "remove_cgroup"]
+__all__ = [
+    "MARKER",
+    "Child",
+    "Children",
+    "descendants",
+    "has_leftovers",
+    "reclaim",
+    "remove_cgroup",
+]

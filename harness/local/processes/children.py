@@ -60,7 +60,7 @@ class Child:
 
     def tree(self) -> list[int]:
         """Pids of the process and its living descendants; empty once it has ended."""
-        return [self.pid, *_descendants(self.pid)] if self.is_alive() else []
+        return [self.pid, *descendants(self.pid)] if self.is_alive() else []
 
     def used(self) -> Used:
         """What the tree has used: never less CPU than said before, the last memory once ended."""
@@ -243,7 +243,8 @@ class Children:
             ledger.write(json.dumps(line) + "\n")
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Ids of the living descendants of a process, each after its parent."""
     found = []
     # The kernel's own lists, one a thread: psutil would read every process of the machine, which
     # takes too long for something asked every few seconds on an event loop that serves calls.
@@ -253,5 +254,5 @@ def _descendants(pid: int) -> list[int]:
         except OSError:
             continue
         for child in children:
-            found += [child, *_descendants(child)]
+            found += [child, *descendants(child)]
     return found

@@ -1,0 +1,117 @@
+"""Whether the host had other things to do, or became slow, while a stage ran.
+
+A host is this machine: it sends the load, and a local environment runs on it. Every few seconds the
+record says what others took of its CPUs and how long a fixed piece of work took (`host_load`). Over
+a stage, with o the part of a report's time that lies inside:
+
+    taken   = sum(o (others + stolen + throttled)) / sum(o) / CPUs
+    speed   = r / (sum(o reference) / sum(o)),  r = the reference's 10th percentile over the run
+
+others: CPU of processes that are not headroom's; stolen: by the hypervisor for other machines;
+throttled: withheld by a limit from outside, as a container's; reference: CPU time of the fixed
+work, which neighbours on the same hardware, a lower clock or crowded caches lengthen without
+showing up elsewhere.
+
+A host is disturbed past TAKEN_LIMIT or below SLOWEST. A stage of a local environment is undecided
+then: its webservers had other CPUs than they seemed to have. Any other environment runs elsewhere,
+or is simulated: there the host can only have made the load generator late, which has limits of its
+own (`generator/limits.py`), so it is told and takes nothing from the answer.
+
+The speed is no correction. Dividing demands by it was tried: the intervals then hold the truth in
+88-91 % of the runs where only the host's speed changes, and are worth nothing beside other work.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.generator.limits import number_in
+from mwaa_headroom.analysis.statistics import Floats
+
+TAKEN_LIMIT: Final = 0.1  # of all CPUs
+SLOWEST: Final = 0.65  # of the run's fastest
+_TAKEN: Final = ("others_cpus", "stolen_cpus", "throttled_cpus")
+_FASTEST_PERCENT: Final = 10.0  # one report may be of a lucky moment
+_FEWEST_FOR_SPEED: Final = 5  # reports in the run
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """One report; NaN: the system does not tell."""
+
+    from_s: float
+    to_s: float
+    cpus: float
+    others_cpus: float
+    stolen_cpus: float
+    throttled_cpus: float
+    reference_s: float
+
+    @property
+    def taken_fraction(self) -> float:
+        """What others took of all CPUs."""
+        known = np.array([getattr(self, name) for name in _TAKEN])
+        return float(np.clip(np.nansum(known) / self.cpus, 0.0, 1.0))
+
+    def inside_s(self, from_s: float, to_s: float) -> float:
+        """How much of its time lies between two others."""
+        return max(min(self.to_s, to_s) - max(self.from_s, from_s), 0.0)
+
+
+def host_reports(events: Iterable[dict[str, Any]]) -> tuple[HostReport, ...]:
+    """All reports of a run."""
+    return tuple(_report(event) for event in events if event["kind"] == "host_load")
+
+
+def speeds(reports: Sequence[HostReport]) -> Floats:
+    """The speed in each report, at most 1; NaN where it is not known."""
+    took_s = np.array([report.reference_s for report in reports])
+    if np.count_nonzero(np.isfinite(took_s)) < _FEWEST_FOR_SPEED:
+        return np.full(len(reports), np.nan)
+    fastest_s = float(np.nanpercentile(took_s, _FASTEST_PERCENT))
+    return np.asarray(np.minimum(fastest_s / took_s, 1.0))
+
+
+def disturbance(reports: Sequence[HostReport], from_s: float, to_s: float) -> Finding | None:
+    """How the host was disturbed between two times; None: it was not, as far as is known."""
+    weights_s = np.array([report.inside_s(from_s, to_s) for report in reports])
+    if not weights_s.any():
+        return None
+    taken = {
+        name: max(_mean([getattr(r, name) for r in reports], weights_s), 0.0) for name in _TAKEN
+    }
+    speed = 1 / _mean(1 / speeds(reports), weights_s, otherwise=1.0)
+    cpus = reports[-1].cpus
+    if sum(taken.values()) <= TAKEN_LIMIT * cpus and speed >= SLOWEST:
+        return None
+    return refusal("host.disturbed", **taken, cpus=cpus, speed=speed if speed < SLOWEST else None)
+
+
+def _mean(values: Sequence[float] | Floats, weights_s: Floats, otherwise: float = 0.0) -> float:
+    """Of those that are known; `otherwise` if none is."""
+    known = np.asarray(values, dtype=np.float64)
+    counts = np.isfinite(known) & (weights_s > 0)
+    return (
+        float(np.average(known[counts], weights=weights_s[counts])) if counts.any() else otherwise
+    )
+
+
+def _report(event: dict[str, Any]) -> HostReport:
+    def told(key: str) -> float:
+        value = number_in(event, key)
+        return math.nan if value is None else value
+
+    to_s, over_s = float(event["time_s"]), number_in(event, "over_s") or 0.0
+    return HostReport(
+        from_s=to_s - over_s,
+        to_s=to_s,
+        cpus=max(number_in(event, "cpus") or 1.0, 1.0),
+        others_cpus=told("others_cpus"),
+        stolen_cpus=told("stolen_cpus"),
+        throttled_cpus=told("throttled_cpus"),
+        reference_s=told("reference_cpu_s") or math.nan,
+    )

@@ -1,0 +1,38 @@
+"""What this host had to do beside a run."""
+
+from typing import Final
+
+from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.sentences import says, told
+from mwaa_headroom.analysis.results import StageLabel
+
+_MENTIONED_CPUS: Final = 0.03  # whenever the sum is past its limit, one of them is
+
+
+@says("host.disturbed")
+def _(
+    others_cpus: float,
+    stolen_cpus: float,
+    throttled_cpus: float,
+    cpus: float,
+    speed: float | None,
+) -> str:
+    of = f"of this host's {words.counted(cpus, 'CPU')}"
+    parts = [
+        f"{what} {taken:.2g} {of}"
+        for what, taken in (
+            ("other processes used", others_cpus),
+            ("other virtual machines took", stolen_cpus),
+            ("a limit from outside withheld", throttled_cpus),
+        )
+        if taken >= _MENTIONED_CPUS
+    ]
+    parts += [] if speed is None else [f"this host ran at {speed:.2g} of its fastest in this run"]
+    found = words.capital(words.enumerated(parts))
+    return f"{found}: end what else runs here, or use a quieter host, and repeat the run."
+
+
+@says("run.host_disturbed")
+def _(stage: StageLabel, how: Finding) -> str:
+    return f"Beside {words.stage_label(*stage)}: {words.lowered(told(how))}"
