@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,9 @@ METRIC_PERIOD_S = 1
 LAST_READING_S = 3.0
 LOAD_WITHIN_S = 120.0
 GONE_WITHIN_S = 60.0
+ENDS_WITHIN_S = 60.0  # a run that lost its environment, report included
 HEADROOM = Path(sys.executable).with_name("headroom")
+DAEMON = "mwaa_headroom.harness.local.daemon"
 MARK = "XDG_CACHE_HOME"  # of a folder per trial: keeps environments apart and processes findable
 ENVIRONMENT = "kills"
 SIMULATED = f"""
@@ -84,6 +87,7 @@ class Ended:
     calls: int  # that the server got in the end
     gone_s: float  # epoch
     left: int  # processes that did not end by themselves
+    exit_code: int | None = None  # of a `headroom run`; None: it did not end by itself
 
 
 class Silence:
@@ -213,6 +217,17 @@ def carry(scenario: Scenario, folder: Path, surroundings: dict[str, str]) -> Pat
 
 def with_collector_killed(folder: Path, after_s: float, _: random.Random) -> Ended:
     """A `headroom run` that is killed itself."""
+    return _with_command(folder, after_s, lambda run: psutil.Process(run.pid))
+
+
+def with_environment_killed(folder: Path, after_s: float, _: random.Random) -> Ended:
+    """A `headroom run` whose environment, the stand-in with its gateway, is killed."""
+    return _with_command(folder, after_s, lambda _: processes_of(folder, DAEMON)[0])
+
+
+def _with_command(
+    folder: Path, after_s: float, choose: Callable[[subprocess.Popen[bytes]], psutil.Process]
+) -> Ended:
     scenario_file = folder / "kills.toml"
     scenario_file.write_text(SIMULATED, encoding="utf-8")
     command = [str(HEADROOM), "run", str(scenario_file), "--processes", "2"]
@@ -224,8 +239,11 @@ def with_collector_killed(folder: Path, after_s: float, _: random.Random) -> End
             stdout=output,
             stderr=output,
         )
+    exit_code = None
     try:
-        moment = kill_in_load(folder, after_s, lambda: psutil.Process(run.pid), lambda: 0)
+        moment = kill_in_load(folder, after_s, lambda: choose(run), lambda: 0)
+        with suppress(subprocess.TimeoutExpired):
+            exit_code = run.wait(ENDS_WITHIN_S)
     finally:
         run.kill()
         run.wait()
@@ -233,11 +251,13 @@ def with_collector_killed(folder: Path, after_s: float, _: random.Random) -> End
     gone_s = time.time()
     (directory,) = _run_directories(folder)
     calls = _calls_in_trail(folder)
-    return Ended(directory, load_scenario(scenario_file), moment, calls, gone_s, left)
+    scenario = load_scenario(scenario_file)
+    return Ended(directory, scenario, moment, calls, gone_s, left, exit_code)
 
 
 def _calls_in_trail(folder: Path) -> int:
     """Calls of the load; preparing the run calls other paths."""
     trail = Instance(folder / "headroom" / "local" / f"{RUN_PREFIX}{ENVIRONMENT}").cloudtrail_path
-    events = map(json.loads, trail.read_text(encoding="utf-8").splitlines())
+    whole, _, _ = trail.read_text(encoding="utf-8").rpartition("\n")  # who wrote it may be killed
+    events = map(json.loads, whole.splitlines())
     return sum(event["requestParameters"].get("Path") == "/pools" for event in events)

@@ -6,10 +6,13 @@
     master     of two workers; the run that started it lives on, as `headroom run` does
     collector  metrics are collected by a thread of `headroom run`: it is killed as a whole, with a
                master, two workers and a stand-in under it, which must all end by themselves
+    environment  the daemon of the run's own stand-in, with the gateway and the autoscaler in it;
+               `headroom run` lives on and must say so
 
 Each is killed --times times, at moments drawn evenly over a load of 6 s at 80 calls/s that are
 answered after 10 ms. Worker and master run against fast_server.py, which counts the calls; the
-collector against a simulated environment, whose trail has them.
+other two against a simulated environment, whose trail has them, but for the last second before
+the environment itself was killed.
 
 Rows lost: calls that the server got before the kill (the trail: at all) but no row tells of.
 Load lost: the kill's time minus the intended start of the first arrival without such a row.
@@ -21,7 +24,8 @@ run: all of the schedule).
 
 Passed: every record opens, can be analysed and tells; a killed worker loses no more than it had not
 reported, and every arrival has a row all the same; a killed collector loses no more than what a
-reading brings; no process is left. Exit code 1 otherwise.
+reading brings; a run without its environment ends by itself with exit code 5, and every arrival
+until then has a row; no process is left. Exit code 1 otherwise.
 """
 
 import argparse
@@ -44,6 +48,7 @@ from kill_runs import (
     METRIC_PERIOD_S,
     Ended,
     with_collector_killed,
+    with_environment_killed,
     with_load_process_killed,
 )
 from loopback import offsets_of
@@ -53,6 +58,8 @@ from mwaa_headroom.analysis.record import RunRecord, read_run
 from mwaa_headroom.analysis.report.sentences import told_each
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import REQUESTS_SCHEMA, WORKER_LOST
+
+INCONCLUSIVE = 5  # exit code
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Trial:
     since_reading_s: float  # from the last reading of metrics to the kill
     gone_s: float
     left: int
+    exit_code: int | None  # of a `headroom run` that ended by itself
 
 
 def examine(case: Case, ended: Ended) -> Trial:
@@ -114,7 +122,7 @@ def examine(case: Case, ended: Ended) -> Trial:
         opened=record is not None,
         warnings=() if record is None else told_each(record.warnings),
         killed_after_s=after_s,
-        rows_lost=got - answered,
+        rows_lost=max(got - answered, 0),  # a trail may have been cut short too
         load_lost_s=float(after_s - lost_s.min()) if len(lost_s) else 0.0,
         without_row=int(np.count_nonzero(must_have_rows == 0)),
         twice=int(np.count_nonzero(rows_of > 1)),
@@ -124,6 +132,7 @@ def examine(case: Case, ended: Ended) -> Trial:
         since_reading_s=since_reading_s,
         gone_s=ended.gone_s - (load_ends_s if case.others_go_on else moment.killed_s),
         left=ended.left,
+        exit_code=ended.exit_code,
     )
 
 
@@ -156,6 +165,13 @@ def tells_of_run(record: RunRecord) -> bool:
     return record.manifest["status"] == "running" and not record.complete
 
 
+def tells_of_environment(record: RunRecord) -> bool:
+    """It ended in order, as failed, and its analysis names the environment."""
+    codes = {finding.code for finding in Run(record).analysis.warnings}
+    in_order = record.complete and record.manifest["status"] == "failed"
+    return in_order and "run.environment_ended" in codes
+
+
 CASES = (
     Case(
         "worker",
@@ -178,13 +194,20 @@ CASES = (
         others_go_on=False,
         all_is_recorded=True,
     ),
+    Case(
+        "environment",
+        with_environment_killed,
+        tells_of_environment,
+        others_go_on=False,
+        all_is_recorded=True,
+    ),
 )
 
 
 def print_trial(name: str, trial: Trial) -> None:
     """One line, as it comes."""
     print(
-        f"{name:10} killed after {trial.killed_after_s:4.2f} s: {trial.rows_lost:4} rows, "
+        f"{name:12} killed after {trial.killed_after_s:4.2f} s: {trial.rows_lost:4} rows, "
         f"{1000 * trial.load_lost_s:5.0f} ms of load lost, {trial.without_row:3} arrivals without; "
         f"gone after {trial.gone_s:4.1f} s {trial.problem}",
         flush=True,
@@ -195,12 +218,12 @@ def print_table(trials: dict[str, list[Trial]]) -> None:
     """All trials of a kind in one line, and what belongs to one kind only."""
     print("\nmedian / worst")
     print(
-        f"{'killed':10}{'trials':>7}{'opened':>7}{'analysed':>9}{'told':>5}{'rows lost':>12}"
+        f"{'killed':12}{'trials':>7}{'opened':>7}{'analysed':>9}{'told':>5}{'rows lost':>12}"
         f"{'load lost, ms':>15}{'without row':>14}{'gone, s':>12}{'left':>5}"
     )
     for name, own in trials.items():
         print(
-            f"{name:10}{len(own):7}{sum(trial.opened for trial in own):7}"
+            f"{name:12}{len(own):7}{sum(trial.opened for trial in own):7}"
             f"{sum(not trial.problem for trial in own):9}{sum(trial.told for trial in own):5}"
             f"{_spread([trial.rows_lost for trial in own]):>12}"
             f"{_spread([1000 * trial.load_lost_s for trial in own]):>15}"
@@ -239,6 +262,12 @@ def print_claims(trials: dict[str, list[Trial]]) -> bool:
         "no arrival has two rows": all(not trial.twice for trial in everything),
         "a killed collector loses at most its last reading": all(
             trial.since_reading_s <= LAST_READING_S for trial in trials["collector"]
+        ),
+        "a run without its environment ends by itself, with exit code 5": all(
+            trial.exit_code == INCONCLUSIVE for trial in trials["environment"]
+        ),
+        "until its environment died every arrival has a row": all(
+            not trial.without_row for trial in trials["environment"]
         ),
         "no process is left": all(not trial.left for trial in everything),
     }

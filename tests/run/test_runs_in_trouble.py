@@ -11,6 +11,7 @@ import pytest
 from whole_runs import kill_one, pids_of, run, start, until, wait_for_load
 
 from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.run import Run
 
 LONG = ("--set", "stages=[{rate_per_s=20, duration_s=60}]")  # nobody waits for its end
 
@@ -63,8 +64,11 @@ def test_an_environment_that_dies_is_not_blamed_on_the_network(
 
     assert process.returncode == 5, output
     assert "The local environment ended during the load; its logs in" in output
-    told = {event["kind"] for event in read_run(directory).events}
-    assert "environment_ended" in told
+    record = read_run(directory)
+    assert record.complete
+    assert "environment_ended" in {event["kind"] for event in record.events}
+    assert "run.environment_ended" in {found.code for found in Run(record).analysis.warnings}
+    until(lambda: pids_of(tmp_path / "cache") == [], "the end of its processes")
     assert json.loads((directory / "manifest.json").read_text())["status"] == "failed"
 
 
