@@ -125,6 +125,8 @@ class CannedMwaa:
         }
     )
     refusal: tuple[int, str, str] | None = None  # HTTP status, error code, message
+    expired: set[str] = field(default_factory=set)  # access key ids
+    seen: list[tuple[str, str]] = field(default_factory=list)  # access key ids and paths
     most_path_characters: int = 1000
     url: str = ""
     _clients: dict[str, AwsClients] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class CannedMwaa:
         """Answer as at the beginning; address and clients stay."""
         new = CannedMwaa()
         self.airflow, self.environment, self.refusal = new.airflow, new.environment, new.refusal
+        self.expired, self.seen = new.expired, new.seen
 
     def clients(self) -> AwsClients:
         """Clients of this server; made once per address, because making them takes a while."""
@@ -141,8 +144,12 @@ class CannedMwaa:
             self._clients[self.url] = make_clients(environment=NAME, variables=variables)
         return self._clients[self.url]
 
-    def answer(self, path: str, body: bytes) -> tuple[int, Any, str | None]:
+    def answer(self, path: str, body: bytes, key_id: str = "") -> tuple[int, Any, str | None]:
         """HTTP status, body, error code."""
+        self.seen.append((key_id, path))
+        if key_id in self.expired:
+            expired = "The security token included in the request is expired"
+            return 403, {"message": expired}, "ExpiredTokenException"
         if self.refusal is not None:
             status, code, message = self.refusal
             return status, {"message": message, "Message": message}, code
@@ -185,7 +192,8 @@ def handler_of(mwaa: CannedMwaa) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, tree, error = mwaa.answer(self.path, body)
+            _, _, scope = self.headers.get("Authorization", "").partition("Credential=")
+            status, tree, error = mwaa.answer(self.path, body, scope.partition("/")[0])
             data = json.dumps(tree).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -1,8 +1,9 @@
 """Credentials are found once, by the main process, which hands them to the load processes.
 
-A chain may ask for an MFA code, run a program or call AWS: once, where the user is. The keys pass
-through a pipe, the load process's standard input, as one JSON line for each set of keys: they are
-never on disk, in arguments or in environment variables.
+A chain may ask for an MFA code, run a program or call AWS: once, where the user is. Only keys that
+were in a file are looked for again, when it has changed: other programs renew temporary keys there.
+The keys pass through a pipe, the load process's standard input, as one JSON line for each set of
+keys: they are never on disk, in arguments or in environment variables.
 """
 
 import json
@@ -11,6 +12,7 @@ import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,7 +20,7 @@ import botocore.session
 from botocore.credentials import CredentialProvider, Credentials, ReadOnlyCredentials
 
 from mwaa_headroom.harness.aws.translate import aws_call
-from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, HeadroomError
 
 KEY_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
@@ -28,17 +30,23 @@ KEY_VARIABLES = (
 )
 ASK_EVERY_S = 60.0  # botocore then decides whether new keys are due: 15 minutes before expiry
 EXPIRES_SOON_S = 30.0  # for keys that live for less
+ASK_FILES_EVERY_S = 5.0  # at most
 FIRST_LINE_WITHIN_S = 30.0
 _STDIN = 0
 _MEMBERS = ("access_key", "secret_key", "token")
+_METHODS_OF_FILES = ("shared-credentials-file", "config-file")  # botocore's names
 
 
 class KeySource:
     """The main process's end: has new keys whenever there are some.
 
     Args:
-        credentials: as botocore's chain found them; their own refreshing is used.
+        credentials: as botocore's chain found them; their own refreshing is used. Keys of a file
+            are replaced in place, so that the clients they belong to have the new ones too.
         environment: its name, for error messages.
+        files: that the chain read.
+        find_again: the chain once more, and that its keys are still for the same environment; None:
+            it finds none.
         clock: monotonic seconds.
     """
 
@@ -47,10 +55,15 @@ class KeySource:
         credentials: Any,
         environment: str,
         *,
+        files: tuple[Path, ...] = (),
+        find_again: Callable[[], Credentials | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._credentials = credentials
         self._environment = environment
+        self._files = files if credentials.method in _METHODS_OF_FILES else ()
+        self._stamps = self._stamps_now()
+        self._find_again = find_again
         self._clock = clock
         self._last: ReadOnlyCredentials | None = None
         self._asked_s = float("-inf")
@@ -72,13 +85,42 @@ class KeySource:
         Raises:
             EnvironmentAccessError: they cannot be had.
         """
-        may_expire = hasattr(self._credentials, "refresh_needed")  # others never change
-        due = self._clock() - self._asked_s >= ASK_EVERY_S
-        if not may_expire or not (due or self._credentials.refresh_needed(EXPIRES_SOON_S)):
+        renews_itself = hasattr(self._credentials, "refresh_needed")
+        if not (self._is_due() if renews_itself else self._was_rewritten()):
             return None
         before = self._last
         line = self.line()
         return None if self._last == before else line
+
+    def _is_due(self) -> bool:
+        due = self._clock() - self._asked_s >= ASK_EVERY_S
+        return due or bool(self._credentials.refresh_needed(EXPIRES_SOON_S))
+
+    def _was_rewritten(self) -> bool:
+        stamps = self._stamps_now()
+        if stamps == self._stamps or self._clock() - self._asked_s < ASK_FILES_EVERY_S:
+            return False
+        self._asked_s = self._clock()
+        try:
+            found = self._find_again()
+        except HeadroomError as exc:
+            message = f"The AWS keys in your files have changed and are not used: {exc}"
+            raise EnvironmentAccessError(message) from exc
+        if found is None:  # it is just being written
+            return False
+        keys = found.get_frozen_credentials()
+        for name in _MEMBERS:
+            setattr(self._credentials, name, getattr(keys, name))
+        self._stamps = stamps
+        return True
+
+    def _stamps_now(self) -> list[tuple[int, int, int]]:
+        stamps = []
+        for file in self._files:
+            with suppress(OSError):
+                status = file.stat()
+                stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        return stamps
 
 
 class HandedCredentials(Credentials):
@@ -147,3 +189,10 @@ def session_of(
     session = botocore.session.Session(profile=profile)
     session.get_component("credential_provider").providers.insert(0, _Handed(keys))
     return boto3.Session(botocore_session=session, region_name=region)
+
+
+def files_of_keys(profile: str | None) -> tuple[Path, ...]:
+    """Where botocore's chain looks for a profile; they need not exist."""
+    session = botocore.session.Session(profile=profile)
+    names = ("credentials_file", "config_file")
+    return tuple(Path(session.get_config_variable(name)).expanduser() for name in names)

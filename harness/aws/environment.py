@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from botocore.credentials import Credentials
+
 from mwaa_headroom.analysis.planning.classes import CLASSES
-from mwaa_headroom.harness.aws.clients import AwsClients
+from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
+from mwaa_headroom.harness.aws.credentials import KeySource, files_of_keys
 from mwaa_headroom.harness.aws.translate import aws_call, member
 from mwaa_headroom.harness.errors import NotAllowedError
-from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario
 
 
 def require_allowed(scenario: Scenario, arn: str, *, endpoint_is_loopback: bool) -> None:
@@ -114,6 +117,28 @@ def describe_environment(
         clock_offset_s=_clock_offset_s(headers.get("date"), asked_at_s, answered_at_s),
         recorded=reduce_environment(environment),
     )
+
+
+def key_source(clients: AwsClients, scenario: Scenario, settings: AwsSettings) -> KeySource | None:
+    """The keys of these clients, for load processes; None: there are none.
+
+    Keys that another program writes into the user's files are used from then on if they lead to
+    the same environment: another account may have one of the same name.
+    """
+
+    def find_again() -> Credentials | None:
+        now = make_clients(
+            environment=settings.name, region=settings.region, profile=settings.profile
+        )
+        if now.credentials is not None:
+            arn = describe_environment(now, settings.name).arn
+            require_allowed(scenario, arn, endpoint_is_loopback=now.endpoint_is_loopback)
+        return now.credentials
+
+    if clients.credentials is None:
+        return None
+    files = files_of_keys(settings.profile)
+    return KeySource(clients.credentials, settings.name, files=files, find_again=find_again)
 
 
 def reduce_environment(environment: Mapping[str, object]) -> dict[str, object]:

@@ -203,6 +203,8 @@ def _local_problem(exc: Exception) -> str:
             return sentence.format(error=error, endpoint=endpoint)
     if isinstance(exc, BotoCoreError):
         return f"{error}; correct the AWS configuration"
+    if isinstance(exc, TypeError) and "offset-naive" in str(exc):  # Python's own words
+        return "a source of credentials tells their expiry without its time zone; let it end in Z"
     return f"the AWS configuration or a source of credentials is unusable ({type(exc).__name__})"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 from mwaa_headroom.harness.aws.credentials import KEY_VARIABLES, KeySource
+from mwaa_headroom.harness.aws.environment import key_source
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.instance import instance_root
 from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
@@ -47,7 +48,7 @@ def open_environment(
     """
     settings = scenario.environment
     if isinstance(settings, AwsSettings):
-        yield _on_aws(settings)
+        yield _on_aws(scenario, settings)
         return
     directory = instance_root() / f"run-{settings.name}"
     with phases.timed("environment_up"):
@@ -60,7 +61,7 @@ def open_environment(
             stand_in.stop()
 
 
-def _on_aws(settings: AwsSettings) -> RunEnvironment:
+def _on_aws(scenario: Scenario, settings: AwsSettings) -> RunEnvironment:
     clients = make_clients(
         environment=settings.name, region=settings.region, profile=settings.profile
     )
@@ -82,7 +83,7 @@ def _on_aws(settings: AwsSettings) -> RunEnvironment:
         is_alive=lambda: True,
         logs="",
         is_ours=False,
-        keys=None if clients.credentials is None else KeySource(clients.credentials, settings.name),
+        keys=key_source(clients, scenario, settings),
     )
 
 

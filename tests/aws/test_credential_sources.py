@@ -4,7 +4,8 @@ From public reports: a credential_process that prints no JSON, nothing, or a lis
 2779, okta/okta-aws-cli 169); a cache file that is damaged (boto/botocore 3106); a cached sign-on
 without its expiry (61418/aws-sso-util 88); container credentials with an empty expiry
 (awslabs/amazon-ecs-local-container-endpoints 26) or refused (boto/botocore 3117); two variables
-that name profiles (boto/boto3 3891).
+that name profiles (boto/boto3 3891); an expiry without a time zone (boto/botocore 1980) or in
+another form (fluent/fluent-bit 9025); profiles that lead to each other (boto/botocore 1780).
 """
 
 import hashlib
@@ -84,6 +85,54 @@ def problem(profile: str | None = "x") -> str:
 def test_a_credential_process_that_gives_none(home: Path, command: str, word: str) -> None:
     configure(home, f"[profile x]\ncredential_process = {command}\n")
     assert any(one in problem() for one in word.split("|"))
+
+
+def process_that_expires(home: Path, expiration: object) -> None:
+    printed = {"Version": 1, "AccessKeyId": "ASIA1", "SecretAccessKey": "s", "SessionToken": "t"}
+    (home / "printed").write_text(json.dumps({**printed, "Expiration": expiration}))
+    configure(home, f"[profile x]\ncredential_process = /bin/cat {home / 'printed'}\n")
+
+
+@pytest.mark.parametrize(
+    ("expiration", "word"),
+    [
+        ("2999-01-01T00:00:00", "time zone"),
+        ("2001-01-01T00:00:00Z", "expired"),
+        (1796061428, "unusable"),
+        ("1796061428", "out of range"),
+    ],
+)
+def test_an_expiry_that_cannot_be_used(home: Path, expiration: object, word: str) -> None:
+    process_that_expires(home, expiration)
+    assert word in problem()
+
+
+@pytest.mark.parametrize(
+    "expiration",
+    ["2999-01-01T00:00:00Z", "2999-01-01T02:00:00+02:00", "Tue, 01 Jan 2999 00:00:00 GMT", None],
+)
+def test_an_expiry_in_any_form_that_botocore_reads(home: Path, expiration: object) -> None:
+    process_that_expires(home, expiration)
+    clients = make_clients(environment="env", profile="x")
+    assert b"ASIA1" in KeySource(clients.credentials, "env").line()
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        ("role_arn = r\nsource_profile = y\n[profile y]\nrole_arn = q\nsource_profile = x", "loop"),
+        ("role_arn = r\nsource_profile = y", "does not exist"),
+        ("role_arn = r\nsource_profile = y\n[profile y]\nregion = z", "must have credentials"),
+        (
+            "role_arn = r\nsource_profile = y\n[profile y]\nrole_arn = q\n"
+            "web_identity_token_file = /none/token",
+            "/none/token",
+        ),
+    ],
+)
+def test_profiles_that_lead_nowhere(home: Path, config: str, word: str) -> None:
+    configure(home, f"[profile x]\n{config}\n")
+    assert word in problem()
 
 
 @pytest.mark.parametrize("cached", ["{", "[]", "{}", '{"accessToken": "t"}', '{"expiresAt": 1}'])

@@ -10,11 +10,12 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from mwaa_headroom.harness.aws import credentials as credentials_module
 from mwaa_headroom.harness.aws.credentials import (
     ASK_EVERY_S,
+    ASK_FILES_EVERY_S,
     HandedCredentials,
     KeySource,
     session_of,
 )
-from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
 from mwaa_headroom.harness.transport.signer import LOOK_EVERY_S, CurrentKeys
 
 CONFIG = """
@@ -127,3 +128,76 @@ def test_with_handed_keys_nobody_else_is_asked(pipe, monkeypatch, tmp_path):
     session = session_of("mfa", None, handed)
     assert session.client("mwaa").meta.region_name == "eu-west-1"
     assert session.client("mwaa")._get_credentials() is handed
+
+
+class Rewritten:
+    """A file of keys, the clients that use them, and what the chain finds in it."""
+
+    def __init__(self, path, method="shared-credentials-file"):
+        self.path = path
+        self.clock = Clock()
+        self.given = Credentials("ASIA1", "secret-1", "token-1", method=method)
+        self.found = self.given
+        self.asked = 0
+        path.write_text("first")
+        self.source = KeySource(
+            self.given, "env", files=(path,), find_again=self.find_again, clock=self.clock
+        )
+        self.source.line()
+
+    def find_again(self):
+        self.asked += 1
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    def rewrite(self, found):
+        self.found = found
+        self.path.with_name("new").write_text("other")
+        self.path.with_name("new").replace(self.path)
+
+    def later(self):
+        self.clock.now_s += ASK_FILES_EVERY_S
+        return self.source.new_line()
+
+
+NEW = Credentials("ASIA2", "secret-2", "token-2")
+
+
+def test_keys_that_another_program_has_written_are_handed_over_and_used_by_the_same_clients(
+    tmp_path,
+):
+    file = Rewritten(tmp_path / "credentials")
+    assert file.later() is None
+    assert file.asked == 0, "nothing has changed"
+    file.rewrite(NEW)
+    assert b"ASIA2" in file.later()
+    assert file.given.get_frozen_credentials() == NEW.get_frozen_credentials()
+    file.rewrite(NEW)
+    assert file.later() is None, "the same keys again"
+    assert (file.later(), file.asked) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    "found", [None, EnvironmentAccessError("denied"), NotAllowedError("another account's")]
+)
+def test_keys_that_cannot_be_used_leave_the_old_ones_and_are_tried_again(tmp_path, found):
+    file = Rewritten(tmp_path / "credentials")
+    file.rewrite(found)
+    for _ in range(2):
+        if found is None:
+            assert file.later() is None
+        else:
+            with pytest.raises(EnvironmentAccessError, match=f"not used: {found}"):
+                file.later()
+        assert file.source.new_line() is None, "not all the time"
+    assert (file.given.access_key, file.asked) == ("ASIA1", 2)
+    file.found = NEW
+    assert b"ASIA2" in file.later()
+
+
+def test_keys_of_variables_are_not_looked_for_in_files(tmp_path):
+    file = Rewritten(tmp_path / "credentials", method="env")
+    file.rewrite(NEW)
+    assert file.later() is None
+    assert file.asked == 0

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from canned_mwaa import ARN, NAME, CannedMwaa, handler_of, serving, stand_in_variables
 from whole_runs import run, start, until, wait_for_load
+
+from mwaa_headroom.analysis.record import read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -100,3 +103,34 @@ def test_a_run_that_may_not_delete_says_so_at_once_and_in_its_report(
         assert f"runs/{directory.name}` removes them" in one_line(text)
         assert "Airflow answered 403" in one_line(text)
     assert ended.returncode == 0, ended.stderr
+
+
+def write_keys(home: Path, key_id: str) -> None:
+    """As programs do that renew temporary keys: the file is replaced in one step."""
+    part = home / "part"
+    part.write_text(
+        "[default]\naws_access_key_id = OTHER\naws_secret_access_key = other\n[renewed]\n"
+        f"aws_access_key_id = {key_id}\naws_secret_access_key = s\naws_session_token = t\n"
+    )
+    part.replace(home / "credentials")
+
+
+def test_temporary_keys_that_another_program_renews_are_used_by_load_and_cleaning_up(
+    mwaa: CannedMwaa, aws_scenario: Path, tmp_path: Path
+) -> None:
+    write_keys(tmp_path, "ASIA1")
+    kept = {name: value for name, value in surroundings(mwaa).items() if "_KEY" not in name}
+    files = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "AWS_PROFILE": "renewed"}
+    process = start("run", str(aws_scenario), cwd=tmp_path, variables={**kept, **files})
+    directory = wait_for_load(tmp_path / "runs")
+    write_keys(tmp_path, "ASIA2")
+    until(lambda: ("ASIA2", f"/restapi/{NAME}") in mwaa.seen, "calls with the new keys")
+    time.sleep(0.5)  # calls in flight
+    mwaa.expired = {"ASIA1"}
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 130, output
+    assert set(read_run(directory).requests["outcome"].to_pylist()) == {"ok"}
+    assert mwaa.airflow.runs == {"headroom_example": []}
