@@ -22,7 +22,7 @@ The speed is no correction. Dividing demands by it was tried: the intervals then
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ import numpy as np
 
 from mwaa_headroom.analysis.findings import Finding, refusal
 from mwaa_headroom.analysis.generator.limits import number_in
+from mwaa_headroom.analysis.results import StageLabel
 from mwaa_headroom.analysis.statistics import Floats
 
 TAKEN_LIMIT: Final = 0.1  # of all CPUs
@@ -89,6 +90,23 @@ def disturbance(reports: Sequence[HostReport], from_s: float, to_s: float) -> Fi
     if sum(taken.values()) <= TAKEN_LIMIT * cpus and speed >= SLOWEST:
         return None
     return refusal("host.disturbed", **taken, cpus=cpus, speed=speed if speed < SLOWEST else None)
+
+
+def beside_stages(
+    found: Mapping[StageLabel, Finding | None], kind: Callable[..., Finding]
+) -> tuple[Finding, ...]:
+    """One finding of a kind for all stages beside which the host was disturbed, with the worst."""
+    disturbed = {label: how for label, how in found.items() if how is not None}
+    if not disturbed:
+        return ()
+    worst = max(disturbed, key=lambda label: _severity(disturbed[label].values))
+    numbers = tuple(index + 1 for index, _ in disturbed)
+    return (kind("run.host_disturbed", stages=numbers, worst=worst, how=disturbed[worst]),)
+
+
+def _severity(values: Mapping[str, Any]) -> float:
+    taken = sum(values[name] for name in _TAKEN) / values["cpus"]
+    return float(taken + 1 - (values["speed"] or 1.0))
 
 
 def _mean(values: Sequence[float] | Floats, weights_s: Floats, otherwise: float = 0.0) -> float:

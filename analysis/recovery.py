@@ -34,6 +34,7 @@ from mwaa_headroom.analysis.calls import Calls, Mask, good_calls
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport, number_in, own_trouble, use_within
+from mwaa_headroom.analysis.host import HostReport, disturbance
 from mwaa_headroom.analysis.results import RecoveryResult, StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
@@ -171,8 +172,19 @@ def recoveries(
     run: Window,
     reports: Sequence[LoadReport],
     lost: LostArrivals,
+    host: Sequence[HostReport] = (),
 ) -> tuple[RecoveryResult, ...]:
-    """One result per recovery phase, in the order of the stages they came after."""
+    """One result per recovery phase, in the order of the stages they came after.
+
+    Args:
+        setting: of the run.
+        stages: all that were measured.
+        events: of the run.
+        run: all calls.
+        reports: of the load processes.
+        lost: with their load processes.
+        host: of a local environment.
+    """
     calls, good = run.calls, run.good
     started = _phase_events(events, "recovery_started")
     ended = _phase_events(events, "recovery_ended")
@@ -186,7 +198,9 @@ def recoveries(
             )
             from_s = _begin_s(started.get(stage.index), phase)
             use = use_within(reports, from_s, phase.watched_until_s)
-            trouble = own_trouble(use, lag_p99_s(phase.calls), setting.slos)
+            trouble = own_trouble(use, lag_p99_s(phase.calls), setting.slos) or disturbance(
+                host, from_s, phase.watched_until_s
+            )
             if trouble is None:
                 window = Window(phase.calls, phase.good, ())
                 judged = [judge(slo, window) for slo in call_lines(setting.slos)]

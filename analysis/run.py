@@ -19,7 +19,7 @@ from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
 from mwaa_headroom.analysis.demand import estimate_demand, refused_demand, steady_periods
-from mwaa_headroom.analysis.findings import Finding
+from mwaa_headroom.analysis.findings import Finding, note, warning
 from mwaa_headroom.analysis.generator.health import (
     LostArrivals,
     generator_health,
@@ -31,7 +31,7 @@ from mwaa_headroom.analysis.generator.health import (
     worker_warnings,
 )
 from mwaa_headroom.analysis.generator.limits import LoadReport, load_reports, use_within
-from mwaa_headroom.analysis.host import HostReport, disturbance, host_reports
+from mwaa_headroom.analysis.host import HostReport, beside_stages, disturbance, host_reports
 from mwaa_headroom.analysis.identity import identity_of
 from mwaa_headroom.analysis.memory import memory_warnings
 from mwaa_headroom.analysis.metric_periods import (
@@ -56,7 +56,6 @@ from mwaa_headroom.analysis.results import (
     RunAnalysis,
     SizingResult,
     SloResult,
-    StageLabel,
     StageStats,
     Verdict,
 )
@@ -236,10 +235,6 @@ class Run:
     def _disturbance(self, times: StageTimes) -> Finding | None:
         return disturbance(self.host, times.measured_from_s, times.ended_at_s)
 
-    def _hosts_noted(self) -> dict[StageLabel, Finding]:
-        found = {times.plan.label: self._disturbance(times) for times in self.stage_times}
-        return {} if self._is_local else {label: how for label, how in found.items() if how}
-
     @cached_property
     def host(self) -> tuple[HostReport, ...]:
         """What the host of the run had to do besides."""
@@ -362,6 +357,10 @@ class Run:
         scaling = scaling_events(setting, self.stage_times, record.events, self.seen)
         started_at_s, ended_at_s = self._extent()
         versions = record.manifest.get("versions") or {}
+        beside = beside_stages(
+            {times.plan.label: self._disturbance(times) for times in self.stage_times},
+            warning if self._is_local else note,
+        )
         return RunAnalysis(
             run_id=self.run_id,
             directory=str(record.directory),
@@ -391,7 +390,13 @@ class Run:
             transport=setting.transport,
             generator=self.generator,
             recoveries=recoveries(
-                setting, self.stages, record.events, self.seen, self.load_reports, self.lost
+                setting,
+                self.stages,
+                record.events,
+                self.seen,
+                self.load_reports,
+                self.lost,
+                self.host if self._is_local else (),
             ),
             retries=retries,
             elasticity=self._elasticity(),
@@ -408,13 +413,14 @@ class Run:
                     has_metrics=bool(self.periods),
                     expiry=self.expiry,
                 ),
+                *(beside if self._is_local else ()),
                 *worker_warnings(record.events),
                 *memory_warnings(self.periods, record.events),
                 *retry_warnings(retries),
                 *(inversions(self.stages, capacity) if capacity else ()),
                 *contradictions(setting, self.demand, capacity, self.stages),
             ),
-            notes=run_notes(setting, record.events, self._hosts_noted()),
+            notes=(*run_notes(setting, record.events), *(() if self._is_local else beside)),
             events=record.events,
         )
 

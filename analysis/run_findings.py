@@ -1,13 +1,13 @@
 """What a reader of one run should know beside its numbers: warnings and notes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mwaa_headroom.analysis.caller_failures import Expiry
 from mwaa_headroom.analysis.findings import Finding, note, warning
 from mwaa_headroom.analysis.leftovers import left_behind
 from mwaa_headroom.analysis.record import RunRecord
-from mwaa_headroom.analysis.results import StageLabel, StageStats
+from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
 
 CLOCK_TOLERANCE_S = 2.0
@@ -73,21 +73,11 @@ def _warnings_of_slo(setting: Setting, stages: Sequence[StageStats]) -> list[Fin
     return found
 
 
-def run_notes(
-    setting: Setting, events: Sequence[dict[str, Any]], hosts: Mapping[StageLabel, Finding]
-) -> tuple[Finding, ...]:
-    """What was told during the run, and where the environment is not what one may think.
-
-    Args:
-        setting: of the run.
-        events: of the run.
-        hosts: how the host that sent the load was disturbed, by stage; a local environment's stages
-            say it themselves.
-    """
+def run_notes(setting: Setting, events: Sequence[dict[str, Any]]) -> tuple[Finding, ...]:
+    """What was told during the run, and where the environment is not what one may think."""
     messages = [event.get("message") for event in events if event["kind"] == "note"]
     found = [note("run.note", message=str(message)) for message in messages if message]
     found += _found(events, "note")
-    found += [note("run.host_disturbed", stage=stage, how=how) for stage, how in hosts.items()]
     facts = setting.environment.get("facts", {})
     if facts.get("cpu_limited") is False:
         found.append(note("run.cpu_not_limited", reason=facts.get("cpu_limit_reason")))

@@ -153,6 +153,9 @@ def test_a_stage_beside_other_work_is_undecided_and_the_others_answer(written: W
     assert hogged.demand is not None
     # A stage of 50 s has nine or ten periods of 5 s.
     assert 8 <= quiet.demand.mix_s.n - hogged.demand.mix_s.n <= 10
+    assert codes(hogged.analysis.warnings) - codes(quiet.analysis.warnings) >= {
+        "run.host_disturbed"
+    }
     assert objection(quiet.analysis) is None
     assert objection(hogged.analysis).code == "identity.host_disturbed"
     draw_timeline(hogged.analysis, hogged.calls)
@@ -182,9 +185,13 @@ def test_a_check_passes_only_on_a_quiet_host(written: Write) -> None:
 
 
 def test_webservers_elsewhere_are_judged_beside_a_busy_host(written: Write) -> None:
-    run, quiet = written("simulated", {1: HOG}), written("simulated", {})
+    run, quiet = written("simulated", {1: HOG, 3: {"others_cpus": 1.9}}), written("simulated", {})
     assert trials(run) == trials(quiet)
     assert run.demand == quiet.demand
     assert run.verdict == quiet.verdict
-    assert codes(run.analysis.notes) - codes(quiet.analysis.notes) == {"run.host_disturbed"}
+    (noted,) = set(run.analysis.notes) - set(quiet.analysis.notes)
+    assert noted.code == "run.host_disturbed"
+    assert noted.values["stages"] == (2, 4)
+    assert noted.values["worst"][0] == 3
+    assert told(noted).startswith("Beside stages 2, 4, most in stage 4: other processes used 1.9 ")
     assert run.analysis.warnings == quiet.analysis.warnings

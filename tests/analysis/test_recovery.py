@@ -16,6 +16,7 @@ from mwaa_headroom.analysis.calls import Calls, good_calls
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.health import LostArrivals
 from mwaa_headroom.analysis.generator.limits import LoadReport
+from mwaa_headroom.analysis.host import HostReport
 from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.recovery import call_lines, held_from_s, recoveries
 from mwaa_headroom.analysis.results import RecoveryResult, RunAnalysis
@@ -50,6 +51,7 @@ def recovered(
     lost: int = 0,
     lags_s: float = 0.0,
     cpu_fraction: float = 0.2,
+    others_cpus: float = 0.0,
 ) -> RecoveryResult:
     """A stage until 100 s, then a recovery phase of one call a second from 105 s on.
 
@@ -77,7 +79,8 @@ def recovered(
     report = LoadReport(0, 100.0, starts[-1] + 1.0, cpu_fraction, 0.0, 0.0)
     unsent_s = calls.intended_start_s[~calls.sent][:lost]
     gone = LostArrivals(stage=np.full(len(unsent_s), -1, dtype=np.int32), start_s=unsent_s)
-    (found,) = recoveries(setting, [stage], events, Window(calls, good, ()), [report], gone)
+    host = (HostReport(100.0, starts[-1] + 1.0, 2.0, others_cpus, 0.0, 0.0, 0.0016),)
+    (found,) = recoveries(setting, [stage], events, Window(calls, good, ()), [report], gone, host)
     return found
 
 
@@ -193,9 +196,15 @@ def test_what_sent_calls_broke_is_the_environments(outcomes: list[str], lost: in
 
 @pytest.mark.parametrize(
     ("trouble", "code"),
-    [({"cpu_fraction": 0.93}, "generator.busy"), ({"lags_s": 0.2}, "generator.late")],
+    [
+        ({"cpu_fraction": 0.93}, "generator.busy"),
+        ({"lags_s": 0.2}, "generator.late"),
+        ({"others_cpus": 1.0}, "host.disturbed"),
+    ],
 )
-def test_a_generator_past_its_limits_is_no_overload(trouble: dict[str, Any], code: str) -> None:
+def test_a_generator_past_its_limits_or_a_busy_host_is_no_overload(
+    trouble: dict[str, Any], code: str
+) -> None:
     assert why_not_known(recovered(["ok"] * 30, "max(latency) < 50ms", **trouble)).code == code
 
 

@@ -34,5 +34,7 @@ def _(
 
 
 @says("run.host_disturbed")
-def _(stage: StageLabel, how: Finding) -> str:
-    return f"Beside {words.stage_label(*stage)}: {words.lowered(told(how))}"
+def _(stages: tuple[int, ...], worst: StageLabel, how: Finding) -> str:
+    beside = f"Beside stage{'' if len(stages) == 1 else 's'} {words.listed(stages)}"
+    most = "" if len(stages) == 1 else f", most in {words.stage_label(*worst)}"
+    return f"{beside}{most}: {words.lowered(told(how))}"
