@@ -27,6 +27,7 @@ from mwaa_headroom.analysis.planning.classes import (
     classes_from,
 )
 from mwaa_headroom.analysis.planning.count_probability import evidence_for
+from mwaa_headroom.analysis.planning.expected_latency import expected_latency
 from mwaa_headroom.analysis.planning.loads import DAY_S, LoadWanted
 from mwaa_headroom.analysis.planning.options import (
     ClassSize,
@@ -87,6 +88,7 @@ class SizingAnswer:
     price_refusal: Finding | None = None  # why there are no prices
     autoscaling: Finding | None = None  # where its times come from
     exit_code: int = NOT_ANSWERED  # 0, or 5 without a recommendation
+    latency: tuple[Finding, ...] = ()  # to expect, where CPU alone was judged
     assumptions: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
     refusals: tuple[Finding, ...] = ()
@@ -175,6 +177,7 @@ def answer_size(
     return replace(
         answer,
         deciding=_deciding(answer, given),
+        latency=_latency(answer, runs),
         assumptions=tuple(_assumptions(answer, load)),
         warnings=tuple(dict.fromkeys([*limits, *_limits_of_answer(answer)])),
     )
@@ -277,6 +280,18 @@ def _deciding(answer: SizingAnswer, given: SizingInputs) -> Finding | None:
         fewest = size.fewest_webservers
         found.append(note("size.start_time_decides", rate_per_s=peak, webservers=fewest))
     return note("size.deciding", measurements=tuple(found)) if found else None
+
+
+def _latency(answer: SizingAnswer, runs: Sequence[RunAnalysis]) -> tuple[Finding, ...]:
+    """What the recommended webservers make of the SLO; empty: nothing is known, or it decided."""
+    chosen = answer.chosen
+    if chosen is None or answer.judged_by == "slo_capacity":
+        return ()
+    size = next(s for s in answer.classes if s.environment_class == chosen.environment_class)
+    if size.webserver_cpu != answer.runs[0].webserver_cpu:
+        return ()
+    in_service = min(max(size.webservers or 0, chosen.min_webservers), chosen.max_webservers)
+    return expected_latency(runs, answer.high_per_s, in_service)
 
 
 def _assumptions(answer: SizingAnswer, load: LoadWanted) -> Iterator[Finding]:

@@ -108,7 +108,8 @@ def _sentence(answer: SizingAnswer) -> str:
     return (
         f"{'By extrapolation, ' if _is_extrapolated(answer, chosen) else ''}"
         f"{chosen.environment_class} with MinWebservers {chosen.min_webservers} and MaxWebservers "
-        f"{chosen.max_webservers} {met} with a probability of {sure}{_for_money(answer, chosen)}."
+        f"{chosen.max_webservers} {met} with a probability of {sure}{_for_money(answer, chosen)}"
+        f"{'' if _by_slo(answer) or not answer.slo else '; this is for CPU only'}."
     )
 
 
@@ -156,7 +157,8 @@ def _conditions(answer: SizingAnswer) -> Section | None:
         )
     if len(answer.runs) == 1 and not answer.runs[0].between_runs:
         found.append("There is one run: how runs differ is not in the probability.")
-    found += [_by_cpu(answer, size, option), *_holds_if(answer, option)]
+    found += [_by_cpu(answer, size, option), *told_each(answer.latency)]
+    found += _holds_if(answer, option)
     return Section("Conditions", (Bullets(tuple(found)),), brief=True)
 
 

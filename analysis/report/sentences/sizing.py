@@ -396,6 +396,27 @@ def _(run_id: str, bottleneck: str) -> str:
     )
 
 
+@says("size.slo_with_cpu")
+def _(slo: str, rate_per_s: float, webservers: int, found: Estimate) -> str:
+    return f"{_expected(slo, rate_per_s, webservers, found)}."
+
+
+@says("size.slo_before_cpu")
+def _(slo: str, rate_per_s: float, webservers: int, found: Estimate) -> str:
+    return (
+        f"{_expected(slo, rate_per_s, webservers, found)}, so the SLO may break before the CPU is "
+        "at its limit, as it does where service times differ much, webservers are single-threaded "
+        "or load is spread unevenly; a run up to where the SLO breaks tells (`headroom capacity`)."
+    )
+
+
+def _expected(slo: str, rate_per_s: float, webservers: int, found: Estimate) -> str:
+    return (
+        f"{slo}: by the latency in the stages, {words.calls_per_s(rate_per_s)} on "
+        f"{words.webservers(webservers)} come to {words.duration_estimate(found)}, without bursts"
+    )
+
+
 @says("size.slo_rate_of_run")
 def _(run_id: str, reason: Finding) -> str:
     return f"Where the SLO breaks in run {run_id}: {words.lowered(told(reason))}"

@@ -315,6 +315,20 @@ def test_one_run_says_beside_its_probability_what_is_not_in_it() -> None:
 
     assert said in conditions(answer(recorded_runs(1), 40))
     assert said not in conditions(answer(recorded_runs(2), 40))
+    on_aws = replace(recorded(1), environment={**recorded(1).environment, "kind": "aws"})
+    assert said not in conditions(answer([on_aws], 40))
+
+
+def test_where_cpu_alone_was_judged_the_latency_to_expect_is_told() -> None:
+    found = answer([recorded(1, webserver_cpu=1.0)], 40)
+    assert found.judged_by == "utilisation"
+    assert codes(found.latency) == ["size.slo_with_cpu"]
+    assert "for CPU only" in size_document(found).sentence
+    assert "without bursts" in conditions(found)
+
+
+def test_webservers_of_another_size_have_a_latency_that_nobody_measured() -> None:
+    assert answer(recorded_runs(1), 40).latency == ()
 
 
 def test_runs_of_other_machines_are_named_and_refused() -> None:
