@@ -226,9 +226,11 @@ class HostWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._record()
-        if self._reference:
-            self._reference.close()
+        try:
+            self._record()
+        finally:
+            if self._reference:
+                self._reference.close()
 
     def look(self) -> None:
         """Asked often; records when it is time."""

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.host import host_reports
+from mwaa_headroom.harness.run import reference_work
 from mwaa_headroom.harness.run.host_watch import (
     Host,
     HostWatch,
@@ -161,3 +162,10 @@ def test_work_of_others_is_told_from_ours(works: Any) -> None:
     assert 0.2 <= event["ours_cpus"] * event["over_s"] <= 0.4
     assert 0.0002 < report.reference_s < 0.05
     assert event["reference_wall_s"] >= 0.9 * event["reference_cpu_s"]
+
+
+@pytest.mark.slow
+def test_the_reference_work_ends_with_whoever_started_it() -> None:
+    script = [sys.executable, "-I", "-S", reference_work.__file__, "5"]
+    ended = subprocess.run(script, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
