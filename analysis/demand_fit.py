@@ -41,8 +41,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -146,7 +146,7 @@ class Fit:
         """
         middles, freedoms = self.fits.free @ factors, self.fits.freedoms(factors)
         errors = np.sqrt(self.fits.variances(factors))
-        reach = float((special.stdtrit(freedoms, 1 - _TAIL / 10) * errors).max())
+        reach = float((scipy.special.stdtrit(freedoms, 1 - _TAIL / 10) * errors).max())
         span = float(middles.min()) - reach, float(middles.max()) + reach
 
         def below(x: float) -> float:
@@ -193,7 +193,7 @@ class Fit:
     def _below(self, distances: Floats, errors: Floats, freedoms: Floats) -> float:
         """Probability of what lies so far below."""
         scaled = distances / np.maximum(errors, _NO_ERROR)
-        return float(self.weights @ special.stdtr(freedoms, scaled))
+        return float(self.weights @ scipy.special.stdtr(freedoms, scaled))
 
 
 def least_squares(matrix: Floats, target: Floats) -> Fit:
@@ -265,7 +265,7 @@ def _evidence(fits: LeastSquares, freedom: int) -> Floats:
 
 
 def _shares_of(logarithms: Floats) -> Floats:
-    return np.asarray(special.softmax(logarithms))
+    return np.asarray(scipy.special.softmax(logarithms))
 
 
 def _mixed(fits: LeastSquares, weights: Floats, shares: Floats, unbounded: int, count: int) -> Fit:
@@ -395,7 +395,10 @@ def _crossed(
 def bounded_fit(matrix: Floats, target: Floats) -> Floats:
     """Coefficients >= 0 by least squares, all weights alike; for any columns."""
     lengths = _lengths(matrix)
-    solution, _ = optimize.nnls(matrix / lengths, target)
+    scaled = matrix / lengths
+    solution, _, rank, _ = np.linalg.lstsq(scaled, target, rcond=None)
+    if rank < scaled.shape[1] or solution.min() < 0:
+        solution, _ = scipy.optimize.nnls(scaled, target)
     return np.asarray(solution / lengths, dtype=np.float64)
 
 

@@ -34,8 +34,8 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
+import scipy  # its parts load when used: every load process would pay for them
 from numpy.typing import NDArray
-from scipy import special
 
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 Known = TypeVar("Known")
 
 CONFIDENCE: Final = 0.95
-Z95: Final = float(special.ndtri((1 + CONFIDENCE) / 2))  # 1.96
+Z95: Final = 1.959963984540054  # of the normal distribution, at (1 + CONFIDENCE) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def is_lower_bound(estimate: Estimate) -> bool:
 
 def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     """Half the width, in standard errors, of a two-sided interval by Student's t."""
-    return float(special.stdtrit(freedom, (1 + confidence) / 2))
+    return float(scipy.special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 _MOST_CORRELATED = 0.9
@@ -147,9 +147,9 @@ def interval_ranks(count: int, percent: float) -> tuple[int, int] | None:
 
 def _binomial_quantile(share: float, count: int, chance: float) -> int:
     """The least number of successes that at least this share of trials does not exceed."""
-    found = math.ceil(special.bdtrik(share, count, chance))
+    found = math.ceil(scipy.special.bdtrik(share, count, chance))
     before = max(found - 1, 0)  # where the inverse is a little too large
-    return before if special.bdtr(before, count, chance) >= share else found
+    return before if scipy.special.bdtr(before, count, chance) >= share else found
 
 
 def values_for_percentile(percent: float) -> int:
@@ -223,9 +223,6 @@ class MeanWithin:
             levels: each between 0 and 1.
             added: at least two independent values; the error of their mean is Student's.
         """
-        # Takes a second to import, which every load process would spend.
-        from scipy.optimize import brentq
-
         if added is None:
             return np.interp(levels, _middle_sums(self.weights), self.candidates)
         mean = float(added.mean())
@@ -236,13 +233,15 @@ class MeanWithin:
         candidates, weights = mean + self.candidates[likely], self.weights[likely]
 
         def below(total: float, level: float) -> float:
-            share = special.stdtr(len(added) - 1, (total - candidates) / error) @ weights
+            share = scipy.special.stdtr(len(added) - 1, (total - candidates) / error) @ weights
             return float(share / weights.sum()) - level
 
         # At these ends every candidate is past the outermost levels.
-        reach = error * special.stdtrit(len(added) - 1, 1 - min(levels.min(), 1 - levels.max()))
+        reach = error * scipy.special.stdtrit(
+            len(added) - 1, 1 - min(levels.min(), 1 - levels.max())
+        )
         ends = candidates[0] - reach, candidates[-1] + reach
-        return np.array([brentq(below, *ends, args=(level,)) for level in levels])
+        return np.array([scipy.optimize.brentq(below, *ends, args=(level,)) for level in levels])
 
 
 def mean_within(low: Floats, high: Floats) -> MeanWithin:
@@ -259,7 +258,9 @@ def mean_within(low: Floats, high: Floats) -> MeanWithin:
     spreads = np.geomspace((high - low).mean() / 20, 40 * half_range, _SPREADS)[:, None]
     likelihood = np.zeros((_SPREADS, _MEANS))
     for (from_s, to_s), count in zip(bounds.T, times, strict=True):
-        inside = special.ndtr((to_s - means) / spreads) - special.ndtr((from_s - means) / spreads)
+        inside = scipy.special.ndtr((to_s - means) / spreads) - scipy.special.ndtr(
+            (from_s - means) / spreads
+        )
         likelihood += count * np.log(np.maximum(inside, _LEAST_LIKELIHOOD))
     # Steps of sigma are alike on the logarithm, which is the weight 1/sigma.
     density = np.exp(likelihood - likelihood.max()).sum(axis=0)

@@ -43,8 +43,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from mwaa_headroom.analysis.demand import PERIODS_FOR_TRUST
 from mwaa_headroom.analysis.findings import Finding, note
@@ -94,7 +94,11 @@ class UncertainRate:
             scaled = np.where(distance == 0, -0.0 if below else -np.inf, distance / widths)
         q = t_quantile(self.freedom) if self.by_spread else Z95
         beyond = -q * scaled
-        survival = special.stdtr(self.freedom, beyond) if self.by_spread else special.ndtr(beyond)
+        survival = (
+            scipy.special.stdtr(self.freedom, beyond)
+            if self.by_spread
+            else scipy.special.ndtr(beyond)
+        )
         return np.where(x <= 0, 1.0, survival)
 
     def at_least_at_most(self, amount: ArrayLike) -> Floats:

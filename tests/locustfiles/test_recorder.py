@@ -225,7 +225,7 @@ def test_the_first_rows_import_nothing():
 import locust  # first: it patches the standard library
 import sys
 import mwaa_headroom.locustfiles.load_test
-print({"scipy.optimize", "scipy.stats", "matplotlib", "pandas"} & set(sys.modules))
+print({"scipy.optimize", "scipy.special", "scipy.stats", "matplotlib", "pandas"} & set(sys.modules))
 from mwaa_headroom.harness.epoch_clock import EpochClock
 from mwaa_headroom.locustfiles.recorder import CallRecorder
 from mwaa_headroom.locustfiles.senders import Job
