@@ -8,6 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
+from mwaa_headroom.harness.cli.main import app
+
 HEADROOM = str(Path(sys.executable).with_name("headroom"))
 
 
@@ -24,6 +28,11 @@ def run(
         timeout=timeout_s,
         stdin=subprocess.DEVNULL,
     )
+
+
+def answer_here(*arguments: str, variables: dict[str, str]) -> Result:
+    """The same in this process, for what only reads or makes a few calls; paths are absolute."""
+    return CliRunner(env=variables).invoke(app, arguments, standalone_mode=False)
 
 
 def start(
@@ -51,11 +60,11 @@ def until(condition: Callable[[], object], what: str, *, within_s: float = 120.0
         time.sleep(0.1)
 
 
-def wait_for_load(runs: Path) -> Path:
-    """The run directory, once its generator has written rows."""
+def wait_for_load(runs: Path, *, besides: Path | None = None) -> Path:
+    """The run directory (not that of an earlier run), once its generator has written rows."""
 
     def loaded() -> list[Path]:
-        streams = runs.glob("*/requests.arrows")
+        streams = [path for path in runs.glob("2*/requests.arrows") if path.parent != besides]
         return [path.parent for path in streams if path.stat().st_size > 1000]
 
     until(loaded, "load")

@@ -22,18 +22,26 @@ Local = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[Local]:
-    variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "AWS_PROFILE": "no-such-profile"}
+def local(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Local]:
+    """`headroom local`: `up` in a process of its own, which has ended, the rest in this one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [HEADROOM, "local", *arguments],
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-        )
+        if arguments[0] == "up":
+            return subprocess.run(
+                [HEADROOM, "local", *arguments],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                stdin=subprocess.DEVNULL,
+            )
+        with pytest.raises(SystemExit) as ended:
+            main(["local", *arguments])
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, told.out, told.err)
 
     yield run
     run("down")
@@ -85,7 +93,7 @@ def test_up_status_down(local: Local) -> None:
     assert "was not up" in local("down").stdout
 
 
-def test_down_and_up_again_after_a_kill(local: Local) -> None:
+def test_down_after_a_kill_and_after_the_folder_was_removed(local: Local, tmp_path: Path) -> None:
     up = local("up", "--kind", "simulated", "--json")
     tree = json.loads(up.stdout)
     assert tree["schema_version"] == 1
@@ -96,6 +104,22 @@ def test_down_and_up_again_after_a_kill(local: Local) -> None:
     assert down.returncode == 0, down.stderr
     assert json.loads(down.stdout)["schema_version"] == 1
     assert local("up", "--kind", "simulated").returncode == 0
+
+    folder = tmp_path / "headroom" / "local" / "headroom-local"
+    shutil.rmtree(folder)
+    down = local("down")
+    assert down.returncode == 0, down.stderr
+    assert "is down; none of its processes is left" in down.stdout
+    left = [
+        process.pid
+        for process in psutil.process_iter(["environ", "cmdline"])
+        if str(folder) in str(process.info["cmdline"])
+        or (
+            "HEADROOM_INSTANCE" in (variables := process.info["environ"] or {})
+            and str(folder) in str(variables)
+        )
+    ]
+    assert left == []
 
 
 @pytest.mark.parametrize(
@@ -139,25 +163,6 @@ def test_wrong_options_are_one_sentence(
 def test_nothing_is_up_at_first(local: Local) -> None:
     assert "is not up; start it with" in local("status").stdout
     assert "was not up" in local("down").stdout
-
-
-def test_down_finds_an_environment_whose_folder_was_removed(local: Local, tmp_path: Path) -> None:
-    assert local("up", "--kind", "simulated").returncode == 0
-    folder = tmp_path / "headroom" / "local" / "headroom-local"
-    shutil.rmtree(folder)
-    down = local("down")
-    assert down.returncode == 0, down.stderr
-    assert "is down; none of its processes is left" in down.stdout
-    left = [
-        process.pid
-        for process in psutil.process_iter(["environ", "cmdline"])
-        if str(folder) in str(process.info["cmdline"])
-        or (
-            "HEADROOM_INSTANCE" in (variables := process.info["environ"] or {})
-            and str(folder) in str(variables)
-        )
-    ]
-    assert left == []
 
 
 def test_down_removes_what_is_secret(local: Local, tmp_path: Path) -> None:

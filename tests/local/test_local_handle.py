@@ -231,29 +231,31 @@ def test_secrets_are_in_no_file_others_can_read(eager: StandIn) -> None:
     assert (directory / "ready.json").stat().st_mode & 0o077 == 0
 
 
-def test_a_second_one_in_the_same_folder_is_refused_then_possible(tmp_path: Path) -> None:
+def test_one_at_a_time_in_a_folder_and_a_killed_one_makes_room(tmp_path: Path) -> None:
+    """Refused beside a running one; after a kill nothing is left and the next settings count."""
     said: list[str] = []
-    with StandIn.start(QUICK, tmp_path, said.append) as first:
-        with pytest.raises(UsageError, match="already running"):
-            StandIn.start(QUICK, tmp_path, said.append)
-        assert first.is_running()
+    first = StandIn.start(QUICK, tmp_path, said.append)
     assert said == ["Starting 2 webservers"]
-    assert processes_of(tmp_path) == []
-    with StandIn.start(QUICK, tmp_path, said.append) as second:
+    with pytest.raises(UsageError, match="already running"):
+        StandIn.start(QUICK, tmp_path, said.append)
+    assert first.is_running()
+    assert len(processes_of(tmp_path)) >= 2  # the daemon and the CloudWatch server
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: not first.is_running(), "the daemon's end")
+    wait_for(lambda: processes_of(tmp_path) == [], "the end of its children")
+    first.stop()
+
+    throttle = ThrottleSettings(rate_per_s=0.001, burst=1)
+    settings = QUICK.model_copy(update={"gateway": GatewaySettings(throttle=throttle)})
+    with StandIn.start(settings, tmp_path, said.append) as second:
         assert second.endpoints.secret_access_key != first.endpoints.secret_access_key
         assert [event["kind"] for event in second.new_events()].count("webserver_ready") == 2
+        client = client_of(second, "mwaa")
+        call = {"Name": settings.name, "Method": "GET", "Path": "/monitor/health"}
+        assert client.invoke_rest_api(**call)["RestApiStatusCode"] == 200
+        with pytest.raises(client.exceptions.ClientError, match="ThrottlingException"):
+            client.invoke_rest_api(**call)
     second.stop()  # again: nothing to do
-
-
-def test_killing_the_daemon_leaves_nothing_and_the_next_start_works(tmp_path: Path) -> None:
-    environment = StandIn.start(QUICK, tmp_path, lambda _: None)
-    assert len(processes_of(tmp_path)) >= 2  # the daemon and the CloudWatch server
-    os.kill(environment.pid, signal.SIGKILL)
-    wait_for(lambda: not environment.is_running(), "the daemon's end")
-    wait_for(lambda: processes_of(tmp_path) == [], "the end of its children")
-    environment.stop()
-    with StandIn.start(QUICK, tmp_path, lambda _: None) as again:
-        assert again.is_running()
     assert processes_of(tmp_path) == []
 
 
@@ -282,17 +284,6 @@ def test_a_port_in_use_is_one_sentence_and_leaves_nothing(tmp_path: Path, eager:
     with pytest.raises(EnvironmentStartError, match=f"Port {port} .*daemon.log"):
         StandIn.start(settings, tmp_path, lambda _: None)
     assert processes_of(tmp_path) == []
-
-
-def test_the_throttle_of_the_settings_reaches_boto3(tmp_path: Path) -> None:
-    throttle = ThrottleSettings(rate_per_s=0.001, burst=1)
-    settings = QUICK.model_copy(update={"gateway": GatewaySettings(throttle=throttle)})
-    with StandIn.start(settings, tmp_path, lambda _: None) as environment:
-        client = client_of(environment, "mwaa")
-        call = {"Name": settings.name, "Method": "GET", "Path": "/monitor/health"}
-        assert client.invoke_rest_api(**call)["RestApiStatusCode"] == 200
-        with pytest.raises(client.exceptions.ClientError, match="ThrottlingException"):
-            client.invoke_rest_api(**call)
 
 
 def test_no_port_answers_another_hosts_name_or_page(eager: StandIn) -> None:

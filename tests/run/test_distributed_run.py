@@ -50,7 +50,6 @@ duration_s = {duration_s}
 max_rate_per_s = 400
 {limits}
 """
-SIMULATED = f'kind = "simulated"\nname = "test-{os.getpid()}"\nmetrics = {{ period_s = 1 }}'
 EXIT_CODES = {0, 3, 5}  # a run that has ended in order, whatever its verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -88,11 +87,11 @@ class Here:
         self._started: list[subprocess.Popen[str]] = []
         self.variables = {**remote.variables, "XDG_CACHE_HOME": str(self._cache)}
 
-    def scenario(self, duration_s: float, environment: str | None = None) -> str:
-        """A scenario file for the shared environment, unless another one is named."""
+    def scenario(self, duration_s: float) -> str:
+        """A scenario file for the shared environment."""
         path = self.directory / "short.toml"
         text = SCENARIO.format(
-            environment=environment or self.remote.settings,
+            environment=self.remote.settings,
             duration_s=duration_s,
             limits=self.remote.limits,
         )
@@ -149,7 +148,7 @@ def assert_every_arrival_is_a_row(scenario: str, requests: pa.Table) -> None:
 
 
 def test_two_processes_share_one_schedule(here: Here) -> None:
-    scenario = here.scenario(4, SIMULATED)
+    scenario = here.scenario(4)
     answer = here.run("run", scenario, "--processes", "2", "--json")
 
     assert answer.returncode == 0, answer.stderr + answer.stdout

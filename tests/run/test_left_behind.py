@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from canned_mwaa import ARN, NAME, CannedMwaa, handler_of, serving, stand_in_variables
-from whole_runs import run, start, until, wait_for_load
+from whole_runs import answer_here, run, start, until, wait_for_load
 
 from mwaa_headroom.analysis.record import read_run
 
@@ -82,12 +82,12 @@ def test_what_a_killed_run_left_is_told_afterwards_and_undone_by_its_command(
     process.communicate()
     until(lambda: "interrupted" in (directory / "events.jsonl").read_text(), "the load's end")
 
-    told = run("report", str(directory.resolve()), cwd=tmp_path, variables=variables)
+    told = answer_here("report", str(directory.resolve()), variables=variables)
     assert f"headroom clean {directory.resolve()}" in one_line(told.stdout)
     assert mwaa.airflow.runs["headroom_example"] != []
 
-    cleaned = run("clean", str(directory), "--yes", cwd=tmp_path, variables=variables)
-    assert cleaned.returncode == 0, cleaned.stderr
+    cleaned = answer_here("clean", str(directory), "--yes", variables=variables)
+    assert cleaned.return_value == 0, cleaned.stderr
     assert mwaa.airflow.runs == {"headroom_example": []}
 
 

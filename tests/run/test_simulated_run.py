@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from whole_runs import run, start, wait_for_load
+from whole_runs import answer_here, run, start, wait_for_load
 
 from mwaa_headroom.analysis.record import read_run
 
@@ -36,8 +36,8 @@ def test_a_check_that_holds(scenario: Path, tmp_path: Path, variables: dict[str,
     # The report is a function of the record: made again from a copy elsewhere, it says the same.
     copy = tmp_path / "copy"
     (directory.resolve()).rename(copy)
-    again = run("report", str(copy), "--json", cwd=tmp_path, variables=variables)
-    assert again.returncode == 0
+    again = answer_here("report", str(copy), "--json", variables=variables)
+    assert again.return_value == 0
     repeated = json.loads(again.stdout)
     assert repeated["verdict"] == report["verdict"]
     assert repeated["stages"] == report["stages"]
@@ -47,14 +47,13 @@ def test_a_check_that_does_not_hold_exits_3(
     scenario: Path, tmp_path: Path, variables: dict[str, str]
 ) -> None:
     """In virtual time: how the load was sent makes no difference to it."""
-    answer = run(
-        *("run", str(scenario), "--virtual-time"),
+    answer = answer_here(
+        *("run", str(scenario), "--virtual-time", "--runs", str(tmp_path / "runs")),
         *("--set", 'slo=["p95(latency) < 5ms"]'),
-        cwd=tmp_path,
         variables=variables,
     )
 
-    assert answer.returncode == 3, answer.stderr
+    assert answer.return_value == 3, answer.stderr
     assert "✗" in answer.stdout
     assert "p95(latency) < 5ms" in answer.stdout
 
