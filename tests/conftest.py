@@ -4,7 +4,8 @@ import hypothesis
 import pytest
 
 # A busy machine may take its time; and what fails here fails the same way elsewhere.
-hypothesis.settings.register_profile("headroom", deadline=None, derandomize=True)
+# Each example costs everybody time at every change, so a test takes more only where it needs them.
+hypothesis.settings.register_profile("headroom", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("headroom")
 
 

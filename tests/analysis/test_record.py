@@ -67,7 +67,7 @@ def test_a_killed_run_has_the_same_rows_but_is_not_complete(finished: Path, kill
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60)
 @given(share=st.floats(0, 1))
 def test_a_stream_cut_at_any_byte_gives_every_whole_batch_before_the_cut(
     killed: Path, tmp_path_factory: pytest.TempPathFactory, share: float
@@ -102,7 +102,7 @@ def _batch_ends(path: Path) -> list[tuple[int, int]]:
 
 
 @given(cut=st.integers(1, 60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20)
 def test_a_half_written_last_event_is_left_out_with_a_warning(
     finished: Path, tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:

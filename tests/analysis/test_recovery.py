@@ -279,7 +279,7 @@ def slow_and_sure(calls: Calls, slos: Sequence[Slo], hold_s: float, until_s: flo
     return None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(phases(), st.lists(st.sampled_from(LINES), min_size=1, max_size=3, unique=True))
 def test_sliding_windows_say_what_the_judge_says_of_each(calls: Calls, lines: list[str]) -> None:
     slos = [parse_slo(text) for text in lines]

@@ -41,11 +41,11 @@ def headroom(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 def test_a_mistake_is_one_sentence_of_the_installed_command() -> None:
     installed = Path(sys.executable).with_name("headroom")
     answer = subprocess.run(
-        [installed, "run", "nowhere.toml"], capture_output=True, text=True, timeout=60
+        [installed, "local", "status", "--name", ""], capture_output=True, text=True, timeout=60
     )
     assert answer.returncode == 2
     assert answer.stdout == ""
-    assert answer.stderr.startswith("headroom: There is no scenario file 'nowhere.toml'")
+    assert answer.stderr.startswith("headroom: --name must start with a letter")
     assert answer.stderr.count("\n") == 1
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from load_parts import plan_by_hand, scenario_of
 from rows_by_hand import rows_by_hand
@@ -42,7 +42,6 @@ def lost_rows(arrivals, now_s, worker=0):
     return [row for batch in batches for row in batch.to_pylist()]
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_every_arrival_has_exactly_one_row(data):
     """Any workers, of which some are lost; of any reports, some lost and some twice, any order."""
@@ -137,21 +136,18 @@ def after(pings: list[tuple[float, float]], ahead_s: float) -> ClockOffset:
     return offset
 
 
-@settings(deadline=None)
 @given(pings=delays, ahead_s=truths)
 def test_the_truth_is_within_the_uncertainty(pings, ahead_s):
     offset = after(pings, ahead_s)
     assert abs(offset.ahead_s - ahead_s) <= offset.uncertainty_s + ROUNDING_S
 
 
-@settings(deadline=None)
 @given(ways_s=st.lists(seconds, min_size=1, max_size=50), ahead_s=truths)
 def test_with_equal_ways_the_estimate_is_exact(ways_s, ahead_s):
     offset = after([(way_s, way_s) for way_s in ways_s], ahead_s)
     assert offset.ahead_s == pytest.approx(ahead_s, abs=ROUNDING_S)
 
 
-@settings(deadline=None)
 @given(pings=delays, ahead_s=truths)
 def test_the_shortest_way_of_the_last_answers_counts(pings, ahead_s):
     offset = after(pings, ahead_s)

@@ -161,7 +161,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20)
 @given(rows=ROWS, flush_every=st.integers(1, 7))
 def test_a_finished_table_has_the_rows_that_were_appended(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], flush_every: int

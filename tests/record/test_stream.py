@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         writer.close()  # nothing may follow a torn message
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 @given(cut=st.integers(min_value=0, max_value=10_000), batches=st.integers(1, 5))
 def test_however_a_stream_is_cut_the_whole_batches_before_the_cut_are_kept(
     tmp_path_factory: pytest.TempPathFactory, cut: int, batches: int

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -21,7 +21,6 @@ from mwaa_headroom.harness.traffic.arrivals import (
 )
 
 KINDS = ["poisson", "constant"]
-relaxed = settings(deadline=None)  # a busy machine may take its time
 
 rates = st.floats(0.1, 200)
 durations = st.floats(0.5, 60)
@@ -51,7 +50,6 @@ def rate_changes(draw):
     return list(zip([0.0, *np.cumsum(gaps)], [draw(rates), *levels], strict=True))
 
 
-@relaxed
 @given(st.sampled_from(KINDS), rates, st.none() | rates, durations, seeds, st.integers(0, 50))
 def test_always_inside_the_stage_in_order_and_reproducible(kind, rate, to, duration, seed, index):
     source = ramp(kind, rate, to=to, duration_s=duration, seed=seed, stage=index)
@@ -63,7 +61,6 @@ def test_always_inside_the_stage_in_order_and_reproducible(kind, rate, to, durat
     assert np.all(offsets < duration)
 
 
-@relaxed
 @given(rate_changes(), durations, seeds)
 def test_arrivals_of_a_rate_that_changes_at_once_are_inside_the_stage_too(changes, duration, seed):
     source = steps(changes, duration, seed=seed)
@@ -73,7 +70,6 @@ def test_arrivals_of_a_rate_that_changes_at_once_are_inside_the_stage_too(change
     assert np.all((offsets >= 0) & (offsets < duration))
 
 
-@relaxed
 @given(st.sampled_from(KINDS), rates, rates, durations, st.integers(1, 50))
 def test_the_size_of_blocks_changes_nothing(kind, rate, to, duration, block):
     whole = offsets_of(ramp(kind, rate, to=to, duration_s=duration))
@@ -86,7 +82,6 @@ def test_the_size_of_blocks_changes_nothing(kind, rate, to, duration, block):
     assert np.allclose(np.concatenate([np.empty(0), *blocks]), whole, rtol=1e-9, atol=1e-12)
 
 
-@relaxed
 @given(rates, st.none() | rates, durations, seeds)
 def test_constant_arrivals_are_as_many_as_the_rate_says(rate, to, duration, seed):
     count = ramp("constant", rate, to=to, duration_s=duration, seed=seed).count()
@@ -94,14 +89,12 @@ def test_constant_arrivals_are_as_many_as_the_rate_says(rate, to, duration, seed
     assert abs(count - expected) < 1
 
 
-@relaxed
 @given(rates, durations, seeds)
 def test_constant_gaps_are_equal(rate, duration, seed):
     offsets = offsets_of(ramp("constant", rate, duration_s=duration, seed=seed))
     assert np.allclose(np.diff(offsets), 1 / rate, rtol=1e-6)
 
 
-@relaxed
 @given(rates, rates, durations)
 def test_constant_ramp_follows_the_integral_of_the_rate(start, end, duration):
     """The number of arrivals up to t is the area under the rate line, within one."""
@@ -111,7 +104,6 @@ def test_constant_ramp_follows_the_integral_of_the_rate(start, end, duration):
         assert abs(np.searchsorted(offsets, t) - area) < 1 + 1e-6 * area
 
 
-@relaxed
 @given(rate_changes(), durations)
 def test_evenly_spaced_arrivals_follow_the_area_under_a_rate_that_changes_at_once(
     changes, duration
@@ -127,7 +119,6 @@ def test_evenly_spaced_arrivals_follow_the_area_under_a_rate_that_changes_at_onc
         assert abs(came - area) < 1 + 10 * 200 * duration / 200_000
 
 
-@relaxed
 @given(rates, durations, seeds, st.lists(st.floats(0.01, 60), max_size=5, unique=True))
 def test_a_trace_of_one_rate_is_that_rate(rate, duration, seed, repeats):
     lines = [(0.0, rate), *((at, rate) for at in sorted(repeats))]
@@ -247,7 +238,6 @@ def test_a_long_stage_needs_no_more_memory_than_a_short_one(kind):
     assert peak_bytes < 8 * 8 * BLOCK
 
 
-@relaxed
 @given(
     rate=st.floats(0.2, 40),
     cap=st.floats(0.3, 40),

@@ -30,7 +30,7 @@ def scenario(*, arrivals="constant", rate_per_s=10.0, cap_per_s=10.0, **traffic)
     )
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=80)
 @given(
     most=st.integers(1, 8),
     then=st.integers(1, 8),

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -103,7 +103,6 @@ def test_a_stage_of_one_operation_sends_nothing_else_and_recovery_the_whole_mix(
     assert set(columns(recovery_schedule(single, 0))[2].tolist()) == {0, 1}
 
 
-@settings(deadline=None)
 @given(
     workers=st.integers(1, 7),
     kind=st.sampled_from(["poisson", "constant", "bursts", "rates"]),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.errors import ScenarioError
@@ -243,7 +243,6 @@ FORMS = {
 }
 
 
-@settings(deadline=None, derandomize=True)
 @given(
     st.lists(st.integers(0, 100_000), min_size=1, max_size=20),
     st.sampled_from(sorted(FORMS)),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.errors import RecordError, ScenarioError
@@ -65,7 +65,6 @@ def test_mean_and_busiest_second_of_the_played_part(text, duration_s, mean, peak
     assert found == pytest.approx((mean, peak)), why
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0.01, 3), max_size=10),
     st.lists(st.floats(0, 50), min_size=11, max_size=11),
@@ -83,7 +82,6 @@ def test_the_busiest_second_is_at_least_any_second(gaps, levels, duration_s):
         assert held.mean() <= peak + 50 * 12 / 2000
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=60), st.floats(1, 20))
 def test_no_second_has_more_calls_than_the_busiest(times, duration_s):
     trace = parse_trace("time_s\n" + "".join(f"{t!r}\n" for t in sorted(times)), "t.csv")

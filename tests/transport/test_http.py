@@ -11,7 +11,7 @@ import pytest
 import trustme
 from every_answer import FRAMINGS, SUCCESSES
 from geventhttpclient.response import HTTPParseError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, http, raw_server, reset, say
 
@@ -79,7 +79,6 @@ def test_an_answer_split_at_any_byte(answer):
     assert parsed(*(bytes([byte]) for byte in answer.raw)) == whole
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=9))
 def test_any_body_in_chunks(body, sizes):
     chunks, rest = [], body
@@ -93,7 +92,6 @@ def test_any_body_in_chunks(body, sizes):
     assert parsed(head + raw + b"0\r\n\r\n")[2] == body
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_end_in_an_answer_or_in_none(said):
     try:

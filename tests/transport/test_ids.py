@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import boto3
 import pytest
 from botocore.serialize import create_serializer
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.local.gateway.operations import read_invocation
@@ -46,7 +46,6 @@ def by_boto3(call: RestCall) -> bytes:
     return request["body"]
 
 
-@settings(deadline=None)
 @given(dag_id=DAG_IDS, run=RUN_IDS)
 def test_any_id_that_airflow_accepts_reaches_it_unchanged(dag_id: str, run: str) -> None:
     assume(can_be_addressed(run))

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCr
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.utils import percent_encode
 from canned_service import point_aws_at
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.harness.traffic.operations import RestCall
@@ -85,7 +85,6 @@ def epoch_s(at: datetime) -> float:
     return calendar.timegm(at.timetuple()) + at.microsecond / 1e6
 
 
-@settings(deadline=None)
 @given(names, hosts, st.sampled_from(["", "/prefix", "/a b/%20"]), bodies, keys, regions, moments)
 def test_the_same_as_botocore(name, host, prefix, body, credentials, region, at):
     path = f"{prefix}/restapi/{percent_encode(name)}".replace(" ", "%20")
@@ -94,7 +93,6 @@ def test_the_same_as_botocore(name, host, prefix, body, credentials, region, at)
     assert as_sent(headers) == by_botocore(host + path, body, credentials, region, at)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(bodies, st.booleans(), st.sampled_from([0, 0, 1, 3, 86400])), max_size=6),
     keys,

@@ -121,7 +121,7 @@ def test_a_webserver_drains_until_its_last_call_is_answered() -> None:
     assert set(record.requests.column("outcome").to_pylist()) == {"ok"}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8)
 @given(
     rates_per_s=st.lists(st.floats(1, 100), min_size=1, max_size=4),
     least=st.integers(1, 3),

@@ -30,7 +30,7 @@ def test_time_in_service_is_that_of_processor_sharing(rate_per_s: float, demand_
     assert mean_s == pytest.approx(0.05 / (1 - rate_per_s * 0.05), abs=4 * error_s)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15)
 @given(
     rate_per_s=st.floats(1, 60),
     webservers=st.integers(1, 3),

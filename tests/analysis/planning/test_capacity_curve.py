@@ -235,7 +235,7 @@ def test_below_a_lucky_pass_and_an_unlucky_fail_there_is_more_to_try() -> None:
     assert found.next_trial.rate_per_s == pytest.approx(11.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 @given(
     tried=st.lists(
         st.tuples(st.integers(5, 60), st.sampled_from([0.001, 0.04, 0.06, 0.5, None])),
@@ -288,7 +288,7 @@ def test_the_gain_over_several_webservers_is_that_of_one() -> None:
     assert gain(1, about(10, 1), 2, Estimate(None)) is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20)
 @given(contention=st.floats(-0.1, 0.6), scale=st.floats(0.5, 500.0))
 def test_amdahl_finds_the_contention_of_an_exact_curve(contention: float, scale: float) -> None:
     exact = {n: scale * n / (1 + contention * (n - 1)) for n in (2, 3, 4, 5)}

@@ -95,7 +95,7 @@ def test_the_phase_moves_the_periods_and_not_the_load() -> None:
 
 
 @given(rate=rates, policy=rules, between=limits, start_s=st.floats(0, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 def test_count_stays_within_its_limits_and_cooldowns_hold(
     rate: np.ndarray, policy: PolicyParameters, between: list[int], start_s: float
 ) -> None:
@@ -125,7 +125,7 @@ def test_count_stays_within_its_limits_and_cooldowns_hold(
 
 
 @given(rate=rates, policy=rules, between=limits, start_s=st.floats(0, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 def test_no_work_is_lost(
     rate: np.ndarray, policy: PolicyParameters, between: list[int], start_s: float
 ) -> None:
@@ -149,7 +149,7 @@ def test_no_work_is_lost(
 
 
 @given(rate=rates, more=st.floats(1, 3), webservers=st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 def test_more_load_loses_more_calls_on_a_fixed_count(
     rate: np.ndarray, more: float, webservers: int
 ) -> None:
@@ -172,7 +172,7 @@ def test_more_load_loses_more_calls_on_a_fixed_count(
 
 
 @given(rate=rates, policy=rules, more=st.floats(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 def test_more_load_scales_out_no_later(
     rate: np.ndarray, policy: PolicyParameters, more: float
 ) -> None:
@@ -198,7 +198,7 @@ def test_more_load_scales_out_no_later(
     start_s=st.floats(0, 120),
     longer_s=st.floats(0, 120),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 def test_starting_longer_never_loses_fewer_calls(
     low: float, high: float, start_s: float, longer_s: float
 ) -> None:
@@ -223,7 +223,7 @@ def test_starting_longer_never_loses_fewer_calls(
 
 
 @given(rate=rates, policy=rules)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 def test_decisions_are_those_of_the_rule(rate: np.ndarray, policy: PolicyParameters) -> None:
     """Shown the simulated periods again, `ScalingRule` decides the same."""
     period_s = 5

@@ -227,7 +227,7 @@ def test_the_brief_form_of_a_real_run_is_one_screen() -> None:
         assert shown in text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20)
 @given(holed_analyses())
 def test_what_is_unknown_is_a_dash_everywhere(analysis: RunAnalysis) -> None:
     unwanted = re.compile(r"\b(None|nan|NaN|inf|Infinity)\b")
