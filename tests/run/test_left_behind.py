@@ -87,7 +87,7 @@ def test_what_a_killed_run_left_is_told_afterwards_and_undone_by_its_command(
     assert mwaa.airflow.runs["headroom_example"] != []
 
     cleaned = answer_here("clean", str(directory), "--yes", variables=variables)
-    assert cleaned.return_value == 0, cleaned.stderr
+    assert cleaned.exception is None, cleaned.stderr
     assert mwaa.airflow.runs == {"headroom_example": []}
 
 
