@@ -22,13 +22,13 @@ The speed is no correction. Dividing demands by it was tried: the intervals then
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.generator.limits import number_in
 from mwaa_headroom.analysis.results import StageLabel
 from mwaa_headroom.analysis.statistics import Floats
@@ -93,15 +93,18 @@ def disturbance(reports: Sequence[HostReport], from_s: float, to_s: float) -> Fi
 
 
 def beside_stages(
-    found: Mapping[StageLabel, Finding | None], kind: Callable[..., Finding]
+    found: Mapping[StageLabel, Finding | None], *, is_local: bool
 ) -> tuple[Finding, ...]:
-    """One finding of a kind for all stages beside which the host was disturbed, with the worst."""
+    """One finding for all stages beside which the host was disturbed, with the worst."""
     disturbed = {label: how for label, how in found.items() if how is not None}
     if not disturbed:
         return ()
     worst = max(disturbed, key=lambda label: _severity(disturbed[label].values))
     numbers = tuple(index + 1 for index, _ in disturbed)
-    return (kind("run.host_disturbed", stages=numbers, worst=worst, how=disturbed[worst]),)
+    about = {"stages": numbers, "worst": worst, "how": disturbed[worst]}
+    if is_local:
+        return (warning("run.host_disturbed", **about),)
+    return (note("run.host_disturbed", **about),)
 
 
 def _severity(values: Mapping[str, Any]) -> float:

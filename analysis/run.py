@@ -19,7 +19,7 @@ from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
 from mwaa_headroom.analysis.demand import estimate_demand, refused_demand, steady_periods
-from mwaa_headroom.analysis.findings import Finding, note, warning
+from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.generator.health import (
     LostArrivals,
     generator_health,
@@ -359,7 +359,7 @@ class Run:
         versions = record.manifest.get("versions") or {}
         beside = beside_stages(
             {times.plan.label: self._disturbance(times) for times in self.stage_times},
-            warning if self._is_local else note,
+            is_local=self._is_local,
         )
         return RunAnalysis(
             run_id=self.run_id,

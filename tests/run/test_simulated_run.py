@@ -28,6 +28,7 @@ def test_a_check_that_holds(scenario: Path, tmp_path: Path, variables: dict[str,
     assert 60 < requests.num_rows < 140  # 100 expected, Poisson
     assert set(requests["outcome"].to_pylist()) == {"ok"}
     assert manifest["rows"]["metrics"] > 0
+    assert "host_load" in {event["kind"] for event in read_run(directory).events}
     assert manifest["environment"]["before"]["MinWebservers"] == 2
     assert report["schema_version"] == 1
     assert (directory / "junit.xml").read_text().count("<testcase") >= 3
