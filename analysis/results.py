@@ -301,6 +301,9 @@ class CapacityResult:
     explanation: Finding  # with the evidence
     rate_per_s: Estimate | None = None  # where the SLO breaks, between the stages
     rate_webservers: int | None = None  # of which count that is, whatever `webservers` is
+    highest_holds: float | None = None  # probability that its rate meets the SLO in the long run
+    next_rate_per_s: float | None = None  # the lowest rate above, of the stages
+    next_holds: float | None = None  # the same probability there
 
 
 @dataclass(frozen=True, slots=True)

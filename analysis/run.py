@@ -17,7 +17,12 @@ from mwaa_headroom.analysis.answer_sizes import answer_sizes, size_warnings
 from mwaa_headroom.analysis.caller_failures import Expiry, expiry_of
 from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
-from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
+from mwaa_headroom.analysis.capacity.highest_stage import (
+    find_capacity,
+    inversions,
+    warned_of_collapse,
+    with_chances,
+)
 from mwaa_headroom.analysis.demand import estimate_demand, refused_demand, steady_periods
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.generator.health import (
@@ -53,6 +58,7 @@ from mwaa_headroom.analysis.results import (
     GeneratorHealth,
     Identity,
     PeriodPoint,
+    RecoveryResult,
     RunAnalysis,
     SizingResult,
     SloResult,
@@ -290,8 +296,29 @@ class Run:
         found = find_capacity(self.setting, self.stages, miscounted=miscounted)
         if miscounted:
             return found
-        estimate, count = capacity_estimate(self.setting, self.stages, self.windows)
-        return replace(found, rate_per_s=estimate, rate_webservers=count)
+        between = capacity_estimate(self.setting, self.stages, self.windows)
+        return with_chances(
+            replace(
+                found,
+                rate_per_s=warned_of_collapse(between.estimate, self.stages, self.recoveries),
+                rate_webservers=between.webservers,
+            ),
+            self.stages,
+            between.holds_at,
+        )
+
+    @cached_property
+    def recoveries(self) -> tuple[RecoveryResult, ...]:
+        """How long after each overload the SLO held again."""
+        return recoveries(
+            self.setting,
+            self.stages,
+            self.record.events,
+            self.seen,
+            self.load_reports,
+            self.lost,
+            self.host if self._is_local else (),
+        )
 
     @cached_property
     def sizing(self) -> SizingResult:
@@ -389,15 +416,7 @@ class Run:
             workload=setting.workload,
             transport=setting.transport,
             generator=self.generator,
-            recoveries=recoveries(
-                setting,
-                self.stages,
-                record.events,
-                self.seen,
-                self.load_reports,
-                self.lost,
-                self.host if self._is_local else (),
-            ),
+            recoveries=self.recoveries,
             retries=retries,
             elasticity=self._elasticity(),
             by_webservers=by_webservers(self.times_that_speak, self.seen),

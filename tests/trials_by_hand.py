@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from compared_runs import imagined_manifest, imagined_run
 
-from mwaa_headroom.analysis.capacity.crossing import BLOCKS, Ratio, StageEvidence
+from mwaa_headroom.analysis.capacity.evidence import BLOCKS, Ratio, StageEvidence
 from mwaa_headroom.analysis.findings import refusal
 from mwaa_headroom.analysis.planning.capacity_curve import StageTrial, TrialRun
 from mwaa_headroom.analysis.results import SloResult
@@ -112,6 +112,10 @@ def _trial(
         broken=frozenset({SLO} if met is False else ()),
         arrivals=calls,
         loss_ratio=share or 0.0,
+        started_at_s=index * 2 * duration_s,  # after a pause each
+        ended_at_s=(index * 2 + 1) * duration_s,
+        latency_s=np.full(BLOCKS, 0.3),
+        tail=(0.0, 0),
         ratios={SLO: spread_out(share or 0.0, calls)},
     )
     return StageTrial(run_id, stage, evidence)

@@ -9,18 +9,7 @@ says which stage would tell it.
 Undecided stages are left out. Lines that have no curve only judge their stages: when one of them
 is broken at a rate below the crossing of the others, there is no estimate.
 
-A line is about a ratio of two sums over the calls or the metric periods of a stage:
-
-    p95(latency) < T         calls beyond T (or cut at a time limit) / timed calls     limit 5 %
-    rate(errors) < x         failed calls / calls sent                                  limit x
-    rate(goodput) >= x       arrivals that were not good / arrivals                     limit 1 - x
-    mean(latency) < T        sum of the times / timed calls                             limit T
-    mean(webserver.cpu) < u  sum over the metric periods / metric periods               limit u
-
-The sums are kept for each of 40 equal parts of the stage (blocks), or for each metric period: from
-how these differ the uncertainty of the ratio is told. A maximum, a minimum,
-a limit of no error at all and lines about memory, connections and webserver counts have no such
-curve.
+The ratio of each line, counted in 40 blocks a stage: `capacity/evidence.py`.
 
 Between two stages the curve is taken as straight over the rate on a scale on which queues make it
 nearly so: logit for shares, logarithm for mean times, as it is for CPU (utilisation law). Stages of
@@ -40,6 +29,10 @@ kept within 0 and 0.9. Means take Student's t with f degrees of freedom in place
 periods, of which a stage has few, share one variance per call/s over all stages that are not
 saturated; a saturated stage counts with the CPU that the line through the two below it makes.
 
+Stages of one rate that differ by more than that widen it: V times max(1, (Q + 4) / (df + 4)), Q the
+sum of (ratio - weighted mean)^2 / V over them, df their number less that of their rates. The 4 are
+degrees of freedom as expected, for one repeat tells little (as Birge's ratio, Phys. Rev. 40, 1932).
+
 How the curve bends between two stages is not known, the less the farther these are apart. A
 replicate whose straight line crosses at a share w of the way up crosses at w^exp(g), g normal with
 standard deviation min(1, (d/d0)^2), d how far both stages are apart on the scale, d0 = 6 for logit
@@ -50,172 +43,27 @@ Sources: Kish, Survey Sampling, 1965, 8.2 (design effect); Marriott and Pope, Bi
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.calls import Mask
+from mwaa_headroom.analysis.capacity.evidence import (
+    Line,
+    Ratio,
+    Scale,
+    StageEvidence,
+    line_of,
+    stage_evidence,
+)
+from mwaa_headroom.analysis.capacity.over_time import change, collapse, too_short, trials_of
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.metric_periods import DatabasePeriod, WebserverPeriod
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.slo_judgement import Window, concerned_by, errors_of
+from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.statistics import Estimate, Floats, inflation
-
-BLOCKS = 40
-_TIMES = ("latency", "service_time")
-_CPU = ("webserver.cpu", "database.cpu")
-
-Places = NDArray[np.int64]
-Scale = Literal["logit", "log", "linear"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the SLO as a limit of a ratio, and the scale on which that is nearly straight."""
-
-    slo: Slo
-    scale: Scale
-    limit: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ratio:
-    """Two sums over each block of a stage, in the order of time."""
-
-    part: Floats
-    whole: Floats
-
-    @property
-    def value(self) -> float:
-        """The ratio over the whole stage."""
-        return float(self.part.sum() / self.whole.sum())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StageEvidence:
-    """A stage as a trial of its webserver count."""
-
-    rate_per_s: float
-    measured_s: float
-    webservers: int | None  # None: not known, or it changed
-    verdict: str  # pass | fail | undecided
-    reason: Finding | None  # why undecided
-    as_planned: bool  # its rate of the mix was sent, to its end: undecided, it still was a try
-    broken: frozenset[str]  # the lines that were broken, as written
-    arrivals: int
-    loss_ratio: float  # arrivals that were not good / arrivals
-    ratios: dict[str, Ratio]  # by the line as written; a line that cannot be told is left out
-
-
-def line_of(slo: Slo) -> Line | None:
-    """The line as a limit of a ratio; None: it has no curve over the rate."""
-    below, threshold = slo.comparison in ("<", "<="), slo.threshold
-    if slo.metric in _TIMES and below and slo.percentile is not None:
-        return Line(slo, "logit", 1 - slo.percentile / 100)
-    if slo.metric == "errors" and below and 0 < threshold < 1:
-        return Line(slo, "logit", threshold)
-    if slo.metric == "goodput" and not below and 0 < threshold < 1:
-        return Line(slo, "logit", 1 - threshold)
-    if slo.function == "mean" and below and threshold > 0:
-        if slo.metric in _TIMES:
-            return Line(slo, "log", threshold)
-        if slo.metric in _CPU:
-            return Line(slo, "linear", threshold)
-    return None
-
-
-def stage_evidence(setting: Setting, stage: StageStats, window: Window) -> StageEvidence:
-    """What a stage says.
-
-    Args:
-        setting: that of its run.
-        stage: judged, its trial included.
-        window: its measured part.
-    """
-    block = _blocks(stage, window)
-    ratios = {}
-    for slo in setting.slos:
-        ratio = _ratio(slo, window, block)
-        if ratio is not None and ratio.whole.sum() > 0:
-            ratios[slo.text] = ratio
-    constant = stage.webservers_min == stage.webservers_max
-    objection = _no_trial(setting, stage)
-    good = int(np.count_nonzero(window.good))
-    return StageEvidence(
-        rate_per_s=stage.rate_per_s,
-        measured_s=stage.ended_at_s - stage.measured_from_s,
-        webservers=stage.webservers_min if constant else None,
-        verdict="undecided" if objection else stage.trial,
-        reason=objection or stage.trial_reason,
-        as_planned=not objection and stage.complete and stage.speaks,
-        broken=frozenset(line.slo.text for line in stage.slo if line.met is False),
-        arrivals=stage.arrivals,
-        loss_ratio=1 - good / stage.arrivals if stage.arrivals else 1.0,
-        ratios=ratios,
-    )
-
-
-def _no_trial(setting: Setting, stage: StageStats) -> Finding | None:
-    """Why a stage says nothing about one rate of the mix; None: it does."""
-    plan = next(plan for plan in setting.stages if plan.index == stage.index)
-    if plan.varies:
-        return refusal("trial.rate_not_held")
-    if plan.operation is not None and len(setting.mix) > 1:
-        return refusal("trial.one_operation", operation=plan.operation)
-    return None
-
-
-def _blocks(stage: StageStats, window: Window) -> Places:
-    """The block each call of the window belongs to, by its intended start."""
-    length_s = max(stage.ended_at_s - stage.measured_from_s, 1e-9) / BLOCKS
-    place = (window.calls.intended_start_s - stage.measured_from_s) / length_s
-    return np.clip(place.astype(np.int64), 0, BLOCKS - 1)
-
-
-def _ratio(slo: Slo, window: Window, block: Places) -> Ratio | None:
-    if line_of(slo) is None:
-        return None
-    if slo.metric in _CPU:
-        return _of_periods(window.database if slo.metric == "database.cpu" else window.periods)
-    calls, concerned = window.calls, concerned_by(slo, window.calls)
-    match slo.metric:
-        case "errors":
-            whole = calls.sent & concerned
-            part = errors_of(slo, calls, whole).astype(np.float64)
-        case "goodput":
-            whole, part = concerned, (concerned & ~window.good).astype(np.float64)
-        case _:
-            whole, part = _times(slo, window, concerned)
-    return Ratio(
-        part=np.bincount(block[whole], weights=part[whole], minlength=BLOCKS).astype(np.float64),
-        whole=np.bincount(block[whole], minlength=BLOCKS).astype(np.float64),
-    )
-
-
-def _times(slo: Slo, window: Window, concerned: Mask) -> tuple[Mask, Floats]:
-    """Calls timed, and the time of each or whether it is beyond the threshold."""
-    calls = window.calls
-    timed = calls.timed & concerned
-    if not timed.any():  # calls that all failed are as bad as calls that take for ever
-        sent = calls.sent & concerned
-        return sent, np.full(len(calls), 1.0 if slo.percentile is not None else np.inf)
-    times_s = np.zeros(len(calls))
-    times_s[timed] = calls.times_s(slo.metric, timed)
-    if slo.percentile is None:
-        return timed, times_s
-    within = times_s <= slo.threshold if slo.comparison == "<=" else times_s < slo.threshold
-    return timed, (~within | calls.censored).astype(np.float64)
-
-
-def _of_periods(periods: Sequence[WebserverPeriod | DatabasePeriod]) -> Ratio | None:
-    known = [period.cpu_percent / 100 for period in periods if period.cpu_percent is not None]
-    return Ratio(np.array(known), np.ones(len(known))) if known else None
-
 
 REPLICATES: Final = 1000
 SATURATED: Final = 0.97  # of the CPU
@@ -223,6 +71,8 @@ _FEWEST_FREEDOM = 3.0
 _BEND_FROM: Final = {"logit": 6.0, "log": 3.0}
 _WIDEST_BEND = 1.0
 _FARTHEST = 30.0  # on the logit and log scales
+_EXPECTED = 4.0  # degrees of freedom that stages are taken to vary as their blocks say
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +83,6 @@ class Curve:
     rates_per_s: Floats  # (rates,), rising
     heights: Floats  # (rates,), on the scale
     replicates: Floats  # (REPLICATES, rates)
-    independent: Floats  # (rates,) how many blocks' worth of independent ones the stages have
 
     @property
     def limit(self) -> float:
@@ -257,7 +106,7 @@ def curve_of(
         drawn = _utilisations(ratios, rates, random)
         return None if drawn is None else Curve(line, rates, *drawn)
     draw = _shares if line.scale == "logit" else _means
-    return Curve(line, rates, *draw(ratios, random))
+    return Curve(line, rates, *draw(ratios, _scatter(by_rate.values()), random))
 
 
 def crossings(curve: Curve, random: np.random.Generator) -> tuple[float, Floats]:
@@ -298,12 +147,35 @@ def _variance(ratio: Ratio) -> tuple[float, float]:
     return own * more, count / more
 
 
-def _shares(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+def _scatter(visits: Iterable[Sequence[Ratio]]) -> float:
+    """How much more stages of one rate vary than their blocks say; at least 1."""
+    squares, freedom = 0.0, 0
+    for ratios in visits:
+        finite = [ratio for ratio in ratios if np.isfinite(ratio.value)]
+        if len(finite) < 2:
+            continue
+        together = _pooled(finite)
+        least = together.value * (1 - together.value) if _is_share(together) else 0.0
+        variances = [max(_variance(r)[0], least / r.whole.sum(), _TINY) for r in finite]
+        weights = 1 / np.array(variances)
+        values = np.array([ratio.value for ratio in finite])
+        squares += float(weights @ (values - weights @ values / weights.sum()) ** 2)
+        freedom += len(finite) - 1
+    return max((squares + _EXPECTED) / (freedom + _EXPECTED), 1.0)
+
+
+def _is_share(ratio: Ratio) -> bool:
+    return bool((ratio.part <= ratio.whole).all())
+
+
+def _shares(
+    ratios: Sequence[Ratio], scatter: float, random: np.random.Generator
+) -> tuple[Floats, Floats]:
     beyond = np.array([ratio.part.sum() for ratio in ratios])
     calls = np.array([ratio.whole.sum() for ratio in ratios])
     variance, independent = np.array([_variance(ratio) for ratio in ratios]).T
     share = (beyond + 0.5) / (calls + 1)
-    effect = np.maximum(variance / (share * (1 - share) / calls), 1.0)
+    effect = scatter * np.maximum(variance / (share * (1 - share) / calls), 1.0)
     effect = np.maximum.accumulate(effect)  # a queue's calls only clump more as the rate rises
     freedom = np.maximum(independent - 1, _FEWEST_FREEDOM)
     size = (REPLICATES, len(ratios))
@@ -312,10 +184,12 @@ def _shares(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Float
     bad = np.log(np.maximum(random.gamma(beyond / effects + 0.5), 1e-300))
     good = np.log(np.maximum(random.gamma((calls - beyond) / effects + 0.5), 1e-300))
     heights = np.log((beyond + 0.5) / (calls - beyond + 0.5))
-    return heights, (bad - good).clip(-_FARTHEST, _FARTHEST), independent
+    return heights, (bad - good).clip(-_FARTHEST, _FARTHEST)
 
 
-def _means(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+def _means(
+    ratios: Sequence[Ratio], scatter: float, random: np.random.Generator
+) -> tuple[Floats, Floats]:
     heights = np.full(len(ratios), _FARTHEST)
     errors, independent = np.zeros(len(ratios)), np.ones(len(ratios))
     for place, ratio in enumerate(ratios):
@@ -323,15 +197,15 @@ def _means(ratios: Sequence[Ratio], random: np.random.Generator) -> tuple[Floats
             continue
         variance, independent[place] = _variance(ratio)
         mean = max(ratio.value, 1e-9)
-        heights[place], errors[place] = np.log(mean), np.sqrt(variance) / mean
+        heights[place], errors[place] = np.log(mean), np.sqrt(scatter * variance) / mean
     freedom = np.maximum(independent - 1, _FEWEST_FREEDOM)
     noise = random.standard_t(freedom, (REPLICATES, len(ratios)))
-    return heights, heights + errors * noise, independent
+    return heights, heights + errors * noise
 
 
 def _utilisations(
     ratios: Sequence[Ratio], rates: Floats, random: np.random.Generator
-) -> tuple[Floats, Floats, Floats] | None:
+) -> tuple[Floats, Floats] | None:
     """None: no stage has two periods, so that nobody knows how they vary."""
     means = np.array([ratio.value for ratio in ratios])
     counts = np.array([len(ratio.part) for ratio in ratios], dtype=np.float64)
@@ -347,7 +221,7 @@ def _utilisations(
     errors = np.sqrt(variance * rates / counts)
     spread = np.sqrt(freedom / random.chisquare(freedom, (REPLICATES, 1)))
     drawn = means + errors * spread * random.standard_normal((REPLICATES, len(ratios)))
-    return _unsaturated(means[None], means, rates)[0], _unsaturated(drawn, means, rates), counts
+    return _unsaturated(means[None], means, rates)[0], _unsaturated(drawn, means, rates)
 
 
 def _unsaturated(drawn: Floats, means: Floats, rates: Floats) -> Floats:
@@ -390,14 +264,28 @@ def _crossing(curve: Curve, heights: Floats, bends: Floats) -> Floats:
 
 
 WIDE_BRACKET: Final = 2.0
-FEWEST_INDEPENDENT: Final = 6.0  # blocks of a stage beside the crossing
 _ENDS = (0.025, 0.975)
 _STEP: Final = 1.5  # how far from the last stage the next one is proposed
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Capacity:
+    """Where the SLO breaks with one webserver count."""
+
+    estimate: Estimate  # calls/s
+    webservers: int | None = None  # None: it is of no single count
+    replicates: Floats = field(default_factory=lambda: np.empty(0))  # none without an estimate
+
+    def holds_at(self, rate_per_s: float) -> float | None:
+        """The probability that the SLO holds at a rate in the long run; None: not known."""
+        if not len(self.replicates):
+            return None
+        return float(np.mean(self.replicates > rate_per_s))
+
+
 def capacity_estimate(
     setting: Setting, stages: Sequence[StageStats], windows: Sequence[Window]
-) -> tuple[Estimate, int | None]:
+) -> Capacity:
     """Capacity, in calls/s, of the webserver count at which a run's stages meet and break the SLO.
 
     Args:
@@ -406,22 +294,21 @@ def capacity_estimate(
         windows: their measured parts, in the same order.
 
     Returns:
-        The estimate, and which webserver count it is of. Without a value, and with the reason, when
-        no count has both a pass and a fail; without a count when it is of no single one.
+        An estimate without a value, and with the reason, when no count has both a pass and a fail.
     """
     told = [
         stage_evidence(setting, stage, window)
         for stage, window in zip(stages, windows, strict=True)
     ]
     if setting.is_closed:
-        return _refused(refusal("capacity.closed")), None
+        return Capacity(_refused(refusal("capacity.closed")))
     by_count: dict[int | None, list[StageEvidence]] = {}
     for each in told:
         by_count.setdefault(each.webservers, []).append(each)
     changing = by_count.pop(None, [])
     if not by_count:
         why = refusal("capacity.count_not_constant") if changing else refusal("capacity.no_stage")
-        return _refused(why), None
+        return Capacity(_refused(why))
     bracketing = [
         count
         for count, each in by_count.items()
@@ -429,8 +316,8 @@ def capacity_estimate(
     ]
     if len(by_count) == 1 or len(bracketing) == 1:
         (count,) = bracketing or by_count
-        return capacity_of(setting.slos, by_count[count]), count
-    return _refused(refusal("capacity.count_changed")), None
+        return _crossed(setting.slos, by_count[count], count)
+    return Capacity(_refused(refusal("capacity.count_changed")))
 
 
 def capacity_of(slos: Sequence[Slo], stages: Sequence[StageEvidence]) -> Estimate:
@@ -438,36 +325,45 @@ def capacity_of(slos: Sequence[Slo], stages: Sequence[StageEvidence]) -> Estimat
 
     The same stages always give the same interval.
     """
+    return _crossed(slos, stages, None).estimate
+
+
+def _crossed(
+    slos: Sequence[Slo], stages: Sequence[StageEvidence], webservers: int | None
+) -> Capacity:
     decided = sorted(
-        (stage for stage in stages if stage.verdict != "undecided"),
+        (stage for stage in trials_of(stages) if stage.verdict != "undecided"),
         key=lambda stage: stage.rate_per_s,
     )
     calls = sum(stage.arrivals for stage in decided)
-    why_not = _no_bracket(slos, decided)
+    why_not = _no_bracket(slos, decided) or collapse(stages)
     if why_not:
-        return _refused(why_not, calls)
+        return Capacity(_refused(why_not, calls), webservers)
     random = np.random.default_rng(0)
     found = [(curve, *crossings(curve, random)) for curve in _curves(slos, decided, random)]
     value = min((crossing for _, crossing, _ in found), default=np.inf)
     unseen = _broken_without_a_curve(slos, decided, value)
     if unseen:
-        return _refused(unseen, calls)
+        return Capacity(_refused(unseen, calls), webservers)
     if not np.isfinite(value):
-        return _refused(_not_crossed(decided, value), calls)
+        return Capacity(_refused(_not_crossed(decided, value), calls), webservers)
     replicates = np.min([each for _, _, each in found], axis=0)
     curve = next(curve for curve, crossing, _ in found if crossing == value)
     low, high = _interval(replicates, value)
-    return Estimate(
+    estimate = Estimate(
         value=value,
         low=low,
         high=high,
         n=calls,
         warnings=(
+            *filter(None, [change(decided)]),
+            *too_short(decided, value),
             *_bracket_warnings(curve, value),
             *_open_ends(decided, low, high),
             *_left_out(slos),
         ),
     )
+    return Capacity(estimate, webservers, replicates)
 
 
 def next_rate_above(rate_per_s: float) -> float:
@@ -548,10 +444,6 @@ def _bracket_warnings(curve: Curve, value: float) -> Iterator[Finding]:
             above_per_s=float(above),
             next_per_s=_rounded(float(np.sqrt(below * above))),
         )
-    if curve.line.scale != "linear" and min(curve.independent[place - 1 : place + 1]) < (
-        FEWEST_INDEPENDENT
-    ):
-        yield warning("capacity.short_stages")
 
 
 def _open_ends(

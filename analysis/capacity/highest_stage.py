@@ -7,12 +7,14 @@ Eng. 27 (2022) 143.) What passes, fails or is undecided: `stages`. The rate betw
 which the SLO breaks: `capacity/crossing.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
-from mwaa_headroom.analysis.results import CapacityResult, StageStats
+from mwaa_headroom.analysis.results import CapacityResult, RecoveryResult, StageStats
 from mwaa_headroom.analysis.setting import Setting
+from mwaa_headroom.analysis.statistics import Estimate
 
 THROTTLED_SHARE = 0.01  # of the calls sent
 BUSY_CPU_PERCENT = 80.0  # mean of a stage
@@ -57,6 +59,41 @@ def find_capacity(
         stopped_by_stage=failed.index if failed else None,
         bottleneck=bottleneck,
         explanation=explanation,
+    )
+
+
+def warned_of_collapse(
+    estimate: Estimate, stages: Sequence[StageStats], recovered: Sequence[RecoveryResult]
+) -> Estimate:
+    """With a warning about each overload after which not even a light load met the SLO again."""
+    after = {
+        each.after_stage for each in recovered if each.explanation.code == "recovery.not_recovered"
+    }
+    found = (warning("capacity.not_recovered", **_about(s)) for s in stages if s.index in after)
+    return replace(estimate, warnings=(*estimate.warnings, *found))
+
+
+def with_chances(
+    capacity: CapacityResult,
+    stages: Sequence[StageStats],
+    holds_at: Callable[[float], float | None],
+) -> CapacityResult:
+    """How probable it is that the highest stage's rate meets the SLO, and the next one's.
+
+    Args:
+        capacity: of these stages.
+        stages: all that were measured.
+        holds_at: the probability at a rate, by the estimate between the stages.
+    """
+    highest = next((s for s in stages if s.index == capacity.highest_stage), None)
+    if highest is None or capacity.rate_webservers != capacity.webservers:
+        return capacity
+    above = [s.rate_per_s for s in stages if s.rate_per_s > highest.rate_per_s]
+    return replace(
+        capacity,
+        highest_holds=holds_at(highest.rate_per_s),
+        next_rate_per_s=min(above, default=None),
+        next_holds=holds_at(min(above)) if above else None,
     )
 
 

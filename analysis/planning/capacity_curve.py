@@ -34,12 +34,11 @@ from itertools import pairwise
 import numpy as np
 
 from mwaa_headroom.analysis.capacity.crossing import (
-    StageEvidence,
     capacity_of,
     next_rate_above,
     next_rate_below,
-    stage_evidence,
 )
+from mwaa_headroom.analysis.capacity.evidence import StageEvidence, stage_evidence
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity
 from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.generator.health import rows_miscounted

@@ -147,8 +147,9 @@ def _capacity(run: Run) -> Section:
     )
     alt = "Latency of each stage against the rate achieved in it"
     figure = Figure("throughput_latency", alt, lambda: draw_throughput_latency(run.analysis))
-    sentence = run_text.capacity_sentence(run.analysis.capacity)
-    return Section("Capacity", (*_texts([sentence] if sentence else []), hint, figure))
+    capacity = run.analysis.capacity
+    sentences = (run_text.capacity_sentence(capacity), run_text.chances_sentence(capacity))
+    return Section("Capacity", (*_texts([each for each in sentences if each]), hint, figure))
 
 
 def _stages(run: Run) -> Section:

@@ -80,6 +80,18 @@ def capacity_sentence(capacity: CapacityResult | None) -> str:
     return f"{rate}; {also}." if also else f"{rate}."
 
 
+def chances_sentence(capacity: CapacityResult | None) -> str:
+    """Whether the highest stage that met the SLO would again, and the next one; "": not known."""
+    if capacity is None or capacity.highest_holds is None:
+        return ""
+    sure = words.chance(capacity.highest_holds)
+    again = f"{_highest(capacity)} meet the SLO with a probability of {sure}"
+    if capacity.next_rate_per_s is None or capacity.next_holds is None:
+        return f"In the long run {again}."
+    following = words.calls_per_s(capacity.next_rate_per_s)
+    return f"In the long run {again}, {following} with one of {words.chance(capacity.next_holds)}."
+
+
 def _another_took_more(capacity: CapacityResult) -> bool:
     """Whether the highest stage that met the SLO had another count than the estimate is of."""
     return capacity.rate_webservers != capacity.webservers

@@ -49,8 +49,14 @@ says(
 )
 says(
     "capacity.short_stages",
-    "The stages beside it are short against their own ups and downs, so the interval is likely too "
-    "narrow; hold them for longer.",
+    "Stages measured for {measured_s:.0f} s are short against the ups and downs of their latency, "
+    "so the interval is likely too narrow; hold them for at least {needed_s:.0f} s.",
+)
+says(
+    "capacity.heavy_tail",
+    "The slowest calls are so much slower than the others (their number falls with the time to the "
+    "power of only -{exponent:.1f}) that a few of them decide what a stage sees, so the interval "
+    "is likely too narrow; look for what makes calls that slow, or repeat the run.",
 )
 says(
     "capacity.open_below",
@@ -108,6 +114,35 @@ def _(
     return (
         f"{_capital_stage(stage, rate_per_s)} broke the SLO although "
         f"{_stage(highest, highest_rate_per_s)} met it: {why}."
+    )
+
+
+@says("capacity.may_collapse")
+def _(rate_per_s: float, before_s: float, after_s: float) -> str:
+    return (
+        f"{rate_per_s:.4g} calls/s may collapse: the SLO held at that rate and above before the "
+        f"overload, but broke right after it, when calls took {words.duration(after_s)} on average "
+        f"instead of {words.duration(before_s)} and nothing was worked off. What holds before an "
+        "overload is no capacity then; add stages at lower rates after it, to find what holds in "
+        "any case."
+    )
+
+
+@says("capacity.not_recovered")
+def _(stage: StageLabel, rate_per_s: float) -> str:
+    return (
+        f"After {_stage(stage, rate_per_s)} not even the light load met the SLO again while it was "
+        "watched: rates that held before it may collapse once they were overloaded."
+    )
+
+
+@says("capacity.changed")
+def _(rate_per_s: float, least_s: float, most_s: float, verdicts: tuple[str, str]) -> str:
+    judged = "" if verdicts[0] == verdicts[1] else ", and the SLO was judged differently"
+    return (
+        f"The same rate, {rate_per_s:.4g} calls/s, did not behave the same at different times: "
+        f"calls took {words.duration(least_s)} or {words.duration(most_s)} on average{judged}. "
+        "Something else than the rate changed, so the interval is likely too narrow."
     )
 
 

@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.calls import good_calls
-from mwaa_headroom.analysis.capacity.crossing import (
+from mwaa_headroom.analysis.capacity.crossing import capacity_estimate, capacity_of
+from mwaa_headroom.analysis.capacity.evidence import (
     BLOCKS,
     Ratio,
     StageEvidence,
-    capacity_estimate,
-    capacity_of,
     line_of,
     stage_evidence,
 )
@@ -56,6 +55,10 @@ def stage(
         broken=frozenset(broken),
         arrivals=int(300 * rate),
         loss_ratio=0.0,
+        started_at_s=0.0,
+        ended_at_s=300.0,
+        latency_s=np.full(BLOCKS, 0.3),
+        tail=(0.0, 0),
         ratios=ratios,
     )
     return replace(made, **changes)
@@ -376,7 +379,7 @@ def test_a_run_with_one_count_has_a_capacity_and_one_with_several_has_not() -> N
     growing = measured(setting, 1, [0.5] * 400 + [2.0] * 100, ["ok"] * 500, [2, 3])
 
     def estimate(*stages: tuple[Any, Window]) -> Any:
-        return of_count(*stages)[0]
+        return of_count(*stages).estimate
 
     def of_count(*stages: tuple[Any, Window]) -> Any:
         return capacity_estimate(setting, [s for s, _ in stages], [w for _, w in stages])
@@ -392,7 +395,9 @@ def test_a_run_with_one_count_has_a_capacity_and_one_with_several_has_not() -> N
         "capacity.count_not_constant",
         "capacity.no_stage",
     ]
-    assert [of_count(*each)[1] for each in ((quick, slow), (quick, grown), (growing,), ())] == [
+    assert [
+        of_count(*each).webservers for each in ((quick, slow), (quick, grown), (growing,), ())
+    ] == [
         2,
         None,
         None,
@@ -409,11 +414,11 @@ def test_the_capacity_is_of_the_count_that_both_held_and_broke() -> None:
     more = measured(setting, 2, [0.5] * 800, ["ok"] * 800, [3, 3])
     stages, windows = zip(held, broke, more, strict=True)
 
-    estimate, webservers = capacity_estimate(setting, stages, windows)
+    found = capacity_estimate(setting, stages, windows)
 
-    assert webservers == 2
-    assert estimate.value is not None
-    assert 2.0 < estimate.value < 5.0
+    assert found.webservers == 2
+    assert found.estimate.value is not None
+    assert 2.0 < found.estimate.value < 5.0
 
 
 def test_a_fail_is_not_denied_where_all_stages_together_held() -> None:

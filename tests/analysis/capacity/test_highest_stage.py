@@ -6,10 +6,15 @@ from dataclasses import replace
 import pytest
 from calls_by_hand import setting_of
 
-from mwaa_headroom.analysis.capacity.highest_stage import find_capacity, inversions
+from mwaa_headroom.analysis.capacity.highest_stage import (
+    find_capacity,
+    inversions,
+    warned_of_collapse,
+    with_chances,
+)
 from mwaa_headroom.analysis.findings import refusal, warning
 from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.analysis.results import SloResult, StageStats, SteadyState
+from mwaa_headroom.analysis.results import RecoveryResult, SloResult, StageStats, SteadyState
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.stages import judge_trial, share
 from mwaa_headroom.analysis.statistics import Estimate
@@ -216,3 +221,27 @@ def test_what_stopped_a_stage_is_named_with_its_evidence(
     assert found.bottleneck == bottleneck
     assert found.explanation.code == "capacity.stopped"
     assert evidence in told(found.explanation.values["evidence"])
+
+
+def test_the_next_rate_is_told_with_the_probability_that_it_holds() -> None:
+    stages = [stage(0, 10.0), stage(1, 20.0), late(2, 25.0, met=False), stage(3, 20.0)]
+    found = replace(find_capacity(SETTING, stages), rate_webservers=2)
+    chances = {20.0: 0.9, 25.0: 0.2}
+
+    told_of = with_chances(found, stages, chances.get)
+    of_other_count = with_chances(replace(found, rate_webservers=3), stages, chances.get)
+    unstopped = with_chances(found, [stage(0, 10.0), stage(1, 20.0), stage(3, 20.0)], chances.get)
+
+    assert (told_of.highest_holds, told_of.next_rate_per_s, told_of.next_holds) == (0.9, 25.0, 0.2)
+    assert (unstopped.highest_holds, unstopped.next_rate_per_s) == (0.9, None)
+    assert of_other_count.highest_holds is None
+
+
+def test_what_not_even_a_light_load_recovered_from_is_told_with_the_capacity() -> None:
+    stages = [stage(0, 10.0), late(1, 20.0, met=False), late(2, 25.0, met=False)]
+    never = RecoveryResult(1, 100.0, 60.0, 2.0, 120, 10.0, None, warning("recovery.not_recovered"))
+    unknown = replace(never, after_stage=2, explanation=refusal("recovery.not_known"))
+
+    found = warned_of_collapse(Estimate(15.0, 14.0, 16.0), stages, (never, unknown))
+
+    assert found.warnings == (warning("capacity.not_recovered", stage=(1, ""), rate_per_s=20.0),)

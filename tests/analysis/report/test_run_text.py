@@ -133,6 +133,19 @@ def test_the_capacity_has_its_interval_and_what_stopped_more() -> None:
     assert run_text.headline(unsized) == "14.1 calls/s with 2 webservers"
 
 
+def test_the_highest_stage_is_told_with_how_sure_it_is() -> None:
+    capacity = hand_built().capacity
+    assert capacity
+    assert run_text.chances_sentence(capacity) == ""
+    sure = replace(capacity, highest_rate_per_s=17.0, webservers=2, highest_holds=0.83)
+    told = "In the long run 17 calls/s with 2 webservers meet the SLO with a probability of 83 %"
+    assert run_text.chances_sentence(sure) == f"{told}."
+    following = replace(sure, next_rate_per_s=18.5, next_holds=0.004)
+    assert (
+        run_text.chances_sentence(following) == f"{told}, 18.5 calls/s with one of less than 1 %."
+    )
+
+
 def test_the_capacity_of_one_count_is_not_told_as_that_of_another() -> None:
     """2 webservers broke between the stages, and then 3 of them held more."""
     analysis = hand_built()
