@@ -17,12 +17,14 @@ from mwaa_headroom.analysis.answer_sizes import answer_sizes, size_warnings
 from mwaa_headroom.analysis.caller_failures import Expiry, expiry_of
 from mwaa_headroom.analysis.calls import Calls, Mask, calls_of, good_calls
 from mwaa_headroom.analysis.capacity.crossing import capacity_estimate
+from mwaa_headroom.analysis.capacity.evidence import StageEvidence, stage_evidence
 from mwaa_headroom.analysis.capacity.highest_stage import (
     find_capacity,
     inversions,
     warned_of_collapse,
     with_chances,
 )
+from mwaa_headroom.analysis.capacity.over_time import trials_of
 from mwaa_headroom.analysis.demand import estimate_demand, refused_demand, steady_periods
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.generator.health import (
@@ -293,18 +295,30 @@ class Run:
         if self.setting.question != "capacity":
             return None
         miscounted = rows_miscounted(self.generator, self.status)
-        found = find_capacity(self.setting, self.stages, miscounted=miscounted)
+        trials = trials_of(self.evidence)
+        stages = [
+            stage for stage, told in zip(self.stages, self.evidence, strict=True) if told in trials
+        ]
+        found = find_capacity(self.setting, stages, miscounted=miscounted)
         if miscounted:
             return found
-        between = capacity_estimate(self.setting, self.stages, self.windows)
+        between = capacity_estimate(self.setting, self.evidence)
         return with_chances(
             replace(
                 found,
                 rate_per_s=warned_of_collapse(between.estimate, self.stages, self.recoveries),
                 rate_webservers=between.webservers,
             ),
-            self.stages,
+            stages,
             between.holds_at,
+        )
+
+    @cached_property
+    def evidence(self) -> tuple[StageEvidence, ...]:
+        """What each stage says as a trial of its webserver count."""
+        return tuple(
+            stage_evidence(self.setting, stage, window)
+            for stage, window in zip(self.stages, self.windows, strict=True)
         )
 
     @cached_property

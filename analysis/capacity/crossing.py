@@ -55,14 +55,11 @@ from mwaa_headroom.analysis.capacity.evidence import (
     Scale,
     StageEvidence,
     line_of,
-    stage_evidence,
 )
 from mwaa_headroom.analysis.capacity.over_time import change, collapse, too_short, trials_of
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
-from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
-from mwaa_headroom.analysis.slo_judgement import Window
 from mwaa_headroom.analysis.statistics import Estimate, Floats, inflation
 
 REPLICATES: Final = 1000
@@ -283,27 +280,20 @@ class Capacity:
         return float(np.mean(self.replicates > rate_per_s))
 
 
-def capacity_estimate(
-    setting: Setting, stages: Sequence[StageStats], windows: Sequence[Window]
-) -> Capacity:
+def capacity_estimate(setting: Setting, stages: Sequence[StageEvidence]) -> Capacity:
     """Capacity, in calls/s, of the webserver count at which a run's stages meet and break the SLO.
 
     Args:
         setting: an open workload.
-        stages: those measured, judged, in any order.
-        windows: their measured parts, in the same order.
+        stages: what those measured say, in any order.
 
     Returns:
         An estimate without a value, and with the reason, when no count has both a pass and a fail.
     """
-    told = [
-        stage_evidence(setting, stage, window)
-        for stage, window in zip(stages, windows, strict=True)
-    ]
     if setting.is_closed:
         return Capacity(_refused(refusal("capacity.closed")))
     by_count: dict[int | None, list[StageEvidence]] = {}
-    for each in told:
+    for each in stages:
         by_count.setdefault(each.webservers, []).append(each)
     changing = by_count.pop(None, [])
     if not by_count:

@@ -165,11 +165,13 @@ def _mean_latencies_s(window: Window, block: Places) -> Floats:
 
 
 def _tail(window: Window) -> tuple[float, int]:
-    times_s = np.sort(window.calls.times_s("latency", window.calls.timed))
-    slowest = times_s[len(times_s) - int(_TAIL * len(times_s)) :]
-    if len(slowest) == 0 or slowest[0] <= 0:
+    times_s = window.calls.times_s("latency", window.calls.timed)
+    fastest = len(times_s) - int(_TAIL * len(times_s))
+    if fastest >= len(times_s):
         return 0.0, 0
-    return float(np.log(slowest / slowest[0]).sum()), len(slowest)
+    slowest = np.partition(times_s, fastest)[fastest:]
+    least_s = max(float(slowest[0]), 1e-9)
+    return float(np.log(np.maximum(slowest, least_s) / least_s).sum()), len(slowest)
 
 
 def _ratio(slo: Slo, window: Window, block: Places) -> Ratio | None:

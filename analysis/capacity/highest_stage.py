@@ -2,6 +2,8 @@
 
     capacity = max { stage rate : every line of the SLO was met, over the whole stage }
 
+A rate that met the SLO once and broke it at another time, with as many webservers, has not met it.
+
 (Theodolite's capacity metric with the stages as load levels: Henning and Hasselbring, Empir. Softw.
 Eng. 27 (2022) 143.) What passes, fails or is undecided: `stages`. The rate between the stages at
 which the SLO breaks: `capacity/crossing.py`.
@@ -38,7 +40,8 @@ def find_capacity(
     if miscounted:
         return CapacityResult(None, None, None, None, "generator", miscounted)
     by_rate = sorted(stages, key=lambda stage: (stage.rate_per_s, stage.index))
-    passed = [stage for stage in by_rate if stage.trial == "pass"]
+    broken = {_level(stage) for stage in stages if stage.trial == "fail"}
+    passed = [s for s in by_rate if s.trial == "pass" and _level(s) not in broken]
     highest = passed[-1] if passed else None
     above = [s for s in by_rate if highest is None or s.rate_per_s > highest.rate_per_s]
     failed = next((stage for stage in above if stage.trial == "fail"), None)
@@ -132,6 +135,11 @@ def _not_stopped(
     if highest is None:
         return None, "unknown", refusal("capacity.no_stage")
     return None, "not_reached", refusal("capacity.not_reached", **_about(highest))
+
+
+def _level(stage: StageStats) -> tuple[float, int | None, int | None]:
+    """What stages have to have in common to say the same."""
+    return stage.rate_per_s, stage.webservers_min, stage.webservers_max
 
 
 def _about(stage: StageStats) -> dict[str, Any]:

@@ -38,8 +38,9 @@ from mwaa_headroom.analysis.capacity.crossing import (
     next_rate_above,
     next_rate_below,
 )
-from mwaa_headroom.analysis.capacity.evidence import StageEvidence, stage_evidence
+from mwaa_headroom.analysis.capacity.evidence import StageEvidence
 from mwaa_headroom.analysis.capacity.highest_stage import find_capacity
+from mwaa_headroom.analysis.capacity.over_time import trials_of
 from mwaa_headroom.analysis.findings import Finding, note, refusal
 from mwaa_headroom.analysis.generator.health import rows_miscounted
 from mwaa_headroom.analysis.identity import (
@@ -164,8 +165,8 @@ def trial_run(run: Run) -> TrialRun:
         RecordFormatError: the manifest has no usable scenario.
     """
     trials = (
-        StageTrial(run.run_id, stage, stage_evidence(run.setting, stage, window))
-        for stage, window in zip(run.stages, run.windows, strict=True)
+        StageTrial(run.run_id, stage, evidence)
+        for stage, evidence in zip(run.stages, run.evidence, strict=True)
     )
     return TrialRun(run.analysis, run.setting, tuple(trials))
 
@@ -218,7 +219,8 @@ def _objection(run: TrialRun) -> Finding | None:
 def _of_count(run: TrialRun, webservers: int, trials: Sequence[StageTrial]) -> CountCapacity:
     slos = run.setting.slos
     estimate = capacity_of(slos, [trial.evidence for trial in trials])
-    found = find_capacity(run.setting, [trial.stage for trial in trials])
+    told = trials_of([trial.evidence for trial in trials])
+    found = find_capacity(run.setting, [t.stage for t in trials if t.evidence in told])
     goal, step, tried = _searched(trials)
     throughput = None
     if step.lower_per_s is not None:

@@ -382,7 +382,7 @@ def test_a_run_with_one_count_has_a_capacity_and_one_with_several_has_not() -> N
         return of_count(*stages).estimate
 
     def of_count(*stages: tuple[Any, Window]) -> Any:
-        return capacity_estimate(setting, [s for s, _ in stages], [w for _, w in stages])
+        return capacity_estimate(setting, [stage_evidence(setting, *each) for each in stages])
 
     assert 2.0 < estimate(quick, slow).value < 5.0
     codes = [
@@ -412,9 +412,10 @@ def test_the_capacity_is_of_the_count_that_both_held_and_broke() -> None:
     held = measured(setting, 0, [0.5] * 196 + [2.0] * 4, ["ok"] * 200, [2, 2])
     broke = measured(setting, 1, [0.5] * 400 + [2.0] * 100, ["ok"] * 500, [2, 2])
     more = measured(setting, 2, [0.5] * 800, ["ok"] * 800, [3, 3])
-    stages, windows = zip(held, broke, more, strict=True)
 
-    found = capacity_estimate(setting, stages, windows)
+    found = capacity_estimate(
+        setting, [stage_evidence(setting, *each) for each in (held, broke, more)]
+    )
 
     assert found.webservers == 2
     assert found.estimate.value is not None

@@ -224,7 +224,7 @@ def test_what_stopped_a_stage_is_named_with_its_evidence(
 
 
 def test_the_next_rate_is_told_with_the_probability_that_it_holds() -> None:
-    stages = [stage(0, 10.0), stage(1, 20.0), late(2, 25.0, met=False), stage(3, 20.0)]
+    stages = [stage(0, 10.0), stage(1, 20.0), stage(2, 25.0, met=False), stage(3, 20.0)]
     found = replace(find_capacity(SETTING, stages), rate_webservers=2)
     chances = {20.0: 0.9, 25.0: 0.2}
 
@@ -238,10 +238,21 @@ def test_the_next_rate_is_told_with_the_probability_that_it_holds() -> None:
 
 
 def test_what_not_even_a_light_load_recovered_from_is_told_with_the_capacity() -> None:
-    stages = [stage(0, 10.0), late(1, 20.0, met=False), late(2, 25.0, met=False)]
+    stages = [stage(0, 10.0), stage(1, 20.0, met=False), late(2, 25.0, met=False)]
     never = RecoveryResult(1, 100.0, 60.0, 2.0, 120, 10.0, None, warning("recovery.not_recovered"))
     unknown = replace(never, after_stage=2, explanation=refusal("recovery.not_known"))
 
     found = warned_of_collapse(Estimate(15.0, 14.0, 16.0), stages, (never, unknown))
 
     assert found.warnings == (warning("capacity.not_recovered", stage=(1, ""), rate_per_s=20.0),)
+
+
+def test_a_rate_that_broke_at_another_time_has_not_held() -> None:
+    up_and_down = [stage(0, 10.0), stage(1, 20.0), stage(2, 25.0, met=False),
+                   stage(3, 20.0, met=False), stage(4, 10.0)]  # fmt: skip
+    with_more = [*up_and_down[:3], replace(up_and_down[3], webservers_min=1, webservers_max=1)]
+
+    found = find_capacity(SETTING, up_and_down)
+
+    assert (found.highest_rate_per_s, found.stopped_by_stage) == (10.0, 3)
+    assert find_capacity(SETTING, with_more).highest_rate_per_s == 20.0
