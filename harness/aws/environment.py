@@ -125,20 +125,22 @@ def key_source(clients: AwsClients, scenario: Scenario, settings: AwsSettings) -
     Keys that another program writes into the user's files are used from then on if they lead to
     the same environment: another account may have one of the same name.
     """
+    given = clients.credentials
+    if given is None:
+        return None
 
     def find_again() -> Credentials | None:
         now = make_clients(
             environment=settings.name, region=settings.region, profile=settings.profile
         )
-        if now.credentials is not None:
+        found = now.credentials
+        if found is not None and found.access_key != given.access_key:
             arn = describe_environment(now, settings.name).arn
             require_allowed(scenario, arn, endpoint_is_loopback=now.endpoint_is_loopback)
-        return now.credentials
+        return found
 
-    if clients.credentials is None:
-        return None
     files = files_of_keys(settings.profile)
-    return KeySource(clients.credentials, settings.name, files=files, find_again=find_again)
+    return KeySource(given, settings.name, files=files, find_again=find_again)
 
 
 def reduce_environment(environment: Mapping[str, object]) -> dict[str, object]:

@@ -6,6 +6,7 @@ was created is known to the caller at any moment, who undoes it, also if creatin
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from mwaa_headroom.analysis.findings import Finding, note, warning
@@ -22,6 +23,7 @@ from mwaa_headroom.harness.traffic.operations import (
     ALL_DAGS,
     OPERATIONS,
     Need,
+    RestCall,
     Targets,
     build_call,
     complete_parameters,
@@ -123,7 +125,7 @@ def preflight(
 
     expectations = tuple(_check_expectations(api, scenario.expect, health))
     usable, unmet = _look_at_dags(api, dags, may_lack=expects_something)
-    findings = [*_paused_dags(usable), *_capped_pages(api, scenario, targets)]
+    findings = [*_paused_dags(usable), *_ask_reads(api, scenario, targets, health)]
     found_runs, told = _prepare(api, scenario, targets, usable, created)
     targets = replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs})
     return PreflightResult(
@@ -224,19 +226,47 @@ def long_paths(scenario: Scenario, targets: Targets) -> Iterator[Finding]:
             yield warning("preflight.long_path", label=label, characters=longest)
 
 
-def _capped_pages(api: RestApi, scenario: Scenario, targets: Targets) -> Iterator[Finding]:
-    """Lists that are answered with fewer entries than asked for, though there are more."""
-    asked: dict[tuple[str, int], int | None] = {}
+def _ask_reads(
+    api: RestApi, scenario: Scenario, targets: Targets, health: Answer
+) -> Iterator[Finding]:
+    """Each read of the mix once; lists that are answered with fewer entries than there are.
+
+    What else a read meets is for the load to record. Which DAG run it asks for does not matter:
+    Airflow looks at permissions first.
+
+    Raises:
+        PreflightError: the Airflow role forbids some.
+    """
+    asked: dict[str, Answer | None] = {}
+    forbidden = []
     for label, choice in scenario.traffic.mix.items():
-        limit = complete_parameters(choice.operation, choice.parameters).get("limit", 0)
-        if limit <= MOST_DAG_RUNS or "dag_runs" in OPERATIONS[choice.operation].needs:
-            continue
         call = build_call(choice.operation, choice.parameters, arrival=0, targets=targets)
-        if (call.path, limit) not in asked:
-            asked[call.path, limit] = _entries(api.get(call.path, call.query), limit)
-        answered = asked[call.path, limit]
-        if answered is not None:
-            yield warning("preflight.page_capped", label=label, limit=limit, answered=answered)
+        if call.method != "GET":
+            continue
+        if choice.operation == "health":
+            asked[str(call)] = health
+        if str(call) not in asked:
+            asked[str(call)] = _answer_if_any(api, call)
+        answer = asked[str(call)]
+        if answer is None:
+            continue
+        if answer.status in _REFUSED:
+            forbidden.append(f"{label} ({answer.status})")
+        limit = (call.query or {}).get("limit", 0)
+        entries = _entries(answer, limit) if limit > MOST_DAG_RUNS else None
+        if entries is not None:
+            yield warning("preflight.page_capped", label=label, limit=limit, answered=entries)
+    if forbidden:
+        raise PreflightError(
+            f"traffic.mix: the Airflow role of these credentials forbids {', '.join(forbidden)}; "
+            "use one that may read them, or leave them out."
+        )
+
+
+def _answer_if_any(api: RestApi, call: RestCall) -> Answer | None:
+    with suppress(EnvironmentAccessError):  # too slow or too large, as it may be under load
+        return api.get(call.path, call.query)
+    return None
 
 
 def _entries(answer: Answer, limit: int) -> int | None:

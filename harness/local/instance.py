@@ -123,7 +123,10 @@ def shell_lines(endpoints: Endpoints) -> str:
     ]
     if endpoints.ca_file:
         ca_file = shlex.quote(endpoints.ca_file)
-        lines.append(f"# For web logins through requests: REQUESTS_CA_BUNDLE={ca_file}")
+        lines += [
+            f"# For web logins through requests: REQUESTS_CA_BUNDLE={ca_file}",
+            f"# For Node.js, which does not read AWS_CA_BUNDLE: NODE_EXTRA_CA_CERTS={ca_file}",
+        ]
     return "\n".join(lines)
 
 

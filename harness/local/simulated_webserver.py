@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote
 from aiohttp import web
 
 from mwaa_headroom.harness.local.backend import Usage
+from mwaa_headroom.harness.local.bounded_json import read_json
 from mwaa_headroom.harness.local.gateway.listener import Listener, Recognised, read_body
 from mwaa_headroom.harness.local.loopback import FOREIGN, LOOPBACK
 from mwaa_headroom.harness.local.settings import SimulatedSettings
@@ -190,6 +191,6 @@ class SimulatedBackend:
 
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        return read_json(raw)
     except (ValueError, RecursionError):
         return None

@@ -60,13 +60,43 @@ def tidy(canned: CannedMwaa, ran: Scenario, created: Created) -> tuple[dict[str,
     return +undoing.done, +undoing.left
 
 
-def test_a_mix_without_needs_only_asks_for_health(canned: CannedMwaa) -> None:
+def test_a_mix_without_needs_only_asks_each_of_its_reads_once(canned: CannedMwaa) -> None:
     created = Created()
-    result = check(canned, scenario({"health": 1, "list_dags": 1, "list_pools": 1}), created)
+    again = {"operation": "list_pools", "weight": 2}
+    mix = {"health": 1, "list_dags": 1, "list_pools": 1, "pools_again": again}
+    result = check(canned, scenario(mix), created)
     assert created == Created()
     assert result.targets.airflow_version == "3.0.6"
     assert result.targets.run_id == RUN_ID
-    assert canned.airflow.calls == [("GET", "/monitor/health")]
+    assert canned.airflow.calls == [
+        ("GET", "/monitor/health"),
+        ("GET", "/dags"),
+        ("GET", "/pools"),
+    ]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_reads_that_the_airflow_role_forbids_are_named_together_before_anything_is_created(
+    canned: CannedMwaa, status: int
+) -> None:
+    """As in a question of somebody whose role may read DAGs, but no connections."""
+    canned.airflow.dags["headroom_example"] = {}
+    run = f"/dags/headroom_example/dagRuns/{OURS}absent"
+    for path in ("/connections", "/variables", run):
+        canned.airflow.statuses["GET", path] = [status] * 9
+    reads = ("list_connections", "list_dags", "list_variables", "get_dag_run")
+    mix = dict.fromkeys((*reads, "trigger_dag_run", "set_variable"), 1)
+    with pytest.raises(PreflightError) as told:
+        check(canned, scenario(mix))
+    named = f"list_connections ({status}), list_variables ({status}), get_dag_run ({status});"
+    assert named in str(told.value)
+    assert {method for method, _ in canned.airflow.calls} == {"GET"}
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500, 503])
+def test_what_else_a_read_meets_is_left_to_the_load(canned: CannedMwaa, status: int) -> None:
+    canned.airflow.statuses["GET", "/connections"] = [status] * 9
+    assert check(canned, scenario({"list_connections": 1})).findings == ()
 
 
 @pytest.mark.parametrize("status", ["CREATING", "UPDATING", "MAINTENANCE"])
@@ -562,9 +592,9 @@ def test_preparing_and_tidying_keep_to_the_rate(canned: CannedMwaa) -> None:
     wanted = scenario({"get_dag_run": 1}, limits={"max_rate_per_s": 2})
     facts = describe_environment(clients, NAME)
     preflight(clients, wanted, facts, RUN_ID, Created(), clock=lambda: now_s, sleep=sleep)
-    # health, the DAG, its runs, ten triggers: 13 calls, 12 intervals of half a second
-    assert len(canned.airflow.calls) == 13
-    assert now_s == pytest.approx(6.0)
+    # health, the DAG, one run, its runs, ten triggers: 14 calls, 13 intervals of half a second
+    assert len(canned.airflow.calls) == 14
+    assert now_s == pytest.approx(6.5)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlencode
 
 from mwaa_headroom.analysis.mwaa import INVOKE_PATH_CHARACTERS, partition_of
+from mwaa_headroom.harness.local.bounded_json import TooManyValuesError, read_json
 from mwaa_headroom.harness.local.gateway.answers import ApiError, validation_error
 from mwaa_headroom.harness.local.settings import GatewaySettings, StandInSettings, ThrottleSettings
 
@@ -70,10 +71,14 @@ def api_prefix(airflow_version: str) -> str:
 def read_document(payload: bytes) -> dict[str, object]:
     """The JSON object in a request body; an empty body is an empty object.
 
-    Raises SerializationException (HTTP 400) for anything else.
+    Raises SerializationException (HTTP 400) for anything else, and RequestEntityTooLargeException
+    (HTTP 413) for one with too many values.
     """
     try:
-        document = json.loads(payload) if payload else {}
+        document = read_json(payload) if payload else {}
+    except TooManyValuesError as error:
+        # Unverified what AWS does; the code is that of bodies with too many bytes.
+        raise ApiError("RequestEntityTooLargeException", 413, str(error)) from None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
@@ -178,7 +183,7 @@ def _body(document: Mapping[str, object], unwrap_string: bool) -> bytes | None:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        read_json(text)
     except (ValueError, RecursionError):
         return False
     return True
