@@ -17,7 +17,7 @@ from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.aws.runs_to_read import MOST_DAG_RUNS, Reads, runs_to_read
 from mwaa_headroom.harness.aws.translate import is_unanswered
-from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, HeadroomError, PreflightError
 from mwaa_headroom.harness.scenario.model import Expectations, Scenario
 from mwaa_headroom.harness.traffic.operations import (
     ALL_DAGS,
@@ -93,7 +93,7 @@ def preflight(
     expects_something = bool(scenario.expect.dags or scenario.expect.healthy_components)
     dags = _uses(scenario, "dag", "dag_id")
     # Without a run to ask for, a call could not even be built: these ask for one that is not there.
-    absent = f"{run_id_prefix(run_id)}absent"
+    absent = f"{run_id_prefix(run_id)}x"  # short, as our own ids
     targets = Targets(
         facts.airflow_version, run_id, {use.value: (absent,) for use in dags if use.reads_dag_runs}
     )
@@ -264,7 +264,7 @@ def _ask_reads(
 
 
 def _answer_if_any(api: RestApi, call: RestCall) -> Answer | None:
-    with suppress(EnvironmentAccessError):  # too slow or too large, as it may be under load
+    with suppress(HeadroomError):  # too slow, too large or refused, as it may be under load
         return api.get(call.path, call.query)
     return None
 

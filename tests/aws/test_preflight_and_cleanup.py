@@ -7,6 +7,7 @@ from canned_mwaa import NAME, CannedMwaa
 
 from mwaa_headroom.analysis.findings import note
 from mwaa_headroom.analysis.leftovers import DAG_RUNS, PAUSED_STATES, VARIABLES
+from mwaa_headroom.analysis.mwaa import INVOKE_PATH_CHARACTERS
 from mwaa_headroom.analysis.results import Expectation
 from mwaa_headroom.harness.aws.cleanup import (
     MOST_FAILURES_IN_A_ROW,
@@ -81,7 +82,7 @@ def test_reads_that_the_airflow_role_forbids_are_named_together_before_anything_
 ) -> None:
     """As in a question of somebody whose role may read DAGs, but no connections."""
     canned.airflow.dags["headroom_example"] = {}
-    run = f"/dags/headroom_example/dagRuns/{OURS}absent"
+    run = f"/dags/headroom_example/dagRuns/{OURS}x"
     for path in ("/connections", "/variables", run):
         canned.airflow.statuses["GET", path] = [status] * 9
     reads = ("list_connections", "list_dags", "list_variables", "get_dag_run")
@@ -97,6 +98,17 @@ def test_reads_that_the_airflow_role_forbids_are_named_together_before_anything_
 def test_what_else_a_read_meets_is_left_to_the_load(canned: CannedMwaa, status: int) -> None:
     canned.airflow.statuses["GET", "/connections"] = [status] * 9
     assert check(canned, scenario({"list_connections": 1})).findings == ()
+
+
+def test_a_read_that_the_service_refuses_is_left_to_the_load_and_our_ids_are_short(
+    canned: CannedMwaa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canned.airflow.dags["headroom_example"] = {}
+    canned.airflow.runs["headroom_example"] = [f"{n}" for n in range(20)]
+    asked = check(canned, scenario({"list_task_instances": 1}))
+    assert max(len(path) for _, path in canned.airflow.calls) <= INVOKE_PATH_CHARACTERS
+    monkeypatch.setattr(canned, "most_path_characters", len("/dags/headroom_example/dagRuns"))
+    assert check(canned, scenario({"list_task_instances": 1})).targets == asked.targets
 
 
 @pytest.mark.parametrize("status", ["CREATING", "UPDATING", "MAINTENANCE"])
