@@ -1,7 +1,11 @@
-"""In what order test files are run, and how long an example of a property test may take."""
+"""What all tests share: their order, the examples of property tests, and what is read once."""
+
+from collections.abc import Iterator
+from functools import cache
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader
 
 # A busy machine may take its time; and what fails here fails the same way elsewhere.
 # Each example costs everybody time at every change, so a test takes more only where it needs them.
@@ -13,3 +17,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: shared among processes, none is waited for at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models_are_read_once() -> Iterator[None]:
+    """Every client of boto3 would parse a megabyte of JSON anew, and there are hundreds."""
+    load_file = cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load_file(path))
+        yield

@@ -145,12 +145,15 @@ def test_the_reference_is_what_the_code_says() -> None:
 
 
 def sample_outputs() -> Iterator[Any]:
-    """A command over the frozen runs and what a page shows of its output."""
+    """A command over the frozen runs and what pages show of its output."""
+    shown: dict[str, list[str]] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         found = re.findall(r"<!-- output: headroom (.*?) -->\n```text\n(.*?)```", text, re.DOTALL)
-        for command, shown in found:
-            yield pytest.param(command, shown, id=f"{page.name}: {command}")
+        for command, sample in found:
+            shown.setdefault(command, []).append(sample)
+    for command, samples in shown.items():
+        yield pytest.param(command, samples, id=command)
 
 
 def runs_named(word: str) -> list[str]:
@@ -161,19 +164,21 @@ def runs_named(word: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "shown"), list(sample_outputs()))
 def test_a_sample_output_is_what_the_command_prints(
-    command: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Line by line in this order; a line of dots stands for what is left out."""
     monkeypatch.chdir(shutil.copytree(ROOT / "tests" / "frozen_runs", tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "100")
     words = [name for word in command.split() for name in runs_named(word)]
 
-    printed = iter(CliRunner().invoke(app, words).output.splitlines())
+    output = CliRunner().invoke(app, words).output.splitlines()
 
-    lines = [line.rstrip() for line in shown.splitlines() if line.strip(" .")]
-    assert lines
-    for line in lines:
-        assert line in (one.rstrip() for one in printed), line
+    for sample in shown:
+        printed = iter(output)
+        lines = [line.rstrip() for line in sample.splitlines() if line.strip(" .")]
+        assert lines
+        for line in lines:
+            assert line in (one.rstrip() for one in printed), line
 
 
 def test_the_example_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,6 @@
 """The house's rules about who may import whom, read from the source itself."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -180,18 +178,6 @@ def test_folders_inside_analysis_import_downward_only() -> None:
 
 def test_a_circle_is_found() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
-
-
-def test_commands_start_without_gevent() -> None:
-    """Its patches and its hub belong into the load processes alone."""
-    script = (
-        "import sys, mwaa_headroom.harness.cli.main, mwaa_headroom.harness.run.session;"
-        "print('gevent' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "False"
 
 
 def test_every_package_says_what_lives_there() -> None:
