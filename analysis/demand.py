@@ -44,6 +44,8 @@ from numpy.typing import NDArray
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.demand_fit import (
+    BENT,
+    LASTING,
     Fit,
     bounded_fit,
     condition_number,
@@ -222,7 +224,7 @@ def calls_in_periods(calls: Calls, periods: Sequence[WebserverPeriod]) -> Floats
 CONDITION_LIMIT = 30.0
 _DECIDED_BY_ONE = 0.99  # leverage above which one period alone decides a coefficient
 _MOST_FAILED = 0.03  # of the calls of a period: what failed calls cost is not known
-_WORTH_SAYING = 0.3  # probability of what has one of 0.2 beforehand
+_WORTH_SAYING = 1.5  # times as probable as beforehand
 _USUAL_BEND = 0.5  # how much more a call may cost at 100 % than at 0 % CPU: standard deviation
 WITH_THE_LOAD = 0.7  # share of the drift's column that the load explains
 _HALF = 0.5  # of an estimate's variance
@@ -405,7 +407,7 @@ def _checks(
 ) -> Iterator[Finding]:
     """What the periods say against a constant cost of calls and errors that do not last."""
     found, rates = whole.found, seen.calls_per_s.sum(axis=1) / seen.webservers
-    if whole.bend is not None and found.bent > _WORTH_SAYING:
+    if whole.bend is not None and found.bent > _WORTH_SAYING * BENT:
         ends = tuple(
             (
                 float(whole.line(rate) @ found.bounded) / webserver_cpu,
@@ -414,7 +416,7 @@ def _checks(
             for rate in (float(rates.min()), float(rates.max()))
         )
         yield warning("demand.depends_on_load", at_least=ends[0], at_most=ends[1])
-    if found.correlated > _WORTH_SAYING:
+    if found.correlated > _WORTH_SAYING * LASTING:
         yield warning("demand.errors_last", probability=found.correlated)
     if whole.drift is not None:
         value, low, high = found.interval(whole.drift)

@@ -24,7 +24,7 @@ probability of 0.8, the rest share theirs evenly. Their weights are prior x rest
     |V|^-1/2 |X'V^-1 X|^-1/2 RSS^-(n - p)/2
 
 and an interval is that of the mixture of their t distributions. In the same way two shapes are
-weighed, a straight line (prior 0.8) and one with the last column: n^-p/2 |V|^-1/2 RSS^-n/2 (BIC).
+weighed, a straight line (prior 0.7) and one with the last column: n^-p/2 |V|^-1/2 RSS^-n/2 (BIC).
 The coefficient of that column is taken as normal around 0 with a given standard deviation, as one
 more observation, so that far beyond the observations it widens an interval but does not open it.
 
@@ -48,10 +48,9 @@ from mwaa_headroom.analysis.statistics import Floats
 
 _LEAST_EXPECTED = 0.1  # of the mean: no period counts more than ten times a usual one
 _HIGHEST_LEVERAGE = 1 - 1e-9  # an observation that alone decides a coefficient has no residual
+LASTING, BENT = 0.2, 0.3  # prior probabilities: of errors that last, and of a bend
 _SHARES = (0.15, 0.4, 0.7, 0.9)
 _MEMORIES = (1 / 20, 1 / 8, 1 / 3, 4 / 5)
-_UNCORRELATED = 0.8  # prior probability
-_STRAIGHT = 0.8
 _NEGLIGIBLE = 1e-3  # weight of a fit in the mixture
 _MOST_ROWS = 240  # more are taken together: the time goes with their cube
 _NORMAL = 1e6  # degrees of freedom
@@ -242,7 +241,7 @@ def fit(
     beforehand = np.zeros((len(rows), 1, columns + 1))
     beforehand[..., -2] = noise / bend_deviation
     bent = _solved(np.concatenate([rows, beforehand], axis=1), noise)
-    shapes = ((straight, columns - 1, _STRAIGHT), (bent, columns, 1 - _STRAIGHT))
+    shapes = ((straight, columns - 1, 1 - BENT), (bent, columns, BENT))
     by_bic = [
         np.logaddexp.reduce(before + _evidence(fits, count) - width / 2 * np.log(count))
         + np.log(prior)
@@ -315,10 +314,10 @@ def _correlations(start_s: Floats, root: Floats) -> tuple[Floats, Floats, Floats
     covariances = (1 - share) * same + share * lasting[:, :, None]
     factors = np.linalg.cholesky(covariances.reshape(-1, *same.shape))
     shares = np.tile(_SHARES, len(factors) // len(_SHARES))
-    priors = np.full(len(factors), (1 - _UNCORRELATED) / len(factors))
+    priors = np.full(len(factors), LASTING / len(factors))
     return (
         np.concatenate([[0.0], shares]),
-        np.concatenate([[_UNCORRELATED], priors]),
+        np.concatenate([[1 - LASTING], priors]),
         np.concatenate([same[None], factors]),
     )
 

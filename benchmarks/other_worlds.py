@@ -22,6 +22,9 @@ X1 are those of the run, and sizing is held against the speed of all runs.
 In the second table a size is the fewest webservers that are enough for a rate, drawn anew for each
 answer, with a probability of 95 %, from one run or from three; "right" where that is what is truly
 needed, and "enough" how often a count truly is of which 90-99.9 % were said.
+
+With --latency: the p95 latency to expect with 70 % CPU, told from stages up and down, held against
+a simulation of 11 hours at that rate.
 """
 
 import argparse
@@ -29,7 +32,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -38,6 +41,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.planning.expected_latency import expected_latency
 from mwaa_headroom.analysis.planning.options import SURE_ENOUGH
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
@@ -47,6 +51,7 @@ from mwaa_headroom.analysis.sizing.rate_uncertainty import (
     pool,
     spread_between_runs,
 )
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.analysis.statistics import Estimate
 
 Floats = NDArray[np.float64]
@@ -62,6 +67,9 @@ WARMUP_S: Final = 60.0
 PERIOD_S: Final = 60.0
 LOAD_S: Final = 2400.0
 BETWEEN: Final = spread_between_runs("aws")
+AT_TARGET: Final = "at the target"
+RATE_AT_TARGET_PER_S: Final = 24.0
+LONG_S: Final = 40_000.0
 TARGETS_PER_S: Final = 15.0, 60.0
 MOST: Final = 12  # webservers
 STEP_S: Final = 10.0  # in which background and host speed are constant
@@ -136,8 +144,9 @@ def simulate(world: World, order: str, seed: int) -> Simulated:
     """One run of a world."""
     random = np.random.default_rng(seed)
     stages = _stages(order)
-    steps = np.arange(0.0, LOAD_S, STEP_S)
-    share = (steps + STEP_S / 2) / LOAD_S
+    load_s = sum(length_s for length_s, _ in stages)
+    steps = np.arange(0.0, load_s, STEP_S)
+    share = (steps + STEP_S / 2) / load_s
     background = BACKGROUND + world.background_drift * (share - 0.5)
     background += world.background_ar * _ar1(random, len(steps))
     of_run = np.exp(world.speed_of_run * random.normal())
@@ -162,7 +171,7 @@ def simulate(world: World, order: str, seed: int) -> Simulated:
     if world.balance != 0.5:
         place = (random.random(len(starts_s)) > world.balance).astype(int)
     queue = place * world.queues + random.integers(0, world.queues, len(starts_s))
-    borders_s = np.arange(world.shifted_s, LOAD_S + 1, PERIOD_S)
+    borders_s = np.arange(world.shifted_s, load_s + 1, PERIOD_S)
     ends_s, busy_s = starts_s + 0.005, np.zeros(len(borders_s))
     for own in range((WEBSERVERS + 1) * world.queues):
         mine = (queue == own) & (work_s > 0)
@@ -198,6 +207,8 @@ def simulate(world: World, order: str, seed: int) -> Simulated:
 
 def _stages(order: str) -> list[tuple[float, float]]:
     """Length (s) and rate of each stage; all of one length."""
+    if order == AT_TARGET:
+        return [(LONG_S, RATE_AT_TARGET_PER_S)]
     rates = {"up": RATES_PER_S, "up_down": (*RATES_PER_S, *reversed(RATES_PER_S))}[order]
     return [(LOAD_S / len(rates), rate) for rate in rates]
 
@@ -330,7 +341,7 @@ def _manifest(stages: list[tuple[float, float]], most: int) -> dict[str, Any]:
         "run_id": "world",
         "status": "finished",
         "started_at_s": STARTED_AT_S,
-        "finished_at_s": STARTED_AT_S + LOAD_S,
+        "finished_at_s": STARTED_AT_S + sum(length_s for length_s, _ in stages),
         "scenario": {
             "name": "other world",
             "slo": [],
@@ -455,6 +466,18 @@ def sizing_row(name: str, order: str, seen: list[Answered], together: int) -> st
     )
 
 
+def latency_row(name: str, runs: int) -> str:
+    """One row of the table of the p95 latency to expect at 70 % CPU, from stages up and down."""
+    slo, tally = parse_slo("p95(latency) < 1000s"), Tally()
+    long = simulate(WORLDS[name], AT_TARGET, runs).run.stages[0].latency_s["p95"].value or 0.0
+    for seed in range(runs):
+        analysis = replace(simulate(WORLDS[name], "up_down", seed).run.analysis, slos=(slo,))
+        if analysis.demand and analysis.demand.mix_s.value:
+            for each in expected_latency([analysis], RATE_AT_TARGET_PER_S, WEBSERVERS):
+                tally.add(each.values["found"], long, said=False)
+    return f"| {name} | {1000 * long:.0f} ms | {len(tally.errors)} | {_cells(tally)} |"
+
+
 def _cells(tally: Tally) -> str:
     if not tally.errors:
         return "- | - | -"
@@ -473,7 +496,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--world", nargs="+", choices=WORLDS, default=list(WORLDS))
     parser.add_argument("--order", nargs="+", choices=("up", "up_down"), default=["up", "up_down"])
+    parser.add_argument("--latency", action="store_true", help="only the latency to expect")
     options = parser.parse_args()
+    if options.latency:
+        print("| world | true p95 | told | holds | bias | width |\n" + "|---" * 6 + "|")
+        for name in options.world:
+            print(latency_row(name, options.runs), flush=True)
+        return
     print(
         "| world | order | demand holds | bias | width | X1 holds | bias | width "
         "| sizing holds | bias | width | silent | refused | flagged | said |\n" + "|---" * 15 + "|"
