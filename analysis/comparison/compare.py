@@ -29,6 +29,7 @@ from mwaa_headroom.analysis.comparison.regression import (
     overall,
     too_few_runs,
 )
+from mwaa_headroom.analysis.comparison.run_order import Order, order_of
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.identity import COMPARISON, allowed, objection, unlike, unlike_runs
 from mwaa_headroom.analysis.results import Difference, RunAnalysis
@@ -83,15 +84,18 @@ def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Compariso
     """
     sides = {"baseline": baseline, "contender": contender}
     differences = unlike(sides, COMPARISON)
-    gate, informational = _samples(baseline, contender)
+    order = order_of(*([run.started_at_s for run in side] for side in (baseline, contender)))
+    gate, informational = _samples(baseline, contender, order)
     refusals = (
         *filter(None, map(objection, (*baseline, *contender))),
         *_on_both_sides(baseline, contender),
         *unlike_runs(differences),
     ) or tuple(_unanswerable(baseline, contender, gate))
     sizes = {} if refusals else size_differences(baseline, contender)
-    doubtful = _doubtful(sizes, baseline)
-    judged = () if refusals else _with_doubts(compare_gate(gate, margin=margin), doubtful)
+    other_work = _doubtful(sizes, baseline)
+    compared = () if refusals else compare_gate(gate, margin=margin)
+    judged = _with_doubts(compared, _drifting(order, compared) | other_work)
+    beside = () if refusals else compare_informational(informational)
     verdict: ComparisonVerdict = "refused" if refusals else overall(judged)
     return Comparison(
         baseline=tuple(map(compared_run, baseline)),
@@ -105,10 +109,10 @@ def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Compariso
         differences=differences,
         meant_to_differ=allowed(sides, COMPARISON),
         gate=judged,
-        informational=()
+        informational=_with_doubts(beside, other_work),
+        notes=()
         if refusals
-        else _with_doubts(compare_informational(informational), doubtful),
-        notes=() if refusals else (*sizes.values(), *_notes(baseline, contender)),
+        else (*sizes.values(), *_about_time(order, judged), *_notes(baseline, contender)),
     )
 
 
@@ -121,6 +125,17 @@ def _doubtful(sizes: Mapping[str, Finding], baseline: Runs) -> dict[Metric, Find
         for run in baseline
         for metric in metrics_of([operation], run)
     }
+
+
+def _drifting(order: Order, gate: Sequence[MetricComparison]) -> dict[Metric, Finding]:
+    """All metrics of the gate when any has a drift that cannot be told from a change."""
+    drifting = {
+        each.metric: warning("comparison.drift", drift=each.drift, is_share=each.metric.is_share)
+        for each in gate
+        if each.drift is not None and not order.takes_turns
+    }
+    others = {each.metric: warning("comparison.others_drift") for each in gate}
+    return others | drifting if drifting else {}
 
 
 def _with_doubts(
@@ -149,7 +164,9 @@ def compared_run(run: RunAnalysis) -> ComparedRun:
     )
 
 
-def _samples(baseline: Runs, contender: Runs) -> tuple[list[MetricSamples], list[MetricSamples]]:
+def _samples(
+    baseline: Runs, contender: Runs, order: Order
+) -> tuple[list[MetricSamples], list[MetricSamples]]:
     """The metrics that any run has, those of the gate and the others."""
     gated = gate_stages(baseline)
     sides = [[run_metrics(run, gated) for run in runs] for runs in (baseline, contender)]
@@ -160,7 +177,9 @@ def _samples(baseline: Runs, contender: Runs) -> tuple[list[MetricSamples], list
     ) -> list[MetricSamples]:
         absent = Estimate(value=None)
         return [
-            MetricSamples(metric, *(tuple(run.get(metric, absent) for run in s) for s in values))
+            MetricSamples(
+                metric, *(tuple(run.get(metric, absent) for run in s) for s in values), order
+            )
             for metric in metrics
         ]
 
@@ -195,11 +214,19 @@ def _on_both_sides(baseline: Runs, contender: Runs) -> Iterator[Finding]:
             yield refusal("comparison.on_both_sides", run_id=run.run_id)
 
 
+def _about_time(order: Order, gate: Sequence[MetricComparison]) -> Iterator[Finding]:
+    """What a careful reader must know of when the runs were made."""
+    if not order.takes_turns:
+        yield warning("comparison.no_turns", one_side_first=order.one_side_first)
+        return
+    drifting = [each for each in gate if each.drift is not None]
+    if drifting:
+        metrics = tuple((each.metric.name, each.drift, each.metric.is_share) for each in drifting)
+        yield note("comparison.drift_taken_off", metrics=metrics)
+
+
 def _notes(baseline: Runs, contender: Runs) -> Iterator[Finding]:
-    """What a careful reader must know of how the runs were made."""
-    starts = [[run.started_at_s for run in side] for side in (baseline, contender)]
-    if max(starts[0]) < min(starts[1]) or max(starts[1]) < min(starts[0]):
-        yield warning("comparison.one_side_first")
+    """What is worth knowing of what was run."""
     versions = [
         {str(run.environment.get("airflow_version", "")) for run in side}
         for side in (baseline, contender)

@@ -14,15 +14,24 @@ Change points are found by E-divisive means:
                 [ 2/(m n) sum |X - Y| - sum |X - X'| / C(m,2) - sum |Y - Y'| / C(n,2) ]
 
 X the m values before tau, Y the n values from tau up to k, sums over pairs; X' another value of X.
-The tau of the largest Q splits the series when fewer than `level` of its random orders have a
-Q as large; then both halves are looked at by themselves, until nothing splits. Random orders
-come from a fixed seed: the same series has the same change points. They make the test exact
-without any assumption about the distribution, which a t test after choosing the best tau is not.
+The tau of the largest Q splits the series when fewer than `level` of the series that chance makes
+of it have a Q as large; then both halves are looked at by themselves, until nothing splits:
+
+    u_i = x_i - phi x_(i-1)      what is new in a run, x the values less their mean
+    x*_i = u*_i + phi x*_(i-1)   u* the u in a random order
+
+phi is 0 at first; then it is the correlation of neighbouring values within the k parts that were
+found, corrected for the bias that their means and the choice of where to cut make,
+(n phi + k + 1) / (n - 3 k - 2), and held to 0 to 0.9, and the series is searched again, until phi
+grows no more. Where it is 0 these are random orders
+of the values, and the test is exact without any assumption about the distribution. Orders come
+from a fixed seed: the same series has the same change points.
 
 A change is seen from 3 runs on either side. Below 15 runs nothing is said: compare two sets then.
 Sources: Matteson and James, J. Am. Stat. Assoc. 109 (2014) 334; Daly et al., ICPE 2020 (its use for
-performance tests); Besag and Clifford, Biometrika 78 (1991) 301 (stopping early). Assumes that the
-runs between two changes are independent and alike; a slow drift becomes a stair.
+performance tests); Besag and Clifford, Biometrika 78 (1991) 301 (stopping early); Marriott and
+Pope, Biometrika 41 (1954) 390 (bias of phi). Assumes that the runs between two changes are alike
+and depend on those before them by AR(1) at most; a slow drift becomes a stair.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,6 +62,8 @@ HELD_SHARE = 0.5
 FEWEST_VALUES = 15
 FEWEST_ON_A_SIDE = 3
 ORDERS = 1999
+_TOGETHER = 100_000  # distances looked at together: bounds the memory
+_MOST_CORRELATED = 0.9
 _EXIT_OK, _EXIT_INCONCLUSIVE = 0, 5
 
 
@@ -134,7 +145,7 @@ def _histories(runs: Sequence[RunAnalysis]) -> tuple[MetricHistory, ...]:
     for run in runs:
         for metric, estimate in run_metrics(run, gated).gate.items():
             own = series.setdefault(metric, [])
-            if estimate.value is not None and (metric.is_share or estimate.value > 0):
+            if estimate.value is not None and metric.has_ratio(estimate.value):
                 own.append((compared_run(run), estimate.value))
     level = FALSE_ALARMS / max(len(series), 1)
     return tuple(_history(metric, points, level) for metric, points in series.items())
@@ -185,11 +196,23 @@ def change_points(values: Sequence[float], level: float) -> tuple[Split, ...]:
     """
     if len(values) < FEWEST_VALUES:
         return ()
+    series = np.asarray(values, dtype=np.float64)
+    found, phi = _splits(series, 0.0, level), 0.0
+    while found:
+        between = _correlation(np.split(series, [split.index for split in found]))
+        if between <= phi:
+            break
+        phi = between
+        found = _splits(series, phi, level)
+    return found
+
+
+def _splits(values: Floats, phi: float, level: float) -> tuple[Split, ...]:
     found: list[Split] = []
     segments = [(0, len(values))]
     while segments:
         begin, end = segments.pop()
-        split = _best_split(np.asarray(values[begin:end], dtype=np.float64), level)
+        split = _best_split(values[begin:end], phi, level)
         if split is not None:
             at = begin + split.index
             found.append(Split(at, split.p))
@@ -197,41 +220,63 @@ def change_points(values: Sequence[float], level: float) -> tuple[Split, ...]:
     return tuple(sorted(found, key=lambda each: each.index))
 
 
-def _best_split(values: Floats, level: float) -> Split | None:
+def _correlation(parts: Sequence[Floats]) -> float:
+    """The phi of the module's docstring."""
+    count = sum(map(len, parts))
+    left = [part - part.mean() for part in parts]
+    squares = sum(float(part @ part) for part in left)
+    if squares == 0:
+        return 0.0
+    phi = sum(float(part[1:] @ part[:-1]) for part in left) / squares
+    corrected = (count * phi + len(parts) + 1) / max(count - 3 * len(parts) - 2, 1)
+    return min(max(corrected, 0.0), _MOST_CORRELATED)
+
+
+def _best_split(values: Floats, phi: float, level: float) -> Split | None:
     if len(values) < 2 * FEWEST_ON_A_SIDE:
         return None
-    distances = np.abs(np.subtract.outer(values, values))
-    index, q = _largest_q(distances)
-    if q <= 0:
+    places, largest = _largest_q(values[None])
+    if largest[0] <= 0:
         return None
-    p = _share_as_large(distances, q, level)
-    return Split(index, p) if p <= level else None
+    p = _share_as_large(values - values.mean(), float(largest[0]), phi, level)
+    return Split(int(places[0]), p) if p <= level else None
 
 
-def _share_as_large(distances: Floats, q: float, level: float) -> float:
+def _share_as_large(values: Floats, q: float, phi: float, level: float) -> float:
     """The p value; stops as soon as it is sure to be above `level`."""
     random = np.random.default_rng(0)
-    as_large = 0
-    for _ in range(ORDERS):
-        order = random.permutation(len(distances))
-        as_large += _largest_q(distances[np.ix_(order, order)])[1] >= q * (1 - 1e-12)
-        if as_large + 1 > level * (ORDERS + 1):
-            break
+    new = values.copy()
+    new[1:] -= phi * values[:-1]
+    new[0] *= np.sqrt(1 - phi**2)
+    as_large = done = 0
+    while done < ORDERS and as_large + 1 <= level * (ORDERS + 1):
+        together = min(max(_TOGETHER // len(values) ** 2, 1), ORDERS - done)
+        made = np.array([new[random.permutation(len(new))] for _ in range(together)])
+        if phi:
+            made[:, 0] /= np.sqrt(1 - phi**2)
+            for place in range(1, made.shape[1]):
+                made[:, place] += phi * made[:, place - 1]
+        as_large += int((_largest_q(made)[1] >= q * (1 - 1e-12)).sum())
+        done += together
     return (as_large + 1) / (ORDERS + 1)
 
 
-def _largest_q(distances: Floats) -> tuple[int, float]:
-    """The tau of the largest Q over all tau and k, and that Q."""
-    grid = _grid(len(distances))
-    # sums[i, j]: of the distances of the first i values to the first j
-    sums = np.zeros((len(distances) + 1, len(distances) + 1))
-    sums[1:, 1:] = distances.cumsum(axis=0).cumsum(axis=1)
-    own, across, ends = sums[grid.tau, grid.tau], sums[grid.tau, grid.k], sums[grid.k, grid.k]
+def _largest_q(series: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The tau of the largest Q over all tau and k, and that Q, of each row."""
+    count, size = series.shape
+    grid = _grid(size)
+    # sums[:, i, j]: of the distances of the first i values to the first j
+    sums = np.zeros((count, size + 1, size + 1))
+    distances = np.abs(series[:, :, None] - series[:, None, :])
+    sums[:, 1:, 1:] = distances.cumsum(axis=1).cumsum(axis=2)
+    own, across, ends = (
+        sums[:, i, j] for i, j in ((grid.tau, grid.tau), (grid.tau, grid.k), (grid.k, grid.k))
+    )
     between = 2 * (across - own) * grid.per_pair
     within = own * grid.per_x + (ends - 2 * across + own) * grid.per_y
     q = grid.weight * (between - within)
-    best = int(q.argmax())
-    return int(grid.tau[best]), float(q[best])
+    best = q.argmax(axis=1)
+    return grid.tau[best], q[np.arange(count), best]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,11 +49,13 @@ class Metric:
     def _sign(self) -> int:
         return -1 if self.higher_is_better else 1
 
+    def has_ratio(self, value: float) -> bool:
+        """Whether a value has a place on the scale."""
+        return self.is_share or value > 0
+
     def scaled(self, values: Floats) -> Floats:
-        """The values on the scale; those without a ratio to anything are left out."""
-        if self.is_share:
-            return self._sign * values
-        return self._sign * np.log(values[values > 0])
+        """Values that have a place on the scale, as they are there."""
+        return self._sign * (values if self.is_share else np.log(values))
 
     def unscaled(self, value: float) -> float:
         """A shift on the scale as a ratio, or as the difference of a share."""

@@ -19,14 +19,15 @@ What so many runs can tell: the smallest change they would find, and how many wo
 
     found when   lower end of the interval > margin, or upper end < margin for "no regression"
     lower end    = true shift + s L,  L that of m and n standard normal values without any shift
-    detectable   = margin + s c,  c = -(20th percentile of L), so that 80 % of comparisons find it
-    needed       smallest n with s c(n, n) <= margin: 80 % of comparisons without any change pass,
-                 and so many changes of twice the margin are found
+    detectable   = margin + s c,  c = 80th percentile of -L / S, so that 80 % of comparisons find it
+    needed       smallest n with s c(n, n) <= margin, S = 1: 80 % of comparisons without any change
+                 pass, and so many changes of twice the margin are found
 
 s is the run-to-run standard deviation, taken from the runs at hand and hence itself uncertain (by
-a third with 5 on each side). L is simulated with a fixed seed, once for each m and n, because for
-few values the interval goes in large steps that no formula for many values knows. Assumes that
-runs vary normally (on the logarithm, for ratios).
+a third with 5 on each side): S is what it comes out as where 1 is true, sqrt(chi^2_f / f) with
+f = m + n - 2. L and S are simulated with a fixed seed, once for each m and n, because for few
+values the interval goes in large steps that no formula for many values knows. Assumes that runs
+vary normally (on the logarithm, for ratios).
 Source: shift equivariance of the Hodges-Lehmann interval; Lehmann, Nonparametrics, 1975, 2.3.
 """
 
@@ -42,7 +43,8 @@ from mwaa_headroom.analysis.statistics import Floats
 POWER = 0.8
 MOST_RUNS = 50  # per side; above, nobody runs them
 _FEWEST_RUNS = 3
-_REPLICATES = 1000
+_REPLICATES = 4000
+_TOGETHER = 500  # of them at a time: bounds the memory
 _SAME = 1e-9  # of a tail: sums of probabilities differ in their last digits
 
 
@@ -137,7 +139,7 @@ def detectable_shift(m: int, n: int, spread_: float, margin: float, tail: float)
     Returns:
         None when m and n values can find none.
     """
-    factor = _spreads_below(m, n, tail)
+    factor = _spreads_below(m, n, tail, freedom=m + n - 2)
     return None if factor is None else margin + spread_ * factor
 
 
@@ -161,14 +163,18 @@ def _is_enough(count: int, spread_: float, margin: float, tail: float) -> bool:
 
 
 @lru_cache
-def _spreads_below(m: int, n: int, tail: float) -> float | None:
-    """The c of the module's docstring; None: no interval."""
+def _spreads_below(m: int, n: int, tail: float, freedom: int | None = None) -> float | None:
+    """The c of the module's docstring; None: no interval. No `freedom`: s is the true one."""
     k = interval_rank(m, n, tail)
     if not k:
         return None
     random = np.random.default_rng(0)
-    x = random.standard_normal((_REPLICATES, m, 1))
-    y = random.standard_normal((_REPLICATES, 1, n))
-    differences = (y - x).reshape(_REPLICATES, m * n)
-    lower_ends = np.partition(differences, k - 1, axis=1)[:, k - 1]
-    return float(-np.quantile(lower_ends, 1 - POWER))
+    lower_ends = []
+    for _ in range(_REPLICATES // _TOGETHER):
+        x, y = random.standard_normal((_TOGETHER, m, 1)), random.standard_normal((_TOGETHER, 1, n))
+        differences = (y - x).reshape(_TOGETHER, m * n)
+        lower_ends.append(np.partition(differences, k - 1, axis=1)[:, k - 1])
+    below = -np.concatenate(lower_ends)
+    if freedom:
+        below /= np.sqrt(random.chisquare(freedom, _REPLICATES) / freedom)
+    return float(np.quantile(below, POWER))

@@ -13,6 +13,8 @@ time. Sides are therefore compared by their runs, by ranks (`rank_tests`):
 For metrics of which more is better, ends and directions are exchanged. Shares have a margin of
 their own, in percentage points.
 
+A drift beyond chance is taken off first where the sides took turns (`run_order`).
+
 Holm: of K gate metrics, the i-th smallest one-sided p (of "worse than the margin") times K-i+1,
 never below the one before, must be at most 2.5 %: so the chance of calling any of them a regression
 without there being one is at most that. "pass" needs no correction: every metric has to pass.
@@ -42,6 +44,7 @@ from mwaa_headroom.analysis.comparison.rank_tests import (
     smallest_p,
     spread,
 )
+from mwaa_headroom.analysis.comparison.run_order import Order, drift_per_place
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.statistics import Estimate, Floats, interval_ranks, is_lower_bound
 
@@ -60,6 +63,7 @@ class MetricSamples:
     metric: Metric
     baseline: tuple[Estimate, ...]
     contender: tuple[Estimate, ...]
+    order: Order | None = None  # None: nobody knows when the runs were made
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class MetricComparison:
     runs_needed: int | None = None  # per side, to tell no change from one past the margin
     baseline_values: tuple[float, ...] = ()  # one a run
     contender_values: tuple[float, ...] = ()
+    drift: float | None = None  # from the first run to the last, as `change`; None: none is seen
 
 
 def compare_gate(
@@ -163,6 +168,7 @@ class _Pair:
     samples: MetricSamples
     baseline: Floats
     contender: Floats
+    drift: float | None = None  # as `MetricComparison.drift`
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -174,11 +180,32 @@ class _Pair:
 
 
 def _paired(samples: MetricSamples) -> _Pair:
-    baseline, contender = (
-        samples.metric.scaled(np.array(_known(side)))
+    metric, order = samples.metric, samples.order
+    usable = [
+        [
+            (place, each.value)
+            for place, each in enumerate(side)
+            if each.value is not None and metric.has_ratio(each.value)
+        ]
         for side in (samples.baseline, samples.contender)
-    )
-    return _Pair(samples, baseline, contender)
+    ]
+    baseline, contender = (metric.scaled(np.array([v for _, v in side])) for side in usable)
+    if order is None:
+        return _Pair(samples, baseline, contender)
+    places = [
+        np.array([of_side[place] for place, _ in side])
+        for side, of_side in zip(usable, (order.baseline, order.contender), strict=True)
+    ]
+    drift = drift_per_place(baseline, contender, places)
+    if drift is None:
+        return _Pair(samples, baseline, contender)
+    if order.takes_turns:
+        baseline, contender = (
+            values - drift * place
+            for values, place in zip((baseline, contender), places, strict=True)
+        )
+    last = len(order.baseline) + len(order.contender) - 1
+    return _Pair(samples, baseline, contender, drift=metric.unscaled(drift * last))
 
 
 def _gate_metric(
@@ -245,6 +272,7 @@ def _comparison(
         reason=reason,
         baseline_values=tuple(_known(samples.baseline)),
         contender_values=tuple(_known(samples.contender)),
+        drift=pair.drift,
     )
 
 

@@ -64,11 +64,49 @@ says(
     "comparison.few_values",
     "Only {baseline} baseline and {contender} contender runs have a value above 0.",
 )
+
+
+@says("comparison.no_turns")
+def _(one_side_first: bool) -> str:
+    how = (
+        "All runs of one side came before all of the other"
+        if one_side_first
+        else "The sides took few turns"
+    )
+    return (
+        f"{how}, so whatever else changed meanwhile looks like a change too: interleave the runs."
+    )
+
+
+@says("comparison.drift")
+def _(drift: float, is_share: bool) -> str:
+    return (
+        f"From the first run to the last it drifted by {_drift(drift, is_share)}, whatever the "
+        "side, and the sides did not take turns: interleave the runs."
+    )
+
+
 says(
-    "comparison.one_side_first",
-    "All runs of one side came before all of the other, so whatever else changed meanwhile looks "
-    "like a change too: let the sides take turns.",
+    "comparison.others_drift",
+    "Other metrics drifted, and the sides did not take turns: interleave the runs.",
 )
+
+
+@says("comparison.drift_taken_off")
+def _(metrics: Sequence[tuple[str, float, bool]]) -> str:
+    told_metrics = "; ".join(
+        f"{name} by {_drift(drift, is_share)}" for name, drift, is_share in metrics
+    )
+    return (
+        f"From the first run to the last, whatever the side, there was a drift: {told_metrics}. "
+        "The sides took turns, so it was taken off."
+    )
+
+
+def _drift(drift: float, is_share: bool) -> str:
+    return f"{100 * drift:+.2g} points" if is_share else f"{100 * (drift - 1):+.0f} %"
+
+
 says(
     "history.few_runs",
     "A history needs at least {needed} valid runs, there are {runs}; with fewer, compare two sets "

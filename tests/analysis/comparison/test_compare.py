@@ -115,6 +115,46 @@ def test_what_weakens_the_answer_is_noted() -> None:
     found = against(imagined_runs("new", 6, first_day=100))
 
     assert [note.code for note in found.notes] == [
-        "comparison.one_side_first",
+        "comparison.no_turns",
         "comparison.same_airflow",
     ]
+    assert found.notes[0].values["one_side_first"]
+
+
+def drifting(first_day: float, by: float = 0.2) -> Comparison:
+    """Equal sides of which everything grows over the days, the contender from a day on."""
+
+    def side(name: str, from_day: float) -> list[RunAnalysis]:
+        factors = {
+            from_day + 2 * place: 1.0 + by * (from_day + 2 * place) / 24 + noise
+            for place, noise in enumerate((0.0, 0.02, -0.01, 0.01, 0.0, -0.02))
+        }
+        return [
+            imagined_run(f"{name}-{day:g}", day=day, factor=factor)
+            for day, factor in factors.items()
+        ]
+
+    return compare_runs(side("old", 0.0), side("new", first_day), margin=0.1)
+
+
+def test_a_drift_is_taken_off_where_the_sides_took_turns() -> None:
+    found = drifting(first_day=1)
+
+    assert found.verdict == "pass"
+    (note,) = (note for note in found.notes if note.code == "comparison.drift_taken_off")
+    assert [name for name, _, _ in note.values["metrics"]] == [
+        "p95 latency, stage 1, 4/s",
+        "p95 latency, stage 2, 8/s",
+        "service demand of the mix",
+    ]
+    assert note.values["metrics"][0][1] == pytest.approx(1.09, abs=0.03)  # over 11 of 24 days
+
+
+@pytest.mark.parametrize(("by", "why"), [(0.3, "would be worse"), (-0.3, "would pass")])
+def test_nothing_is_decided_of_a_drift_without_turns(by: float, why: str) -> None:
+    found = drifting(first_day=12, by=by)
+
+    assert (found.verdict, found.exit_code) == ("inconclusive", 5), why
+    reasons = {each.metric.name: each.reason.code for each in found.gate if each.reason}
+    assert reasons["service demand of the mix"] == "comparison.drift"
+    assert reasons["errors where the SLO held"] == "comparison.others_drift"

@@ -61,6 +61,19 @@ def test_false_alarms_are_as_rare_as_asked() -> None:
     assert alarms <= 13
 
 
+def test_runs_that_remember_the_one_before_are_no_change() -> None:
+    """Random orders alone call a change in three of these."""
+    random = np.random.default_rng(7)
+    alarms = 0
+    for _ in range(4):
+        values = random.normal(0, 1, 30)
+        for place in range(1, 30):
+            values[place] = 0.6 * values[place - 1] + 0.8 * values[place]
+        alarms += bool(found(values.tolist(), 0.02))
+
+    assert alarms <= 1
+
+
 @settings(max_examples=5, deadline=None)
 @given(st.floats(0.1, 10), st.floats(-5, 5))
 def test_unit_and_origin_do_not_matter(factor: float, origin: float) -> None:

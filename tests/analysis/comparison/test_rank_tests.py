@@ -130,17 +130,17 @@ def test_too_few_values_have_no_interval() -> None:
 
 @pytest.mark.parametrize("count", [4, 5, 8])
 def test_a_detectable_change_is_found_four_times_out_of_five(count: int) -> None:
-    found = detectable_shift(count, count, 0.03, MARGIN, TAIL)
-    assert found is not None
+    """By the spread that other runs of the same kind happened to have."""
     random = np.random.default_rng(count)
-    lows = [
-        shift(random.normal(0, 0.03, count), random.normal(found, 0.03, count), TAIL).low
-        for _ in range(1500)
-    ]
+    found = []
+    for _ in range(2000):
+        own = spread(*random.normal(0, 0.03, (2, count)))
+        change = detectable_shift(count, count, own, MARGIN, TAIL)
+        assert change is not None
+        low = shift(random.normal(0, 0.03, count), random.normal(change, 0.03, count), TAIL).low
+        found.append(low is not None and low > MARGIN)
 
-    assert np.mean([low is not None and low > MARGIN for low in lows]) == pytest.approx(
-        0.8, abs=0.04
-    )
+    assert np.mean(found) == pytest.approx(0.8, abs=0.02)
 
 
 def test_the_runs_needed_let_equal_sides_pass_four_times_out_of_five() -> None:
