@@ -16,9 +16,10 @@
 Scaling in has a decision and a change of the count; `slo_broke` tells whether two windows of 5 s in
 a row broke the SLO after it, before the next change or rise of the load.
 
-A change seen only in SampleCount counts when the next period confirms it: a late sample of one
-cluster looks like a lost webserver. It happened after the end of the last period with the old count
-and not after the end of the first period with the new one.
+A change seen only in SampleCount counts when the next period confirms it, with as many webservers
+or more after a rise, as many or fewer after a fall: a late sample of one cluster looks like a lost
+webserver, and 2, 3, 4, 5 are three changes. It happened after the end of the last period with the
+old count and not after the end of the first period with the new one.
 
 A new webserver that takes its share of the calls for half of a period has about half of the mean
 CPU in it. So the first period, from the one with the new count on, whose least busy webserver
@@ -93,7 +94,8 @@ def count_changes(periods: Sequence[WebserverPeriod]) -> tuple[CountChange, ...]
     last_of_current_s = counted[0].end_s if counted else 0.0
     for period, following in pairwise(counted):
         count = period.webservers or 0
-        if count != current and following.webservers == count:
+        further = (following.webservers or 0) - count
+        if count != current and further * (count - current) >= 0:
             changes.append(CountChange(current, count, last_of_current_s, period.end_s))
             current = count
         if count == current:
@@ -358,8 +360,7 @@ def scaling_events(
     decisions = [event for event in events if event["kind"] == "scaling_decision"]
     changes = count_changes(periods)
     found = _decided(decisions, events, changes)
-    explained = {event.count_changed_s for event in found}
-    found += [_observed(change) for change in changes if change.seen_s not in explained]
+    found += [_observed(change) for change in changes if not _is_explained(change, found)]
     found.sort(key=moment)
     varies = any(stage.plan.varies for stage in stages)
     offered = offered_per_s(periods, calls) if varies else np.zeros(len(periods))
@@ -425,6 +426,16 @@ def _decided_by(decision: dict[str, Any]) -> Finding | None:
             periods=int(quiet[3]),
         )
     return note("scaling.recorded", reason=str(reason)) if reason else None
+
+
+def _is_explained(change: CountChange, decided: Sequence[ScalingEvent]) -> bool:
+    """Whether a decision led to it; webservers of one decision may be counted one by one."""
+    return any(
+        (event.decision_s or 0.0) < change.seen_s <= event.count_changed_s
+        and (event.to_count - event.from_count) * (change.to_count - change.from_count) > 0
+        for event in decided
+        if event.count_changed_s is not None
+    )
 
 
 def _next_opposite(later: Sequence[dict[str, Any]], added: int) -> float:

@@ -201,6 +201,30 @@ def test_an_unconfirmed_count_is_no_change(webservers: list[int | None]) -> None
     assert events_of(webservers) == []
 
 
+@pytest.mark.parametrize(
+    ("webservers", "changes"),
+    [
+        ([2, 2, 3, 4, 5, 5], [(2, 3, 15.0), (3, 4, 20.0), (4, 5, 25.0)]),
+        ([2, 2, 4, 5, 5], [(2, 4, 15.0), (4, 5, 20.0)]),
+        ([5, 5, 4, 3, 3], [(5, 4, 15.0), (4, 3, 20.0)]),
+        ([2, 2, 3, 2, 3, 3], [(2, 3, 25.0)]),
+        ([2, 2, 3, 1, 4, 4], [(2, 4, 25.0)]),
+    ],
+    ids=["one each period", "two at once", "falls", "not confirmed", "a late sample between"],
+)
+def test_changes_that_follow_each_other_are_told_apart(
+    webservers: list[int | None], changes: list[tuple[int, int, float]]
+) -> None:
+    found = events_of(webservers)
+    assert [(e.from_count, e.to_count, e.count_changed_s) for e in found] == changes
+
+
+def test_webservers_of_one_decision_that_are_counted_one_by_one_are_one_change() -> None:
+    (found,) = events_of([2] * 5 + [3, 4, 4], 50.0, decision(16.0, 2, 4), ready(27.0), ready(33.0))
+    assert (found.from_count, found.to_count) == (2, 4)
+    assert (found.count_changed_after_s, found.count_changed_s) == (30.0, 35.0)
+
+
 def test_two_decisions_that_show_as_one_step_of_the_count_are_two_changes() -> None:
     found = events_of(
         [2] * 6 + [4] * 3,
