@@ -175,11 +175,11 @@ def _samples(
     def sampled(
         metrics: Iterable[Metric], values: Sequence[Sequence[dict[Metric, Estimate]]]
     ) -> list[MetricSamples]:
-        absent = Estimate(value=None)
+        def known(metric: Metric, side: Sequence[dict[Metric, Estimate]]) -> tuple[Estimate, ...]:
+            return tuple(run.get(metric, Estimate(value=None)) for run in side)
+
         return [
-            MetricSamples(
-                metric, *(tuple(run.get(metric, absent) for run in s) for s in values), order
-            )
+            MetricSamples(metric, known(metric, values[0]), known(metric, values[1]), order)
             for metric in metrics
         ]
 
