@@ -39,8 +39,10 @@ def start(
     *arguments: str, cwd: Path, variables: dict[str, str], before: tuple[str, ...] = ()
 ) -> subprocess.Popen[str]:
     """`headroom` with these arguments in the background; `before` may be `ip netns exec ...`."""
-    # Whoever runs the tests in the background has Ctrl-C ignored, and would hand that down.
+    # Whoever runs the tests in the background, or with nohup, would hand down what is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     return subprocess.Popen(
         [*before, HEADROOM, *arguments],
         cwd=cwd,
