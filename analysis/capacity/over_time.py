@@ -31,7 +31,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from scipy import special
+import scipy
 
 from mwaa_headroom.analysis.capacity.evidence import BLOCKS, StageEvidence
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
@@ -82,7 +82,7 @@ def change(stages: Sequence[StageEvidence]) -> Finding | None:
     repeated = [visits for visits in by_rate.values() if len(visits) > 1]
     differences = [_difference(visits) for visits in repeated]
     freedom = sum(len(visits) - 1 for visits in repeated)
-    if not freedom or special.chdtrc(freedom, sum(differences)) >= CHANGED:
+    if not freedom or scipy.special.chdtrc(freedom, sum(differences)) >= CHANGED:
         return None
     worst = repeated[int(np.argmax(differences))]
     fastest, slowest = min(worst, key=_mean_s), max(worst, key=_mean_s)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -79,5 +79,7 @@ def drift_per_place(
     left = y - model @ fitted
     variance = float(left @ left) / freedom * np.linalg.pinv(model.T @ model)[2, 2]
     drift = float(fitted[2])
-    surely = variance == 0 or 2 * special.stdtr(freedom, -abs(drift) / np.sqrt(variance)) < CHANCE
+    surely = (
+        variance == 0 or 2 * scipy.special.stdtr(freedom, -abs(drift) / np.sqrt(variance)) < CHANCE
+    )
     return drift if surely else None

@@ -6,24 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mwaa_headroom.analysis.comparison.compare import Comparison, compare_runs
-from mwaa_headroom.analysis.comparison.history import History, trace_history
 from mwaa_headroom.analysis.errors import RecordFormatError
-from mwaa_headroom.analysis.planning.capacity_curve import (
-    CapacityCurve,
-    capacity_curve,
-    trial_run,
-)
-from mwaa_headroom.analysis.planning.loads import LoadWanted
-from mwaa_headroom.analysis.planning.size import SizingAnswer, answer_size
-from mwaa_headroom.analysis.policy.what_if import AskedLoad, WhatIf, answer_what_if
 from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import MANIFEST_FILE
-from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices
 from mwaa_headroom.harness.errors import RecordError, UsageError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # each answer loads its own part of the analysis
+    from mwaa_headroom.analysis.comparison.compare import Comparison
+    from mwaa_headroom.analysis.comparison.history import History
+    from mwaa_headroom.analysis.planning.capacity_curve import CapacityCurve
+    from mwaa_headroom.analysis.planning.loads import LoadWanted
+    from mwaa_headroom.analysis.planning.size import SizingAnswer
+    from mwaa_headroom.analysis.policy.what_if import AskedLoad, WhatIf
     from mwaa_headroom.analysis.report.document import Document
 
 
@@ -129,7 +124,7 @@ def _only_run(given: Path) -> Path:
 
 def compare_directories(
     baseline: Sequence[Path], contender: Sequence[Path], *, margin: float
-) -> Comparison:
+) -> "Comparison":
     """Analyse the runs of both sides and hold them against each other.
 
     Args:
@@ -140,19 +135,23 @@ def compare_directories(
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
+    from mwaa_headroom.analysis.comparison.compare import compare_runs
+
     return compare_runs(analysed_runs(baseline), analysed_runs(contender), margin=margin)
 
 
-def trace_directories(directories: Sequence[Path]) -> History:
+def trace_directories(directories: Sequence[Path]) -> "History":
     """Analyse the runs in `directories` and find where they changed.
 
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
+    from mwaa_headroom.analysis.comparison.history import trace_history
+
     return trace_history(analysed_runs(directories))
 
 
-def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
+def capacity_of_directories(directories: Sequence[Path]) -> "CapacityCurve":
     """Pool the stages of runs by their webserver count.
 
     Args:
@@ -161,6 +160,8 @@ def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
+    from mwaa_headroom.analysis.planning.capacity_curve import capacity_curve, trial_run
+
     try:
         return capacity_curve([trial_run(Run.read(path)) for path in run_directories(directories)])
     except RecordFormatError as exc:
@@ -169,13 +170,13 @@ def capacity_of_directories(directories: Sequence[Path]) -> CapacityCurve:
 
 def size_directories(
     directories: Sequence[Path],
-    load: LoadWanted,
+    load: "LoadWanted",
     *,
     burst_from_per_s: float | None,
     region: str | None,
     prices_file: Path | None,
     environment_class: str | None,
-) -> SizingAnswer:
+) -> "SizingAnswer":
     """Analyse the runs and size an environment for the load.
 
     Args:
@@ -189,6 +190,9 @@ def size_directories(
     Raises:
         HeadroomError: a run or the prices cannot be read, or the burst is none.
     """
+    from mwaa_headroom.analysis.planning.size import answer_size
+    from mwaa_headroom.harness.aws.prices import SHIPPED_FILE, load_prices
+
     if burst_from_per_s is not None and burst_from_per_s >= load.high_per_s:
         raise UsageError(
             f"--burst-from {burst_from_per_s:g} is not below {load.high_per_s:g} calls/s, the "
@@ -208,10 +212,12 @@ def size_directories(
     )
 
 
-def what_if(directories: Sequence[Path], asked: AskedLoad | None) -> WhatIf:
+def what_if(directories: Sequence[Path], asked: "AskedLoad | None") -> "WhatIf":
     """Analyse runs and answer.
 
     Raises:
         RecordError: there is no run, or one that cannot be read.
     """
+    from mwaa_headroom.analysis.policy.what_if import answer_what_if
+
     return answer_what_if(analysed_runs(directories), asked)
