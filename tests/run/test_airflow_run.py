@@ -31,20 +31,24 @@ def test_the_quickstart_answers_with_a_scale_out_on_the_way() -> None:
         stdin=subprocess.DEVNULL,
     )
 
-    assert answer.returncode == 0, answer.stdout + answer.stderr
     latest = (ROOT / "runs" / "latest").resolve()
     report = json.loads((latest / "report.json").read_text())
     assert f"{latest.name}/report.html" in answer.stdout
-    assert report["verdict"]["answered"] is True
     assert any(event["to_count"] > event["from_count"] for event in report["scaling"])
-    assert 2 <= report["sizing"]["target"]["webservers"] <= 5
-    assert f"{report['sizing']['target']['webservers']} webservers" in answer.stdout
-    assert report["capacity"]["stopped_by_stage"] is not None
     requests = read_run(latest).requests
     of_stages = requests.filter(pc.greater_equal(requests["stage"], 0))  # not of recoveries
     assert sorted(of_stages["arrival"].to_pylist()) == list(range(of_stages.num_rows))
-    assert report["recoveries"][-1]["after_stage"] == report["capacity"]["stopped_by_stage"]
-    assert report["generator"]["ok"] is True
+    if "run.host_disturbed" in {warning["code"] for warning in report["warnings"]}:
+        # Whoever else uses the machine makes the answer undecided, or leaves the quiet stages.
+        assert answer.returncode == 0 or report["verdict"]["exit_code"] == 5, answer.stdout
+    else:
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert report["verdict"]["answered"] is True
+        assert 2 <= report["sizing"]["target"]["webservers"] <= 5
+        assert f"{report['sizing']['target']['webservers']} webservers" in answer.stdout
+        assert report["capacity"]["stopped_by_stage"] is not None
+        assert report["recoveries"][-1]["after_stage"] == report["capacity"]["stopped_by_stage"]
+        assert report["generator"]["ok"] is True
     processes = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in processes if "run-headroom-quickstart" in " ".join(line)]
 
