@@ -7,7 +7,9 @@ a stage, with o the part of a report's time that lies inside:
     taken   = sum(o (others + stolen + throttled)) / sum(o) / CPUs
     speed   = r / (sum(o reference) / sum(o)),  r = the reference's 10th percentile over the run
 
-others: CPU of processes that are not headroom's; stolen: by the hypervisor for other machines;
+others: CPU of processes that are not headroom's, which count only where the host is more than half
+busy (CROWDED): on idle CPUs they are in nobody's way, and of four or more CPUs half busy one finds
+a free one at once in 5 of 6 cases (Erlang's C); stolen: by the hypervisor for other machines;
 throttled: withheld by a limit from outside, as a container's; reference: CPU time of the fixed
 work, which neighbours on the same hardware, a lower clock or crowded caches lengthen without
 showing up elsewhere.
@@ -36,6 +38,7 @@ from mwaa_headroom.analysis.statistics import Floats
 # Ten times the error of the subtraction; and neighbours alone slow a stage to 0.7 at times.
 TAKEN_LIMIT: Final = 0.1  # of all CPUs
 SLOWEST: Final = 0.6  # of the run's fastest
+CROWDED: Final = 0.5  # of all CPUs, ours included
 _TAKEN: Final = ("others_cpus", "stolen_cpus", "throttled_cpus")
 _FASTEST_PERCENT: Final = 10.0  # one report may be of a lucky moment
 _FEWEST_FOR_SPEED: Final = 5  # reports in the run
@@ -48,6 +51,7 @@ class HostReport:
     from_s: float
     to_s: float
     cpus: float
+    ours_cpus: float
     others_cpus: float
     stolen_cpus: float
     throttled_cpus: float
@@ -88,6 +92,9 @@ def disturbance(reports: Sequence[HostReport], from_s: float, to_s: float) -> Fi
     }
     speed = 1 / _mean(1 / speeds(reports), weights_s, otherwise=1.0)
     cpus = reports[-1].cpus
+    ours_cpus = _mean([report.ours_cpus for report in reports], weights_s, otherwise=cpus)
+    if ours_cpus + sum(taken.values()) <= CROWDED * cpus:
+        taken["others_cpus"] = 0.0
     if sum(taken.values()) <= TAKEN_LIMIT * cpus and speed >= SLOWEST:
         return None
     return refusal("host.disturbed", **taken, cpus=cpus, speed=speed if speed < SLOWEST else None)
@@ -132,6 +139,7 @@ def _report(event: dict[str, Any]) -> HostReport:
         from_s=to_s - over_s,
         to_s=to_s,
         cpus=max(number_in(event, "cpus") or 1.0, 1.0),
+        ours_cpus=told("ours_cpus"),
         others_cpus=told("others_cpus"),
         stolen_cpus=told("stolen_cpus"),
         throttled_cpus=told("throttled_cpus"),

@@ -19,6 +19,7 @@ from mwaa_headroom.analysis.run import Run
 QUIET: dict[str, Any] = {
     "over_s": 5.0,
     "cpus": 2,
+    "ours_cpus": 0.8,
     "others_cpus": 0.02,
     "stolen_cpus": 0.0,
     "throttled_cpus": 0.0,
@@ -42,6 +43,8 @@ def reports_of(*changes: dict[str, Any]) -> list[dict[str, Any]]:
         ("quiet", {}, None),
         ("a process at work", {"others_cpus": 0.9}, {"others_cpus": 0.9}),
         ("as a desktop idles", {"others_cpus": 0.15}, None),
+        ("a process beside idle CPUs", {"others_cpus": 0.9, "cpus": 4}, None),
+        ("a process and who knows what of ours", {"others_cpus": 0.9, "ours_cpus": None}, {}),
         ("a crowded hypervisor", {"stolen_cpus": 0.5}, {"stolen_cpus": 0.5}),
         ("a container's limit", {"throttled_cpus": 0.4}, {"throttled_cpus": 0.4}),
         ("a little of each", {"others_cpus": 0.12, "stolen_cpus": 0.12}, {"others_cpus": 0.12}),
