@@ -79,7 +79,7 @@ def recovered(
     report = LoadReport(0, 100.0, starts[-1] + 1.0, cpu_fraction, 0.0, 0.0)
     unsent_s = calls.intended_start_s[~calls.sent][:lost]
     gone = LostArrivals(stage=np.full(len(unsent_s), -1, dtype=np.int32), start_s=unsent_s)
-    host = (HostReport(100.0, starts[-1] + 1.0, 2.0, others_cpus, 0.0, 0.0, 0.0016),)
+    host = (HostReport(100.0, starts[-1] + 1.0, 2.0, 0.8, others_cpus, 0.0, 0.0, 0.0016),)
     (found,) = recoveries(setting, [stage], events, Window(calls, good, ()), [report], gone, host)
     return found
 
