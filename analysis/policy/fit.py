@@ -16,7 +16,9 @@ it something to decide.
 
 The time to start, from the decision to service, is seen where decisions and readiness are recorded:
 the median, and the range from the least to the longest, which a webserver that was still not there
-at the end of its record may widen. It is fitted with each rule where only counts are recorded. It
+at the end of its record may widen. The next may lie beyond them: simulated are the ends of
+Student's prediction interval, mean +- t s sqrt(1 + 1/n), if they are further out. It is fitted with
+each rule where only counts are recorded, and both ends of what fits are simulated with each. It
 is unknown where no webserver came before the record ended: it took longer than the longest wait;
 the usual time is taken, or that wait if it is longer.
 
@@ -28,8 +30,9 @@ no scale-in was seen nearly all fits, and these are two: the quickest and the sl
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from operator import attrgetter
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import Any, Final, Literal
 
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
@@ -52,9 +55,9 @@ from mwaa_headroom.analysis.policy.fit_search import (
     scale_out_rules,
 )
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling
-from mwaa_headroom.analysis.policy.replay import FittedRule
+from mwaa_headroom.analysis.policy.replay import Explained, FittedRule, replay_rule
 from mwaa_headroom.analysis.policy.scaling_rule import USUAL_START_S, PolicyParameters
-from mwaa_headroom.analysis.statistics import Estimate
+from mwaa_headroom.analysis.statistics import Estimate, t_quantile
 
 WAY_OUT: Final = (
     "datapoints_to_alarm",
@@ -119,6 +122,11 @@ class StartTime:
         own_s = rule.middle_s if self.goes_with_rule else None
         return self.taken_s if own_s is None else own_s
 
+    def ends_of(self, rule: Candidate) -> tuple[float, ...]:
+        """The least and the longest that belong to a rule."""
+        own_s = rule.delay_s if self.goes_with_rule else None
+        return (self.taken_s,) if own_s is None else own_s
+
 
 def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[Finding] = ()) -> PolicyFit:
     """Fit the unknown parameters.
@@ -166,7 +174,7 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[Finding] = ()
         runs_used=runs_used,
         left_out=left_out,
         warnings=(
-            *_warnings(used, cost, changes),
+            *_warnings(used, rule, cost, changes),
             *([start.unknown] if start.unknown else []),
         ),
     )
@@ -248,7 +256,7 @@ def _start_time(
     if seen_s:
         low_s, high_s = min(seen_s), max(seen_s + waited_s)
         estimate = Estimate(median(seen_s), low_s, high_s, n=len(seen_s), warnings=(is_range,))
-        return StartTime(estimate, median(seen_s), (low_s, high_s))
+        return StartTime(estimate, median(seen_s), _ends_of_next(seen_s, low_s, high_s))
     ranges = [each.delay_s for each in out if each.delay_s is not None]
     if ranges:
         estimate = Estimate(
@@ -258,12 +266,23 @@ def _start_time(
             n=sum(change.added > 0 for run in runs for change in run.changes),
             warnings=(is_range, warning("policy.start_with_datapoints")),
         )
-        return StartTime(estimate, best.middle_s or 0.0, (), goes_with_rule=True)
+        ends_s = best.delay_s or ()
+        return StartTime(estimate, best.middle_s or 0.0, ends_s, goes_with_rule=True)
     bound_s = max(waited_s, default=0.0)
     taken_s, longest_s = max(bound_s, USUAL_START_S), max(bound_s, LONGEST_START_S)
     unknown = warning("policy.start_unknown", taken_s=taken_s, longest_s=longest_s)
     estimate = Estimate(None, low=bound_s, high=None, warnings=(unknown,))
     return StartTime(estimate, taken_s, (bound_s, longest_s), unknown=unknown)
+
+
+def _ends_of_next(seen_s: Sequence[float], low_s: float, high_s: float) -> tuple[float, float]:
+    """Where one more start lies with those seen: at least their range, and Student's interval."""
+    if len(seen_s) < 2:
+        return low_s, high_s
+    reach_s = t_quantile(len(seen_s) - 1) * stdev(seen_s) * sqrt(1.0 + 1.0 / len(seen_s))
+    middle_s = fmean(seen_s)
+    longest_s = min(middle_s + reach_s, LONGEST_START_S)
+    return max(0.0, min(low_s, middle_s - reach_s)), max(high_s, longest_s)
 
 
 def _alternatives(
@@ -275,8 +294,9 @@ def _alternatives(
     """The rules to simulate beside the one taken, among those that fit as well."""
     found = [
         *(
-            FittedRule(with_way_back(each.policy, rule.policy), start.of(each))
+            FittedRule(with_way_back(each.policy, rule.policy), start_s)
             for each in _ends_out(out)
+            for start_s in start.ends_of(each)
         ),
         *(replace(rule, start_s=end_s) for end_s in start.ends_s),
         *(
@@ -401,10 +421,17 @@ def _start(rule: FittedRule, start: StartTime) -> FittedParameter:
 
 
 def _warnings(
-    used: Sequence[RecordedScaling], cost: float, changes: Sequence[Change]
+    used: Sequence[RecordedScaling], rule: FittedRule, cost: float, changes: Sequence[Change]
 ) -> Iterator[Finding]:
     if cost:
-        yield warning("policy.mismatch", off_periods=cost)
+        explained = Explained.by([replay_rule(run, rule) for run in used])
+        yield warning(
+            "policy.mismatch",
+            explained=explained.matched,
+            changes=explained.recorded,
+            extra=explained.extra,
+            off_periods=cost,
+        )
     if len(changes) < _FEW_CHANGES:
         yield warning("policy.few_changes", changes=len(changes))
     if len({(run.period_s, run.cpu_above_percent, run.connections_above) for run in used}) > 1:

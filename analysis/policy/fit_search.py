@@ -13,7 +13,7 @@ from itertools import pairwise, product
 from typing import Final, Literal
 
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, SeenPeriod
-from mwaa_headroom.analysis.policy.replay import LOST, align, rule_decisions
+from mwaa_headroom.analysis.policy.replay import align, rule_decisions, shown
 from mwaa_headroom.analysis.policy.scaling_rule import Observation, PolicyParameters, ScalingRule
 
 DATAPOINTS: Final = tuple((m, n) for n in range(1, 6) for m in range(1, n + 1))  # M of N periods
@@ -29,7 +29,8 @@ _LONG_COOLDOWNS_S: Final = (90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 900.0)
 _PLENTY: Final = 1_000_000  # webservers
 
 Signature = tuple[bool, ...]
-_Compared = tuple[tuple[Change, ...], tuple[Change, ...], float]  # recorded, decided, period_s
+_Compared = tuple[tuple[Change, ...], tuple[Change, ...], float, float]
+"""Recorded and decided changes, the metric period, and when the record ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +250,9 @@ def judge(runs: Sequence[RecordedScaling], policy: PolicyParameters, *, sign: in
         if run.decisions_known:
             cost += align(recorded, decided, run.period_s)[0]
         else:
-            blind.append((recorded, decided, run.period_s))
-    if not any(recorded for recorded, _, _ in blind):
-        lost = sum(LOST * len(decided) for _, decided, _ in blind)
-        return Candidate(policy, cost + lost, None, gap_s)
+            blind.append((recorded, decided, run.period_s, run.periods[-1].end_s))
+    if sign < 0 or not any(recorded for recorded, *_ in blind):
+        return Candidate(policy, cost + _delayed_cost(blind, 0.0), None, gap_s)
     blind_cost, delay_s = _best_delay(tuple(blind))
     return Candidate(policy, cost + blind_cost, delay_s, gap_s)
 
@@ -273,20 +273,24 @@ def _shortest_gap_s(decisions: Sequence[Change], sign: int) -> float:
 def _best_delay(blind: tuple[_Compared, ...]) -> tuple[float, tuple[float, float]]:
     """The constant delay from decision to count with the least cost, as a range."""
     borders = {0.0, LONGEST_START_S}
-    for recorded, decided, _ in blind:
+    for recorded, decided, _, end_s in blind:
+        seen_s = {end_s, *(edge for each in recorded for edge in (each.from_s, each.to_s))}
         borders |= {
             min(max(border_s - decision.to_s, 0.0), LONGEST_START_S)
-            for change in recorded
             for decision in decided
-            for border_s in (change.from_s, change.to_s)
+            for border_s in seen_s
         }
     costs = {
-        (low, high): sum(
-            align(recorded, [each.later((low + high) / 2) for each in decided], period_s)[0]
-            for recorded, decided, period_s in blind
-        )
+        (low, high): _delayed_cost(blind, (low + high) / 2)
         for low, high in pairwise(sorted(borders))
     }
     least = min(costs.values())
     fitting = [ends for ends, cost in costs.items() if cost == least]
     return least, (fitting[0][0], fitting[-1][1])
+
+
+def _delayed_cost(blind: Iterable[_Compared], delay_s: float) -> float:
+    return sum(
+        align(recorded, shown(decided, delay_s, end_s), period_s)[0]
+        for recorded, decided, period_s, end_s in blind
+    )

@@ -32,6 +32,7 @@ from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.results import RunAnalysis
 
 LOST = 3.0  # periods
+LEAST_EXPLAINED = 2 / 3  # of the changes, recorded ones and those only the rule makes
 _INTERVAL_SLACK = 0.05  # of a period: stamps and containers do not begin at the same moment
 
 Verdict = Literal["matched", "off", "missed", "extra"]
@@ -107,6 +108,29 @@ class Replay:
         return not self.refusal and all(event.verdict == "matched" for event in self.changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How many changes a rule makes at their time, and how many that were not recorded."""
+
+    matched: int
+    recorded: int
+    extra: int
+
+    @classmethod
+    def by(cls, replays: Sequence[Replay]) -> "Explained":
+        """Of all replays of a rule."""
+        verdicts = [
+            event.verdict for replay in replays if replay.kind == "rule" for event in replay.changes
+        ]
+        extra = verdicts.count("extra")
+        return cls(verdicts.count("matched"), len(verdicts) - extra, extra)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the rule is not what scales, so that it tells nothing of another load."""
+        return self.matched < LEAST_EXPLAINED * (self.recorded + self.extra)
+
+
 def align(
     recorded: Sequence[Change], simulated: Sequence[Change], period_s: float
 ) -> tuple[float, list[tuple[Change | None, Change | None]]]:
@@ -145,6 +169,11 @@ def compared(
     """The pairs of `align`, their times counted from `from_s`."""
     _, pairs = align(recorded, simulated, period_s)
     return tuple(_compared(was, would_be, period_s, from_s) for was, would_be in pairs)
+
+
+def shown(decided: Sequence[Change], delay_s: float, end_s: float) -> list[Change]:
+    """What a record of the count alone shows of decisions: nothing that comes after its end."""
+    return [each.later(delay_s) for each in decided if each.to_s + delay_s < end_s]
 
 
 def difference_s(recorded: Change, simulated: Change) -> float:
@@ -265,11 +294,13 @@ def _compared_replay(
     run: RecordedScaling, decided: Sequence[Change], rule: FittedRule
 ) -> tuple[ComparedEvent, ...]:
     """Where only changes of the count were recorded, a scale-out shows when its webserver came."""
-    shown = [
-        change.later(rule.start_s) if change.added > 0 and not run.decisions_known else change
-        for change in decided
-    ]
-    return compared(run.changes, shown, run.period_s, run.started_s)
+    if run.decisions_known:
+        return compared(run.changes, decided, run.period_s, run.started_s)
+    end_s = run.periods[-1].end_s
+    out = shown([each for each in decided if each.added > 0], rule.start_s, end_s)
+    back = shown([each for each in decided if each.added < 0], 0.0, end_s)
+    changes = sorted((*out, *back), key=lambda each: each.to_s)
+    return compared(run.changes, changes, run.period_s, run.started_s)
 
 
 def _recorded_failed(analysis: RunAnalysis) -> float:

@@ -19,7 +19,13 @@ from mwaa_headroom.analysis.policy.recorded import (
     recorded_rates,
     recorded_scaling,
 )
-from mwaa_headroom.analysis.policy.replay import FittedRule, Replay, replay_load, replay_rule
+from mwaa_headroom.analysis.policy.replay import (
+    Explained,
+    FittedRule,
+    Replay,
+    replay_load,
+    replay_rule,
+)
 from mwaa_headroom.analysis.policy.scaling_rule import MOST_SIMULATED
 from mwaa_headroom.analysis.policy.simulated_load import (
     LEAST_FACTOR,
@@ -105,6 +111,15 @@ def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> What
     )
     if asked is None:
         return WhatIf(names, fit, replays, None)
+    explained = Explained.by(replays)
+    if explained.too_few:
+        why = refusal(
+            "policy.rule_not_followed",
+            explained=explained.matched,
+            changes=explained.recorded,
+            extra=explained.extra,
+        )
+        return WhatIf(names, fit, replays, None, (why,))
     rates = (
         _recorded_rates(*prepared[0])
         if asked.rate_per_s is None

@@ -93,12 +93,27 @@ def _(run_id: str, webservers: int) -> str:
 
 
 @says("policy.mismatch")
-def _(off_periods: float) -> str:
+def _(explained: int, changes: int, extra: int, off_periods: float) -> str:
     periods = f"{off_periods:g} period{'' if off_periods == 1 else 's'}"
     return (
-        f"No rule that was tried explains every change: the best is off by {periods} in all, so "
-        "it may also scale by something that these runs do not show."
+        "The recorded changes do not follow the documented rule with any of the values tried: "
+        f"{_explained(explained, changes, extra)}, off by {periods} in all. "
+        "The environment may scale by something that these runs do not show."
     )
+
+
+@says("policy.rule_not_followed")
+def _(explained: int, changes: int, extra: int) -> str:
+    return (
+        "No load can be simulated, because the environment does not scale by the documented rule: "
+        f"{_explained(explained, changes, extra)}."
+    )
+
+
+def _explained(explained: int, changes: int, extra: int) -> str:
+    noun = "change is" if changes == 1 else "changes are"
+    told_extra = f", and it makes {extra} that were not recorded" if extra else ""
+    return f"{explained} of {changes} {noun} explained by the best{told_extra}"
 
 
 @says("policy.few_changes")

@@ -7,8 +7,9 @@ import pytest
 
 from mwaa_headroom.analysis.findings import note, refusal, warning
 from mwaa_headroom.analysis.policy.fit import FittedParameter, PolicyFit, fit_policy
+from mwaa_headroom.analysis.policy.fit_search import judge
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, SeenPeriod
-from mwaa_headroom.analysis.policy.replay import replay_rule, rule_decisions
+from mwaa_headroom.analysis.policy.replay import FittedRule, replay_rule, rule_decisions
 from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import simulate
 from mwaa_headroom.analysis.policy.workload import Workload
@@ -16,6 +17,7 @@ from mwaa_headroom.analysis.statistics import Floats
 
 PERIOD_S = 60
 CALLS = Workload(demand_s=0.02, background_cpu=0.02, webserver_cpu=0.5, latency_s=0.01)
+STEP = np.repeat([15.0, 60.0], 600)
 # Bursts of one, two and three periods, then up to many webservers and down again.
 BURSTS = np.repeat(
     [15, 45, 15, 45, 15, 45, 15, 80, 12, 45, 12],
@@ -157,6 +159,41 @@ def test_without_decisions_the_start_goes_with_the_datapoints(m: int) -> None:
         assert replay_rule(run, rule).agrees
 
 
+def test_a_decision_whose_webserver_comes_after_the_record_is_no_decision_too_many() -> None:
+    truth = PolicyParameters(datapoints_to_alarm=1, evaluation_periods=1)
+    whole = recorded(truth, np.repeat([15.0, 60.0], [900, 240]), decisions_known=False)
+    assert any(change.to_s > whole.periods[-1].end_s for change in whole.changes)
+    seen = tuple(each for each in whole.changes if each.to_s <= whole.periods[-1].end_s)
+    run = replace(whole, changes=seen)
+    assert judge([run], truth, sign=1).cost == 0
+    fit = fit_policy([run])
+    assert "1 of 1" in told(fit, "datapoints_to_alarm").values
+    assert replay_rule(run, FittedRule(truth, 120.0)).agrees
+
+
+def test_without_decisions_the_least_and_the_longest_start_of_a_rule_are_tried() -> None:
+    fit = fit_policy([recorded(PolicyParameters(), STEP, between=(2, 3), decisions_known=False)])
+    assert fit.rule is not None
+    own = {other.start_s for other in fit.others if other.policy == fit.rule.policy}
+    assert min(own) <= fit.rule.start_s - 25.0
+    assert max(own) >= fit.rule.start_s + 25.0
+
+
+def test_webservers_that_start_unevenly_may_next_do_so_beyond_those_seen() -> None:
+    run = recorded(PolicyParameters())
+    tried = {
+        starts_s: [
+            other.start_s for other in fit_policy([replace(run, start_times_s=starts_s)]).others
+        ]
+        for starts_s in ((100.0, 120.0, 140.0), (120.0, 120.0, 120.0))
+    }
+    reach_s = 4.303 * 20.0 * (4 / 3) ** 0.5  # Student's t of two degrees of freedom
+    uneven, even = tried.values()
+    assert min(uneven) == pytest.approx(120.0 - reach_s, abs=0.1)
+    assert max(uneven) == pytest.approx(120.0 + reach_s, abs=0.1)
+    assert set(even) == {120.0}
+
+
 @pytest.mark.slow
 def test_bursts_that_ended_early_tell_the_datapoints_without_decisions() -> None:
     """A breach of one period that did nothing rules out M = 1."""
@@ -233,7 +270,9 @@ def test_a_rule_that_nobody_tried_is_said_so() -> None:
     early = replace(run, changes=(Change(100.0, 100.0, 2, 3), *run.changes))
     fit = fit_policy([early])
     assert fit.mismatch_periods
-    assert "policy.mismatch" in [each.code for each in fit.warnings]
+    changes = len(early.changes)
+    values = {"explained": changes - 1, "changes": changes, "extra": 0, "off_periods": 3.0}
+    assert warning("policy.mismatch", **values) in fit.warnings
 
 
 def test_pinned_runs_and_runs_without_a_change_are_refused() -> None:

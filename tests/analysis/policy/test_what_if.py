@@ -257,3 +257,26 @@ def test_too_much_is_refused_where_only_the_run_tells_the_rate(run: RunAnalysis)
     assert answer.load is None
     (refused,) = answer.refusals
     assert (refused.code, refused.values["most_per_s"]) == ("policy.load_too_high", 5000)
+
+
+def test_changes_that_no_rule_explains_leave_a_load_unanswered(run: RunAnalysis) -> None:
+    """Changes that come by the clock, before there is any load to answer."""
+    began_s = run.periods[0].start_s
+    clocked = [
+        replace(
+            run.scaling[0],
+            from_count=count,
+            to_count=count + 1,
+            decision_s=began_s + 20.0 * place,
+            ready_s=began_s + 20.0 * place + 4.0,
+        )
+        for place, count in enumerate((2, 3), start=1)
+    ]
+    answer = answer_what_if([replace(run, scaling=tuple(clocked))], AskedLoad("burst", np.ones(60)))
+    assert answer.load is None
+    assert answer.exit_code == 5
+    (why,) = answer.refusals
+    assert why.code == "policy.rule_not_followed"
+    assert why.values["changes"] == 2
+    assert why.values["explained"] == 0
+    assert answer.replays
