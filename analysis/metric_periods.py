@@ -198,6 +198,16 @@ def offered_per_s(periods: Sequence[WebserverPeriod], calls: Calls) -> Floats:
     return _rates(periods, calls.intended_start_s, {"offered": everyone})["offered"]
 
 
+def rates_of_calls(
+    periods: Sequence[WebserverPeriod], calls: Calls
+) -> tuple[Floats, Floats, Floats]:
+    """Per second of each period: calls sent to a webserver, those that ended, and those cut."""
+    reached = calls.reached_webserver
+    sent = _rates(periods, calls.start_s, {"sent": reached})
+    ended = _rates(periods, calls.end_s, {"ended": reached, "cut": reached & calls.censored})
+    return sent["sent"], ended["ended"], ended["cut"]
+
+
 def periods_within(periods: Iterable[Period], from_s: float, to_s: float) -> tuple[Period, ...]:
     """The periods that lie wholly between two times."""
     slack_s = 0.001  # stamps are whole seconds, stages begin anywhere

@@ -36,7 +36,8 @@ class ScalingEvent:
     environment tells (local kinds), `count_changed_s` is the end of the first period whose
     SampleCount shows the change, which happened after `count_changed_after_s`.
     `takes_traffic_s` is when the new webserver had calls: its readiness where the environment
-    tells, else at the latest, as read from the metrics.
+    tells, else at the latest, after `takes_traffic_after_s`, as read from the metrics; `start_up`
+    is whether these show that it burnt CPU before, None where they do not tell.
     """
 
     from_count: int
@@ -54,6 +55,8 @@ class ScalingEvent:
     slo_broke: bool | None = None  # out: before the webserver came; in: after it; None: not known
     load_step_within_s: float = 0.0  # how well the load step is known; a stage's start: exactly
     period_s: float | None = None  # of the metrics
+    takes_traffic_after_s: float | None = None
+    start_up: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

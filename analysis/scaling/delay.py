@@ -112,11 +112,9 @@ def _took_traffic_within(event: ScalingEvent) -> tuple[float, float] | None:
         return event.ready_s, event.ready_s
     if event.count_changed_s is None or event.count_changed_after_s is None:
         return None
-    if event.takes_traffic_s is None or event.period_s is None:
+    if event.takes_traffic_after_s is None or event.takes_traffic_s is None:
         return event.count_changed_after_s, event.count_changed_s
-    half_s = event.period_s / 2
-    earliest_s = max(event.count_changed_after_s, event.takes_traffic_s - 3 * half_s)
-    return earliest_s, event.takes_traffic_s - half_s
+    return event.takes_traffic_after_s, event.takes_traffic_s
 
 
 def _detection(delays: Sequence[_Delay]) -> Estimate:
@@ -192,5 +190,10 @@ def _vague_steps(firsts: Sequence[ScalingEvent]) -> tuple[Finding, ...]:
 
 
 def _lateness(rising: Sequence[ScalingEvent]) -> tuple[Finding, ...]:
-    periods = [event.period_s for event in rising if event.ready_s is None and event.period_s]
-    return (warning("scaling.traffic_by_metrics", period_s=max(periods)),) if periods else ()
+    by_metrics = [event for event in rising if event.ready_s is None and event.period_s]
+    if not by_metrics:
+        return ()
+    period_s = max(event.period_s or 0.0 for event in by_metrics)
+    found = (warning("scaling.traffic_by_metrics", period_s=period_s),)
+    vague = sum(event.start_up is None for event in by_metrics)
+    return (*found, warning("scaling.start_up_unknown", scale_outs=vague)) if vague else found

@@ -8,7 +8,7 @@
 `decision_s`, `ready_s`  from the environment's own events; on AWS nobody tells
 `count_changed_s` end of the first period whose SampleCount shows the new count; the change came
                   after `count_changed_after_s`
-`takes_traffic_s` readiness where the environment tells, else an upper bound from the metrics
+`takes_traffic_s` readiness where the environment tells, else the latest that metrics allow
 `slo_restored_s`  end of the first of two good windows of 5 s in a row after the change; None when
                   the SLO was not broken before it, or did not hold again while it was watched, that
                   is until the load fell
@@ -21,10 +21,7 @@ or more after a rise, as many or fewer after a fall: a late sample of one cluste
 webserver, and 2, 3, 4, 5 are three changes. It happened after the end of the last period with the
 old count and not after the end of the first period with the new one.
 
-A new webserver that takes its share of the calls for half of a period has about half of the mean
-CPU in it. So the first period, from the one with the new count on, whose least busy webserver
-(statistic Minimum) has at least that is the one in which it took traffic, and its end is an upper
-bound. A webserver that is busy starting up, before it takes calls, looks the same.
+Where the environment does not tell of readiness, `scaling.arrival` says when traffic was taken.
 
 A stage that holds one load steps to it at its start, known exactly. A ramp or a trace has no such
 step: there the load step is the start of the first of the metric periods on end, up to the one that
@@ -50,6 +47,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -60,13 +58,19 @@ from mwaa_headroom.analysis.findings import Finding, note
 from mwaa_headroom.analysis.metric_periods import WebserverPeriod, offered_per_s
 from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.results import ScalingEvent
+from mwaa_headroom.analysis.scaling.arrival import (
+    STARTING_PERIODS,
+    CountChange,
+    CpuOfCalls,
+    arrival,
+    cpu_of_calls,
+)
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.slo_judgement import Window, judge, judge_times
 from mwaa_headroom.analysis.stages import StageTimes
 from mwaa_headroom.analysis.statistics import Floats
 
-_SHARE_OF_MEAN_CPU = 0.5
 # What `policy.rule` decides by, as local environments write it into their events.
 _REASONS = ("scaling.cpu_above", "scaling.connections_above", "scaling.quiet")
 # What they wrote before that had values.
@@ -74,16 +78,6 @@ _OLD_PAST_THRESHOLD = re.compile(
     rf"({CPU}|{CONNECTIONS}) ([\d.]+) > ([\d.]+) in \d+ of \d+ periods"
 )
 _OLD_QUIET = re.compile(rf"{CPU} < ([\d.]+) and {CONNECTIONS} < ([\d.]+) for (\d+) periods")
-
-
-@dataclass(frozen=True, slots=True)
-class CountChange:
-    """A change of SampleCount: after the last period without it, at the first that shows it."""
-
-    from_count: int
-    to_count: int
-    after_s: float  # end of the last period with the old count
-    seen_s: float  # end of the first period with the new one
 
 
 def count_changes(periods: Sequence[WebserverPeriod]) -> tuple[CountChange, ...]:
@@ -101,24 +95,6 @@ def count_changes(periods: Sequence[WebserverPeriod]) -> tuple[CountChange, ...]
         if count == current:
             last_of_current_s = period.end_s
     return tuple(changes)
-
-
-def took_traffic_by_s(
-    periods: Sequence[WebserverPeriod], seen_s: float, to_count: int
-) -> float | None:
-    """When a webserver whose count was seen at a time took traffic at the latest.
-
-    None when Minimum was not recorded, or it took none while there were so many webservers.
-    """
-    for period in periods:
-        if period.end_s < seen_s or period.webservers is None:
-            continue
-        if period.webservers < to_count:
-            return None
-        least, mean = period.cpu_min_percent, period.cpu_percent
-        if least is not None and mean and least >= _SHARE_OF_MEAN_CPU * mean:
-            return period.end_s
-    return None
 
 
 # Answers are awaited between stages, for at most the time limit of a call.
@@ -321,21 +297,28 @@ def _known(event: ScalingEvent) -> Iterator[tuple[str, float, float | None]]:
     counted_within_s = event.period_s
     if event.count_changed_s is not None and event.count_changed_after_s is not None:
         counted_within_s = event.count_changed_s - event.count_changed_after_s
+    traffic_s, restored_s = event.takes_traffic_s, event.slo_restored_s
     traffic_within_s = 0.0 if event.ready_s is not None else event.period_s
+    restored_within_s = WINDOW_S
+    if traffic_s is not None and event.takes_traffic_after_s is not None:
+        traffic_within_s = traffic_s - event.takes_traffic_after_s
+        # Windows before the latest arrival are not looked at: good ones may have begun there.
+        if restored_s is not None and restored_s < traffic_s + 2 * WINDOW_S:
+            restored_within_s = restored_s - event.takes_traffic_after_s
     rises = event.to_count > event.from_count
     for name, at_s, resolution_s in (
         ("load step", event.load_step_s, event.load_step_within_s),
         ("threshold passed", event.breach_s, event.period_s),
         ("decision", event.decision_s, 0.0),
         ("count rises" if rises else "count falls", event.count_changed_s, counted_within_s),
-        ("takes traffic", event.takes_traffic_s, traffic_within_s),
-        ("SLO restored", event.slo_restored_s, WINDOW_S),
+        ("takes traffic", traffic_s, traffic_within_s),
+        ("SLO restored", restored_s, restored_within_s),
     ):
         if at_s is not None:
             yield name, at_s, resolution_s
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Recorded:
     """What the causes and effects of a change are looked for in."""
 
@@ -344,6 +327,11 @@ class _Recorded:
     periods: Sequence[WebserverPeriod]
     offered_per_s: Floats
     calls: Calls
+    changes: Sequence[CountChange]
+
+    @cached_property
+    def cpu(self) -> CpuOfCalls | None:
+        return cpu_of_calls(self.periods, self.calls, self.changes)
 
 
 def scaling_events(
@@ -364,7 +352,7 @@ def scaling_events(
     found.sort(key=moment)
     varies = any(stage.plan.varies for stage in stages)
     offered = offered_per_s(periods, calls) if varies else np.zeros(len(periods))
-    run = _Recorded(setting, stages, periods, offered, calls)
+    run = _Recorded(setting, stages, periods, offered, calls, changes)
     completed = []
     for position, event in enumerate(found):
         next_s = moment(found[position + 1]) if position + 1 < len(found) else float("inf")
@@ -490,10 +478,8 @@ def _with_cause(event: ScalingEvent, run: _Recorded) -> ScalingEvent:
 
 
 def _with_effect(event: ScalingEvent, run: _Recorded) -> ScalingEvent:
-    takes_traffic_s = event.ready_s
-    if takes_traffic_s is None and event.count_changed_s is not None:
-        seen_s = event.count_changed_s
-        takes_traffic_s = took_traffic_by_s(run.periods, seen_s, event.to_count)
+    event = _with_arrival(event, run)
+    takes_traffic_s = event.takes_traffic_s
     from_s = event.load_step_s or event.breach_s or moment(event)
     came_s = takes_traffic_s or event.count_changed_s or moment(event)
     was_broken, restored_s = restoration(
@@ -503,11 +489,22 @@ def _with_effect(event: ScalingEvent, run: _Recorded) -> ScalingEvent:
         after_s=came_s,
         until_s=watched_until_s(run.stages, run.calls, from_s),
     )
+    return replace(event, slo_broke=was_broken, slo_restored_s=restored_s)
+
+
+def _with_arrival(event: ScalingEvent, run: _Recorded) -> ScalingEvent:
+    after_s, seen_s = event.count_changed_after_s, event.count_changed_s
+    if event.ready_s is not None or after_s is None or seen_s is None:
+        return replace(event, takes_traffic_s=event.ready_s)
+    change = CountChange(event.from_count, event.to_count, after_s, seen_s)
+    settled_s = after_s - STARTING_PERIODS * (event.period_s or 0.0)
+    alone = all(not settled_s < other.seen_s <= after_s for other in run.changes)
+    found = arrival(run.periods, run.cpu, change, alone=alone)
     return replace(
         event,
-        takes_traffic_s=takes_traffic_s,
-        slo_broke=was_broken,
-        slo_restored_s=restored_s,
+        takes_traffic_s=found.by_s,
+        takes_traffic_after_s=found.after_s,
+        start_up=found.start_up,
     )
 
 

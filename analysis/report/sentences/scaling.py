@@ -27,6 +27,11 @@ says(
     "When a new webserver took traffic is known only to about a metric period ({period_s:g} s).",
 )
 says(
+    "scaling.start_up_unknown",
+    "In {scale_outs} of the scale-outs the metrics do not tell the CPU of starting up from that of "
+    "calls: the new webserver may have taken traffic later than said.",
+)
+says(
     "scaling.vague_load_steps",
     "{scale_outs} of the scale-outs came in a ramp or a trace, where the load step is known only "
     "to one metric period.",

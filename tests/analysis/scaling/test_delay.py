@@ -89,12 +89,16 @@ def test_a_step_within_a_ramp_widens_the_interval_and_is_told() -> None:
     assert warning("scaling.vague_load_steps", scale_outs=1) in whole.warnings
 
 
-def test_the_middle_of_the_period_in_which_it_first_worked_bounds_when_it_took_traffic() -> None:
-    event = scale_out(0, arrived_s=200.0, as_on_aws=True)  # counted from 180 to 240
-    early = replace(event, takes_traffic_s=240.0)
-    late = replace(event, takes_traffic_s=360.0)
-    assert ends(scale_out_delays([early]).whole) == (150.0, 165.0, 180.0)
+def test_when_it_took_traffic_at_the_earliest_and_latest_bounds_the_delay() -> None:
+    event = scale_out(0, arrived_s=200.0, as_on_aws=True)  # counted from 180 to 240, step at 30
+    late = replace(event, takes_traffic_after_s=270.0, takes_traffic_s=330.0)
     assert ends(scale_out_delays([late]).whole) == (240.0, 270.0, 300.0)
+
+
+def test_where_starting_up_cannot_be_told_the_delay_says_so() -> None:
+    vague = replace(scale_out(0, as_on_aws=True), start_up=None)
+    found = scale_out_delays([vague, scale_out(1, as_on_aws=True)])
+    assert warning("scaling.start_up_unknown", scale_outs=1) in found.whole.warnings
 
 
 def test_of_scale_outs_after_one_load_step_the_first_is_the_detection() -> None:

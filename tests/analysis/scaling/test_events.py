@@ -94,23 +94,24 @@ def test_a_period_without_a_count_widens_when_the_count_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("least", "by_s"),
+    ("least", "within_s"),
     [
-        # counted from 30 to 35 on; busy from the start, so the end of that period is the bound
-        ([80.0] * 10, 35.0),
-        # for two periods the least busy webserver has less than half of the mean, 80 %
-        ([80.0] * 6 + [0.0, 39.0, 41.0, 80.0], 45.0),
+        # counted from 30 to 35 on; busy from the start, and a fifth of a period is not certain
+        ([80.0] * 10, (30.0, 31.0)),
+        # idle for a period, then busy for half of one
+        ([80.0] * 6 + [0.0, 40.0, 80.0, 80.0], (36.5, 38.5)),
         # it never works
-        ([80.0] * 6 + [5.0] * 4, None),
+        ([80.0] * 6 + [5.0] * 4, (None, None)),
         # a webserver that idles before the count changes says nothing
-        ([5.0] * 6 + [80.0] * 4, 35.0),
+        ([5.0] * 6 + [80.0] * 4, (30.0, 31.0)),
     ],
 )
 def test_when_a_new_webserver_took_traffic_by_the_least_busy_one(
-    least: list[float | None], by_s: float | None
+    least: list[float | None], within_s: tuple[float | None, float | None]
 ) -> None:
     (event,) = events_of([2] * 6 + [3] * 4, 80.0, least_percent=least)
-    assert event.takes_traffic_s == by_s
+    assert (event.takes_traffic_after_s, event.takes_traffic_s) == within_s
+    assert event.start_up is None  # without calls nobody knows what their CPU is
 
 
 def test_a_webserver_that_is_gone_again_took_no_traffic_later() -> None:
@@ -398,11 +399,12 @@ def test_what_only_metrics_tell_is_known_to_a_period() -> None:
         takes_traffic_s=420.0,
         load_step_within_s=60.0,
         period_s=60.0,
+        takes_traffic_after_s=350.0,
     )
     assert steps_of(event) == (
         Step("load step", 90.0, None, 60.0),
         Step("count rises", 360.0, 270.0, 60.0),
-        Step("takes traffic", 420.0, 60.0, 60.0),
+        Step("takes traffic", 420.0, 60.0, 70.0),
     )
 
 
