@@ -111,6 +111,7 @@ def speeds(world: World, count: int, random: np.random.Generator) -> Floats:
 def run_of(base: RunAnalysis, place: int, factors: Floats) -> RunAnalysis:
     """A copy of the base with other numbers and its place in time."""
     assert base.demand is not None
+    mix_s = Estimate(0.05 * float(factors[-1]))
     return replace(
         base,
         run_id=f"run-{place:03d}",
@@ -119,7 +120,7 @@ def run_of(base: RunAnalysis, place: int, factors: Floats) -> RunAnalysis:
             replace(stage, latency_s={"p95": Estimate(0.2 * float(own))})
             for stage, own in zip(base.stages, factors, strict=False)
         ),
-        demand=replace(base.demand, mix_s=Estimate(0.05 * float(factors[-1]))),
+        demand=replace(base.demand, mix_s=mix_s, mix_of_plain_fit_s=None),
     )
 
 
