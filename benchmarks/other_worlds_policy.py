@@ -5,8 +5,8 @@
 An independent simulator: it shares no code with the analysis or with the simulated environments,
 and only writes what these read. 2 to 5 webservers of 0.5 CPU take calls of 20 ms of CPU for 40 to
 80 minutes, whose rate goes up and down every few minutes; calls come at random and are spread over
-the webservers at random. Once a minute a rule sees each webserver's CPU and connections. Its
-numbers are drawn anew for each run; in the rows
+the webservers at random; work that waits is shared by all. Once a minute a rule sees each
+webserver's CPU and connections. Its numbers are drawn anew for each run; in the rows
 
     as modelled       M of N periods, one step, cooldown of 1 to 5 min; after quiet periods back
     maximum           ... by the busiest webserver
