@@ -24,7 +24,7 @@ QUICKSTART = (
 )
 
 
-BY_FILE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+BY_FILE = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 
 Command = tuple[str, ...]
 Lane = Sequence[Command]  # one after another, until one fails
