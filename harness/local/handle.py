@@ -178,7 +178,9 @@ def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic)
         time.sleep(POLL_S)
     reclaim(instance.processes_path)
     instance.remove_secrets()
-    left = _processes_of(instance, DAEMON, MARKER)
+    deadline_s = clock() + KILL_TIMEOUT_S  # a killed daemon's watchdog may be at it as well
+    while (left := _processes_of(instance, DAEMON, MARKER)) and clock() < deadline_s:
+        time.sleep(POLL_S)
     if left or instance.is_running() or has_leftovers(instance.processes_path):
         named = f" ({', '.join(str(process.pid) for process in left)})" if left else ""
         raise EnvironmentStartError(
