@@ -40,12 +40,13 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from world_requests import whole_requests
 
 from mwaa_headroom.analysis.planning.expected_latency import expected_latency
 from mwaa_headroom.analysis.planning.options import SURE_ENOUGH
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
-from mwaa_headroom.analysis.schema import METRICS_SCHEMA, REQUESTS_SCHEMA, SCHEMA_VERSION
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, SCHEMA_VERSION
 from mwaa_headroom.analysis.sizing.rate_uncertainty import (
     of_one_run,
     pool,
@@ -285,24 +286,13 @@ def _requests(
     outcome: NDArray[np.int64],
     words: list[str],
 ) -> pa.Table:
-    count = len(starts_s)
-    columns: dict[str, Any] = {
-        "stage": (starts_s // stages[0][0]).astype(np.int32),
-        "operation": pa.DictionaryArray.from_arrays(pa.array(operation), list(DEMANDS_S)),
-        "intended_start_s": STARTED_AT_S + starts_s,
-        "lag_s": np.zeros(count),
-        "service_time_s": ends_s - starts_s,
-        "outcome": pa.DictionaryArray.from_arrays(pa.array(outcome), words),
-        "attempts": np.ones(count, dtype=np.int32),
-    }
-    columns |= {
-        field.name: pa.nulls(count, field.type)
-        if field.nullable
-        else pa.array(np.zeros(count, dtype=np.int64), field.type)
-        for field in REQUESTS_SCHEMA
-        if field.name not in columns
-    }
-    return pa.table({name: columns[name] for name in REQUESTS_SCHEMA.names})
+    return whole_requests(
+        stage=(starts_s // stages[0][0]).astype(np.int32),
+        operation=pa.DictionaryArray.from_arrays(pa.array(operation), list(DEMANDS_S)),
+        intended_start_s=STARTED_AT_S + starts_s,
+        service_time_s=ends_s - starts_s,
+        outcome=pa.DictionaryArray.from_arrays(pa.array(outcome), words),
+    )
 
 
 def _metrics(starts_s: Floats, cpu: Floats, samples: NDArray[np.int64]) -> pa.Table:

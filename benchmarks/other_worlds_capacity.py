@@ -38,10 +38,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from world_requests import whole_requests
 
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.run import Run
-from mwaa_headroom.analysis.schema import METRICS_SCHEMA, REQUESTS_SCHEMA, SCHEMA_VERSION
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, SCHEMA_VERSION
 
 Floats = NDArray[np.float64]
 
@@ -265,23 +266,13 @@ def _truth_at(speed: float, limit_s: float) -> float:
 
 def _requests(starts_s: Floats, took_s: Floats) -> pa.Table:
     count = len(starts_s)
-    columns: dict[str, Any] = {
-        "stage": (starts_s // STAGE_S).astype(np.int32),
-        "operation": pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["list_dags"]),
-        "intended_start_s": STARTED_AT_S + starts_s,
-        "lag_s": np.zeros(count),
-        "service_time_s": took_s,
-        "outcome": pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["ok"]),
-        "attempts": np.ones(count, dtype=np.int32),
-    }
-    columns |= {
-        field.name: pa.nulls(count, field.type)
-        if field.nullable
-        else pa.array(np.zeros(count, dtype=np.int64), field.type)
-        for field in REQUESTS_SCHEMA
-        if field.name not in columns
-    }
-    return pa.table({name: columns[name] for name in REQUESTS_SCHEMA.names})
+    return whole_requests(
+        stage=(starts_s // STAGE_S).astype(np.int32),
+        operation=pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["list_dags"]),
+        intended_start_s=STARTED_AT_S + starts_s,
+        service_time_s=took_s,
+        outcome=pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["ok"]),
+    )
 
 
 def _metrics(until_s: float) -> pa.Table:

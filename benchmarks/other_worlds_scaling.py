@@ -40,6 +40,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from world_requests import whole_requests
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.metric_periods import WebserverPeriod
@@ -48,7 +49,7 @@ from mwaa_headroom.analysis.results import ScalingEvent
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.scaling.delay import scale_out_delays
 from mwaa_headroom.analysis.scaling.events import count_changes, scaling_events, steps_of
-from mwaa_headroom.analysis.schema import METRICS_SCHEMA, REQUESTS_SCHEMA, SCHEMA_VERSION
+from mwaa_headroom.analysis.schema import METRICS_SCHEMA, SCHEMA_VERSION
 from mwaa_headroom.analysis.statistics import Estimate
 
 Floats = NDArray[np.float64]
@@ -243,23 +244,13 @@ def _metrics(rows: list[tuple[Any, ...]]) -> pa.Table:
 def _requests(starts_s: Floats, took_s: Floats, step_s: float) -> pa.Table:
     count = len(starts_s)
     cut = (took_s >= CUT_AFTER_S).astype(np.int8)
-    columns: dict[str, Any] = {
-        "stage": (starts_s >= step_s).astype(np.int32),
-        "operation": pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["list_dags"]),
-        "intended_start_s": STARTED_AT_S + starts_s,
-        "lag_s": np.zeros(count),
-        "service_time_s": took_s,
-        "outcome": pa.DictionaryArray.from_arrays(cut, ["ok", "service_timeout"]),
-        "attempts": np.ones(count, dtype=np.int32),
-    }
-    columns |= {
-        field.name: pa.nulls(count, field.type)
-        if field.nullable
-        else pa.array(np.zeros(count, dtype=np.int64), field.type)
-        for field in REQUESTS_SCHEMA
-        if field.name not in columns
-    }
-    return pa.table({name: columns[name] for name in REQUESTS_SCHEMA.names})
+    return whole_requests(
+        stage=(starts_s >= step_s).astype(np.int32),
+        operation=pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["list_dags"]),
+        intended_start_s=STARTED_AT_S + starts_s,
+        service_time_s=took_s,
+        outcome=pa.DictionaryArray.from_arrays(cut, ["ok", "service_timeout"]),
+    )
 
 
 def _events(phase_s: float, step_s: float, end_s: float) -> Iterator[dict[str, Any]]:

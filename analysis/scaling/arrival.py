@@ -28,9 +28,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 
 from mwaa_headroom.analysis.calls import Calls, Mask
+from mwaa_headroom.analysis.demand_fit import bounded_fit
 from mwaa_headroom.analysis.metric_periods import WebserverPeriod, rates_of_calls
 from mwaa_headroom.analysis.statistics import Floats
 
@@ -89,8 +89,9 @@ def cpu_of_calls(
     if usual.sum() < _FEWEST_PERIODS:
         return None
     terms, total = np.stack([counts, ended], axis=1), counts * mean
-    (idle, of_call), norm = scipy.optimize.nnls(terms[usual], total[usual])
-    deviation = norm / np.sqrt(usual.sum() - 2)
+    idle, of_call = bounded_fit(terms[usual], total[usual])
+    left = total[usual] - terms[usual] @ np.array([idle, of_call])
+    deviation = np.linalg.norm(left) / np.sqrt(usual.sum() - 2)
     least = max(_START_UP_PERCENT, _START_UP_DEVIATIONS * float(deviation))
     if of_call == 0 or least > _TOO_VAGUE_PERCENT:
         return None

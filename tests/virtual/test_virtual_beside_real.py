@@ -9,7 +9,7 @@ import pytest
 from virtual_runs import column, cpu_seconds, events_of
 from whole_runs import run
 
-from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.record import RunRecord, read_run
 from mwaa_headroom.analysis.statistics import value_at_rank
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.virtual.run import run_virtually
@@ -34,6 +34,10 @@ mix = {{ health = 1, list_dags = 1 }}
 rate_per_s = 17
 duration_s = 24
 """
+
+
+def period_starts_s(record: RunRecord) -> list[float]:
+    return record.metrics.column("period_start_s").to_pylist()
 
 
 @pytest.mark.slow
@@ -66,12 +70,21 @@ def test_virtual_time_tells_what_real_time_did(tmp_path: Path) -> None:
     for kind in ("webserver_starting", "webserver_ready"):
         assert len(events_of(real, kind)) == len(events_of(virtual, kind)) == 2
 
-    # Background: the real environment is there for some periods more, before the load.
-    inside = {row["period_start_s"] for row in virtual.metrics.to_pylist()}
-    chosen = [start_s in inside for start_s in real.metrics.column("period_start_s").to_pylist()]
-    beside = replace(real, metrics=real.metrics.filter(np.array(chosen)))
-    # A machine that is busy otherwise leaves gaps in the real periods.
-    assert cpu_seconds(beside) == pytest.approx(cpu_seconds(virtual), rel=0.2)
+    # The real environment is there for some periods more, before the load, and a machine that is
+    # busy otherwise leaves gaps: CPU is compared over the periods that both have.
+    there = [set(period_starts_s(one)) for one in (real, virtual)]
+    both = there[0] & there[1]
+    assert len(both) >= len(there[1]) - 2
+    real_s, virtual_s = (
+        cpu_seconds(
+            replace(
+                one,
+                metrics=one.metrics.filter(np.array([s in both for s in period_starts_s(one)])),
+            )
+        )
+        for one in (real, virtual)
+    )
+    assert real_s == pytest.approx(virtual_s, rel=0.1)
     p95_s = [value_at_rank(np.array(column(one, "service_time_s")), 95) for one in (real, virtual)]
     assert p95_s[0] == pytest.approx(p95_s[1], rel=0.5)
     assert set(real.manifest) == set(virtual.manifest)
