@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_imitation import Imitation, serving
 from click.testing import CliRunner, Result
 
 from mwaa_headroom.harness.cli.main import app
@@ -142,6 +143,32 @@ def test_the_reference_is_what_the_code_says() -> None:
     made = runpy.run_path(str(DOCS / "make_reference.py"))["reference"]()
 
     assert made == (DOCS / "reference.md").read_text(encoding="utf-8"), "run `make reference`"
+
+
+def test_the_policy_shown_is_what_the_command_prints() -> None:
+    text = (DOCS / "how-to" / "aws.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```\n(headroom policy .*)\n```\n\n```json\n(.*?)```", text, re.DOTALL)
+
+    assert headroom(shlex.split(shown[0])).stdout == shown[1]
+
+
+def test_day_one_on_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both pages have the same commands; all but the run, half an hour long, are tried."""
+    pages = [(DOCS / page).read_text(encoding="utf-8") for page in ("tutorial.md", "how-to/aws.md")]
+    lines = [
+        re.findall(r"^headroom (?:init|policy|doctor|run) .*my-environment.*", p, re.M)
+        for p in pages
+    ]
+    monkeypatch.chdir(tmp_path)
+    with serving(Imitation(name="my-environment")) as aws:
+        aws.airflow.trigger("etl_daily", "r1")
+        for name, value in aws.variables().items():
+            monkeypatch.setenv(name, value)
+        answers = [CliRunner().invoke(app, shlex.split(line)[1:]) for line in lines[0][:3]]
+
+    assert lines[0] == [line for line in lines[1] if "scenarios/" not in line]
+    assert [line.split()[1] for line in lines[0]] == ["init", "policy", "doctor", "run"]
+    assert [answer.exit_code for answer in answers] == [0, 0, 0], answers
 
 
 def sample_outputs() -> Iterator[Any]:

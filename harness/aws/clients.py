@@ -85,12 +85,7 @@ def make_clients(
         session = session_of(profile, region, keys) if variables is None else isolated_session()
 
         def client(service: str, attempts: int) -> Any:
-            config = Config(
-                connect_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=READ_TIMEOUT_S,
-                retries={"total_max_attempts": attempts, "mode": "standard"},
-                user_agent_extra="headroom",
-            )
+            config = _config(attempts)
             if variables is None:
                 return client_of(session, service, config)
             return stand_in_client(session, service, variables, config)
@@ -100,6 +95,28 @@ def make_clients(
             mwaa_once=client("mwaa", 1),
             cloudwatch=client("cloudwatch", READ_ATTEMPTS),
         )
+
+
+def further_client(
+    clients: AwsClients, service: str, *, environment: str, profile: str | None = None
+) -> Any:
+    """A client for reads of another service, such as "sts", with the same keys and region.
+
+    Raises:
+        EnvironmentAccessError: it cannot be made.
+    """
+    with aws_call("creating AWS clients", environment=environment):
+        session = session_of(profile, clients.mwaa.meta.region_name, clients.credentials)
+        return client_of(session, service, _config(READ_ATTEMPTS))
+
+
+def _config(attempts: int) -> Config:
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        user_agent_extra="headroom",
+    )
 
 
 def client_of(session: boto3.Session, service: str, config: Config) -> Any:

@@ -37,7 +37,7 @@ from mwaa_headroom.harness.traffic.rate_cap import spaced_stages
 MOST_CALLS = 10**9 - 1  # of one run: the longest number in the id of a DAG run
 OUR_VARIABLES = "headroom"  # a variable whose key begins so may be overwritten
 
-_USABLE = ("AVAILABLE", "UPDATE_FAILED")  # the latter "is ready to use" in its former state
+USABLE = ("AVAILABLE", "UPDATE_FAILED")  # the latter "is ready to use" in its former state
 _NOT_FOUND = 404
 _REFUSED = (401, 403)
 _HIDDEN = "***"  # what Airflow 3 shows instead of a value that looks like a secret
@@ -91,12 +91,8 @@ def preflight(
         EnvironmentAccessError: InvokeRestApi is not permitted, or nothing answers.
     """
     expects_something = bool(scenario.expect.dags or scenario.expect.healthy_components)
-    dags = _uses(scenario, "dag", "dag_id")
-    # Without a run to ask for, a call could not even be built: these ask for one that is not there.
-    absent = f"{run_id_prefix(run_id)}x"  # short, as our own ids
-    targets = Targets(
-        facts.airflow_version, run_id, {use.value: (absent,) for use in dags if use.reads_dag_runs}
-    )
+    dags = uses(scenario, "dag", "dag_id")
+    targets = targets_before(scenario, facts.airflow_version, run_id)
 
     def not_ready(name: str, detail: str) -> PreflightResult:
         """Nothing is created where nothing answers; the load records what its calls meet."""
@@ -104,7 +100,7 @@ def preflight(
         found = Expectation(name, met=False, detail=detail)
         return PreflightResult(targets, (found, *unmet))
 
-    if facts.status not in _USABLE:
+    if facts.status not in USABLE:
         if expects_something:
             return not_ready(_AVAILABLE, f"it is {facts.status}")
         raise PreflightError(
@@ -121,11 +117,11 @@ def preflight(
     if health.status >= 500 and expects_something:
         return not_ready(_ANSWERS, f"the health check answered {health.status}")
     if not health.ok and not expects_something:
-        raise PreflightError(_unhealthy(facts, health))
+        raise PreflightError(unhealthy(facts, health))
 
-    expectations = tuple(_check_expectations(api, scenario.expect, health))
+    expectations = tuple(check_expectations(api, scenario.expect, health))
     usable, unmet = _look_at_dags(api, dags, may_lack=expects_something)
-    findings = [*_paused_dags(usable), *_ask_reads(api, scenario, targets, health)]
+    findings = [*_paused_dags(usable), *ask_reads(api, scenario, targets, health)]
     found_runs, told = _prepare(api, scenario, targets, usable, created)
     targets = replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs})
     return PreflightResult(
@@ -141,7 +137,7 @@ def preflight(
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
+class Use:
     """A DAG or variable that one entry of the mix names, or has by default."""
 
     label: str
@@ -156,12 +152,14 @@ class _Use:
 
     @property
     def reads_dag_runs(self) -> bool:
+        """Whether its calls ask for runs of that DAG."""
         return "dag_runs" in OPERATIONS[self.operation].needs
 
 
-def _uses(scenario: Scenario, need: Need, parameter: str) -> tuple[_Use, ...]:
+def uses(scenario: Scenario, need: Need, parameter: str) -> tuple[Use, ...]:
+    """What the mix names of one sort, by `parameter` of operations that need it."""
     uses = (
-        _Use(label, one.operation, parameter, complete[parameter])
+        Use(label, one.operation, parameter, complete[parameter])
         for label, one in scenario.traffic.mix.items()
         if need in OPERATIONS[one.operation].needs
         for complete in [complete_parameters(one.operation, one.parameters)]
@@ -169,33 +167,43 @@ def _uses(scenario: Scenario, need: Need, parameter: str) -> tuple[_Use, ...]:
     return tuple(use for use in uses if use.value != ALL_DAGS)
 
 
+def targets_before(scenario: Scenario, airflow_version: str, run_id: str) -> Targets:
+    """Targets while no DAG run is known; those that calls ask for are not there.
+
+    Without a run to ask for, a call could not even be built.
+    """
+    absent = (f"{run_id_prefix(run_id)}x",)  # short, as our own ids
+    read = (use.value for use in uses(scenario, "dag", "dag_id") if use.reads_dag_runs)
+    return Targets(airflow_version, run_id, dict.fromkeys(read, absent))
+
+
 def _prepare(
     api: RestApi,
     scenario: Scenario,
     targets: Targets,
-    usable: dict[_Use, Answer],
+    usable: dict[Use, Answer],
     created: Created,
 ) -> tuple[dict[str, tuple[str, ...]], list[Finding]]:
     """Create what is missing; per DAG, the runs to read, and what is worth knowing of them."""
-    for use in _uses(scenario, "variable", "key"):
+    for use in uses(scenario, "variable", "key"):
         _provide_variable(api, use, created)
     for use, answer in usable.items():
         if use.operation in ("pause_dag", "unpause_dag") and use.value not in created.paused:
             created.add_paused(use.value, bool(answer.get("is_paused")))
     found_runs: dict[str, tuple[str, ...]] = {}
     findings: list[Finding] = []
-    for reads in _reads(scenario, usable):
+    for reads in reads_of(scenario, usable):
         found_runs[reads.dag_id], told = runs_to_read(api, targets, reads, created)
         findings += told
     return found_runs, findings
 
 
-def _reads(scenario: Scenario, usable: Iterable[_Use]) -> Iterator[Reads]:
+def reads_of(scenario: Scenario, usable: Iterable[Use]) -> Iterator[Reads]:
     """Per DAG whose runs are read; one that the mix does not trigger is somebody's work."""
     mix = scenario.traffic.mix
     everything = scenario.environment.kind != "aws" or scenario.limits.trigger_dags_to_read
     triggered = dags_triggered(scenario)
-    reading: dict[str, list[_Use]] = {}
+    reading: dict[str, list[Use]] = {}
     for use in usable:
         if use.reads_dag_runs:
             reading.setdefault(use.value, []).append(use)
@@ -226,7 +234,7 @@ def long_paths(scenario: Scenario, targets: Targets) -> Iterator[Finding]:
             yield warning("preflight.long_path", label=label, characters=longest)
 
 
-def _ask_reads(
+def ask_reads(
     api: RestApi, scenario: Scenario, targets: Targets, health: Answer
 ) -> Iterator[Finding]:
     """Each read of the mix once; lists that are answered with fewer entries than there are.
@@ -278,13 +286,12 @@ def _entries(answer: Answer, limit: int) -> int | None:
     return len(lists[0]) if len(lists[0]) < min(limit, total) else None
 
 
-def _check_expectations(
-    api: RestApi, expect: Expectations, health: Answer
-) -> Iterator[Expectation]:
+def check_expectations(api: RestApi, expect: Expectations, health: Answer) -> Iterator[Expectation]:
+    """Of what a scenario expects of its environment, what is there."""
     for component in expect.healthy_components:
         yield _expect_component(component, health)
     for dag_id in expect.dags:
-        yield _expect_dag(dag_id, api.get(dag_path(dag_id)))
+        yield expect_dag(dag_id, api.get(dag_path(dag_id)))
 
 
 def _none_met(expect: Expectations, detail: str) -> Iterator[Expectation]:
@@ -303,7 +310,7 @@ def _expect_component(component: str, health: Answer) -> Expectation:
     return Expectation(name, met=status == "healthy", detail=str(status or "not reported"))
 
 
-def _expect_dag(dag_id: str, answer: Answer) -> Expectation:
+def expect_dag(dag_id: str, answer: Answer) -> Expectation:
     """Whether `GET /dags/{dag_id}` answered with a DAG that can run."""
     problem = None
     if answer.status == 404:
@@ -320,25 +327,26 @@ def _expect_dag(dag_id: str, answer: Answer) -> Expectation:
 
 
 def _look_at_dags(
-    api: RestApi, uses: tuple[_Use, ...], *, may_lack: bool
-) -> tuple[dict[_Use, Answer], list[Expectation]]:
+    api: RestApi, uses: tuple[Use, ...], *, may_lack: bool
+) -> tuple[dict[Use, Answer], list[Expectation]]:
     """What was answered for DAGs that can run, and what was found of the others."""
     answers = {dag_id: api.get(dag_path(dag_id)) for dag_id in {use.value: None for use in uses}}
-    usable: dict[_Use, Answer] = {}
+    usable: dict[Use, Answer] = {}
     unmet = []
     for use in uses:
-        found = _expect_dag(use.value, answers[use.value])
+        found = expect_dag(use.value, answers[use.value])
         if found.met:
             usable[use] = answers[use.value]
         elif may_lack:
             unmet.append(found)
         else:
-            todo = _remedy(answers[use.value].status, use)
+            todo = remedy(answers[use.value].status, use)
             raise PreflightError(f"{use.key}: {found.detail}; {todo}.")
     return usable, unmet
 
 
-def _remedy(status: int, use: _Use) -> str:
+def remedy(status: int, use: Use) -> str:
+    """What to do about a DAG of which Airflow answered so, as the end of a sentence."""
     if status in _REFUSED:
         return f"use an Airflow role that may read DAG '{use.value}', or leave '{use.label}' out"
     if status >= 500:
@@ -346,21 +354,13 @@ def _remedy(status: int, use: _Use) -> str:
     return f"deploy DAG '{use.value}' or name another one"
 
 
-def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
+def _provide_variable(api: RestApi, use: Use, created: Created) -> None:
     if use.value in created.variables:
         return
-    found = api.get(variable_path(use.value))
-    if found.ok:
-        created.add_variable(use.value, _value_to_give_back(use, found))
+    value = former_value(api, use)
+    created.add_variable(use.value, value)
+    if value is not None:
         return
-    # Airflow 2 overwrites whatever a POST finds, so only what is surely absent may be created.
-    if found.status != _NOT_FOUND:
-        raise PreflightError(
-            f"{use.key}: whether there is a variable '{use.value}' cannot be told, Airflow "
-            f"answered {found.status}; use an Airflow role that may read it, or leave "
-            f"'{use.label}' out."
-        )
-    created.add_variable(use.value, None)
     made = api.send("POST", "/variables", {"key": use.value, "value": "headroom"})
     if not made.ok:
         if made.status < 500:
@@ -371,7 +371,26 @@ def _provide_variable(api: RestApi, use: _Use, created: Created) -> None:
         )
 
 
-def _value_to_give_back(use: _Use, found: Answer) -> str:
+def former_value(api: RestApi, use: Use) -> str | None:
+    """Of a variable that the load overwrites, to give back afterwards; None: there is none.
+
+    Raises:
+        PreflightError: it may not be overwritten, or whether there is one cannot be told.
+    """
+    found = api.get(variable_path(use.value))
+    if found.ok:
+        return _value_to_give_back(use, found)
+    # Airflow 2 overwrites whatever a POST finds, so only what is surely absent may be created.
+    if found.status != _NOT_FOUND:
+        raise PreflightError(
+            f"{use.key}: whether there is a variable '{use.value}' cannot be told, Airflow "
+            f"answered {found.status}; use an Airflow role that may read it, or leave "
+            f"'{use.label}' out."
+        )
+    return None
+
+
+def _value_to_give_back(use: Use, found: Answer) -> str:
     value = found.get("value")
     if not use.value.startswith(OUR_VARIABLES):
         problem = "exists and would be overwritten"
@@ -385,7 +404,7 @@ def _value_to_give_back(use: _Use, found: Answer) -> str:
     )
 
 
-def _paused_dags(usable: dict[_Use, Answer]) -> list[Finding]:
+def _paused_dags(usable: dict[Use, Answer]) -> list[Finding]:
     paused = {
         use.value: None
         for use, answer in usable.items()
@@ -394,7 +413,8 @@ def _paused_dags(usable: dict[_Use, Answer]) -> list[Finding]:
     return [note("preflight.dag_paused", dag_id=dag_id) for dag_id in paused]
 
 
-def _unhealthy(facts: EnvironmentFacts, health: Answer) -> str:
+def unhealthy(facts: EnvironmentFacts, health: Answer) -> str:
+    """What a health check that was not answered well means, as a sentence."""
     if health.status in _REFUSED:
         return (
             f"Airflow refuses these credentials with {health.status}; let their IAM policy name an "

@@ -56,9 +56,7 @@ def runs_to_read(
         PreflightError: they cannot be listed, there are none, or the DAG cannot be triggered.
         EnvironmentAccessError: Airflow was not reached.
     """
-    listed = _newest(api, reads)
-    named = [run for run in listed if _is_found(api, reads.dag_id, run)]
-    usable = [run for run in named if _longest_path(targets, reads, run) <= _most(reads)]
+    listed, named, usable = readable_runs(api, targets, reads)
     if reads.may_trigger:
         missing = range(FEWEST_DAG_RUNS - len(usable))
         usable += [_trigger(api, targets, reads, index, created) for index in missing]
@@ -71,6 +69,21 @@ def runs_to_read(
             "limits.trigger_dags_to_read = true."
         )
     return tuple(usable), list(_findings(reads.dag_id, listed, named, usable))
+
+
+def readable_runs(
+    api: RestApi, targets: Targets, reads: Reads
+) -> tuple[list[str], list[str], list[str]]:
+    """Of a DAG's newest runs all, those that a path can name, and those with short paths.
+
+    Raises:
+        PreflightError: they cannot be listed.
+        EnvironmentAccessError: Airflow was not reached.
+    """
+    listed = _newest(api, reads)
+    named = [run for run in listed if _is_found(api, reads.dag_id, run)]
+    usable = [run for run in named if _longest_path(targets, reads, run) <= _most(reads)]
+    return listed, named, usable
 
 
 def _findings(

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from mwaa_headroom.harness.cli.aws import doctor_command, init_command, policy_command
 from mwaa_headroom.harness.cli.clean import clean_command
 from mwaa_headroom.harness.cli.compare import compare_command, history_command
 from mwaa_headroom.harness.cli.local import local_group
@@ -44,6 +45,9 @@ for command in (
     what_if_command,
     validate_command,
     worker_command,
+    init_command,
+    policy_command,
+    doctor_command,
     clean_command,
     local_group,
 ):

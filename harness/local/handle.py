@@ -107,6 +107,16 @@ class StandIn:
         self.stop()
 
 
+def require_packages() -> None:
+    """Refuse with a UsageError to go on without what only environments on this machine need."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
+            " run `pip install 'mwaa-headroom[local]'`."
+        )
+
+
 def start_daemon(
     settings: LocalSettings | SimulatedSettings,
     instance: Instance,
@@ -121,12 +131,7 @@ def start_daemon(
         EnvironmentStartError: it did not come up, or one is already running in this folder.
         InstallError: Airflow could not be installed.
     """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"Environments on this machine need packages that are missing ({', '.join(missing)}):"
-            " run `pip install 'mwaa-headroom[local]'`."
-        )
+    require_packages()
     if instance.is_running():
         raise instance.already_running()
     instance.write_settings(settings)

@@ -51,7 +51,17 @@ def test_a_mistake_is_one_sentence_of_the_installed_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("run",), ("report",), ("compare",), ("history",), ("validate",), ("local",), ("worker",)],
+    [
+        (),
+        ("run",),
+        ("report",),
+        ("compare",),
+        ("history",),
+        ("validate",),
+        ("local",),
+        ("worker",),
+        ("doctor",),
+    ],
 )
 def test_every_command_has_help(headroom: Headroom, command: tuple[str, ...]) -> None:
     answer = headroom(*command, "--help")

@@ -71,6 +71,11 @@ class Installation:
     folder: Path
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it is there, in full."""
+        return (self.folder / COMPLETE).exists()
+
+    @property
     def python(self) -> Path:
         """Its interpreter."""
         return self.folder / "bin" / "python"
@@ -96,6 +101,12 @@ def requirement_file(version: str) -> Path:
     return REQUIREMENTS / f"{version}.txt"
 
 
+def installation_of(version: str) -> Installation:
+    """Where an Airflow version is, or would be; InstallError if there is no such version."""
+    content = hashlib.sha256(requirement_file(version).read_bytes()).hexdigest()[:12]
+    return Installation(version, cache_home() / "airflow" / f"{version}-{python_tag()}-{content}")
+
+
 def install(version: str, workspace: Workspace) -> Installation:
     """Install an Airflow version, or find it installed.
 
@@ -103,9 +114,8 @@ def install(version: str, workspace: Workspace) -> Installation:
         InstallError: unknown version, no network, no room; names the log.
     """
     requirements = requirement_file(version)
-    content = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = cache_home() / "airflow" / f"{version}-{python_tag()}-{content}"
-    installation = Installation(version, folder)
+    installation = installation_of(version)
+    folder = installation.folder
 
     def build(folder: Path) -> None:
         workspace.progress(f"Installing Airflow {version} (once; 300 MB) into {folder}")

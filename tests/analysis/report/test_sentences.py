@@ -12,7 +12,7 @@ from mwaa_headroom.analysis.report.sentences import sentences, told, told_each
 ROOT = Path(__file__).parents[3]
 MODULES = [
     path
-    for place in ("analysis", "harness/aws", "harness/traffic")
+    for place in ("analysis", "harness/aws", "harness/run", "harness/traffic")
     for path in (ROOT / place).rglob("*.py")
 ]
 MAKERS = {"refusal", "warning", "note"}

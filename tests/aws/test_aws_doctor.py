@@ -1,0 +1,317 @@
+"""`headroom doctor` against an imitation of AWS: each fault is found, none hides another."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow_imitation import Airflow
+from aws_imitation import KEY, Imitation, serving
+
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.harness.aws.doctor import Checked
+from mwaa_headroom.harness.aws.policy import EnvironmentArn, needs_of, policy_of
+from mwaa_headroom.harness.run.doctor import examine
+from mwaa_headroom.harness.scenario.load import check_scenario
+from mwaa_headroom.harness.scenario.model import Scenario
+
+NAME = "nightly"
+READS_OF_AWS = {
+    ("mwaa", "GetEnvironment"),
+    ("mwaa", "InvokeRestApi"),
+    ("sts", "GetCallerIdentity"),
+    ("iam", "SimulatePrincipalPolicy"),
+    ("cloudwatch", "ListMetrics"),
+    ("cloudwatch", "GetMetricData"),
+    ("refused", "InvalidAction"),  # GetRole, of which there is no imitation
+}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Imitation]:
+    with serving(Imitation(region="eu-west-1", name=NAME)) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(served: Imitation, monkeypatch: pytest.MonkeyPatch) -> Imitation:
+    """As new, at the same address, and where botocore looks; DAGs have runs."""
+    new = Imitation(region="eu-west-1", name=NAME, url=served.url)
+    for dag in new.airflow.dags:
+        for number in range(12):
+            new.airflow.trigger(dag, f"r{number}", "success")
+    served.__dict__.update(new.__dict__)
+    monkeypatch.setattr("mwaa_headroom.harness.aws.doctor.CALLS_PER_S", 1000)
+    for name, value in served.variables().items():
+        monkeypatch.setenv(name, value)
+    return served
+
+
+def scenario(aws: Imitation, mix: dict[str, Any] | None = None, **limits: Any) -> Scenario:
+    reading = {"dag_id": "etl_daily"}
+    tree = {
+        "name": "x",
+        "question": {"ask": "check"},
+        "slo": ["rate(errors) < 1%"],
+        "environment": {"kind": "aws", "name": NAME},
+        "traffic": {
+            "mix": mix
+            or {
+                "health": 1,
+                "get_dag_run": {"weight": 1, **reading},
+                "trigger_dag_run": {"weight": 2, **reading},
+                "set_variable": 1,
+            }
+        },
+        "stages": [{"rate_per_s": 5, "duration_s": 300}],
+        "limits": {"allow_environment": aws.arn, "max_rate_per_s": 1000, **limits},
+    }
+    return check_scenario(tree, origin="x.toml")
+
+
+def examined(given: Scenario, **options: bool) -> list[Checked]:
+    lines = list(examine(given, **options))
+    assert all(told(line.finding) for line in lines)
+    return lines
+
+
+def codes(lines: list[Checked], severity: str) -> list[tuple[str, str]]:
+    return [(ln.area, ln.finding.code) for ln in lines if ln.finding.severity == severity]
+
+
+def values(lines: list[Checked], code: str) -> dict[str, Any]:
+    (found,) = [line.finding.values for line in lines if line.finding.code == code]
+    return dict(found)
+
+
+def test_an_environment_in_order_and_a_plan_of_the_run(aws: Imitation) -> None:
+    lines = examined(scenario(aws))
+
+    assert codes(lines, "refusal") == codes(lines, "warning") == []
+    assert values(lines, "doctor.caller")["account"] == "123456789012"
+    assert values(lines, "doctor.environment")["partition"] == "aws"
+    assert values(lines, "doctor.webservers") == {"fewest": 2, "most": 5, "quota": 5}
+    assert values(lines, "doctor.creates")["dag_runs"] == 5 * 300 * 2 / 5
+    assert values(lines, "doctor.creates")["variables"] == 1
+    duration = values(lines, "doctor.duration")
+    assert (duration["load_s"], duration["longest_s"]) == (300, 360)
+    assert duration["waits_s"] == 180 + 600 / 5  # at 5 calls/s
+    assert "ActiveConnectionCount (nightly)" in values(lines, "doctor.metrics")["metrics"]
+    assert values(lines, "doctor.newest_sample")["age_s"] < 120
+
+
+def test_nothing_is_ever_sent_that_changes_anything(aws: Imitation) -> None:
+    aws.airflow.runs.clear()  # a run would trigger some, and create a variable
+
+    lines = examined(scenario(aws))
+
+    assert values(lines, "doctor.triggers_to_read")["runs"] == 10
+    assert values(lines, "doctor.variable") == {"key": "headroom_variable", "exists": False}
+    assert {method for method, _ in aws.airflow.calls} == {"GET"}
+    assert {*aws.seen} <= READS_OF_AWS
+
+
+def least_policy(aws: Imitation, given: Scenario) -> dict[str, Any]:
+    arn = EnvironmentArn.parse(aws.arn)
+    assert arn is not None
+    return policy_of(needs_of(given, arn))
+
+
+def test_the_least_policy_is_enough_and_iam_cannot_be_asked_then(aws: Imitation) -> None:
+    aws.policy = least_policy(aws, scenario(aws))
+
+    lines = examined(scenario(aws))
+
+    assert codes(lines, "refusal") == []
+    assert codes(lines, "warning") == [("permissions", "doctor.not_asked")]
+
+
+def with_simulation(aws: Imitation, policy: dict[str, Any]) -> None:
+    may_ask = {"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"}
+    aws.policy = {"Statement": [*policy["Statement"], may_ask]}
+
+
+def wrong_resource(aws: Imitation) -> None:
+    policy = least_policy(aws, scenario(aws))
+    policy["Statement"][0]["Resource"] = aws.arn
+    with_simulation(aws, policy)
+
+
+def only_a_viewer(aws: Imitation) -> None:
+    policy = least_policy(aws, scenario(aws))
+    policy["Statement"][0]["Resource"] = aws.arn.replace("environment/", "role/") + "/Viewer"
+    with_simulation(aws, policy)
+
+
+def without_cloudwatch(aws: Imitation) -> None:
+    policy = least_policy(aws, scenario(aws))
+    with_simulation(aws, {"Statement": policy["Statement"][:-1]})
+
+
+def setting(**attributes: Any) -> Callable[[Imitation], None]:
+    return lambda aws: aws.__dict__.update(attributes)
+
+
+def in_environment(**members: Any) -> Callable[[Imitation], None]:
+    return lambda aws: aws.environment.update(members)
+
+
+def in_dag(**members: Any) -> Callable[[Imitation], None]:
+    return lambda aws: aws.airflow.dags["etl_daily"].update(members)
+
+
+def without_the_dag(aws: Imitation) -> None:
+    del aws.airflow.dags["etl_daily"]
+
+
+STOPS, WARNS = "refusal", "warning"
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        pytest.param(
+            setting(private=True), [(STOPS, "REST API", "doctor.stops")], id="private webserver"
+        ),
+        pytest.param(setting(too_old=True), [(STOPS, "REST API", "doctor.stops")], id="too old"),
+        pytest.param(
+            setting(throttle_per_s=0), [(STOPS, "REST API", "doctor.stops")], id="throttled"
+        ),
+        pytest.param(
+            wrong_resource,
+            [
+                (STOPS, "REST API", "doctor.stops"),
+                (STOPS, "permissions", "iam.environment_instead_of_role"),
+            ],
+            id="policy on environment/NAME",
+        ),
+        pytest.param(
+            only_a_viewer, [(WARNS, "permissions", "doctor.other_role")], id="a smaller role"
+        ),
+        pytest.param(
+            without_cloudwatch,
+            [
+                (WARNS, "permissions", "iam.missing"),
+                (WARNS, "metrics", "doctor.not_asked"),
+            ],
+            id="no CloudWatch",
+        ),
+        pytest.param(
+            in_environment(Status="UPDATING"),
+            [(STOPS, "environment", "doctor.environment")],
+            id="updating",
+        ),
+        pytest.param(
+            in_environment(Arn="arn:aws:airflow:eu-west-1:210987654321:environment/nightly"),
+            [(STOPS, "environment", "doctor.stops")],
+            id="another account",
+        ),
+        pytest.param(setting(clock_offset_s=60.0), [(WARNS, "clock", "doctor.clock")], id="clock"),
+        pytest.param(
+            setting(metrics_missing={"CPUUtilization"}),
+            [(WARNS, "metrics", "doctor.metrics_missing")],
+            id="no CPU metric",
+        ),
+        pytest.param(
+            setting(metrics_late_s=1000.0),
+            [(WARNS, "metrics", "doctor.newest_sample")],
+            id="late metrics",
+        ),
+        pytest.param(in_dag(is_paused=True), [(WARNS, "DAGs", "doctor.dag")], id="paused DAG"),
+        pytest.param(without_the_dag, [(STOPS, "DAGs", "doctor.dag_unusable")], id="no such DAG"),
+        pytest.param(
+            lambda aws: aws.airflow.unhealthy.add("scheduler"),
+            [(WARNS, "REST API", "doctor.unhealthy")],
+            id="unhealthy scheduler",
+        ),
+    ],
+)
+def test_each_fault_is_found(
+    aws: Imitation, fault: Callable[[Imitation], None], expected: list[tuple[str, str, str]]
+) -> None:
+    fault(aws)
+
+    lines = examined(scenario(aws))
+
+    for severity, area, code in expected:
+        assert (area, code) in codes(lines, severity)
+    stopping = {(area, code) for severity, area, code in expected if severity == STOPS}
+    assert {*codes(lines, STOPS)} == stopping
+    areas = {line.area for line in lines}  # none hides another
+    assert areas >= {"credentials", "environment", "permissions", "metrics", "plan", "generator"}
+
+
+def test_expired_keys_stop_the_run_and_the_private_webserver_is_told_as_such(
+    aws: Imitation,
+) -> None:
+    aws.private = True
+    (private,) = [ln for ln in examined(scenario(aws)) if ln.area == "REST API"]
+    aws.expired.add(KEY)
+    expired = examined(scenario(aws))
+
+    assert "inside the environment's VPC" in told(private.finding)
+    assert ("credentials", "doctor.stops") in codes(expired, STOPS)
+    assert "expired" in told(expired[0].finding)
+    assert values(expired, "doctor.duration")["load_s"] == 300
+
+
+@pytest.mark.parametrize(
+    ("variables", "severity"),
+    [
+        ({}, "note"),
+        ({"AWS_SESSION_TOKEN": "t"}, "warning"),
+        ({"AWS_CREDENTIAL_EXPIRATION": 3600}, "note"),
+        ({"AWS_CREDENTIAL_EXPIRATION": 400}, "refusal"),
+    ],
+)
+def test_how_long_the_keys_last_against_the_run(
+    aws: Imitation, monkeypatch: pytest.MonkeyPatch, variables: dict[str, Any], severity: str
+) -> None:
+    for name, value in variables.items():
+        ends_at = datetime.now(UTC) + timedelta(seconds=value) if isinstance(value, int) else None
+        monkeypatch.setenv(name, ends_at.isoformat() if ends_at else value)
+
+    lines = examined(scenario(aws))
+
+    assert [ln.finding.severity for ln in lines if ln.finding.code == "doctor.keys"] == [severity]
+
+
+def test_paths_dag_runs_and_variables_that_do_not_fit(aws: Imitation) -> None:
+    long = "a_dag_with_quite_a_long_name_for_a_path"
+    aws.airflow.dags |= {long: {}, "empty": {}}
+    aws.airflow.trigger(long, "manual__2026-10-06T10:00:00")
+    aws.airflow.variables["theirs"] = "precious"
+    mix = {
+        "trigger_dag_run": {"dag_id": long},
+        "list_task_instances": {"dag_id": "empty"},
+        "set_variable": {"key": "theirs"},
+    }
+
+    lines = examined(scenario(aws, mix))
+
+    assert ("paths", "preflight.long_path") in codes(lines, WARNS)
+    assert codes(lines, STOPS) == [("DAGs", "doctor.stops"), ("variables", "doctor.stops")]
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_other_partitions(region: str, partition: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Imitation(region=region, name=NAME, airflow=Airflow("2.10.3"))) as aws:
+        for name, value in aws.variables().items():
+            monkeypatch.setenv(name, value)
+        lines = examined(scenario(aws, {"list_dags": 1}))
+
+    assert codes(lines, STOPS) == []
+    permitted = [ln.finding.values for ln in lines if ln.finding.code == "doctor.permitted"]
+    assert (
+        permitted[0]["resource"]
+        == f"arn:{partition}:airflow:{region}:123456789012:role/{NAME}/Viewer"
+    )
+
+
+def test_an_environment_alone_is_looked_at_without_a_plan(aws: Imitation) -> None:
+    lines = examined(scenario(aws, {"list_dags": 1}, allow_environment=None), is_meant=False)
+
+    assert codes(lines, STOPS) == []
+    assert {"DAGs", "plan", "cost"}.isdisjoint({line.area for line in lines})
