@@ -58,7 +58,7 @@ def _with_counts(periods: Sequence[WebserverPeriod], fewest: int, most: int) -> 
     counts = [period.webservers for period in periods if period.webservers is not None]
     strays = sum(count > most for count in counts)
     about = {"highest": max(counts, default=0), "most": most}
-    samples = _samples(periods, counts, fewest, most)
+    samples = samples_per_webserver(periods, fewest, most)
     if samples > 1:
         found = tuple(_counted(period, samples, most, pinned) for period in periods)
         divided = note("metrics.samples_divided", samples=samples, fewest=fewest, **about)
@@ -73,10 +73,9 @@ def _with_counts(periods: Sequence[WebserverPeriod], fewest: int, most: int) -> 
     return PlausiblePeriods(found, (refusal("metrics.counts_implausible", fewest=fewest, **about),))
 
 
-def _samples(
-    periods: Sequence[WebserverPeriod], counts: Sequence[int], fewest: int, most: int
-) -> int:
+def samples_per_webserver(periods: Sequence[WebserverPeriod], fewest: int, most: int) -> int:
     """Samples of one webserver in a period; 1 also where no number of them explains the counts."""
+    counts = [period.webservers for period in periods if period.webservers is not None]
     if not counts:
         return 1
     minutes = round(periods[0].period_s / MINUTE_S)

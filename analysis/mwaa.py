@@ -25,6 +25,7 @@ CLUSTER: Final = "Cluster"
 PRIMARY_CLUSTER: Final = "WebServer"
 DATABASE_ROLE: Final = "DatabaseRole"
 DATABASE_WRITER: Final = "WRITER"
+AWS_PERIOD_S: Final = 60.0  # in which a webserver reports once, so that SampleCount counts them
 
 # "Using the Apache Airflow REST API": InvokeRestApi, and calls with a web login token.
 INVOKE_RATE_PER_S: Final = 10.0  # above it AWS advises web login tokens

@@ -443,7 +443,7 @@ class Run:
                     record,
                     setting,
                     self.stages,
-                    has_metrics=bool(self.periods),
+                    known_until_s=self.periods[-1].end_s if self.periods else None,
                     expiry=self.expiry,
                 ),
                 *(beside if self._is_local else ()),

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow.compute as pc
+
 from mwaa_headroom.analysis.caller_failures import Expiry
 from mwaa_headroom.analysis.findings import Finding, note, warning
 from mwaa_headroom.analysis.leftovers import left_behind
+from mwaa_headroom.analysis.mwaa import AWS_PERIOD_S
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.setting import Setting
 
+METRICS_COLLECTED = "metrics_collected"
 CLOCK_TOLERANCE_S = 2.0
 UNLIMITED_ERRORS = 0.01  # share of failed calls that deserves a line of the SLO
 
@@ -19,17 +23,26 @@ def run_warnings(
     setting: Setting,
     stages: Sequence[StageStats],
     *,
-    has_metrics: bool,
+    known_until_s: float | None,
     expiry: Expiry | None = None,
 ) -> list[Finding]:
-    """Whatever makes the numbers of a run say less than they seem to."""
+    """Whatever makes the numbers of a run say less than they seem to.
+
+    Args:
+        record: of the run.
+        setting: of the run.
+        stages: as they were measured.
+        known_until_s: the end of the last metric period; None: there is none.
+        expiry: of the credentials.
+    """
     found = [*filter(None, [left_behind(record)]), *_found(record.events, "warning")]
     if setting.is_closed:
         found.append(warning("run.closed_hides_waiting"))
     if not record.requests.num_rows:
         found.append(warning("run.no_calls"))
-    if not has_metrics:
+    if known_until_s is None:
         found.append(warning("run.no_metrics"))
+    found += filter(None, [_late_metrics(record, known_until_s), _shared_throttle(record)])
     offset_s = record.manifest.get("clock_offset_s")
     if offset_s is not None and abs(offset_s) > CLOCK_TOLERANCE_S:
         found.append(warning("run.clock_offset", offset_s=offset_s))
@@ -39,9 +52,40 @@ def run_warnings(
         warning("run.environment_changed", member=member)
         for member in setting.environment.get("changed", ())
     ]
-    found += dict.fromkeys(filter(None, map(_warning_of, record.events)))
+    gaps = open_gaps(record.events)
+    events = (each for each in record.events if each["kind"] != "metrics_gap" or each in gaps)
+    found += dict.fromkeys(filter(None, map(_warning_of, events)))
     found += _warnings_of_slo(setting, [stage for stage in stages if not stage.spoilt_by])
     return found
+
+
+def open_gaps(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Times without metrics that nobody has read again since."""
+    read_again_s = max((e["time_s"] for e in events if e["kind"] == METRICS_COLLECTED), default=0.0)
+    gaps = [event for event in events if event["kind"] == "metrics_gap"]
+    return [e for e in gaps if e.get("source") != "collector" or e["time_s"] > read_again_s]
+
+
+def _late_metrics(record: RunRecord, known_until_s: float | None) -> Finding | None:
+    """Periods of the load whose metrics are not in the record, though AWS has or will have them."""
+    of_load_s = [event["time_s"] for event in record.events if event.get("source") == "generator"]
+    environment = record.manifest.get("environment") or {}
+    if environment.get("kind") != "aws" or not of_load_s:
+        return None
+    until_s = max(of_load_s) // AWS_PERIOD_S * AWS_PERIOD_S
+    missing_s = until_s - (known_until_s or min(of_load_s))
+    if missing_s <= 0:
+        return None
+    return warning("run.metrics_late", missing_s=missing_s, directory=str(record.directory))
+
+
+def _shared_throttle(record: RunRecord) -> Finding | None:
+    """The throttle is the environment's, as AWS says itself: whoever else calls it has a part."""
+    environment = record.manifest.get("environment") or {}
+    throttled = pc.sum(pc.equal(record.requests.column("outcome"), "throttled")).as_py()
+    if environment.get("kind") != "aws" or not throttled:
+        return None
+    return warning("run.throttle_shared", throttled=throttled, calls=record.requests.num_rows)
 
 
 def _warning_of(event: dict[str, Any]) -> Finding | None:

@@ -101,6 +101,7 @@ EVENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "drained": ("stage", "in_flight_left", "took_s"),
     "expectation": ("name", "met", "detail"),  # a post-deployment check and its result
     "metrics_gap": ("from_s", "to_s", "reason"),
+    "metrics_collected": ("from_s", "to_s", "rows"),  # after the run; rows: samples it lacked
     # reason: {"code": ..., "severity": "note", "values": {...}} of a finding, or a text.
     "scaling_decision": ("from_count", "to_count", "reason"),
     "webserver_starting": ("webserver",),

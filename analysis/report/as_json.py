@@ -2,8 +2,8 @@
 
 The keys are the fields of the dataclasses, with the unit added where a field's name has none
 (`RENAMED`); `observed` is in base units: seconds, fraction, count.
-What is not known, NaN and infinities included, is null. The raw events are left out: they are in
-the record.
+What is not known, NaN and infinities included, is null. Raw events are left out, they are in the
+record, and so is the series of every period that `headroom observe` read.
 """
 
 import math
@@ -31,7 +31,7 @@ RENAMED: Final = {
     "under_time": "under_time_fraction",
     "over_time": "over_time_fraction",
 }
-_LEFT_OUT: Final = frozenset({"events"})
+_LEFT_OUT: Final = frozenset({"events", "series"})
 
 
 def as_json(result: object) -> dict[str, Any]:

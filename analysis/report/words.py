@@ -75,6 +75,11 @@ def time_of_day(epoch_s: float) -> str:
     return f"{datetime.fromtimestamp(epoch_s, UTC):%H:%M:%S} UTC"
 
 
+def moment(epoch_s: float) -> str:
+    """A day and a time: "Mon 2026-11-23 14:05 UTC"."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%a %Y-%m-%d %H:%M} UTC"
+
+
 def share(fraction: float | None) -> str:
     """A fraction as per cent: "0.4 %", "12 %", "100 %"."""
     return percent(fraction * 100) if is_known(fraction) else UNKNOWN

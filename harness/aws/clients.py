@@ -23,7 +23,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from mwaa_headroom.harness.aws.credentials import session_of
-from mwaa_headroom.harness.aws.translate import aws_call, member
+from mwaa_headroom.harness.aws.translate import aws_call, member, was_throttled
+from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.traffic.operations import Method
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 15  # above the service's own 10 s, so that its answer is seen
 READ_ATTEMPTS = 3
+THROTTLED_PAUSES_S = (1.0, 2.0, 4.0)
 
 _AIRFLOW_ERRORS = ("RestApiClientException", "RestApiServerException")
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
@@ -234,7 +236,7 @@ class RestApi:
         return self._call("GET", path, query=query)
 
     def send(self, method: Method, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """Change something; sent once only.
+        """Change something; sent once only, and again only if AWS throttled it.
 
         Raises:
             EnvironmentAccessError: Airflow was not reached.
@@ -243,7 +245,7 @@ class RestApi:
 
     def hold_back(self, duration_s: float) -> None:
         """Send the next call that much later."""
-        self._next_s += duration_s
+        self._next_s = max(self._next_s, self._clock()) + duration_s
 
     def _call(
         self,
@@ -259,6 +261,18 @@ class RestApi:
             optional["QueryParameters"] = query
         if body is not None:
             optional["Body"] = body
+        for held_back_s in THROTTLED_PAUSES_S:
+            try:
+                return self._invoke(client, path, method, optional)
+            except EnvironmentAccessError as exc:
+                if not was_throttled(exc):
+                    raise
+            self.hold_back(held_back_s)  # others use the same throttle
+        return self._invoke(client, path, method, optional)
+
+    def _invoke(
+        self, client: "MWAAClient", path: str, method: Method, optional: dict[str, Any]
+    ) -> Answer:
         with aws_call("airflow:InvokeRestApi", environment=self._environment, client=client):
             try:
                 answer: Mapping[str, Any] = client.invoke_rest_api(

@@ -12,7 +12,7 @@ tells: AWS does not care, but a stand-in may find a metric only under the order 
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,14 @@ LOOK_BACK_PERIODS = 10
 DISCOVERY_PAUSE = 20  # times what a discovery took: a stand-in's costs CPU beside the load
 FINAL_ATTEMPTS = 3
 FINAL_RETRY_S = 5.0
+LOOK_EVERY_S = 30.0  # while the last samples are waited for
+SETTLED_AFTER_S = 30.0  # without a new or changed sample
+
+DAY_S = 86_400
+# How long CloudWatch keeps periods of a length; older ones only as means over the next longer.
+KEPT_FOR_S: Mapping[int, int] = {60: 15 * DAY_S, 300: 63 * DAY_S, 3600: 455 * DAY_S}
+# Of the additional webservers' cluster: as the user guide prints it, and as healthchecks name it.
+SPELLINGS = ("AdditionalWebservers", "AdditionalWebserver", "AdditionalWebServer")
 
 _UNITS = {
     CPU: "Percent",
@@ -129,8 +137,32 @@ class MetricsReader:
                 found.setdefault(frozenset({("MetricName", name), *metric.dimensions}), metric)
         return tuple(found.values())
 
+    def discover_past(self, recorded: Iterable[Metric] = ()) -> tuple[Metric, ...]:
+        """The metrics there may have been: ListMetrics forgets one two weeks after its last sample.
+
+        Args:
+            recorded: of a run, which knows them.
+
+        Raises:
+            EnvironmentAccessError: CloudWatch refused or could not be reached.
+        """
+        ours = ("Environment", self._environment)
+        likely = [Metric(CONNECTIONS, (ours,))]
+        for cluster in (PRIMARY_CLUSTER, *SPELLINGS):
+            likely += [Metric(name, ((CLUSTER, cluster), ours)) for name in (CPU, MEMORY)]
+        found: dict[tuple[str, frozenset[tuple[str, str]]], Metric] = {}
+        for metric in (*self.discover(), *filter(_is_read, recorded), *likely):
+            found.setdefault((metric.name, frozenset(metric.dimensions)), metric)
+        return tuple(found.values())
+
     def read(
-        self, metrics: Sequence[Metric], *, from_s: float, to_s: float, period_s: int
+        self,
+        metrics: Sequence[Metric],
+        *,
+        from_s: float,
+        to_s: float,
+        period_s: int,
+        periods_per_call: int | None = None,
     ) -> list[Sample]:
         """All samples of the periods that lie between two moments, widened to whole periods.
 
@@ -140,8 +172,9 @@ class MetricsReader:
         wanted = [(metric, statistic) for metric in metrics for statistic in metric.statistics]
         first, last = math.floor(from_s / period_s), math.ceil(to_s / period_s)
         samples = []
-        for start in range(first, last, PERIODS_PER_CALL):
-            end = min(start + PERIODS_PER_CALL, last)
+        step = periods_per_call or PERIODS_PER_CALL
+        for start in range(first, last, step):
+            end = min(start + step, last)
             for begin in range(0, len(wanted), QUERIES_PER_CALL):
                 some = wanted[begin : begin + QUERIES_PER_CALL]
                 samples += self._read_once(some, start * period_s, end * period_s, period_s)
@@ -165,12 +198,7 @@ class MetricsReader:
             nameless = [metric for metric in listed if "Environment" not in dict(metric.dimensions)]
             # Without the environment's name it can be told to be ours only if there is just one.
             return ours or (nameless if len(nameless) == 1 else [])
-        return [
-            metric
-            for metric in ours
-            if (is_webserver(metric.cluster) and name in STATISTICS)
-            or (metric.is_of_database and name in DATABASE_STATISTICS)
-        ]
+        return [metric for metric in ours if _is_read(metric)]
 
     def _read_once(
         self, wanted: Sequence[tuple[Metric, str]], start_s: int, end_s: int, period_s: int
@@ -203,6 +231,12 @@ class MetricsReader:
         return samples
 
 
+def finest_period_s(from_s: float, now_s: float) -> int | None:
+    """The shortest period that CloudWatch still has of a moment; None: it keeps none so long."""
+    ages = (period_s for period_s, kept_s in KEPT_FOR_S.items() if now_s - from_s < kept_s)
+    return next(ages, None)
+
+
 def is_primary(cluster: str) -> bool:
     """Whether a Cluster dimension means the webservers that are always there."""
     return cluster.lower() == PRIMARY_CLUSTER.lower()
@@ -211,6 +245,13 @@ def is_primary(cluster: str) -> bool:
 def is_webserver(cluster: str) -> bool:
     """Whether a Cluster dimension means webservers; the additional ones' spelling is unverified."""
     return is_primary(cluster) or cluster.lower().startswith("additionalwebserver")
+
+
+def _is_read(metric: Metric) -> bool:
+    if metric.is_of_database:
+        return metric.name in DATABASE_STATISTICS
+    is_of_balancer = metric.name == CONNECTIONS and not metric.cluster
+    return metric.name in STATISTICS and (is_of_balancer or is_webserver(metric.cluster))
 
 
 def _query(query_id: str, metric: Metric, statistic: str, period_s: int) -> Any:
@@ -234,6 +275,7 @@ class LatestMetrics:
 
     webservers: int
     cpu_percent: float | None  # mean over the webservers
+    until_s: float  # its end
 
 
 class Collector:
@@ -274,6 +316,7 @@ class Collector:
         self._gap_from_s: float | None = None
         self._gap_reason = ""
         self._latest: LatestMetrics | None = None
+        self._changed_at_s = -math.inf  # when a sample was last new, or had another value
         self.failure: HeadroomError | None = None  # why the thread ended before its time
 
     def latest(self) -> LatestMetrics | None:
@@ -308,13 +351,21 @@ class Collector:
         thread.start()
         return thread
 
-    def final_read(self, from_s: float, to_s: float, settle_s: float) -> bool:
+    def final_read(
+        self,
+        from_s: float,
+        to_s: float,
+        settle_s: float,
+        tell: Callable[[float], None] = lambda _: None,
+    ) -> bool:
         """After the run: wait until late metrics have settled, then read all of it again.
 
         Args:
             from_s: where the run began.
             to_s: where it ended.
-            settle_s: how long after `to_s` metrics may still arrive or change.
+            settle_s: how long after `to_s` metrics may still arrive or change; the wait ends
+                earlier if the last period is there and nothing changes any more.
+            tell: is told, after every look, how many seconds more the wait may last.
 
         Returns:
             Whether CloudWatch answered; if not, the record has the event of a gap.
@@ -324,9 +375,9 @@ class Collector:
         """
         if self.failure is not None:
             raise self.failure
-        self._sleep(max(0.0, to_s + settle_s - self._clock()))
         self._discovery_pause_s = 0.0
         whole_to_s = math.ceil(to_s / self._period_s) * self._period_s
+        self._wait_for_late(whole_to_s, to_s + settle_s, settle_s, tell)
         for attempt in range(FINAL_ATTEMPTS):
             if attempt:
                 self._sleep(FINAL_RETRY_S)
@@ -334,6 +385,21 @@ class Collector:
                 return True
         self._close_gap(self._clock())
         return False
+
+    def _wait_for_late(
+        self, until_s: float, deadline_s: float, longest_s: float, tell: Callable[[float], None]
+    ) -> None:
+        for _ in range(math.ceil(longest_s / LOOK_EVERY_S)):  # whatever the clock does
+            left_s = deadline_s - self._clock()
+            self._sleep(min(max(left_s, 0.0), LOOK_EVERY_S))
+            if left_s <= LOOK_EVERY_S:
+                return
+            now_s = self._clock()
+            self._read(until_s - LOOK_BACK_PERIODS * self._period_s, now_s, now_s)
+            tell(deadline_s - now_s)
+            is_there = self._latest is not None and self._latest.until_s >= until_s
+            if is_there and now_s - self._changed_at_s >= SETTLED_AFTER_S:
+                return
 
     def _read(self, from_s: float, to_s: float, now_s: float) -> bool:
         """Read whole periods only: a period that still runs has only a part of its samples."""
@@ -368,6 +434,7 @@ class Collector:
             key = (sample.metric, sample.statistic, sample.period_start_s)
             if self._known.get(key) != sample.value:
                 self._known[key] = sample.value
+                self._changed_at_s = now_s
                 self._writer.append(sample.row(now_s))
         self._writer.flush()
         self._latest = _latest_of(samples) or self._latest
@@ -422,6 +489,7 @@ def _latest_of(samples: Sequence[Sample]) -> LatestMetrics | None:
     return LatestMetrics(
         webservers=round(webservers),
         cpu_percent=sum(cpu) / webservers if cpu and webservers else None,
+        until_s=newest_s + newest[0].period_s,
     )
 
 

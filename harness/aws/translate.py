@@ -159,6 +159,15 @@ def is_unanswered(error: EnvironmentAccessError) -> bool:
     return isinstance(cause, unanswered)
 
 
+def was_throttled(error: EnvironmentAccessError) -> bool:
+    """Whether AWS did nothing because calls came too fast: such a call may be sent again."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return False
+    status = int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return is_throttle(cause.response.get("Error", {}).get("Code", ""), status)
+
+
 def is_throttle(code: str, http_status: int) -> bool:
     """Whether an answer of AWS means "too fast"."""
     return code in _THROTTLES or http_status == 429

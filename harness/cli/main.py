@@ -15,8 +15,9 @@ from mwaa_headroom.harness.cli.aws import doctor_command, init_command, policy_c
 from mwaa_headroom.harness.cli.clean import clean_command
 from mwaa_headroom.harness.cli.compare import compare_command, history_command
 from mwaa_headroom.harness.cli.local import local_group
+from mwaa_headroom.harness.cli.observe import observe_command
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
-from mwaa_headroom.harness.cli.run import report_command, run_command
+from mwaa_headroom.harness.cli.run import collect_command, report_command, run_command
 from mwaa_headroom.harness.cli.signals import end_in_order
 from mwaa_headroom.harness.cli.streams import prepare_streams, say_aside
 from mwaa_headroom.harness.cli.validate import validate_command
@@ -38,11 +39,13 @@ def app(debug: bool) -> None:
 for command in (
     run_command,
     report_command,
+    collect_command,
     compare_command,
     history_command,
     capacity_command,
     size_command,
     what_if_command,
+    observe_command,
     validate_command,
     worker_command,
     init_command,

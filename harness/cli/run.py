@@ -46,6 +46,37 @@ def report_command(run: Path, verbose: bool, json_output: bool) -> int:
     return _show(report_run(run), verbose=verbose, json_output=json_output)
 
 
+@click.command("collect")
+@click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
+@verbose
+@as_json
+def collect_command(run: Path, verbose: bool, json_output: bool) -> int:
+    """Read the metrics of a RUN on AWS again, and rewrite its report.
+
+    Metrics arrive minutes late, and a run that was killed has read none of its last minutes.
+    CloudWatch keeps them for 15 days; what the record lacks is added to it. RUN is a run directory
+    or a folder with only one in it; default: runs/latest.
+
+    Exits like the run itself did: 0, 3 (SLO not met), 5 (inconclusive) or 130 (interrupted).
+    """
+    from mwaa_headroom.analysis.report.words import counted, time_of_day
+    from mwaa_headroom.harness.cli.progress import console_progress
+    from mwaa_headroom.harness.run.answers import only_run, report_run
+    from mwaa_headroom.harness.run.collecting import collect_run
+
+    with console_progress(quiet=json_output) as progress:
+        progress.step("Reading the metrics of the run")
+        directory = only_run(run)
+        found = collect_run(directory, now_s=time.time())
+        samples = counted(found.rows, "sample") if found.rows else "nothing"
+        progress.note(
+            f"The record lacked {samples} of what there is until {time_of_day(found.to_s)}."
+        )
+        progress.step("Analysing the record")
+        report = report_run(directory)
+    return _show(report, verbose=verbose, json_output=json_output)
+
+
 def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
     """Print a report as text or as JSON; returns the exit code of its verdict."""
     from mwaa_headroom.analysis.report.as_json import as_json as plain

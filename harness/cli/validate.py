@@ -36,6 +36,7 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
     warnings = [
         *_recovery_warnings(scenario),
         *_design_warnings(scenario),
+        *_metric_warnings(scenario),
         *_long_paths(scenario),
         *map(told, spaced_stages(scenario)),
     ]
@@ -131,6 +132,33 @@ def _design_warnings(scenario: "Scenario") -> Iterator[str]:
             f"(correlation {correlation:.2f}), so a drift of the host will hardly be told from "
             "what calls cost, and what one webserver serves will be known about half as well; "
             "run the rates up and down again, each at least twice."
+        )
+
+
+def _metric_warnings(scenario: "Scenario") -> Iterator[str]:
+    """Stages in which perhaps no period of AWS's metrics lies, and too few of them in all."""
+    from mwaa_headroom.analysis.demand import FEWEST_PERIODS
+    from mwaa_headroom.analysis.report.words import enumerated
+
+    if scenario.environment.kind != "aws":
+        return
+    period_s = scenario.environment.metric_period_s
+    # A stage begins anywhere in a period, so its first and its last one may lie in it only partly.
+    whole = {
+        stage.name: max(int((stage.duration_s - stage.warmup_s) // period_s) - 1, 0)
+        for stage in scenario.stages
+    }
+    if short := [name for name, periods in whole.items() if not periods]:
+        yield (
+            f"AWS's metrics have periods of {period_s} s, of which perhaps none lies within "
+            f"{enumerated(short)}, so its webservers and their CPU will not be known: hold each "
+            f"stage for {2 * period_s} s or more after its warm-up, and for 8 minutes to see "
+            "autoscaling."
+        )
+    if sum(whole.values()) < FEWEST_PERIODS:
+        yield (
+            f"As few as {sum(whole.values())} whole metric periods may lie within the stages, and "
+            f"what a call costs the webservers takes {FEWEST_PERIODS}: make the stages longer."
         )
 
 

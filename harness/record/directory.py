@@ -4,7 +4,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_TABLE,
 )
 from mwaa_headroom.harness.files import writing
-from mwaa_headroom.harness.record.stream import append_batch
+from mwaa_headroom.harness.record.stream import append_batch, record_batch
 from mwaa_headroom.harness.validation import refuse_secrets
 
 LATEST_LINK = "latest"
@@ -152,6 +152,26 @@ def finish_tables(directory: Path) -> dict[str, int]:
     return rows
 
 
+def add_metrics(directory: Path, rows: list[tuple[object, ...]]) -> dict[str, int]:
+    """Add rows to the metrics of a run that has ended; streams become tables as they do then.
+
+    Returns:
+        As `finish_tables`.
+
+    Raises:
+        HeadroomError: the disk is full or read-only; every row that was there is still there then.
+    """
+    counts = finish_tables(directory)
+    if rows:
+        path = directory / METRICS_TABLE
+        there = pq.read_table(path) if path.exists() else METRICS_SCHEMA.empty_table()
+        added = pa.Table.from_batches([record_batch(rows, METRICS_SCHEMA)])
+        every = pa.concat_tables([there, added], promote_options="default")
+        _write_table(path, every.schema, [every])
+        counts["metrics"] = every.num_rows
+    return counts
+
+
 def _make_unused(base: Path, stem: str) -> Path:
     for _ in range(_ATTEMPTS_AT_A_FREE_NAME):
         directory = base / f"{stem}-{secrets.token_hex(2)}"
@@ -171,17 +191,22 @@ def point_latest_at(directory: Path) -> None:
 
 
 def _stream_to_table(stream: Path, table: Path, schema: pa.Schema) -> None:
+    groups = (pa.Table.from_batches(group, schema) for group in _in_groups(_whole_batches(stream)))
+    _write_table(table, schema, groups)
+    with writing(stream):
+        stream.unlink()
+
+
+def _write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> None:
     own = {field.name: _ENCODINGS[field.type] for field in schema if field.type in _ENCODINGS}
     others = [name for name in schema.names if name not in own]
     encodings: dict[str, Any] = {"column_encoding": own, "use_dictionary": others}
     with (
-        _replacing(table) as part,
+        _replacing(path) as part,
         pq.ParquetWriter(part, schema, compression="zstd", **encodings) as writer,
     ):
-        for group in _in_groups(_whole_batches(stream)):
-            writer.write_table(pa.Table.from_batches(group, schema))
-    with writing(stream):
-        stream.unlink()
+        for table in parts:
+            writer.write_table(table)
 
 
 def _whole_batches(stream: Path) -> Iterator[pa.RecordBatch]:

@@ -98,7 +98,7 @@ def report_run(directory: Path) -> RunReport:
     from mwaa_headroom.analysis.report.write import write_document
 
     try:
-        run = Run.read(_only_run(directory))
+        run = Run.read(only_run(directory))
         document = run_document(run)
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
@@ -112,7 +112,12 @@ def report_run(directory: Path) -> RunReport:
     return RunReport(run.analysis, document, page)
 
 
-def _only_run(given: Path) -> Path:
+def only_run(given: Path) -> Path:
+    """A run directory, or the only one in a folder.
+
+    Raises:
+        RecordError: there is none, or several.
+    """
     found = run_directories([given])
     if len(found) > 1:
         raise RecordError(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mwaa_headroom.analysis.leftovers import left_behind
 from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.analysis.report.words import time_of_day
 from mwaa_headroom.analysis.schema import METRICS_SCHEMA, METRICS_STREAM, REQUESTS_STREAM
 from mwaa_headroom.harness.aws.cleanup import (
     Created,
@@ -22,7 +23,7 @@ from mwaa_headroom.harness.aws.cleanup import (
     finder,
     still_there,
 )
-from mwaa_headroom.harness.aws.collector import Collector, MetricsReader
+from mwaa_headroom.harness.aws.collector import Collector, LatestMetrics, MetricsReader
 from mwaa_headroom.harness.aws.environment import (
     EnvironmentFacts,
     describe_environment,
@@ -164,12 +165,17 @@ class _Session:
                     host=watch,
                 )
             load_ended.set()
-            self.progress.step("Reading the last metrics")
+            self.progress.step(_waiting_for_metrics(environment.metrics_settle_s))
             with recording.phases.timed("late_metrics"):
                 collecting.join()
                 ended_s = time.time()
                 took_s = time.monotonic() - began_s
-                collector.final_read(ended_s - took_s, ended_s, environment.metrics_settle_s)
+                collector.final_read(
+                    ended_s - took_s,
+                    ended_s,
+                    environment.metrics_settle_s,
+                    lambda left_s: self.progress.count(_known_so_far(collector.latest(), left_s)),
+                )
             recording.facts_after = self._facts_after()
         finally:
             load_ended.set()
@@ -252,3 +258,16 @@ class _Session:
         runs = still_there(find, dags_triggered(scenario), known.dag_runs)
         found = replace(created, dag_runs=runs)
         undo_and_record(api, found, find, recording.events, self.progress.count)
+
+
+def _waiting_for_metrics(longest_s: float) -> str:
+    return f"Reading the last metrics, for which it waits up to {longest_s:.0f} s"
+
+
+def _known_so_far(latest: LatestMetrics | None, left_s: float) -> str:
+    known = "no metrics yet"
+    if latest is not None:
+        cpu = "?" if latest.cpu_percent is None else f"{latest.cpu_percent:.0f} %"
+        until = time_of_day(latest.until_s)
+        known = f"metrics until {until}: {latest.webservers} webservers at {cpu} CPU"
+    return f"{known}; waiting up to {left_s:.0f} s more (`headroom collect` adds what comes later)"

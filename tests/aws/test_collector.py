@@ -417,7 +417,7 @@ def test_the_latest_values_are_over_all_webservers_of_the_newest_period() -> Non
     under_test = collector(reader, kept)
     assert under_test.latest() is None
     under_test.poll(NOW_S)
-    assert under_test.latest() == LatestMetrics(3, pytest.approx(60.0))
+    assert under_test.latest() == LatestMetrics(3, pytest.approx(60.0), until_s=NOW_S)
 
 
 def test_the_latest_values_stay_while_nothing_new_comes() -> None:
@@ -427,7 +427,7 @@ def test_the_latest_values_stay_while_nothing_new_comes() -> None:
     under_test.poll(NOW_S)
     reader.samples.clear()
     under_test.poll(NOW_S + 5)
-    assert under_test.latest() == LatestMetrics(2, None)
+    assert under_test.latest() == LatestMetrics(2, None, until_s=NOW_S)
 
 
 def test_a_gap_is_one_event_with_its_ends_and_is_read_again_afterwards() -> None:
@@ -459,9 +459,34 @@ def test_a_gap_is_one_event_with_its_ends_and_is_read_again_afterwards() -> None
 def test_the_final_read_waits_until_the_metrics_have_settled_and_reads_the_whole_run() -> None:
     reader, kept = ScriptedReader(), Kept()
     kept.now_s = NOW_S + 61
-    assert collector(reader, kept).final_read(NOW_S, NOW_S + 58, settle_s=180)
-    assert kept.slept == [pytest.approx(177)]
-    assert reader.windows == [(NOW_S, NOW_S + 60)]
+    left_s: list[float] = []
+    assert collector(reader, kept).final_read(NOW_S, NOW_S + 58, 180, left_s.append)
+    assert sum(kept.slept) == pytest.approx(177)
+    assert left_s == pytest.approx([147, 117, 87, 57, 27])
+    assert reader.windows[-1] == (NOW_S, NOW_S + 60)
+
+
+@pytest.mark.parametrize(
+    ("arrives_s", "changes_s", "ends_s"),
+    [(0, 0, 30), (35, 35, 90), (35, 65, 120), (100, 100, 150), (500, 500, 180)],
+)
+def test_the_final_read_ends_when_the_last_period_is_there_and_nothing_changes(
+    arrives_s: float, changes_s: float, ends_s: float
+) -> None:
+    reader, kept = ScriptedReader(), Kept()
+    kept.now_s = NOW_S
+
+    def as_time_passes() -> None:
+        passed_s = kept.now_s - NOW_S
+        if passed_s >= arrives_s:
+            count = 1.0 + (passed_s >= changes_s)
+            reader.samples[WEB_CPU, "SampleCount", NOW_S - PERIOD_S] = count
+
+    reader.on_discovery = as_time_passes
+    under_test = collector(reader, kept)
+    under_test.poll(NOW_S)
+    under_test.final_read(NOW_S - 60, NOW_S, 180)
+    assert kept.now_s - NOW_S == ends_s
 
 
 def test_a_final_read_long_after_the_run_does_not_wait() -> None:

@@ -149,11 +149,36 @@ def test_each_refusal_is_one_sentence_that_says_what_to_do(
     canned: CannedMwaa, refusal: tuple[int, str, str], sentence: str
 ) -> None:
     canned.refusal = refusal
-    api = RestApi(canned.clients(), NAME, rate_per_s=1000)
+    api = RestApi(canned.clients(), NAME, rate_per_s=1000, sleep=lambda _: None)
     with pytest.raises(EnvironmentAccessError, match=sentence) as caught:
         api.send("PATCH", "/dags/x", {"is_paused": True})
     assert "arn:aws:iam" not in str(caught.value)
     assert str(caught.value).count(".") <= 1 + str(caught.value).count("<account>")
+
+
+@pytest.mark.parametrize(("until_s", "calls"), [(2.5, 3), (100.0, 4)])
+def test_who_is_throttled_holds_back_and_sends_it_again(
+    canned: CannedMwaa, until_s: float, calls: int
+) -> None:
+    """The throttle is shared with the environment's other callers; nothing was done yet."""
+    canned.refusal = (429, "ThrottlingException", "Rate exceeded")
+    canned.airflow.dags = {"x": {}}
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if sum(slept) >= until_s:
+            canned.refusal = None
+
+    api = RestApi(canned.clients(), NAME, rate_per_s=1000, clock=lambda: sum(slept), sleep=sleep)
+    before = len(canned.seen)
+    if until_s < 7:
+        assert api.send("PATCH", "/dags/x", {"is_paused": True}).ok
+    else:
+        with pytest.raises(EnvironmentAccessError, match="throttles"):
+            api.send("PATCH", "/dags/x", {"is_paused": True})
+    assert len(canned.seen) - before == calls
+    assert slept == pytest.approx([1.0, 2.0, 4.0][: calls - 1], abs=0.01)
 
 
 @pytest.mark.parametrize(

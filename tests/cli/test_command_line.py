@@ -184,3 +184,18 @@ def test_validate_warns_of_a_recovery_with_too_few_calls_for_the_slo(headroom: H
     assert "raise recovery.hold_s to 14 or recovery.rate_per_s to 2." in answer.stdout
     raised = ("--set", "recovery.rate_per_s=1.5", "--set", "recovery.hold_s=14")
     assert "Warning" not in headroom("validate", "scenarios/smoke.toml", *raised).stdout
+
+
+def test_validate_warns_of_stages_too_short_for_metrics_of_a_minute(headroom: Headroom) -> None:
+    def told(scenario: str, duration_s: int, number: int) -> str:
+        stages = ",".join(f"{{rate_per_s=2,duration_s={duration_s}}}" for _ in range(number))
+        answer = headroom("validate", scenario, "--set", f"stages=[{stages}]")
+        assert answer.exit_code == 0, answer.stderr
+        return answer.stdout
+
+    aws = "scenarios/aws_capacity.toml"
+    assert "within stage 1 and stage 2" in told(aws, 119, 2)
+    assert "perhaps none" not in told(aws, 120, 2)
+    assert "As few as 2 whole metric periods" in told(aws, 120, 2)
+    assert "As few as" not in told(aws, 240, 2)
+    assert "perhaps none" not in told("scenarios/smoke.toml", 8, 2)

@@ -229,6 +229,21 @@ def _(reason: str | None) -> str:
     return f"Metrics could not be read for a while: {words.recorded(reason)}"
 
 
+says(
+    "run.throttle_shared",
+    "AWS throttled {throttled} of {calls} calls. The throttle is the environment's: sensors, "
+    "deployments and all others who call InvokeRestApi use the same, and were throttled with them.",
+)
+
+
+@says("run.metrics_late")
+def _(missing_s: float, directory: str) -> str:
+    return (
+        f"The metrics of the last {words.delay(missing_s)} of the load had not arrived when they "
+        f"were read: `headroom collect {directory}` adds them to the record."
+    )
+
+
 @says("run.webserver_died")
 def _(webserver: str, reason: str | None) -> str:
     return f"The webserver {webserver} died: {words.recorded(reason)}"
