@@ -99,17 +99,17 @@ def make_clients(
         )
 
 
-def further_client(
-    clients: AwsClients, service: str, *, environment: str, profile: str | None = None
-) -> Any:
-    """A client for reads of another service, such as "sts", with the same keys and region.
+def further_clients(
+    clients: AwsClients, *services: str, environment: str, profile: str | None = None
+) -> tuple[Any, ...]:
+    """Clients for reads of other services, such as "sts", with the same keys and region.
 
     Raises:
-        EnvironmentAccessError: it cannot be made.
+        EnvironmentAccessError: they cannot be made.
     """
     with aws_call("creating AWS clients", environment=environment):
         session = session_of(profile, clients.mwaa.meta.region_name, clients.credentials)
-        return client_of(session, service, _config(READ_ATTEMPTS))
+        return tuple(client_of(session, one, _config(READ_ATTEMPTS)) for one in services)
 
 
 def _config(attempts: int) -> Config:

@@ -18,14 +18,14 @@ from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.mwaa import partition_of
 from mwaa_headroom.analysis.planning.classes import CLASSES
 from mwaa_headroom.harness.aws.cleanup import CALLS_PER_S, Created, dags_triggered
-from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi, further_client
+from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi, further_clients
 from mwaa_headroom.harness.aws.collector import STATISTICS, MetricsReader
 from mwaa_headroom.harness.aws.environment import (
     EnvironmentFacts,
     describe_environment,
     require_allowed,
 )
-from mwaa_headroom.harness.aws.policy import INVOKE, EnvironmentArn, needs_of
+from mwaa_headroom.harness.aws.policy import INVOKE, LOG_IN, EnvironmentArn, needs_of
 from mwaa_headroom.harness.aws.preflight import (
     USABLE,
     Use,
@@ -125,6 +125,7 @@ class AwsDoctor:
         rate_per_s = min(scenario.limits.max_rate_per_s, CALLS_PER_S)
         self._rest = RestApi(clients, settings.name, rate_per_s=rate_per_s)
         self._caller = ""
+        self._iam: Any = None
         self._known: EnvironmentFacts | None = None
         self._endpoint_s: float | None = None
         self._health: Answer | None = None
@@ -163,8 +164,10 @@ class AwsDoctor:
         return self._known_targets
 
     def _credentials(self) -> Findings:
-        name = self._settings.name
-        sts = further_client(self._clients, "sts", environment=name, profile=self._settings.profile)
+        name, profile = self._settings.name, self._settings.profile
+        sts, self._iam = further_clients(
+            self._clients, "sts", "iam", environment=name, profile=profile
+        )
         try:
             with aws_call("sts:GetCallerIdentity", environment=name, client=sts):
                 answer = sts.get_caller_identity()
@@ -252,8 +255,7 @@ class AwsDoctor:
         arn = EnvironmentArn.parse(stated or "")
         if arn is None or not self._caller:
             raise EnvironmentAccessError("Who calls, or the environment's ARN, is not known.")
-        name, profile = self._settings.name, self._settings.profile
-        iam = further_client(self._clients, "iam", environment=name, profile=profile)
+        name, iam = self._settings.name, self._iam
         principal = _principal(iam, self._caller)
 
         def is_allowed(action: str, resource: str) -> bool:
@@ -262,16 +264,18 @@ class AwsDoctor:
                     PolicySourceArn=principal, ActionNames=[action], ResourceArns=[resource]
                 )
                 results = member(answer, "EvaluationResults")
-            return all(result.get("EvalDecision") == "allowed" for result in results)
+            return {result["EvalDecision"] for result in results} == {"allowed"}
 
+        has_other_role = False
         for need in needs_of(self._scenario, arn):
             action, needed = need.action, need.resource
             places = (place for place in (needed, *need.larger) if is_allowed(action, place))
             place = next(places, None)
             if place is not None:
                 yield note("doctor.permitted", action=action, resource=place)
-            elif self._answers and action == INVOKE:
-                yield warning("doctor.other_role", needed=needed)
+            elif (self._answers and action == INVOKE) or (has_other_role and action == LOG_IN):
+                has_other_role = True
+                yield warning("doctor.other_role", action=action, needed=needed)
             elif needed != arn.environment and is_allowed(action, arn.environment):
                 yield refusal(
                     "iam.environment_instead_of_role",
@@ -280,8 +284,8 @@ class AwsDoctor:
                     needed=needed,
                 )
             else:
-                found = warning("iam.missing", action=action, needed=needed)
-                yield judged(found, stops=not action.startswith("cloudwatch:"))  # goes on without
+                lacking = warning("iam.missing", action=action, needed=needed)
+                yield judged(lacking, stops=not action.startswith("cloudwatch:"))  # runs without
 
     def _reads(self) -> Findings:
         targets, health = self._targets(), self._health

@@ -1,5 +1,6 @@
 """`headroom doctor` against an imitation of AWS: each fault is found, none hides another."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import pytest
 from airflow_imitation import Airflow
 from aws_imitation import KEY, Imitation, serving
+from click.testing import CliRunner
 
 from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.harness.aws.doctor import Checked
-from mwaa_headroom.harness.aws.policy import EnvironmentArn, needs_of, policy_of
+from mwaa_headroom.harness.aws.policy import INVOKE, LOG_IN, EnvironmentArn, needs_of, policy_of
+from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.run.doctor import examine
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
@@ -308,6 +311,41 @@ def test_other_partitions(region: str, partition: str, monkeypatch: pytest.Monke
         permitted[0]["resource"]
         == f"arn:{partition}:airflow:{region}:123456789012:role/{NAME}/Viewer"
     )
+
+
+@pytest.mark.parametrize(
+    ("role", "actions", "expected"),
+    [
+        ("Op", [INVOKE, LOG_IN], []),
+        ("Op", [INVOKE], [(STOPS, "iam.missing")]),
+        ("loaders", [INVOKE, LOG_IN], [(WARNS, "doctor.other_role")] * 2),
+    ],
+)
+def test_a_web_login_and_a_role_of_ones_own(
+    role: str, actions: list[str], expected: list[tuple[str, str]], aws: Imitation
+) -> None:
+    given = scenario(aws)
+    policy = least_policy(aws, given)
+    place = aws.arn.replace("environment/", "role/") + f"/{role}"
+    policy["Statement"][0] |= {"Action": actions, "Resource": place}
+    with_simulation(aws, policy)
+    traffic = given.traffic.model_copy(update={"transport": "web_token"})
+
+    lines = examined(given.model_copy(update={"traffic": traffic}))
+
+    found = [ln.finding for ln in lines if ln.area == "permissions"]
+    assert [(f.severity, f.code) for f in found if f.severity != "note"] == expected
+
+
+def test_the_command_finds_the_only_environment(aws: Imitation) -> None:
+    answers = [
+        CliRunner().invoke(app, ["doctor", "--json", *words], standalone_mode=False)
+        for words in ([], ["--environment", NAME, "--region", "eu-west-1"])
+    ]
+
+    assert [answer.return_value for answer in answers] == [0, 0]
+    first, second = (json.loads(answer.stdout)["checks"] for answer in answers)
+    assert [check["area"] for check in first] == [check["area"] for check in second]
 
 
 def test_an_environment_alone_is_looked_at_without_a_plan(aws: Imitation) -> None:

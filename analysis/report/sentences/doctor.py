@@ -15,8 +15,8 @@ says("doctor.expectation", "{name} is expected, but: {detail}.")
 says("doctor.permitted", "{action} is allowed on {resource}.")
 says(
     "doctor.other_role",
-    "InvokeRestApi answers, but is not allowed on {needed} or a larger default role: whether a "
-    "smaller one or one of your own may do all that the scenario does is Airflow's to decide.",
+    "InvokeRestApi answers, but {action} is not allowed on {needed} or a larger default role: "
+    "whether the role it is allowed on may do all that the scenario does is Airflow's to decide.",
 )
 says("doctor.reads", "The Airflow role may make all the reads of the mix.")
 says("doctor.dag_unusable", "{key}: {detail}; {remedy}.")
