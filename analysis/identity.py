@@ -14,11 +14,12 @@ environment is on it.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mwaa_headroom.analysis.findings import Finding, refusal
+from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.record import RunRecord
 from mwaa_headroom.analysis.results import Difference, Identity, RunAnalysis
 
@@ -37,6 +38,8 @@ _TOLD_ELSEWHERE = (
 )
 _OWN_TOOLS = ("boto3", "botocore")
 _LIMITS_OF_CALLS = ("max_in_flight", "call_timeout_s")
+_HOST = ("CPU of the host", "host", "machine")
+_WEBSERVERS_ELSEWHERE = ("aws", "simulated")
 _MOST_NAMED = 3  # runs that share a value; sides are two
 _NOT_RECORDED = "not recorded"
 _NONE = "none"
@@ -89,6 +92,8 @@ def identity_of(record: RunRecord) -> Identity:
         "record version": manifest.get("schema_version"),
         "database version": facts.get("database_version"),
         "host": host.get("platform"),
+        "CPU of the host": host.get("cpu_model"),
+        "machine": host.get("machine"),
         "CPUs of the host": host.get("cpus") if kind == "aws" else None,
     }
     for package, version in versions.items():
@@ -212,6 +217,32 @@ def allowed(sides: Sides, purpose: Purpose) -> tuple[Difference, ...]:
     return (
         *_differences(free),
         *(found for found in _differences(settings) if len(_recorded(found)) == 1),
+    )
+
+
+def hosts_differ(
+    baseline: Sequence[RunAnalysis], contender: Sequence[RunAnalysis]
+) -> Finding | None:
+    """That the sides of a comparison had other hosts; None: they had not, or it does not matter.
+
+    It matters where webservers run on the host. Each host's share of a side's runs may differ by
+    one run, so that runs that each had a host by chance are no reason to warn.
+    """
+    runs = [run.identity for run in (*baseline, *contender)]
+    if runs[0].must_agree.get("environment kind") in _WEBSERVERS_ELSEWHERE:
+        return None
+    known = [name for name in _HOST if all(name in each.may_differ for each in runs)]
+    before, after = (
+        Counter(", ".join(run.identity.may_differ[name] for name in known) for run in side)
+        for side in (baseline, contender)
+    )
+    m, n = len(baseline), len(contender)
+    if all(abs(before[host] * n - after[host] * m) <= max(m, n) for host in before | after):
+        return None
+    return warning(
+        "comparison.other_hosts",
+        baseline=tuple(before.most_common()),
+        contender=tuple(after.most_common()),
     )
 
 

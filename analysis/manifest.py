@@ -46,6 +46,7 @@ _EXPECTED: Final = {
     """,
     "a text": """
         run_id status scenario_file versions.* environment.kind environment.name environment.arn
+        host.platform host.cpu_model host.machine
         environment.before.AirflowVersion environment.before.EnvironmentClass
         scenario.name scenario.description scenario.slo.* scenario.question.ask
         scenario.stages.*.name scenario.stages.*.operation scenario.traffic.mix.*.operation

@@ -21,7 +21,8 @@ The manifest's keys:
                     GetEnvironment answers; after is null while running), facts (what the stand-in
                     or the environment class tells beyond them: webserver_cpu, cpu_limited, ...)
     versions        of headroom, Python, the libraries that matter, and Airflow
-    host            cpus, platform and memory_bytes of the machine that sent the load
+    host            of the machine that sent the load: cpus, platform, memory_bytes, cpu_model and
+                    machine (12 digits that tell it from others); null: the system does not say
     clock_offset_s  the environment's clock minus this host's; null: not known
     generator       workers: how many processes were to send the load (1: no master), remote: on
                     other machines

@@ -31,7 +31,14 @@ from mwaa_headroom.analysis.comparison.regression import (
 )
 from mwaa_headroom.analysis.comparison.run_order import Order, order_of
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
-from mwaa_headroom.analysis.identity import COMPARISON, allowed, objection, unlike, unlike_runs
+from mwaa_headroom.analysis.identity import (
+    COMPARISON,
+    allowed,
+    hosts_differ,
+    objection,
+    unlike,
+    unlike_runs,
+)
 from mwaa_headroom.analysis.results import Difference, RunAnalysis
 from mwaa_headroom.analysis.statistics import Estimate
 
@@ -226,7 +233,9 @@ def _about_time(order: Order, gate: Sequence[MetricComparison]) -> Iterator[Find
 
 
 def _notes(baseline: Runs, contender: Runs) -> Iterator[Finding]:
-    """What is worth knowing of what was run."""
+    """What is worth knowing of what was run, and on what."""
+    if differ := hosts_differ(baseline, contender):
+        yield differ
     versions = [
         {str(run.environment.get("airflow_version", "")) for run in side}
         for side in (baseline, contender)

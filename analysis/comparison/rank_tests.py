@@ -24,10 +24,13 @@ What so many runs can tell: the smallest change they would find, and how many wo
                  pass, and so many changes of twice the margin are found
 
 s is the run-to-run standard deviation, taken from the runs at hand and hence itself uncertain (by
-a third with 5 on each side): S is what it comes out as where 1 is true, sqrt(chi^2_f / f) with
-f = m + n - 2. L and S are simulated with a fixed seed, once for each m and n, because for few
-values the interval goes in large steps that no formula for many values knows. Assumes that runs
-vary normally (on the logarithm, for ratios).
+a third with 5 on each side): S is what it comes out as, in another session, where 1 is true. L and
+S are simulated with a fixed seed, once for each order of the runs, because for few values the
+interval goes in large steps that no formula for many values knows. The sessions go through all
+that decides: a drift that chance makes is taken off where the sides took turns (`run_order`).
+Without turns it makes a session inconclusive: c is then that of the sessions in which none is
+found. Assumes that runs vary normally (on the logarithm, for ratios), and that the change is in one
+metric; one in several is found more often.
 Source: shift equivariance of the Hodges-Lehmann interval; Lehmann, Nonparametrics, 1975, 2.3.
 """
 
@@ -38,12 +41,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mwaa_headroom.analysis.comparison.run_order import Order, drifts_per_place
 from mwaa_headroom.analysis.statistics import Floats
 
 POWER = 0.8
 MOST_RUNS = 50  # per side; above, nobody runs them
 _FEWEST_RUNS = 3
 _REPLICATES = 4000
+_SESSIONS = 20_000  # so that 80 % is within 0.6 points
+_SURELY_FOUND = 100.0  # standard deviations from place to place
 _TOGETHER = 500  # of them at a time: bounds the memory
 _SAME = 1e-9  # of a tail: sums of probabilities differ in their last digits
 
@@ -126,7 +132,16 @@ def spread(x: Floats, y: Floats) -> float:
     return math.sqrt(squares / freedom)
 
 
-def detectable_shift(m: int, n: int, spread_: float, margin: float, tail: float) -> float | None:
+def detectable_shift(
+    m: int,
+    n: int,
+    spread_: float,
+    margin: float,
+    tail: float,
+    order: Order | None = None,
+    *,
+    drifts: bool = False,
+) -> float | None:
     """The smallest true shift that is found to be above `margin` 4 times out of 5.
 
     Args:
@@ -135,11 +150,13 @@ def detectable_shift(m: int, n: int, spread_: float, margin: float, tail: float)
         spread_: standard deviation of either side.
         margin: in the same unit.
         tail: left out by the interval at its lower end.
+        order: of the runs behind the values; None: not known, so that no drift is looked for.
+        drifts: whether there is a drift beyond chance, which is taken off.
 
     Returns:
         None when m and n values can find none.
     """
-    factor = _spreads_below(m, n, tail, freedom=m + n - 2)
+    factor = _spreads_found(m, n, tail, order, drifts=drifts)
     return None if factor is None else margin + spread_ * factor
 
 
@@ -158,23 +175,54 @@ def runs_needed(spread_: float, margin: float, tail: float) -> int | None:
 
 
 def _is_enough(count: int, spread_: float, margin: float, tail: float) -> bool:
-    factor = _spreads_below(count, count, tail)
+    factor = _spreads_passing(count, tail)
     return factor is not None and spread_ * factor <= margin
 
 
 @lru_cache
-def _spreads_below(m: int, n: int, tail: float, freedom: int | None = None) -> float | None:
-    """The c of the module's docstring; None: no interval. No `freedom`: s is the true one."""
+def _spreads_found(
+    m: int, n: int, tail: float, order: Order | None, *, drifts: bool
+) -> float | None:
+    """The c of the module's docstring; None: no interval."""
     k = interval_rank(m, n, tail)
     if not k:
         return None
     random = np.random.default_rng(0)
-    lower_ends = []
-    for _ in range(_REPLICATES // _TOGETHER):
-        x, y = random.standard_normal((_TOGETHER, m, 1)), random.standard_normal((_TOGETHER, 1, n))
-        differences = (y - x).reshape(_TOGETHER, m * n)
-        lower_ends.append(np.partition(differences, k - 1, axis=1)[:, k - 1])
-    below = -np.concatenate(lower_ends)
-    if freedom:
-        below /= np.sqrt(random.chisquare(freedom, _REPLICATES) / freedom)
-    return float(np.quantile(below, POWER))
+    drift = _SURELY_FOUND if drifts else 0.0
+    sessions = [_decided(m, n, k, random, order, drift) for _ in range(_SESSIONS // _TOGETHER)]
+    lower_ends, spreads = map(np.concatenate, zip(*sessions, strict=True))
+    return float(np.quantile(-lower_ends / np.roll(spreads, 1), POWER))
+
+
+@lru_cache
+def _spreads_passing(count: int, tail: float) -> float | None:
+    """The same where the true spread is known, so many on either side."""
+    k = interval_rank(count, count, tail)
+    if not k:
+        return None
+    random = np.random.default_rng(0)
+    lower_ends = [_decided(count, count, k, random)[0] for _ in range(_REPLICATES // _TOGETHER)]
+    return float(np.quantile(-np.concatenate(lower_ends), POWER))
+
+
+def _decided(
+    m: int,
+    n: int,
+    k: int,
+    random: np.random.Generator,
+    order: Order | None = None,
+    drift: float = 0.0,
+) -> tuple[Floats, Floats]:
+    """Lower ends and spreads of sessions of standard normal values, of those that are decided."""
+    values = np.hstack([random.standard_normal((_TOGETHER, count)) for count in (m, n)])
+    if order:
+        place = np.concatenate(order.places)
+        found = drifts_per_place(values + drift * place, order.places)
+        if order.takes_turns:
+            values = values + np.where(np.isnan(found), 0.0, drift - found)[:, None] * place
+        else:
+            values = values[np.isnan(found)]
+    x, y = values[:, :m], values[:, m:]
+    differences = (y[:, :, None] - x[:, None, :]).reshape(len(values), m * n)
+    squares = m * x.var(axis=1) + n * y.var(axis=1)
+    return np.partition(differences, k - 1)[:, k - 1], np.sqrt(squares / (m + n - 2))

@@ -168,6 +168,7 @@ class _Pair:
     samples: MetricSamples
     baseline: Floats
     contender: Floats
+    order: Order | None = None  # of the runs whose values are known
     drift: float | None = None  # as `MetricComparison.drift`
 
     @property
@@ -175,7 +176,10 @@ class _Pair:
         return len(self.baseline), len(self.contender)
 
     def detectable(self, margin: float, tail: float) -> float | None:
-        found = detectable_shift(*self.counts, spread(self.baseline, self.contender), margin, tail)
+        own = spread(self.baseline, self.contender)
+        turns = self.order is not None and self.order.takes_turns
+        drifts = turns and self.drift is not None
+        found = detectable_shift(*self.counts, own, margin, tail, self.order, drifts=drifts)
         return None if found is None else self.samples.metric.unscaled(found)
 
 
@@ -192,20 +196,22 @@ def _paired(samples: MetricSamples) -> _Pair:
     baseline, contender = (metric.scaled(np.array([v for _, v in side])) for side in usable)
     if order is None:
         return _Pair(samples, baseline, contender)
-    places = [
-        np.array([of_side[place] for place, _ in side])
-        for side, of_side in zip(usable, (order.baseline, order.contender), strict=True)
-    ]
-    drift = drift_per_place(baseline, contender, places)
+    known = Order(
+        *(
+            tuple(of_side[place] for place, _ in side)
+            for side, of_side in zip(usable, (order.baseline, order.contender), strict=True)
+        )
+    )
+    drift = drift_per_place(baseline, contender, known.places)
     if drift is None:
-        return _Pair(samples, baseline, contender)
+        return _Pair(samples, baseline, contender, known)
     if order.takes_turns:
         baseline, contender = (
-            values - drift * place
-            for values, place in zip((baseline, contender), places, strict=True)
+            values - drift * places
+            for values, places in zip((baseline, contender), known.places, strict=True)
         )
     last = len(order.baseline) + len(order.contender) - 1
-    return _Pair(samples, baseline, contender, drift=metric.unscaled(drift * last))
+    return _Pair(samples, baseline, contender, known, drift=metric.unscaled(drift * last))
 
 
 def _gate_metric(

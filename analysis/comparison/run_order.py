@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.statistics import Floats
+from mwaa_headroom.analysis.statistics import Floats, t_quantile
 
 CHANCE: Final = 0.05
 MOST_CONFOUNDED: Final = 0.15
@@ -38,11 +37,15 @@ class Order:
     contender: tuple[int, ...]
 
     @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of the runs of both sides."""
+        return np.array(self.baseline), np.array(self.contender)
+
+    @property
     def takes_turns(self) -> bool:
         """Whether a drift could be told from a difference of the sides."""
         side = np.repeat([0.0, 1.0], [len(self.baseline), len(self.contender)])
-        places = [*self.baseline, *self.contender]
-        return float(np.corrcoef(side, places)[0, 1] ** 2) <= MOST_CONFOUNDED
+        return float(np.corrcoef(side, np.concatenate(self.places))[0, 1] ** 2) <= MOST_CONFOUNDED
 
     @property
     def one_side_first(self) -> bool:
@@ -67,19 +70,27 @@ def drift_per_place(
         contender: likewise.
         places: of the runs of both sides.
     """
-    y = np.concatenate([baseline, contender])
-    place = np.concatenate(places)
-    model = np.column_stack(
-        [np.ones(len(y)), np.repeat([0.0, 1.0], [len(baseline), len(contender)]), place]
+    found = float(drifts_per_place(np.concatenate([baseline, contender]), places))
+    return None if np.isnan(found) else found
+
+
+def drifts_per_place(y: Floats, places: Sequence[NDArray[np.int64]]) -> Floats:
+    """The same of many sessions together, NaN where it is not beyond chance.
+
+    Args:
+        y: the last axis is the runs of a session, first all of the baseline.
+        places: of the runs of both sides.
+    """
+    sides = np.repeat([0.0, 1.0], [len(side) for side in places])
+    model = np.column_stack([np.ones(len(sides)), sides, np.concatenate(places)])
+    freedom = len(sides) - model.shape[1]
+    if freedom < 1:
+        return np.full(y.shape[:-1], np.nan)
+    inverse = np.linalg.pinv(model)
+    fitted = y @ inverse.T
+    variance = np.square(y - fitted @ model.T).sum(axis=-1) / freedom * (inverse @ inverse.T)[2, 2]
+    drift = fitted[..., 2]
+    surely = (np.abs(drift) > t_quantile(freedom, 1 - CHANCE) * np.sqrt(variance)) & (
+        np.ptp(y, axis=-1) > 0
     )
-    freedom = len(y) - model.shape[1]
-    if freedom < 1 or not np.ptp(y):
-        return None
-    fitted = np.linalg.lstsq(model, y, rcond=None)[0]
-    left = y - model @ fitted
-    variance = float(left @ left) / freedom * np.linalg.pinv(model.T @ model)[2, 2]
-    drift = float(fitted[2])
-    surely = (
-        variance == 0 or 2 * scipy.special.stdtr(freedom, -abs(drift) / np.sqrt(variance)) < CHANCE
-    )
-    return drift if surely else None
+    return np.where(surely, drift, np.nan)

@@ -234,6 +234,8 @@ def _gate(comparison: Comparison) -> Section | None:
         "percentage points of a share) is a regression; one value per run, intervals and p by "
         "ranks, Holm over the gate."
     )
+    few_turns = any(each.code == "comparison.no_turns" for each in comparison.notes)
+    found = "4 times out of 5" + ", if no drift is found" * few_turns
     table = _metric_table(comparison.gate, "verdict")
     return Section(
         "Gate",
@@ -254,8 +256,8 @@ def _gate(comparison: Comparison) -> Section | None:
                 "ratio of the medians."
             ),
             Hint(
-                '"finds from" is the smallest true change that so many runs find 4 times out of '
-                '5. "±" is the farther end of the median\'s interval.'
+                f'"finds from" is the smallest true change that so many runs find {found}. "±" is '
+                "the farther end of the median's interval."
             ),
         ),
         brief=True,

@@ -3,12 +3,13 @@
 A manifest says what ran, on what, with which versions, and whether the run is complete.
 """
 
+import hashlib
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -231,12 +232,30 @@ def build_manifest(
             "cpus": os.cpu_count(),
             "platform": platform.platform(),
             "memory_bytes": psutil.virtual_memory().total,
+            "cpu_model": _cpu_model(),
+            "machine": _machine(),
         },
         "clock_offset_s": before.clock_offset_s,
         "generator": dict(generator),
         "rows": dict(rows),
         "phases_s": dict(phases_s),
     }
+
+
+def _cpu_model() -> str | None:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _machine() -> str | None:
+    """Tells one machine from another, and nothing else of it."""
+    with suppress(OSError):
+        if found := Path("/etc/machine-id").read_bytes().strip():
+            return hashlib.sha256(b"headroom " + found).hexdigest()[:12]
+    return None
 
 
 def _versions() -> dict[str, str]:

@@ -13,10 +13,11 @@ from mwaa_headroom.analysis.identity import (
     SIZE,
     allowed,
     each_run,
+    hosts_differ,
     objection,
     unlike,
 )
-from mwaa_headroom.analysis.results import Difference, GeneratorHealth
+from mwaa_headroom.analysis.results import Difference, GeneratorHealth, RunAnalysis
 
 BUSY = GeneratorHealth(
     ok=False,
@@ -235,3 +236,48 @@ def test_each_purpose_needs_its_own_agreement(
     )
 
     assert {name for name, purpose in purposes.items() if unlike(sides, purpose)} == forbidden_for
+
+
+def on(hosts: str, kind: str) -> list[RunAnalysis]:
+    """A run on each of these machines."""
+    return [
+        imagined_run(
+            f"{place}",
+            manifest=imagined_manifest(
+                environment__kind=kind, host__cpu_model="fast CPU", host__machine=name
+            ),
+        )
+        for place, name in enumerate(hosts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "contender", "kind", "is_told"),
+    [
+        ("aaaaaa", "aaaaaa", "local", False),
+        ("aaaaaa", "bbbbbb", "local", True),
+        ("aaaaaa", "bbbbbb", "simulated", False),
+        ("aaaaaa", "bbbbbb", "aws", False),
+        ("aaaaab", "abbbbb", "local", True),
+        ("aaabbb", "aabbbb", "local", False),
+        ("aaaaaa", "aaaaa", "local", False),
+        ("abcdef", "ghijkl", "local", False),
+    ],
+)
+def test_other_hosts_of_the_sides_are_told_where_webservers_run_on_them(
+    baseline: str, contender: str, kind: str, is_told: bool
+) -> None:
+    found = hosts_differ(on(baseline, kind), on(contender, kind))
+
+    assert (found is not None) == is_told
+
+
+def test_hosts_are_told_apart_by_what_all_runs_recorded() -> None:
+    old = [
+        imagined_run(f"{n}", manifest=imagined_manifest(environment__kind="local")) for n in "xyz"
+    ]
+
+    assert hosts_differ(old, on("bbb", "local")) is None
+    (host,) = [hosts_differ(on("aaa", "local"), on("bbb", "local"))]
+    assert host is not None
+    assert host.values["contender"] == (("fast CPU, b", 3),)

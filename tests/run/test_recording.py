@@ -66,6 +66,7 @@ def test_a_manifest_holds_what_the_schema_promises() -> None:
         "python",
     }
     assert manifest["host"]["memory_bytes"] > 1e8
+    assert manifest["host"].keys() == {"cpus", "platform", "memory_bytes", "cpu_model", "machine"}
     assert manifest["generator"] == {"workers": 2, "remote": 1}
     assert manifest["clock_offset_s"] == 0.25
     assert manifest["phases_s"] == {"load": 0.5}

@@ -6,6 +6,8 @@ from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report.sentences import says, told
 from mwaa_headroom.analysis.report.words import byte_size, lowered
 
+_MOST_HOSTS = 2
+
 
 @says("identity.not_finished")
 def _(run_id: str, status: str) -> str:
@@ -76,6 +78,21 @@ def _(one_side_first: bool) -> str:
     return (
         f"{how}, so whatever else changed meanwhile looks like a change too: interleave the runs."
     )
+
+
+@says("comparison.other_hosts")
+def _(baseline: Sequence[tuple[str, int]], contender: Sequence[tuple[str, int]]) -> str:
+    return (
+        f"The sides ran on different hosts, baseline on {_hosts(baseline)}; contender on "
+        f"{_hosts(contender)}: what differs between the hosts looks like a change too. Run both "
+        "sides on one host, or as many runs of each on every host."
+    )
+
+
+def _hosts(hosts: Sequence[tuple[str, int]]) -> str:
+    named = [f"{host} (runs: {runs})" for host, runs in hosts[:_MOST_HOSTS]]
+    others = len(hosts) - len(named)
+    return " and ".join([*named, f"{others} others"] if others else named)
 
 
 @says("comparison.drift")

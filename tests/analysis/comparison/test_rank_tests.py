@@ -21,6 +21,7 @@ from mwaa_headroom.analysis.comparison.rank_tests import (
     smallest_p,
     spread,
 )
+from mwaa_headroom.analysis.comparison.run_order import Order, drifts_per_place
 
 # golang/perf@712aea8, cmd/benchstat/main.go, the example of its documentation (ns/op).
 GOB_OLD = np.array([3069, 3075, 3069, 3067, 3207, 3064, 3064, 3058, 3059, 3062.0])
@@ -128,16 +129,34 @@ def test_too_few_values_have_no_interval() -> None:
     assert (found.value, found.low, found.high) == (1.0, None, None)
 
 
-@pytest.mark.parametrize("count", [4, 5, 8])
-def test_a_detectable_change_is_found_four_times_out_of_five(count: int) -> None:
-    """By the spread that other runs of the same kind happened to have."""
-    random = np.random.default_rng(count)
+ORDERS = {
+    "unknown": None,
+    "turns": Order((0, 2, 4, 6, 8), (1, 3, 5, 7, 9)),
+    "one side first": Order((0, 1, 2, 3, 4), (5, 6, 7, 8, 9)),
+}
+
+
+@pytest.mark.parametrize(
+    ("order", "drift"),
+    [("unknown", 0.0), ("turns", 0.0), ("turns", 0.03), ("one side first", 0.0)],
+)
+def test_a_detectable_change_is_found_four_times_out_of_five(order: str, drift: float) -> None:
+    """By the spread that other runs of the same kind had; without turns, if no drift is found."""
+    known, sessions = ORDERS[order], np.random.default_rng(5).normal(0, 0.03, (2, 3000, 10))
+    if known:
+        place = np.concatenate(known.places)
+        sessions += drift * place
+        drifts = drifts_per_place(sessions, known.places)
+        if known.takes_turns:
+            sessions -= np.nan_to_num(drifts)[..., None] * place
+        else:
+            sessions = sessions[:, np.isnan(drifts).all(axis=0)]
     found = []
-    for _ in range(2000):
-        own = spread(*random.normal(0, 0.03, (2, count)))
-        change = detectable_shift(count, count, own, MARGIN, TAIL)
+    for earlier, now in zip(*sessions, strict=True):
+        own = spread(earlier[:5], earlier[5:])
+        change = detectable_shift(5, 5, own, MARGIN, TAIL, known, drifts=drift > 0)
         assert change is not None
-        low = shift(random.normal(0, 0.03, count), random.normal(change, 0.03, count), TAIL).low
+        low = shift(now[:5], now[5:] + change, TAIL).low
         found.append(low is not None and low > MARGIN)
 
     assert np.mean(found) == pytest.approx(0.8, abs=0.02)

@@ -2,8 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from mwaa_headroom.analysis.comparison.run_order import Order, drift_per_place, order_of
+from mwaa_headroom.analysis.comparison.run_order import (
+    Order,
+    drift_per_place,
+    drifts_per_place,
+    order_of,
+)
 
 
 def order(sides: str) -> Order:
@@ -58,3 +64,20 @@ def test_three_values_have_no_drift() -> None:
         drift_per_place(np.array([1.0, 2.0]), np.array([9.0]), [np.arange(2), np.array([2])])
         is None
     )
+
+
+def test_drifts_of_many_sessions_are_those_of_a_regression_with_its_t() -> None:
+    own = order("AABABBABAB")
+    model = np.column_stack([np.ones(10), np.repeat([0, 1], 5), np.concatenate(own.places)])
+    sessions = np.random.default_rng(1).normal(size=(40, 10)) + 0.15 * model[:, 2]
+    expected = []
+    for values in sessions:
+        fitted, (squares,), *_ = np.linalg.lstsq(model, values, rcond=None)
+        error = np.sqrt(squares / 7 * np.linalg.inv(model.T @ model)[2, 2])
+        is_drift = 2 * stats.t.sf(abs(fitted[2]) / error, 7) < 0.05
+        expected.append(fitted[2] if is_drift else np.nan)
+
+    found = drifts_per_place(sessions, own.places)
+
+    assert 0 < np.isnan(found).sum() < 40
+    assert found.tolist() == pytest.approx(expected, nan_ok=True)
