@@ -14,7 +14,11 @@ from botocore.credentials import Credentials
 
 from mwaa_headroom.harness.aws.cleanup import Created, Undoing, cleaning_api, finder, undo
 from mwaa_headroom.harness.aws.clients import AwsClients, is_loopback, make_clients
-from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
+from mwaa_headroom.harness.aws.environment import (
+    describe_environment,
+    require_allowed,
+    require_confirmed,
+)
 from mwaa_headroom.harness.aws.preflight import preflight
 from mwaa_headroom.harness.errors import NotAllowedError, RecordError, UsageError
 from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE
@@ -138,6 +142,7 @@ def plan_of_scenario(scenario_file: Path, environment_name: str | None) -> Plan:
     facts = describe_environment(clients, name)
     on_this_machine = is_loopback(clients.mwaa.meta.endpoint_url)
     require_allowed(scenario, facts.arn, endpoint_is_loopback=on_this_machine)
+    require_confirmed(scenario, facts)
     run_id, created = _new_run_id(), Created()
     try:
         targets = preflight(clients, scenario, facts, run_id, created).targets

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 
-NAME = "prod"
+NAME = "field"
 ARN = f"arn:aws:airflow:us-east-1:123456789012:environment/{NAME}"
 
 Answered = tuple[int, Any]

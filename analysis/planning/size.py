@@ -77,6 +77,7 @@ class SizingAnswer:
     utilisation_target: float
     judged_by: str = "utilisation"  # or slo_capacity: what `probability` is about
     environment_kind: str = ""  # of the runs
+    environment_name: str = ""  # on AWS; empty: it is not, or they are of several
     highest_rate_per_s: float = 0.0  # that a stage of the runs sent; 0: there is none
     runs: tuple[SizedRun, ...] = ()
     classes: tuple[ClassSize, ...] = ()
@@ -154,6 +155,7 @@ def answer_size(
         asked,
         judged_by="slo_capacity" if by_slo else "utilisation",
         environment_kind=str(runs[0].environment.get("kind") or ""),
+        environment_name=_name_on_aws(runs),
         highest_rate_per_s=max(
             (
                 stage.achieved_per_s
@@ -191,6 +193,11 @@ def _impossible(runs: Sequence[RunAnalysis], rate_per_s: float) -> Finding | Non
 def _region_on_aws(runs: Sequence[RunAnalysis]) -> str | None:
     agreed = [run.identity.must_agree for run in runs]
     return next((a.get("region") for a in agreed if a.get("environment kind") == "aws"), None)
+
+
+def _name_on_aws(runs: Sequence[RunAnalysis]) -> str:
+    names = {str(r.environment.get("name") or "") for r in runs if r.environment["kind"] == "aws"}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _prices_of(

@@ -93,6 +93,13 @@ class Bullets:
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of code or commands, to be copied as they are."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ticks:
     """What was judged: a mark (True ✓, False ✗, None ?), what, and what was seen."""
 
@@ -108,7 +115,7 @@ class Figure:
     draw: "Callable[[], Drawing | None]"
 
 
-Block = Table | Text | Hint | Terms | Bullets | Ticks | Figure
+Block = Table | Text | Hint | Terms | Bullets | Lines | Ticks | Figure
 
 
 @dataclass(frozen=True, slots=True)

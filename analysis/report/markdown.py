@@ -9,6 +9,7 @@ from mwaa_headroom.analysis.report.document import (
     Block,
     Bullets,
     Document,
+    Lines,
     Section,
     Table,
     Text,
@@ -44,6 +45,8 @@ def _block(block: Block) -> Iterator[str]:
         yield _plain(block.text)
     elif isinstance(block, Bullets) and block.items:
         yield from (f"- {_plain(item)}" for item in block.items)
+    elif isinstance(block, Lines):
+        yield from (f"    {item}" for item in block.items)  # whatever is in it stays in it
     elif isinstance(block, Ticks) and block.items:
         yield from (
             f"- {MARKS[met]} {_plain(what)}: {_plain(seen)}" for met, what, seen in block.items

@@ -21,6 +21,7 @@ from mwaa_headroom.analysis.report.document import (
     Text,
     table_of,
 )
+from mwaa_headroom.analysis.report.lines_to_paste import lines_to_paste
 from mwaa_headroom.analysis.report.sentences import told, told_each
 from mwaa_headroom.analysis.report.sentences.sizing import measured_cpu
 
@@ -50,6 +51,7 @@ def size_document(answer: SizingAnswer) -> Document:
             _trace(answer),
             _limitations(answer),
             Section("Assumptions", (Bullets(told_each(answer.assumptions)),)),
+            _to_set_it(answer),
         )
     )
     slo = f"SLO: {', '.join(slo.text for slo in answer.slo)}" if answer.slo else "no SLO"
@@ -404,6 +406,12 @@ def _trace(answer: SizingAnswer) -> Section | None:
         ),
     )
     return Section("The trace, played against the scaling rule", (table,))
+
+
+def _to_set_it(answer: SizingAnswer) -> Section | None:
+    if answer.chosen is None:
+        return None
+    return lines_to_paste(answer.chosen, environment_name=answer.environment_name)
 
 
 def _limitations(answer: SizingAnswer) -> Section | None:

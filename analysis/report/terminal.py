@@ -18,6 +18,7 @@ from mwaa_headroom.analysis.report.document import (
     Block,
     Bullets,
     Document,
+    Lines,
     Status,
     Table,
     Text,
@@ -88,6 +89,8 @@ def _block(block: Block, console: Console) -> Iterator[RenderableType]:
     elif isinstance(block, Bullets):
         for item in block.items:
             yield _prose(item, console.width, indent="    ", first="  - ")
+    elif isinstance(block, Lines):
+        yield Line("\n".join(f"    {item}" for item in block.items))
     elif isinstance(block, Ticks) and block.items:
         yield _ticks(block, console.width)
     elif isinstance(block, Table):

@@ -4,6 +4,7 @@ Only DAG runs whose id begins with the run's own prefix or is known to be the ru
 that it created or overwrote, and the paused state of the DAGs that it paused and unpaused.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from mwaa_headroom.analysis.leftovers import DAG_RUNS, PAUSED_STATES, VARIABLES
-from mwaa_headroom.harness.aws.clients import AwsClients, RestApi
+from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi
+from mwaa_headroom.harness.aws.translate import is_refused
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.operations import (
@@ -30,6 +32,9 @@ CALLS_PER_S = 5.0  # the throttle is the environment's, and others call it too; 
 PAGE = 100  # Airflow's largest page
 MOST_PAGES = 1000
 CLOCKS_APART = timedelta(minutes=10)  # this host's clock and the environment's, at most
+BULK_SINCE = (3, 3)  # of Airflow: PATCH /dags/{id}/dagRuns deletes many runs at once
+BULK_RUNS = 50  # so many, because the service ends a call after 10 s
+BULK_RUN_S = 0.05  # that Airflow takes for each of them
 PASSES = 3  # what failed, by a throttle or a moment's trouble, is tried again
 MOST_FAILURES_IN_A_ROW = 10  # more of them are no moment's trouble
 HOLD_BACK_S = 1.0  # after an answer that was none, times how many there were in a row
@@ -95,12 +100,14 @@ class Undoing:
         done: what was undone.
         left: what was not, or not yet.
         answers: statuses that Airflow refused with; None among them: no answer came.
+        refusal: why AWS let nothing more through, such as expired credentials; empty: it did.
     """
 
     done: Counter[str] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
     answers: set[int | None] = field(default_factory=set)
     failures_in_a_row: int = 0
+    refusal: str = ""
 
     def count(self, what: str, status: int | None) -> bool:
         """Count an answer; returns whether the thing is undone."""
@@ -134,6 +141,18 @@ def cleaning_api(
     rate_per_s = min(scenario.limits.max_rate_per_s, CALLS_PER_S)
     name = scenario.environment.name
     return RestApi(clients, name, rate_per_s=rate_per_s, clock=clock, sleep=sleep)
+
+
+def deletes_in_bulk(airflow_version: str) -> bool:
+    """Whether an Airflow such as "3.3.1" deletes many DAG runs in one call."""
+    return tuple(int(part) for part in re.findall(r"\d+", airflow_version)[:2]) >= BULK_SINCE
+
+
+def undoing_s(counts: Counter[str], rate_per_s: float, *, in_bulk: bool) -> float:
+    """How long undoing takes, if nothing is in the way."""
+    runs = counts[DAG_RUNS]
+    others_s = (counts.total() - runs) / rate_per_s
+    return others_s + runs * (BULK_RUN_S if in_bulk else 1 / rate_per_s)
 
 
 def dags_triggered(scenario: Scenario) -> set[str]:
@@ -206,6 +225,8 @@ def undo(
     undoing: Undoing,
     tell: Callable[[Undoing], None],
     find: Finder,
+    *,
+    in_bulk: bool = False,
 ) -> None:
     """Undo what `created` holds; what cannot be undone is counted, never raised.
 
@@ -217,15 +238,32 @@ def undo(
         find: as `list_runs` for one DAG. What it still finds afterwards has not been deleted,
             whatever was answered: Airflow 3.1 answers 204 for running ones and keeps them
             (apache/airflow issue 59497).
+        in_bulk: see `deletes_in_bulk`. What a call for many leaves, running DAG runs among them, is
+            then deleted one by one.
     """
     undoing.left.update(created.counts())
+    try:
+        _undo_each(api, created, undoing, tell, find, in_bulk=in_bulk)
+    except EnvironmentAccessError as exc:
+        undoing.refusal = str(exc)
+
+
+def _undo_each(
+    api: RestApi,
+    created: Created,
+    undoing: Undoing,
+    tell: Callable[[Undoing], None],
+    find: Finder,
+    *,
+    in_bulk: bool,
+) -> None:
     for dag_id, is_paused in created.paused.items():
         status = _status(api, "PATCH", dag_path(dag_id), {"is_paused": is_paused})
         undoing.count(PAUSED_STATES, status)
     for key, value in created.variables.items():
         undoing.count(VARIABLES, _give_back(api, key, value))
     for dag_id, runs in created.dag_runs.items():
-        left = list(runs)
+        left = _deleted_in_bulk(api, dag_id, runs, undoing, tell) if in_bulk else list(runs)
         for number in range(PASSES):
             left = _delete_dag_runs(api, dag_id, left, undoing, tell, end_first=number > 0)
             listed = find(dag_id) if undoing.is_worth_another_try else None
@@ -235,6 +273,33 @@ def undo(
                 left = [run for run in runs if run in still_there]
             if not left or not undoing.is_worth_another_try:
                 break
+
+
+def _deleted_in_bulk(
+    api: RestApi,
+    dag_id: str,
+    runs: tuple[str, ...],
+    undoing: Undoing,
+    tell: Callable[[Undoing], None],
+) -> list[str]:
+    """Delete many at a time, as long as that works; returns those that are left."""
+    left: list[str] = []
+    failures = 0
+    for begin in range(0, len(runs), BULK_RUNS):
+        some = list(runs[begin : begin + BULK_RUNS])
+        action = {"action": "delete", "entities": some, "action_on_non_existence": "skip"}
+        answer = _answer(api, "PATCH", dag_runs_path(dag_id), {"actions": [action]})
+        told = answer.get("delete") if answer is not None and answer.ok else None
+        if not isinstance(told, dict):
+            failures += 1
+            if failures == PASSES:
+                return [*left, *runs[begin:]]
+            api.hold_back(HOLD_BACK_S * failures)
+        gone = {*told.get("success", ())} if isinstance(told, dict) else set()
+        left += [run for run in some if f"{dag_id}.{run}" not in gone]
+        undoing.correct(DAG_RUNS, -sum(f"{dag_id}.{run}" in gone for run in some))
+        tell(undoing)
+    return left
 
 
 def _delete_dag_runs(
@@ -284,7 +349,21 @@ def _status(
     api: RestApi, method: Method, path: str, body: Mapping[str, object] | None = None
 ) -> int | None:
     """What Airflow answered; None: it was not reached."""
+    answer = _answer(api, method, path, body)
+    return None if answer is None else answer.status
+
+
+def _answer(
+    api: RestApi, method: Method, path: str, body: Mapping[str, object] | None = None
+) -> Answer | None:
+    """None: Airflow was not reached.
+
+    Raises:
+        EnvironmentAccessError: these credentials are refused: nothing more will come through.
+    """
     try:
-        return api.send(method, path, body).status
-    except EnvironmentAccessError:
+        return api.send(method, path, body)
+    except EnvironmentAccessError as exc:
+        if is_refused(exc):
+            raise
         return None

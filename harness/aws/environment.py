@@ -1,10 +1,12 @@
 """What GetEnvironment says about the environment under test, without what is nobody's business."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from botocore.credentials import Credentials
 
@@ -49,6 +51,48 @@ def require_allowed(scenario: Scenario, arn: str, *, endpoint_is_loopback: bool)
     )
 
 
+def require_confirmed(scenario: Scenario, facts: "EnvironmentFacts") -> None:
+    """Refuse to load what looks like a production environment unless the scenario names it.
+
+    Raises:
+        NotAllowedError: with the line to add to the scenario.
+    """
+    is_meant = scenario.limits.confirm_production == facts.name
+    if scenario.environment.kind == "aws" and facts.production_signs and not is_meant:
+        raise NotAllowedError(
+            f"The environment '{facts.name}' seems to be for production "
+            f"({', '.join(facts.production_signs)}): if you may load it, put this line under "
+            f'[limits] of the scenario: confirm_production = "{facts.name}".'
+        )
+
+
+def production_signs(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    """What says that an environment is for production: its name, or tags such as env=prod.
+
+    As a word of its own ("my-prod", "ProdAirflow", "prod2"), but not after "non" or "pre".
+    """
+    found = [f"its name {name}"] if _speaks_of_production(name) else []
+    for key, value in sorted(tags.items()):
+        is_said_of_key = _speaks_of_production(key) and value.lower() not in _NO
+        if is_said_of_key or _speaks_of_production(value):
+            found.append(f"its tag {key}={value}")
+    return tuple(found)
+
+
+_NO = ("false", "no", "0", "off")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_PRODUCTION = ("prod", "prd", "production")
+
+
+def _speaks_of_production(text: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(text)]
+    before = ["", *words]
+    return any(
+        word in _PRODUCTION and before[place] not in ("non", "not", "no", "pre")
+        for place, word in enumerate(words)
+    )
+
+
 # What may be recorded. Everything else (roles, keys, buckets, networks, tags, URLs) is left out.
 _RECORDED = (
     "Name",
@@ -77,6 +121,7 @@ class EnvironmentFacts:
         clock_offset_s: the environment's clock minus this host's, within about half a second plus
             half the round trip, because the Date header has whole seconds; None: no Date header.
         recorded: the non-sensitive part of the answer as JSON values.
+        production_signs: what says that it is for production.
     """
 
     name: str
@@ -86,6 +131,7 @@ class EnvironmentFacts:
     webserver_vcpu: float | None
     clock_offset_s: float | None
     recorded: dict[str, object]
+    production_signs: tuple[str, ...] = ()
 
 
 def describe_environment(
@@ -104,7 +150,7 @@ def describe_environment(
     asked_at_s = clock()
     with aws_call("airflow:GetEnvironment", environment=name, client=clients.mwaa):
         answer = clients.mwaa.get_environment(Name=name)
-        environment: Mapping[str, object] = member(answer, "Environment")
+        environment: Mapping[str, Any] = member(answer, "Environment")
     answered_at_s = clock()
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     environment_class = str(environment.get("EnvironmentClass", ""))
@@ -116,6 +162,7 @@ def describe_environment(
         webserver_vcpu={each.name: each.webserver_cpu for each in CLASSES}.get(environment_class),
         clock_offset_s=_clock_offset_s(headers.get("date"), asked_at_s, answered_at_s),
         recorded=reduce_environment(environment),
+        production_signs=production_signs(name, environment.get("Tags") or {}),
     )
 
 

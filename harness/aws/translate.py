@@ -105,6 +105,15 @@ _LOCAL_ERRORS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 )
 
 
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    CredentialRetrievalError,
+    LoginError,
+    SSOError,
+    TokenRetrievalError,
+)
+
+
 @contextmanager
 def aws_call(action: str, *, environment: str, client: Any = None) -> Iterator[None]:
     """Translate whatever botocore raises within the block.
@@ -166,6 +175,15 @@ def was_throttled(error: EnvironmentAccessError) -> bool:
         return False
     status = int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     return is_throttle(cause.response.get("Error", {}).get("Code", ""), status)
+
+
+def is_refused(error: EnvironmentAccessError) -> bool:
+    """Whether these credentials may not, have expired, or are none: no other try changes that."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        status = int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return status in (401, 403)
+    return isinstance(cause, _NO_CREDENTIALS)
 
 
 def is_throttle(code: str, http_status: int) -> bool:

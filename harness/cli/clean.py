@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 EXAMPLES = 3  # ids shown of each DAG
+LONG_S = 300.0  # from then on, a faster way is told
 
 
 @click.command("clean")
@@ -64,6 +65,8 @@ def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool
 
 
 def _list(left: "Leftovers") -> None:
+    from mwaa_headroom.harness.run.cleaning import duration_text
+
     counts = left.found.counts()
     if not counts:
         print(f"Nothing of it is left in {left.arn}.")
@@ -74,7 +77,12 @@ def _list(left: "Leftovers") -> None:
     for key in left.overwritten:
         print(f"  variable {key} was overwritten; its former value is not recorded")
     if counts:
-        print(f"Undoing it takes about {left.duration}.")
+        print(f"Undoing it takes about {duration_text(left.duration_s)}.")
+    if left.duration_s > LONG_S and not left.in_bulk:
+        print(
+            "Airflow before 3.3 deletes DAG runs one by one. If these DAGs are for tests only, "
+            "DELETE /dags/{dag_id} drops all runs of one at once; it comes back with its file."
+        )
 
 
 def _lines(found: "Created") -> list[str]:
@@ -114,6 +122,10 @@ def _tree(left: "Leftovers", undoing: "Undoing | None") -> dict[str, object]:
 
 def _end(undoing: "Undoing | None") -> None:
     if undoing is not None and undoing.left.total():
+        if undoing.refusal:
+            raise EnvironmentAccessError(
+                f"{undoing.left.total()} of these could not be undone: {undoing.refusal}"
+            )
         answers = sorted(answer for answer in undoing.answers if answer is not None)
         why = f"Airflow answered {', '.join(map(str, answers))}" if answers else "no answer came"
         raise EnvironmentAccessError(

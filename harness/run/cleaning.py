@@ -24,13 +24,19 @@ from mwaa_headroom.harness.aws.cleanup import (
     Undoing,
     cleaning_api,
     dags_triggered,
+    deletes_in_bulk,
     finder,
     list_runs,
     still_there,
     undo,
+    undoing_s,
 )
 from mwaa_headroom.harness.aws.clients import AwsClients, RestApi, make_clients
-from mwaa_headroom.harness.aws.environment import describe_environment, require_allowed
+from mwaa_headroom.harness.aws.environment import (
+    EnvironmentFacts,
+    describe_environment,
+    require_allowed,
+)
 from mwaa_headroom.harness.errors import EnvironmentAccessError, RecordError, UsageError
 from mwaa_headroom.harness.record.directory import EventLog
 from mwaa_headroom.harness.run.load_processes import SCENARIO_FILE
@@ -97,6 +103,8 @@ def undo_and_record(
     find: Finder,
     events: EventLog | None,
     tell: Callable[[str], None],
+    *,
+    in_bulk: bool,
 ) -> Undoing:
     """Undo what was found; however it ends, the record says how far it came.
 
@@ -106,17 +114,18 @@ def undo_and_record(
         find: DAG runs of the same sort, again.
         events: of the run that created it; None: it is of several, or unknown.
         tell: is told, after every thing, how far it has come.
+        in_bulk: see `harness.aws.cleanup.deletes_in_bulk`.
     """
     undoing = Undoing()
     total = sum(found.counts().values())
 
     def tell_how_far(undoing: Undoing) -> None:
         left = undoing.left.total()
-        to_go = duration_text(left / api.rate_per_s)
+        to_go = duration_text(undoing_s(undoing.left, api.rate_per_s, in_bulk=in_bulk))
         tell(f"{total - left} of {total} undone, about {to_go} to go")
 
     try:
-        undo(api, found, undoing, tell_how_far, find)
+        undo(api, found, undoing, tell_how_far, find, in_bulk=in_bulk)
     finally:  # Ctrl-C too
         if events is not None:
             for what in (DAG_RUNS, VARIABLES, PAUSED_STATES):
@@ -145,23 +154,25 @@ class Leftovers:
     api: RestApi
     found: Created
     find: Finder
+    in_bulk: bool
     directory: Path | None = None  # of the run whose record is to know; None: there is none
     overwritten: tuple[str, ...] = ()  # variables of which nobody knows the former value
 
     @property
-    def duration(self) -> str:
+    def duration_s(self) -> float:
         """How long undoing takes, at least."""
-        return duration_text(self.found.counts().total() / self.api.rate_per_s)
+        return undoing_s(self.found.counts(), self.api.rate_per_s, in_bulk=self.in_bulk)
 
     def undo(self, tell: Callable[[str], None]) -> Undoing:
         """See `undo_and_record`."""
-        if self.directory is None:
-            return undo_and_record(self.api, self.found, self.find, None, tell)
-        events = EventLog(self.directory / EVENTS_FILE)
+        events = None if self.directory is None else EventLog(self.directory / EVENTS_FILE)
         try:
-            return undo_and_record(self.api, self.found, self.find, events, tell)
+            return undo_and_record(
+                self.api, self.found, self.find, events, tell, in_bulk=self.in_bulk
+            )
         finally:
-            events.close()
+            if events is not None:
+                events.close()
 
 
 def left_by_run(directory: Path) -> Leftovers:
@@ -176,7 +187,7 @@ def left_by_run(directory: Path) -> Leftovers:
     if scenario.environment.kind != "aws":
         raise UsageError("That run had an environment of its own, which went with it.")
     record = _record_of(directory)
-    clients, arn = _allowed(scenario)
+    clients, facts = _allowed(scenario)
     api = cleaning_api(clients, scenario)
     find = finder(api, record.manifest["run_id"])
     created = created_by(record, scenario)
@@ -185,10 +196,11 @@ def left_by_run(directory: Path) -> Leftovers:
         event["name"] for event in created_events(record, VARIABLES) if event["existed"]
     )
     return Leftovers(
-        arn,
+        facts.arn,
         api,
         replace(created, dag_runs=runs),
         find,
+        deletes_in_bulk(facts.airflow_version),
         directory,
         overwritten if failed_to_undo(record, VARIABLES) != 0 else (),
     )
@@ -208,7 +220,7 @@ def left_by_prefix(scenario_file: Path, prefix: str, variables: Mapping[str, str
     scenario = load_scenario(scenario_file, variables=variables)
     if not prefix.startswith(OUR_PREFIX):
         raise UsageError(f"--prefix must begin with {OUR_PREFIX}, as the ids of our DAG runs do.")
-    clients, arn = _allowed(scenario)
+    clients, facts = _allowed(scenario)
     api = cleaning_api(clients, scenario)
     find = partial(list_runs, api, prefix=prefix)
     found = {}
@@ -222,7 +234,8 @@ def left_by_prefix(scenario_file: Path, prefix: str, variables: Mapping[str, str
             )
         if listed:
             found[dag_id] = listed
-    return Leftovers(arn, api, Created(dag_runs=found), find)
+    in_bulk = deletes_in_bulk(facts.airflow_version)
+    return Leftovers(facts.arn, api, Created(dag_runs=found), find, in_bulk)
 
 
 def _record_of(directory: Path) -> RunRecord:
@@ -232,10 +245,10 @@ def _record_of(directory: Path) -> RunRecord:
         raise RecordError(str(exc)) from exc
 
 
-def _allowed(scenario: Scenario) -> tuple[AwsClients, str]:
+def _allowed(scenario: Scenario) -> tuple[AwsClients, EnvironmentFacts]:
     settings = scenario.environment
     profile = settings.profile if isinstance(settings, AwsSettings) else None
     clients = make_clients(environment=settings.name, region=settings.region, profile=profile)
-    arn = describe_environment(clients, settings.name).arn
-    require_allowed(scenario, arn, endpoint_is_loopback=clients.endpoint_is_loopback)
-    return clients, arn
+    facts = describe_environment(clients, settings.name)
+    require_allowed(scenario, facts.arn, endpoint_is_loopback=clients.endpoint_is_loopback)
+    return clients, facts

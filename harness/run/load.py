@@ -43,6 +43,7 @@ def carry_load(
     latest_metrics: Callable[[], LatestMetrics | None],
     longest_call_s: float,
     host: HostWatch,
+    reason_to_abort: Callable[[], str | None],
 ) -> Ending:
     """Run the generator to its end, copying the environment's events into the record meanwhile.
 
@@ -57,10 +58,13 @@ def carry_load(
         latest_metrics: of the collector.
         longest_call_s: attempts and waits between them included.
         host: entered by the caller.
+        reason_to_abort: asked all the time; what it says ends the load.
     """
     drain_s = longest_call_s + DRAIN_MARGIN_S
     longest_s = generator.longest_start_s + longest_load_s(recording.scenario, drain_s)
-    watched = _Watched(generator, environment, recording, progress, latest_metrics, host)
+    watched = _Watched(
+        generator, environment, recording, progress, latest_metrics, host, reason_to_abort
+    )
     generator.start()
     try:
         ending = watched.until_it_ends(time.monotonic() + longest_s)
@@ -93,6 +97,7 @@ class _Watched:
     progress: Progress
     latest_metrics: Callable[[], LatestMetrics | None]
     host: HostWatch
+    reason_to_abort: Callable[[], str | None]
     told: set[str] = field(default_factory=set)
 
     def until_it_ends(self, give_up_at_s: float) -> Ending | None:
@@ -105,6 +110,10 @@ class _Watched:
             if reason := self.generator.problem_at_start():
                 self.tell_end(reason)
                 return "failed"
+            if reason := self.reason_to_abort():
+                self.progress.note(reason)
+                self.recording.event("aborted", reason=reason)
+                return "aborted"
             if reason := _reason_to_stop(give_up_at_s):
                 self._tell(reason)
                 return "failed"

@@ -20,6 +20,7 @@ from mwaa_headroom.harness.aws.cleanup import (
     Created,
     cleaning_api,
     dags_triggered,
+    deletes_in_bulk,
     finder,
     still_there,
 )
@@ -28,7 +29,9 @@ from mwaa_headroom.harness.aws.environment import (
     EnvironmentFacts,
     describe_environment,
     require_allowed,
+    require_confirmed,
 )
+from mwaa_headroom.harness.aws.health_watch import HealthWatch
 from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.record.directory import point_latest_at, require_writable
@@ -49,7 +52,7 @@ from mwaa_headroom.harness.run.load_processes import (
 from mwaa_headroom.harness.run.progress import Progress
 from mwaa_headroom.harness.run.recording import Phases, Recording, start_recording
 from mwaa_headroom.harness.scenario.model import Scenario
-from mwaa_headroom.harness.traffic.operations import save_targets
+from mwaa_headroom.harness.traffic.operations import Targets, build_call, save_targets
 from mwaa_headroom.harness.transport.opening import WEB_TOKEN_STEPS, open_transport
 
 
@@ -82,6 +85,7 @@ def run_scenario(
                 facts.arn,
                 endpoint_is_loopback=environment.clients.endpoint_is_loopback,
             )
+            require_confirmed(scenario, facts)
             recording = start_recording(
                 scenario,
                 scenario_file=scenario_file,
@@ -122,7 +126,7 @@ class _Session:
             save_targets(recording.directory, prepared.targets)
             point_latest_at(recording.directory)
             self._record_preflight(prepared)
-            return self._load_and_collect()
+            return self._load_and_collect(prepared.targets)
         finally:
             if not self.environment.is_ours:
                 self._clean_up(created)
@@ -136,7 +140,7 @@ class _Session:
             reason = self.environment.facts.get("cpu_limit_reason")
             self.progress.note(f"The webservers share this host's CPUs: {reason}.")
 
-    def _load_and_collect(self) -> Ending:
+    def _load_and_collect(self, targets: Targets) -> Ending:
         recording, environment = self.recording, self.environment
         writer = StreamWriter(recording.directory / METRICS_STREAM, METRICS_SCHEMA)
         collector = Collector(
@@ -154,7 +158,11 @@ class _Session:
         host = None if recording.load_processes.is_remote else Host.of_this_process()
         try:
             self._announce_load()
-            with recording.phases.timed("load"), HostWatch(recording.event, host) as watch:
+            with (
+                recording.phases.timed("load"),
+                HostWatch(recording.event, host) as watch,
+                self._health_watch(targets) as health,
+            ):
                 ending = carry_load(
                     self._generator(),
                     environment,
@@ -163,6 +171,9 @@ class _Session:
                     latest_metrics=collector.latest,
                     longest_call_s=longest_call_s,
                     host=watch,
+                    reason_to_abort=lambda: (
+                        health.reason_to_abort or self._too_much_cpu(collector.latest())
+                    ),
                 )
             load_ended.set()
             self.progress.step(_waiting_for_metrics(environment.metrics_settle_s))
@@ -183,6 +194,23 @@ class _Session:
             writer.close()
         recording.copy_events(environment.new_events())
         return ending
+
+    def _health_watch(self, targets: Targets) -> HealthWatch:
+        scenario = self.recording.scenario
+        return HealthWatch(
+            cleaning_api(self.environment.clients, scenario),
+            build_call("health", {}, arrival=0, targets=targets).path,
+            () if self.environment.is_ours else scenario.limits.abort_unhealthy,
+        )
+
+    def _too_much_cpu(self, latest: LatestMetrics | None) -> str | None:
+        limit = self.recording.scenario.limits.abort_webserver_cpu
+        percent = None if latest is None else latest.cpu_percent
+        if limit is None or percent is None or percent <= limit:
+            return None
+        return (
+            f"The webservers' CPU is at {percent:.0f} %, limits.abort_webserver_cpu is {limit:g}."
+        )
 
     def _generator(self) -> Generator:
         variables = dict(self.environment.generator_variables)
@@ -257,7 +285,17 @@ class _Session:
         find = finder(api, recording.run_id)
         runs = still_there(find, dags_triggered(scenario), known.dag_runs)
         found = replace(created, dag_runs=runs)
-        undo_and_record(api, found, find, recording.events, self.progress.count)
+        undoing = undo_and_record(
+            api,
+            found,
+            find,
+            recording.events,
+            self.progress.count,
+            in_bulk=deletes_in_bulk(recording.facts_before.airflow_version),
+        )
+        if undoing.refusal:
+            recording.note(f"Nothing more could be undone: {undoing.refusal}")
+            self.progress.note(f"Nothing more could be undone: {undoing.refusal}")
 
 
 def _waiting_for_metrics(longest_s: float) -> str:

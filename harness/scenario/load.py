@@ -1,8 +1,9 @@
 """From a TOML file, `HEADROOM_*` variables and flags to a checked `Scenario`.
 
 Precedence: flag, then environment variable, then file. A variable or flag names a key by its path:
-`--set limits.max_rate_per_s=20` or `HEADROOM_LIMITS__MAX_RATE_PER_S=20`. The rates of a stage that
-replays a trace are filled in from its file.
+`--set limits.max_rate_per_s=20` or `HEADROOM_LIMITS__MAX_RATE_PER_S=20`. Of the table `limits`
+variables, which nobody sees, may only lower a number. The rates of a stage that replays a trace are
+filled in from its file.
 """
 
 import math
@@ -16,13 +17,15 @@ from pydantic import ValidationError
 
 from mwaa_headroom.harness.errors import ScenarioError
 from mwaa_headroom.harness.files import read_toml
-from mwaa_headroom.harness.scenario.model import Scenario, Traffic
+from mwaa_headroom.harness.scenario.model import Limits, Scenario, Traffic
 from mwaa_headroom.harness.traffic.stage_traces import stage_trace
 from mwaa_headroom.harness.traffic.traces import trace_rates
 from mwaa_headroom.harness.validation import refuse_secrets, validated
 
 VARIABLE_PREFIX = "HEADROOM_"
 _GROUPED_NUMBER = re.compile(r"[-+]?[0-9]+(_[0-9]+)+(\.[0-9_]+)?([eE].*)?")  # TOML's 1_0 is 10
+# Limits that a variable may lower, each with the default that it is held against.
+_LOWERED = {key: Limits.model_fields[key].default for key in ("max_rate_per_s", "max_in_flight")}
 SECTIONS = ("question", "environment", "traffic", "recovery", "expect", "limits")
 
 
@@ -41,7 +44,9 @@ def load_scenario(
     """
     tree = read_toml(path, "scenario file", ScenarioError)
     tree.setdefault("name", path.stem)
-    for key_path, value in _from_variables(variables or {}):
+    for name, key_path, value in _from_variables(variables or {}):
+        if key_path[0] == "limits":
+            _refuse_looser(tree.get("limits"), name, key_path[-1], value)
         _put(tree, key_path, value, origin=path)
     for text in overrides:
         key, separator, value = text.partition("=")
@@ -120,7 +125,19 @@ def _rates_of(
     return {"rate_per_s": mean_per_s, "peak_rate_per_s": peak_per_s}
 
 
-def _from_variables(variables: Mapping[str, str]) -> list[tuple[list[str], str]]:
+def _refuse_looser(limits: Any, name: str, key: str, text: str) -> None:
+    before = (limits if isinstance(limits, dict) else {}).get(key, _LOWERED.get(key))
+    value = _toml_value(text, name=name)
+    are_numbers = all(type(each) in (int, float) for each in (before, value))
+    if key in _LOWERED and are_numbers and value <= before:
+        return
+    raise ScenarioError(
+        f"The environment variable {name} might let a run do more harm than the scenario says: set "
+        f"limits.{key} in the file or with --set."
+    )
+
+
+def _from_variables(variables: Mapping[str, str]) -> list[tuple[str, list[str], str]]:
     found = []
     for name in sorted(variables):
         key_path = name.removeprefix(VARIABLE_PREFIX).lower().split("__")
@@ -131,7 +148,7 @@ def _from_variables(variables: Mapping[str, str]) -> list[tuple[list[str], str]]
                 f"The environment variable {name} does not name a table of a scenario; choose from "
                 f"{', '.join(SECTIONS)}."
             )
-        found.append((key_path, variables[name]))
+        found.append((name, key_path, variables[name]))
     return found
 
 

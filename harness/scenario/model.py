@@ -247,6 +247,17 @@ class Limits(Settings):
     call ends while at least 5 are in flight."""
     allow_environment: str | None = None
     """ARN of the environment on AWS that may be loaded; without it none is."""
+    confirm_production: str | None = None
+    """Name of the environment on AWS, if its name or a tag of it says production: without this
+    such a one is not loaded."""
+    abort_unhealthy: Annotated[
+        tuple[Literal["metadatabase", "scheduler", "triggerer", "dag_processor"], ...], Array
+    ] = ("scheduler",)
+    """Components of Airflow that end the load on AWS once the health check, asked every 4 s beside
+    it, calls them unhealthy; those that were so from the beginning do not count."""
+    abort_webserver_cpu: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Mean CPU of the webservers, in percent, above which the run is aborted, as soon as a period
+    of its metrics says so; none: there is no such limit."""
     trigger_dags_to_read: bool = False
     """Trigger DAGs that the mix only reads until each has 10 runs; a local one always is."""
     clean_up: bool = True

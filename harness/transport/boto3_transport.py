@@ -28,7 +28,6 @@ import botocore.exceptions as aws_errors
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 
 from mwaa_headroom.analysis.mwaa import INVOKE_TIMEOUT_S
 from mwaa_headroom.harness.aws.clients import client_of, isolated_session, stand_in_client
@@ -138,26 +137,18 @@ def invoke_client(
         return client_of(session_of(profile, region, keys), "mwaa", config)
 
 
-def trusted_certificates(
-    client: Any, url: str, proxies: Mapping[str, str] | None = None, *, transport: str
-) -> str | None:
+def trusted_certificates(client: Any, url: str, *, transport: str) -> str | None:
     """The CA bundle that `client` trusts, for a transport of our own; None: `url` is not https.
 
     Args:
         client: a boto3 client.
         url: to be called past the client.
-        proxies: by scheme; None: those of the process environment.
         transport: its name in a scenario, for errors.
 
     Raises:
-        EnvironmentAccessError: a proxy is in the way, or the client would not verify.
+        EnvironmentAccessError: the client would not verify.
     """
     scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
-    if (get_environ_proxies(url) if proxies is None else proxies).get(scheme):
-        raise EnvironmentAccessError(
-            f'Calls of {host} would go through a proxy, which traffic.transport = "{transport}" '
-            'does not do: name the host in NO_PROXY, or set traffic.transport = "boto3".'
-        )
     if scheme != "https":
         return None
     verify = client._endpoint.http_session._verify  # botocore has no public way to ask

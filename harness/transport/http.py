@@ -29,6 +29,7 @@ from gevent.lock import BoundedSemaphore
 from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.transport.proxy import Proxy
 
 PERIOD_S = 0.05
 _RECEIVE_BYTES = 65536
@@ -43,6 +44,7 @@ NoAnswerCode = Literal[
     "ConnectTimeoutError",
     "ConnectionClosedError",
     "EndpointConnectionError",
+    "ProxyConnectionError",
     "ReadTimeoutError",
     "SSLError",
 ]
@@ -209,7 +211,13 @@ class HttpEndpoint:
     """
 
     def __init__(
-        self, url: str, *, connections: int, timeout_s: float, ca_bundle: str | None = None
+        self,
+        url: str,
+        *,
+        connections: int,
+        timeout_s: float,
+        ca_bundle: str | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -218,6 +226,7 @@ class HttpEndpoint:
             connections: as many may be open.
             timeout_s: from the start of a call to the last byte of its answer.
             ca_bundle: a file of trusted certificates; None: the system's.
+            proxy: that leads connections on; None: they are made to the server itself.
 
         Raises:
             EnvironmentAccessError: the URL or the CA bundle cannot be used.
@@ -225,6 +234,7 @@ class HttpEndpoint:
         self.host_header = host_header(url)
         scheme, self._host, self._port = _address_of(url)
         self._tls = _tls_context(ca_bundle) if scheme == "https" else None
+        self._proxy = proxy
         self._timeout_s = timeout_s
         self._slots = BoundedSemaphore(connections)
         self._idle: deque[_Connection] = deque()
@@ -310,31 +320,45 @@ class HttpEndpoint:
         except TimeoutError as exc:
             raise NoAnswerError("ConnectTimeoutError") from exc
         except (OSError, UnicodeError) as exc:
+            if self._proxy is not None:
+                raise NoAnswerError("ProxyConnectionError") from exc
             raise NoAnswerError("EndpointConnectionError") from exc
         if self._tls is not None:
             sock = _secured(sock, self._tls, self._host, end_s)
         return _Connection(sock)
 
     def _reached(self) -> Any:
-        """A TCP connection to the first of the host's addresses that takes one."""
-        problem: OSError | None = None
-        kind = gevent.socket.SOCK_STREAM
-        for family, _, _, _, address in gevent.socket.getaddrinfo(
-            self._host, self._port, type=kind
-        ):
-            sock = gevent.socket.socket(family, kind)
-            try:
-                sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
-                sock.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_KEEPALIVE, 1)
-                sock.connect(address)
-            except BaseException as exc:
-                sock.close()
-                if not isinstance(exc, OSError):
-                    raise
-                problem = problem or exc
-            else:
-                return sock
-        raise problem or OSError("the host has no address")
+        """A connection that leads to the host."""
+        if self._proxy is None:
+            return _first_that_takes_one(self._host, self._port)
+        sock = _first_that_takes_one(self._proxy.host, self._proxy.port)
+        try:
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            self._proxy.lead_on(sock, f"{host}:{self._port}")
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _first_that_takes_one(host: str, port: int) -> Any:
+    """A TCP connection to the first of the host's addresses that takes one."""
+    problem: OSError | None = None
+    kind = gevent.socket.SOCK_STREAM
+    for family, _, _, _, address in gevent.socket.getaddrinfo(host, port, type=kind):
+        sock = gevent.socket.socket(family, kind)
+        try:
+            sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+            sock.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_KEEPALIVE, 1)
+            sock.connect(address)
+        except BaseException as exc:
+            sock.close()
+            if not isinstance(exc, OSError):
+                raise
+            problem = problem or exc
+        else:
+            return sock
+    raise problem or OSError("the host has no address")
 
 
 def host_header(url: str) -> str:

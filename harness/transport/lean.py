@@ -21,6 +21,7 @@ from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.boto3_transport import request_members, trusted_certificates
 from mwaa_headroom.harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError
 from mwaa_headroom.harness.transport.outcome import CallResult, Transport, outcome_of_answer
+from mwaa_headroom.harness.transport.proxy import proxy_for
 from mwaa_headroom.harness.transport.signer import CurrentKeys, NoKeysError, Signer
 
 _WITH_AIRFLOW_STATUS = frozenset({"RestApiClientException", "RestApiServerException"})
@@ -55,17 +56,18 @@ def lean_transport(
 
     Raises:
         EnvironmentAccessError: the client's configuration asks for what this transport refuses: a
-            proxy, or TLS that is not verified.
+            proxy that is not asked by CONNECT, or TLS that is not verified.
     """
     url = invoke_url(client, environment_name)
     proxies = client.meta.config.proxies
-    if proxies is None:
+    if proxies is None:  # botocore asks without its host prefix
         proxies = get_environ_proxies(client.meta.endpoint_url)
     endpoint = HttpEndpoint(
         url,
         connections=max_in_flight,
         timeout_s=call_timeout_s,
-        ca_bundle=trusted_certificates(client, url, proxies, transport="lean"),
+        ca_bundle=trusted_certificates(client, url, transport="lean"),
+        proxy=proxy_for(url, proxies, transport="lean"),
     )
     target = urlsplit(url).path
     signer = Signer(

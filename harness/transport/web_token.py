@@ -39,6 +39,7 @@ from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.boto3_transport import trusted_certificates
 from mwaa_headroom.harness.transport.http import HttpAnswer, HttpEndpoint, NoAnswerError
 from mwaa_headroom.harness.transport.outcome import CallResult, outcome_of_answer
+from mwaa_headroom.harness.transport.proxy import proxy_for
 
 RENEW_BEFORE_S = 900.0
 PAUSE_S = 10.0  # between logins that did not help: they must not become a load of their own
@@ -76,7 +77,8 @@ def web_token_transport(
 
     Raises:
         EnvironmentAccessError: no token, no answer, no session for it, or a configuration that
-            this transport refuses: a proxy, or TLS that is not verified.
+            this transport refuses: a proxy that is not asked by CONNECT, or TLS that is not
+            verified.
         NotAllowedError: the webserver address is elsewhere and must not be.
     """
     dialect = _dialect_of(airflow_version)
@@ -94,6 +96,7 @@ def web_token_transport(
         connections=max_in_flight,
         timeout_s=call_timeout_s,
         ca_bundle=None if is_plain else trusted_certificates(client, url, transport="web_token"),
+        proxy=None if is_plain else proxy_for(url, None, transport="web_token"),
     )
 
     def session_for(token: WebToken) -> Session:

@@ -10,8 +10,10 @@ from canned_mwaa import ARN, NAME, CannedMwaa, stand_in_variables
 from mwaa_headroom.harness.aws.clients import RestApi, is_loopback, make_clients
 from mwaa_headroom.harness.aws.environment import (
     describe_environment,
+    production_signs,
     reduce_environment,
     require_allowed,
+    require_confirmed,
 )
 from mwaa_headroom.harness.errors import EnvironmentAccessError, NotAllowedError
 from mwaa_headroom.harness.scenario.load import check_scenario
@@ -133,7 +135,7 @@ def test_what_is_recorded_holds_nothing_sensitive() -> None:
     [
         (
             (403, "AccessDeniedException", "User arn:aws:iam::999:user/x is not authorized"),
-            r"allow airflow:InvokeRestApi on arn:aws:airflow:us-east-1:<account>:role/prod/",
+            r"allow airflow:InvokeRestApi on arn:aws:airflow:us-east-1:<account>:role/field/",
         ),
         ((403, "AccessDeniedException", "Private webserver"), "inside the environment's VPC"),
         ((400, "ValidationException", "Update your environment to use InvokeRestApi"), "too old"),
@@ -249,3 +251,55 @@ def test_the_local_kinds_load_only_this_machine(kind: str) -> None:
     with pytest.raises(NotAllowedError, match='use kind = "aws"'):
         require_allowed(scenario(kind), ARN, endpoint_is_loopback=False)
     require_allowed(scenario(kind), ARN, endpoint_is_loopback=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "signs"),
+    [
+        ("airflow-prod", {}, ("its name airflow-prod",)),
+        ("ProdAirflow2", {}, ("its name ProdAirflow2",)),
+        ("PRODUCTION_1", {}, ("its name PRODUCTION_1",)),
+        ("prd2", {}, ("its name prd2",)),
+        ("x", {"env": "Production", "team": "product"}, ("its tag env=Production",)),
+        ("x", {"production": "true"}, ("its tag production=true",)),
+        ("x", {"production": "False", "env": "pre-prod", "stage": "nonprod"}, ()),
+        ("non-prod", {"is": "not production"}, ()),
+        ("preProd", {}, ()),
+        ("products", {"reproduce": "prods"}, ()),
+        ("staging", {}, ()),
+    ],
+)
+def test_names_and_tags_that_say_production(
+    name: str, tags: dict[str, str], signs: tuple[str, ...]
+) -> None:
+    assert production_signs(name, tags) == signs
+
+
+def test_a_production_environment_must_be_named_a_second_time(canned: CannedMwaa) -> None:
+    canned.environment["Tags"] = {"env": "prod"}
+    facts = describe_environment(canned.clients(), NAME)
+    assert "Tags" not in facts.recorded
+    for named in (None, "production", ARN):
+        with pytest.raises(NotAllowedError, match=f'confirm_production = "{NAME}"'):
+            require_confirmed(scenario("aws", confirm_production=named), facts)
+    require_confirmed(scenario("aws", confirm_production=NAME), facts)
+    require_confirmed(scenario("local"), facts)
+    canned.environment["Tags"] = {}
+    require_confirmed(scenario("aws"), describe_environment(canned.clients(), NAME))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ARN.replace("aws:", "aws-cn:", 1),
+        ARN.replace("us-east-1", "us-east-2"),
+        ARN.replace("123456789012", "123456789013"),
+        f"{ARN}2",
+        ARN.upper(),
+        f"{ARN} ",
+        "*",
+    ],
+)
+def test_the_arn_is_compared_whole(other: str) -> None:
+    with pytest.raises(NotAllowedError, match="put this line"):
+        require_allowed(scenario("aws", allow_environment=other), ARN, endpoint_is_loopback=True)

@@ -1,8 +1,11 @@
 """Before and after the load: what is missing is named, what is created is undone, no more."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
+from airflow_imitation import Airflow
+from aws_imitation import Imitation, serving
 from canned_mwaa import NAME, CannedMwaa
 
 from mwaa_headroom.analysis.findings import note
@@ -15,11 +18,13 @@ from mwaa_headroom.harness.aws.cleanup import (
     Undoing,
     cleaning_api,
     dags_triggered,
+    deletes_in_bulk,
     finder,
     still_there,
     undo,
+    undoing_s,
 )
-from mwaa_headroom.harness.aws.clients import Answer
+from mwaa_headroom.harness.aws.clients import Answer, RestApi, make_clients
 from mwaa_headroom.harness.aws.environment import describe_environment
 from mwaa_headroom.harness.aws.preflight import PreflightResult, preflight
 from mwaa_headroom.harness.errors import EnvironmentAccessError, PreflightError
@@ -574,6 +579,64 @@ def test_a_running_dag_run_that_airflow_says_it_deleted_is_ended_and_deleted(
     assert ("PATCH", path) in canned.airflow.calls
 
 
+@pytest.mark.parametrize(
+    ("version", "changes"), [("2.10.3", 130), ("3.0.6", 132), ("3.3.1", 3 + 3)]
+)
+def test_many_runs_are_deleted_at_once_where_airflow_can(version: str, changes: int) -> None:
+    airflow = Airflow(version, dags={"headroom_example": {}})
+    for number in range(130):
+        airflow.trigger("headroom_example", f"{OURS}{number}")
+    airflow.trigger("headroom_example", "manual__x")
+    airflow.runs["headroom_example"][f"{OURS}7"]["state"] = "running"
+    with serving(Imitation(airflow=airflow)) as aws:
+        clients = make_clients(environment=aws.name, variables=aws.variables())
+        api = RestApi(clients, aws.name, rate_per_s=10_000, **NO_WAIT)
+        find = finder(api, RUN_ID)
+        created = Created(still_there(find, ["headroom_example"], {}))
+        undoing, told = Undoing(), []
+        undo(
+            api,
+            created,
+            undoing,
+            lambda u: told.append(u.left.total()),
+            find,
+            in_bulk=deletes_in_bulk(version),
+        )
+    assert (+undoing.done, +undoing.left) == ({DAG_RUNS: 130}, {})
+    assert [*airflow.runs["headroom_example"]] == ["manual__x"]
+    assert told[-1] == 0
+    assert sum(method != "GET" for method, _ in airflow.calls) == changes
+
+
+def test_what_a_call_for_many_does_not_delete_is_deleted_one_by_one() -> None:
+    airflow = Airflow("3.3.1", dags={"headroom_example": {}})
+    for number in range(130):
+        airflow.trigger("headroom_example", f"{OURS}{number}")
+    with serving(Imitation(airflow=airflow)) as aws:
+        clients = make_clients(environment=aws.name, variables=aws.variables())
+        api = RestApi(clients, aws.name, rate_per_s=10_000, **NO_WAIT)
+        find = finder(api, RUN_ID)
+        created = Created(still_there(find, ["headroom_example"], {}))
+        airflow.version = "3.2.1"  # 404
+        undoing = Undoing()
+        undo(api, created, undoing, lambda _: None, find, in_bulk=True)
+    assert (+undoing.done, +undoing.left) == ({DAG_RUNS: 130}, {})
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("2.11.2", False), ("3.0.6", False), ("3.3.1", True), ("3.10.0", True), ("4.0", True)],
+)
+def test_which_airflow_deletes_many_at_once(version: str, expected: bool) -> None:
+    assert deletes_in_bulk(version) is expected
+
+
+def test_how_long_undoing_takes_is_known_beforehand() -> None:
+    counts = Counter({DAG_RUNS: 10_000, VARIABLES: 5})
+    assert undoing_s(counts, 5.0, in_bulk=False) == 2001
+    assert undoing_s(counts, 5.0, in_bulk=True) < 600
+
+
 @pytest.mark.parametrize(("refusals", "deleted"), [([500], True), ([500, 500, 403], False)])
 def test_what_cannot_be_deleted_is_tried_again_and_then_counted(
     canned: CannedMwaa, refusals: list[int], deleted: bool
@@ -583,6 +646,19 @@ def test_what_cannot_be_deleted_is_tried_again_and_then_counted(
     canned.airflow.statuses["DELETE", f"/dags/headroom_example/dagRuns/{OURS}1"] = refusals
     result = tidy(canned, scenario({"trigger_dag_run": 1}), Created())
     assert result == (({DAG_RUNS: 2}, {}) if deleted else ({DAG_RUNS: 1}, {DAG_RUNS: 1}))
+
+
+def test_nothing_more_is_tried_once_the_credentials_have_expired(canned: CannedMwaa) -> None:
+    canned.refusal = (403, "ExpiredTokenException", "The security token is expired")
+    runs = tuple(f"{OURS}{n}" for n in range(40))
+    api, undoing = cleaning_api(canned.clients(), scenario({"health": 1}), **NO_WAIT), Undoing()
+    for in_bulk in (False, True):
+        undoing = Undoing()
+        canned.seen.clear()
+        undo(api, Created({"etl": runs}), undoing, lambda _: None, lambda _: None, in_bulk=in_bulk)
+        assert (+undoing.done, +undoing.left) == ({}, {DAG_RUNS: 40})
+        assert "the AWS credentials have expired" in undoing.refusal
+        assert len(canned.seen) == 1
 
 
 def test_an_environment_that_is_gone_is_counted_and_not_raised(canned: CannedMwaa) -> None:

@@ -181,6 +181,32 @@ class TestPrecedence:
 
         assert (scenario.recovery.hold_s, scenario.limits.max_rate_per_s) == (3, 9)
 
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("MAX_RATE_PER_S", "11"),  # the default is 10
+            ("MAX_RATE_PER_S", "nan"),
+            ("MAX_RATE_PER_S", "true"),
+            ("MAX_IN_FLIGHT", "5000"),
+            ("ALLOW_ENVIRONMENT", "arn:aws:airflow:us-east-1:123456789012:environment/other"),
+            ("CONFIRM_PRODUCTION", "prod"),
+            ("ABORT_ERROR_RATE", "1"),
+            ("ABORT_UNHEALTHY", "[]"),
+            ("CLEAN_UP", "false"),
+            ("TRIGGER_DAGS_TO_READ", "true"),
+        ],
+    )
+    def test_a_variable_lowers_a_limit_and_never_lifts_one(
+        self, tmp_path: Path, key: str, value: str
+    ) -> None:
+        path = write(tmp_path, GOOD)
+        name = f"HEADROOM_LIMITS__{key}"
+        with pytest.raises(ScenarioError, match=f"{name} .* limits.{key.lower()} in the file"):
+            load_scenario(path, variables={name: value})
+        limited = write(tmp_path, f"{GOOD}\n[limits]\nmax_rate_per_s = 50\n")
+        lowered = load_scenario(limited, variables={"HEADROOM_LIMITS__MAX_RATE_PER_S": "20"})
+        assert lowered.limits.max_rate_per_s == 20
+
     def test_a_misspelt_variable_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(ScenarioError, match="HEADROOM_ENVIROMENT__NAME does not name a table"):
             load_scenario(write(tmp_path, GOOD), variables={"HEADROOM_ENVIROMENT__NAME": "x"})

@@ -71,7 +71,7 @@ def read_request(connection: socket.socket) -> bytes:
         received += data
     head, _, body = received.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
-    length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+    length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
     while len(body) < length:
         data = connection.recv(65536)
         if not data:

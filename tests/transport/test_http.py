@@ -1,6 +1,7 @@
 """Connections and answers, byte by byte, against a server that says exactly what it is told."""
 
 import gc
+import select
 import socket
 import ssl
 import threading
@@ -13,7 +14,7 @@ from every_answer import FRAMINGS, SUCCESSES
 from geventhttpclient.response import HTTPParseError
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import RawServer, http, raw_server, reset, say
+from raw_server import RawServer, Script, http, raw_server, reset, say
 
 from mwaa_headroom.harness.errors import EnvironmentAccessError
 from mwaa_headroom.harness.transport import http as http_module
@@ -24,6 +25,7 @@ from mwaa_headroom.harness.transport.http import (
     host_header,
     receive_answer,
 )
+from mwaa_headroom.harness.transport.proxy import Proxy
 
 GOOD = http(200, b"{}")
 LINES = b"content-type: application/json\r\n"
@@ -359,6 +361,52 @@ def test_tls_connections_are_kept_and_do_not_block(authority, tmp_path):
             assert post(endpoint).status == 200
             gevent.sleep(0.05)
         endpoint.close()
+
+
+def proxy_server(answer: bytes, to_port: int) -> Script:
+    """Leads on to a port of this machine if its answer is a success."""
+
+    def script(connection: socket.socket) -> bool:
+        connection.sendall(answer)
+        if not answer.startswith(b"HTTP/1.1 2"):
+            return False
+        with socket.create_connection(("127.0.0.1", to_port)) as onward:
+            ends = {connection: onward, onward: connection}
+            while True:
+                for ready in select.select([*ends], [], [], 20)[0]:
+                    if not (data := ready.recv(65536)):
+                        return False
+                    ends[ready].sendall(data)
+
+    return script
+
+
+def test_a_proxy_leads_tls_on_and_only_the_server_reads_it(authority, tmp_path):
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with raw_server(say(GOOD), context) as server, raw_server() as between:
+        between.script = proxy_server(b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\n", server.port)
+        proxy = Proxy("127.0.0.1", between.port, b"Proxy-Authorization: Basic eDp5\r\n")
+        endpoint = endpoint_of(server, ca_bundle=str(file), proxy=proxy)
+        assert [post(endpoint).status for _ in range(3)] == [200] * 3
+        assert (server.accepted, between.accepted) == (1, 1)
+        (asked,) = between.asked
+        assert asked.startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n".encode())
+        assert b"Proxy-Authorization: Basic eDp5" in asked
+        endpoint.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 407 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"x\r\n\r\n"]
+)
+def test_a_proxy_that_refuses_is_named_as_botocore_names_it(server, answer):
+    with raw_server(say(answer, then_close=True)) as between:
+        endpoint = endpoint_of(server, proxy=Proxy("127.0.0.1", between.port))
+        with pytest.raises(NoAnswerError) as caught:
+            post(endpoint)
+    assert (caught.value.code, caught.value.outcome) == ("ProxyConnectionError", "connection_error")
 
 
 def test_a_host_with_two_addresses(server, monkeypatch):

@@ -1,5 +1,7 @@
 """The lean transport does what the user configured for boto3, or refuses it in one sentence."""
 
+import base64
+
 import boto3
 import gevent
 import pytest
@@ -21,6 +23,7 @@ from mwaa_headroom.harness.traffic.operations import RestCall
 from mwaa_headroom.harness.transport.boto3_transport import boto3_transport, invoke_client
 from mwaa_headroom.harness.transport.lean import invoke_url, lean_transport, request_body
 from mwaa_headroom.harness.transport.outcome import CallResult, Transport
+from mwaa_headroom.harness.transport.proxy import proxy_for
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 SETTINGS = {"call_timeout_s": 5.0, "max_in_flight": 4}
@@ -98,13 +101,13 @@ def test_the_signing_name_and_region_are_boto3s():
 @pytest.mark.parametrize(
     ("variables", "url"),
     [
-        ({"HTTPS_PROXY": "http://user:hidden@proxy.example:3128"}, "https://host.example"),
-        ({"https_proxy": "proxy.example:3128"}, "https://host.example"),
+        ({"HTTPS_PROXY": "https://user:hidden@proxy.example:3128"}, "https://host.example"),
+        ({"https_proxy": "socks5://proxy.example:3128"}, "https://host.example"),
         ({"HTTP_PROXY": "http://proxy.example:3128"}, "http://host.example"),
-        ({"HTTPS_PROXY": "http://user:hidden@proxy.example:3128", "NO_PROXY": "other"}, None),
+        ({"HTTPS_PROXY": "http://user:hidden@proxy.example:port", "NO_PROXY": "other"}, None),
     ],
 )
-def test_a_proxy_is_refused_clearly(monkeypatch, variables, url):
+def test_a_proxy_that_does_not_lead_tls_on_is_refused_clearly(monkeypatch, variables, url):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     client = client_of(endpoint_url=url)
@@ -113,10 +116,20 @@ def test_a_proxy_is_refused_clearly(monkeypatch, variables, url):
     assert "hidden" not in str(caught.value)
 
 
-def test_a_proxy_given_to_the_client_is_refused():
-    client = client_of(config=Config(proxies={"https": "http://proxy.example:3128"}))
-    with pytest.raises(EnvironmentAccessError, match="NO_PROXY"):
-        lean_transport(client, "env", **SETTINGS)
+@pytest.mark.parametrize(
+    ("given", "host", "port", "secret"),
+    [
+        ("http://user:p%40ss@proxy.example:3128", "proxy.example", 3128, b"user:p@ss"),
+        ("proxy.example:3128", "proxy.example", 3128, None),
+        ("http://proxy.example", "proxy.example", 80, None),
+    ],
+)
+def test_what_is_known_of_a_proxy(given, host, port, secret):
+    proxy = proxy_for("https://host.example", {"https": given}, transport="lean")
+    assert (proxy.host, proxy.port) == (host, port)
+    told = base64.b64decode(proxy.headers.split()[-1]) if proxy.headers else None
+    assert told == secret
+    assert "dXNlc" not in repr(proxy)
 
 
 @pytest.mark.parametrize(

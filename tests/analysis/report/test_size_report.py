@@ -1,5 +1,7 @@
 """The document of `headroom size` as it is read."""
 
+import html
+import shlex
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,8 @@ from mwaa_headroom.analysis.planning.loads import load_between
 from mwaa_headroom.analysis.planning.size import SizingAnswer, answer_size
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.document import Document, Table
+from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.markdown import render_markdown
 from mwaa_headroom.analysis.report.size_report import size_document
 from mwaa_headroom.analysis.report.terminal import render_terminal
 from mwaa_headroom.analysis.report.write import write_document
@@ -40,6 +44,29 @@ def test_the_headline_says_class_and_webservers() -> None:
 
     assert (document.headline, document.status) == ("mw1.small, 2-4 webservers", "good")
     assert [(case.name, case.result) for case in document.cases] == [("20-37 calls/s", "passed")]
+
+
+def test_what_sets_the_size_can_be_copied_from_every_form() -> None:
+    document = size_document(replace(answer(), environment_name="etl"))
+    commands = (
+        "aws mwaa update-environment --name etl",
+        "--min-webservers 2 --max-webservers 4",
+        "--alarm-name etl-web-CPUUtilization",
+        "--alarm-name etl-web-MemoryUtilization",
+        "Name=Environment,Value=etl",
+        "min_webservers    = 2",
+        "MaxWebservers: 4",
+        'environment_class = "mw1.small"',
+    )
+    page = html.unescape(render_html(document, {}))
+    for shown in (text(document), render_markdown(document), page):
+        assert all(command in shown for command in commands)
+    assert "update-environment" not in text(document, verbose=False)
+    command = text(document).partition("AWS CLI:")[2].partition("Alarms")[0]
+    assert shlex.split(command.replace("\\\n", " ")) == [
+        *("aws", "mwaa", "update-environment", "--name", "etl"),
+        *("--environment-class", "mw1.small", "--min-webservers", "2", "--max-webservers", "4"),
+    ]
 
 
 def test_a_refusal_says_why_and_draws_nothing(tmp_path: Path) -> None:
