@@ -81,7 +81,7 @@ class Imitation:
     """
 
     region: str = "us-east-1"
-    name: str = "prod-airflow"
+    name: str = "data-airflow"
     airflow: Airflow = field(default_factory=Airflow)
     environment: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] | None = None

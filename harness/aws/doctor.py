@@ -24,6 +24,7 @@ from mwaa_headroom.harness.aws.environment import (
     EnvironmentFacts,
     describe_environment,
     require_allowed,
+    require_confirmed,
 )
 from mwaa_headroom.harness.aws.policy import INVOKE, LOG_IN, EnvironmentArn, needs_of
 from mwaa_headroom.harness.aws.preflight import (
@@ -201,6 +202,7 @@ class AwsDoctor:
         if self._run_s is not None:
             loopback = self._clients.endpoint_is_loopback
             require_allowed(self._scenario, facts.arn, endpoint_is_loopback=loopback)
+            require_confirmed(self._scenario, facts)
             yield note("doctor.allowed", arn=facts.arn)
 
     def _webservers(self) -> Findings:

@@ -125,7 +125,16 @@ max_rate_per_s = {INVOKE_RATE_PER_S:g}          # of all calls in any second
 abort_error_rate = 0.2       # of the last calls: the run ends within seconds
 # The one environment that this scenario may load:
 allow_environment = {json.dumps(facts.arn)}
-"""
+{_of_production(facts)}"""
+
+
+def _of_production(facts: EnvironmentFacts) -> str:
+    if not facts.production_signs:
+        return ""
+    return (
+        f"# It seems to be for production ({', '.join(facts.production_signs)}). If you may load "
+        f"it all the same:\n# confirm_production = {json.dumps(facts.name)}\n"
+    )
 
 
 def _mix(reachable: Reachable) -> Iterator[str]:

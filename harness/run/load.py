@@ -110,9 +110,9 @@ class _Watched:
             if reason := self.generator.problem_at_start():
                 self.tell_end(reason)
                 return "failed"
-            if reason := self.reason_to_abort():
-                self.progress.note(reason)
-                self.recording.event("aborted", reason=reason)
+            if pain := self.reason_to_abort():
+                self.progress.note(pain)
+                self.recording.event("aborted", reason=pain)
                 return "aborted"
             if reason := _reason_to_stop(give_up_at_s):
                 self._tell(reason)

@@ -55,14 +55,14 @@ def test_the_only_environment_and_a_dag_with_runs(aws: Imitation, tmp_path: Path
 
     scenario = written(tmp_path)
 
-    assert scenario.environment.name == "prod-airflow"
+    assert scenario.environment.name == "data-airflow"
     assert scenario.limits.allow_environment == aws.arn
     assert scenario.traffic.mix["get_dag_run"].parameters["dag_id"] == "c_used"
     highest_per_s = max(stage.rate_per_s or 0 for stage in scenario.stages)
     assert highest_per_s < 10
     assert all(stage.duration_s - stage.warmup_s >= 5 * 60 for stage in scenario.stages)
     assert {method for method, _ in aws.airflow.calls} == {"GET"}
-    warned = json.loads(call(tmp_path, "validate", "prod-airflow.toml", "--json").stdout)
+    warned = json.loads(call(tmp_path, "validate", "data-airflow.toml", "--json").stdout)
     assert [text for text in warned["warnings"] if "spaced" not in text] == []
 
 
@@ -107,3 +107,15 @@ def test_none_or_several_environments_are_an_error_that_lists_them(
         stub.add_response("list_environments", {"Environments": names[1:]}, {"NextToken": "more"})
         with pytest.raises(UsageError, match="a, b" if names else "none"):
             only_environment(clients)
+
+
+def test_a_production_environment_has_to_be_confirmed_by_hand(
+    aws: Imitation, tmp_path: Path
+) -> None:
+    aws.environment["Tags"] = {"env": "prod"}
+    assert written(tmp_path).limits.confirm_production is None
+    (file,) = tmp_path.glob("*.toml")
+
+    assert 'confirm_production = "data-airflow"' in call(tmp_path, "doctor", file.name).stdout
+    file.write_text(file.read_text().replace("# confirm_production", "confirm_production"))
+    assert "confirm_production" not in call(tmp_path, "doctor", file.name).stdout
