@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -86,7 +86,7 @@ def carried_out(
             yield Checked(area, finding)
     except HeadroomError as exc:
         if stops:
-            yield Checked(area, refusal("doctor.stops", reason=str(exc)))
+            yield Checked(area, refusal("doctor.problem", reason=str(exc)))
         else:
             yield Checked(area, warning("doctor.not_asked", reason=str(exc)))
 
@@ -98,40 +98,34 @@ def judged(finding: Finding, *, warns: bool = False, stops: bool = False) -> Fin
     return replace(finding, severity="warning") if warns else finding
 
 
+@dataclass(slots=True)
 class AwsDoctor:
     """The checks of one environment; what one finds out, the later ones use.
 
-    Args:
+    Attributes:
         scenario: what is going to run.
         settings: its environment.
         clients: see `make_clients`.
         run_s: how long a run takes; None: none is meant, only the environment is looked at.
-
-    Attributes:
         triggers: DAG runs that a run would trigger to have some to read.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        settings: AwsSettings,
-        clients: AwsClients,
-        *,
-        run_s: float | None,
-    ) -> None:
-        self._scenario = scenario
-        self._settings = settings
-        self._clients = clients
-        self._run_s = run_s
-        rate_per_s = min(scenario.limits.max_rate_per_s, CALLS_PER_S)
-        self._rest = RestApi(clients, settings.name, rate_per_s=rate_per_s)
-        self._caller = ""
-        self._iam: Any = None
-        self._known: EnvironmentFacts | None = None
-        self._endpoint_s: float | None = None
-        self._health: Answer | None = None
-        self._known_targets: Targets | None = None
-        self.triggers = 0
+    scenario: Scenario
+    settings: AwsSettings
+    clients: AwsClients
+    run_s: float | None
+    triggers: int = 0
+    _rest: RestApi = field(init=False)
+    _caller: str = ""
+    _iam: Any = None
+    _known: EnvironmentFacts | None = None
+    _endpoint_s: float | None = None
+    _health: Answer | None = None
+    _known_targets: Targets | None = None
+
+    def __post_init__(self) -> None:
+        rate_per_s = min(self.scenario.limits.max_rate_per_s, CALLS_PER_S)
+        self._rest = RestApi(self.clients, self.settings.name, rate_per_s=rate_per_s)
 
     def checks(self) -> Iterator[Checked]:
         """All of them, in the order in which a reader would ask."""
@@ -141,13 +135,13 @@ class AwsDoctor:
         yield from carried_out("clock", self._clock, stops=False)
         yield from carried_out("REST API", self._rest_api)
         yield from carried_out("permissions", self._permissions, stops=False)
-        if self._run_s is not None:
+        if self.run_s is not None:
             yield from carried_out("reads", self._reads, stops=self._answers)
             yield from carried_out("DAGs", self._dags, stops=self._answers)
             yield from carried_out("variables", self._variables, stops=self._answers)
             yield from carried_out("paths", self._paths, stops=False)
         yield from carried_out("metrics", self._metrics, stops=False)
-        if self._run_s is not None:
+        if self.run_s is not None:
             yield from carried_out("cost", self._cost, stops=False)
 
     @property
@@ -165,9 +159,9 @@ class AwsDoctor:
         return self._known_targets
 
     def _credentials(self) -> Findings:
-        name, profile = self._settings.name, self._settings.profile
+        name, profile = self.settings.name, self.settings.profile
         sts, self._iam = further_clients(
-            self._clients, "sts", "iam", environment=name, profile=profile
+            self.clients, "sts", "iam", environment=name, profile=profile
         )
         try:
             with aws_call("sts:GetCallerIdentity", environment=name, client=sts):
@@ -179,16 +173,16 @@ class AwsDoctor:
             yield warning("doctor.not_asked", reason=str(exc))  # a run does not need STS
         else:
             yield note("doctor.caller", caller=self._caller, account=account)
-        yield _expiry(self._clients.credentials, self._run_s)
+        yield _expiry(self.clients.credentials, self.run_s)
 
     def _environment(self) -> Findings:
         asked_s = []
         for _ in range(_ASKED):
             began_s = time.monotonic()
-            facts = describe_environment(self._clients, self._settings.name)
+            facts = describe_environment(self.clients, self.settings.name)
             asked_s.append(time.monotonic() - began_s)
         self._known, self._endpoint_s = facts, min(asked_s)
-        region = self._clients.mwaa.meta.region_name
+        region = self.clients.mwaa.meta.region_name
         found = note(
             "doctor.environment",
             status=facts.status,
@@ -199,10 +193,10 @@ class AwsDoctor:
             partition=partition_of(region),
         )
         yield judged(found, stops=facts.status not in USABLE)
-        if self._run_s is not None:
-            loopback = self._clients.endpoint_is_loopback
-            require_allowed(self._scenario, facts.arn, endpoint_is_loopback=loopback)
-            require_confirmed(self._scenario, facts)
+        if self.run_s is not None:
+            loopback = self.clients.endpoint_is_loopback
+            require_allowed(self.scenario, facts.arn, endpoint_is_loopback=loopback)
+            require_confirmed(self.scenario, facts)
             yield note("doctor.allowed", arn=facts.arn)
 
     def _webservers(self) -> Findings:
@@ -223,7 +217,7 @@ class AwsDoctor:
 
     def _rest_api(self) -> Findings:
         version = self._known.airflow_version if self._known else "3.0.0"
-        targets = targets_before(self._scenario, version, "doctor")
+        targets = targets_before(self.scenario, version, "doctor")
         began_s = time.monotonic()
         health = self._rest.get(build_call("health", {}, arrival=0, targets=targets).path)
         call_s = time.monotonic() - began_s
@@ -233,19 +227,19 @@ class AwsDoctor:
         yield judged(found, warns=is_far)
         if not health.ok and self._known:
             reason = unhealthy(self._known, health)
-            found = warning("doctor.stops", reason=reason)
+            found = warning("doctor.problem", reason=reason)
             yield judged(found, stops=not self._expects_something)
         parts = health.body.items() if isinstance(health.body, dict) else ()
         ill = [k for k, v in parts if isinstance(v, dict) and v.get("status") == "unhealthy"]
         if ill:
             yield warning("doctor.unhealthy", components=tuple(ill))
-        for each in check_expectations(self._rest, self._scenario.expect, health):
+        for each in check_expectations(self._rest, self.scenario.expect, health):
             if not each.met:
                 yield warning("doctor.expectation", name=each.name, detail=each.detail)
 
     @property
     def _expects_something(self) -> bool:
-        expect = self._scenario.expect
+        expect = self.scenario.expect
         return bool(expect.dags or expect.healthy_components)
 
     def _permissions(self) -> Findings:
@@ -253,11 +247,11 @@ class AwsDoctor:
 
         What InvokeRestApi may do is decided by the role of Airflow's that IAM allows it on.
         """
-        stated = self._known.arn if self._known else self._scenario.limits.allow_environment
+        stated = self._known.arn if self._known else self.scenario.limits.allow_environment
         arn = EnvironmentArn.parse(stated or "")
         if arn is None or not self._caller:
             raise EnvironmentAccessError("Who calls, or the environment's ARN, is not known.")
-        name, iam = self._settings.name, self._iam
+        name, iam = self.settings.name, self._iam
         principal = _principal(iam, self._caller)
 
         def is_allowed(action: str, resource: str) -> bool:
@@ -269,7 +263,7 @@ class AwsDoctor:
             return {result["EvalDecision"] for result in results} == {"allowed"}
 
         has_other_role = False
-        for need in needs_of(self._scenario, arn):
+        for need in needs_of(self.scenario, arn):
             action, needed = need.action, need.resource
             places = (place for place in (needed, *need.larger) if is_allowed(action, place))
             place = next(places, None)
@@ -292,11 +286,11 @@ class AwsDoctor:
     def _reads(self) -> Findings:
         targets, health = self._targets(), self._health
         if health is not None:
-            yield from ask_reads(self._rest, self._scenario, targets, health)
+            yield from ask_reads(self._rest, self.scenario, targets, health)
             yield note("doctor.reads")
 
     def _dags(self) -> Findings:
-        named = uses(self._scenario, "dag", "dag_id")
+        named = uses(self.scenario, "dag", "dag_id")
         if not named:
             return
         targets, usable = self._targets(), dict[Use, Answer]()
@@ -308,11 +302,11 @@ class AwsDoctor:
             if expect_dag(use.value, answers[use.value]).met:
                 usable[use] = answers[use.value]
         runs = dict(targets.dag_run_ids)
-        for reads in reads_of(self._scenario, usable):
+        for reads in reads_of(self.scenario, usable):
             try:
                 readable, told = self._runs(targets, reads)
             except PreflightError as exc:
-                yield refusal("doctor.stops", reason=str(exc))
+                yield refusal("doctor.problem", reason=str(exc))
             else:
                 yield from told
                 runs[reads.dag_id] = readable or runs[reads.dag_id]
@@ -325,7 +319,7 @@ class AwsDoctor:
             unusable = warning("doctor.dag_unusable", key=use.key, detail=found.detail, remedy=todo)
             yield judged(unusable, stops=not self._expects_something)
             return
-        is_triggered = use.value in dags_triggered(self._scenario)
+        is_triggered = use.value in dags_triggered(self.scenario)
         is_paused, most = answer.get("is_paused") is True, answer.get("max_active_runs")
         line = note(
             "doctor.dag",
@@ -346,21 +340,21 @@ class AwsDoctor:
         return tuple(usable), told if missing else []
 
     def _variables(self) -> Findings:
-        for use in uses(self._scenario, "variable", "key"):
+        for use in uses(self.scenario, "variable", "key"):
             self._targets()  # whether Airflow answers
             exists = former_value(self._rest, use) is not None
             yield note("doctor.variable", key=use.value, exists=exists)
 
     def _paths(self) -> Findings:
-        if self._scenario.traffic.transport == "web_token":
+        if self.scenario.traffic.transport == "web_token":
             return
-        too_long = list(long_paths(self._scenario, self._targets()))
+        too_long = list(long_paths(self.scenario, self._targets()))
         yield from too_long
         if not too_long:
             yield note("doctor.paths")
 
     def _metrics(self) -> Findings:
-        reader = MetricsReader(self._clients.cloudwatch, self._settings.name)
+        reader = MetricsReader(self.clients.cloudwatch, self.settings.name)
         metrics = reader.discover()
         names = (f"{m.name} ({', '.join(v for _, v in m.dimensions)})" for m in metrics)
         if metrics:
@@ -370,7 +364,7 @@ class AwsDoctor:
             yield warning("doctor.metrics_missing", metrics=missing)
         if not metrics:
             return
-        now_s, settle_s = time.time(), self._settings.metrics_settle_s
+        now_s, settle_s = time.time(), self.settings.metrics_settle_s
         samples = reader.read(metrics, from_s=now_s - LOOKED_BACK_S, to_s=now_s, period_s=_PERIOD_S)
         ends_s = [sample.period_start_s + _PERIOD_S for sample in samples]
         age_s = max(now_s - max(ends_s), 0.0) if ends_s else None
@@ -378,7 +372,7 @@ class AwsDoctor:
         yield judged(found, warns=age_s is None or age_s > settle_s + _PERIOD_S)
 
     def _cost(self) -> Findings:
-        recorded, region = self._facts().recorded, self._clients.mwaa.meta.region_name
+        recorded, region = self._facts().recorded, self.clients.mwaa.meta.region_name
         table = next((each for each in load_prices() if each.region == region), None)
         price = table and table.classes.get(str(recorded.get("EnvironmentClass")))
         fewest, most = recorded.get("MinWebservers"), recorded.get("MaxWebservers")
@@ -387,7 +381,7 @@ class AwsDoctor:
         yield note(
             "doctor.cost",
             webservers=more,
-            amount=each.times(more * (self._run_s or 0.0) / 3600) if each else None,
+            amount=each.times(more * (self.run_s or 0.0) / 3600) if each else None,
             currency=table.currency if table else None,
             as_of=table.as_of if table else None,
             region=region,

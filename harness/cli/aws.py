@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from mwaa_headroom.harness.cli.options import as_json, overrides
 from mwaa_headroom.harness.cli.streams import say, say_aside
+from mwaa_headroom.harness.cli.validate import scenario_warnings
 from mwaa_headroom.harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def doctor_command(
 
     Marks: ✓ in order, ! may spoil the run or could not be asked, ✗ would stop it (exit code 2).
     """
+    from mwaa_headroom.analysis.findings import warning
+    from mwaa_headroom.harness.aws.doctor import Checked
     from mwaa_headroom.harness.run.doctor import examine
     from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
 
@@ -109,7 +113,11 @@ def doctor_command(
     else:
         tree = _of_environment(environment, region)
         scenario = check_scenario(tree, origin="--environment")
-    return _show("checks", examine(scenario, is_meant=scenario_file is not None), json_output)
+    is_meant = scenario_file is not None
+    told = scenario_warnings(scenario) if is_meant else ()
+    warned = (Checked("scenario", warning("doctor.problem", reason=text)) for text in told)
+    lines = chain(warned, examine(scenario, is_meant=is_meant))
+    return _show("checks", lines, json_output)
 
 
 def _of_environment(environment: str | None, region: str | None) -> dict[str, Any]:

@@ -34,9 +34,7 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
 
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     warnings = [
-        *_recovery_warnings(scenario),
-        *_design_warnings(scenario),
-        *_metric_warnings(scenario),
+        *scenario_warnings(scenario),
         *_long_paths(scenario),
         *map(told, spaced_stages(scenario)),
     ]
@@ -72,6 +70,13 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         )
     for warning in warnings:
         say(f"Warning: {warning}")
+
+
+def scenario_warnings(scenario: "Scenario") -> Iterator[str]:
+    """What the scenario by itself lets one expect of its answers."""
+    yield from _recovery_warnings(scenario)
+    yield from _design_warnings(scenario)
+    yield from _metric_warnings(scenario)
 
 
 def _details(scenario: "Scenario", stage: "Stage") -> Iterator[str]:

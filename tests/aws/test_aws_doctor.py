@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,16 +175,16 @@ STOPS, WARNS = "refusal", "warning"
     ("fault", "expected"),
     [
         pytest.param(
-            setting(private=True), [(STOPS, "REST API", "doctor.stops")], id="private webserver"
+            setting(private=True), [(STOPS, "REST API", "doctor.problem")], id="private webserver"
         ),
-        pytest.param(setting(too_old=True), [(STOPS, "REST API", "doctor.stops")], id="too old"),
+        pytest.param(setting(too_old=True), [(STOPS, "REST API", "doctor.problem")], id="too old"),
         pytest.param(
-            setting(throttle_per_s=0), [(STOPS, "REST API", "doctor.stops")], id="throttled"
+            setting(throttle_per_s=0), [(STOPS, "REST API", "doctor.problem")], id="throttled"
         ),
         pytest.param(
             wrong_resource,
             [
-                (STOPS, "REST API", "doctor.stops"),
+                (STOPS, "REST API", "doctor.problem"),
                 (STOPS, "permissions", "iam.environment_instead_of_role"),
             ],
             id="policy on environment/NAME",
@@ -206,7 +207,7 @@ STOPS, WARNS = "refusal", "warning"
         ),
         pytest.param(
             in_environment(Arn="arn:aws:airflow:eu-west-1:210987654321:environment/nightly"),
-            [(STOPS, "environment", "doctor.stops")],
+            [(STOPS, "environment", "doctor.problem")],
             id="another account",
         ),
         pytest.param(setting(clock_offset_s=60.0), [(WARNS, "clock", "doctor.clock")], id="clock"),
@@ -253,7 +254,7 @@ def test_expired_keys_stop_the_run_and_the_private_webserver_is_told_as_such(
     expired = examined(scenario(aws))
 
     assert "inside the environment's VPC" in told(private.finding)
-    assert ("credentials", "doctor.stops") in codes(expired, STOPS)
+    assert ("credentials", "doctor.problem") in codes(expired, STOPS)
     assert "expired" in told(expired[0].finding)
     assert values(expired, "doctor.duration")["load_s"] == 300
 
@@ -293,7 +294,7 @@ def test_paths_dag_runs_and_variables_that_do_not_fit(aws: Imitation) -> None:
     lines = examined(scenario(aws, mix))
 
     assert ("paths", "preflight.long_path") in codes(lines, WARNS)
-    assert codes(lines, STOPS) == [("DAGs", "doctor.stops"), ("variables", "doctor.stops")]
+    assert codes(lines, STOPS) == [("DAGs", "doctor.problem"), ("variables", "doctor.problem")]
 
 
 @pytest.mark.parametrize(
@@ -346,6 +347,39 @@ def test_the_command_finds_the_only_environment(aws: Imitation) -> None:
     assert [answer.return_value for answer in answers] == [0, 0]
     first, second = (json.loads(answer.stdout)["checks"] for answer in answers)
     assert [check["area"] for check in first] == [check["area"] for check in second]
+
+
+def test_the_command_adds_what_validate_warns_of(aws: Imitation) -> None:
+    template = str(Path(__file__).parents[2] / "scenarios" / "aws_capacity.toml")
+    changes = (
+        f"environment.name={NAME}",
+        "environment.region=eu-west-1",
+        f"limits.allow_environment={aws.arn}",
+        "traffic.mix={list_dags=1}",
+        "stages=[{rate_per_s=1, duration_s=60}]",
+    )
+    words = ["doctor", template, "--json", *(word for one in changes for word in ("--set", one))]
+
+    answer = CliRunner().invoke(app, words, standalone_mode=False)
+
+    assert answer.return_value == 0
+    checks = json.loads(answer.stdout)["checks"]
+    warned = [check["area"] for check in checks if check["finding"]["severity"] == "warning"]
+    assert set(warned) == {"scenario"}
+
+
+def test_what_a_check_after_deployment_expects_does_not_stop_it(aws: Imitation) -> None:
+    without_the_dag(aws)
+    given = scenario(aws)
+    expect = given.expect.model_copy(update={"dags": ("etl_daily",)})
+
+    lines = examined(given.model_copy(update={"expect": expect}))
+
+    assert codes(lines, STOPS) == []
+    assert codes(lines, WARNS) == [
+        ("REST API", "doctor.expectation"),
+        ("DAGs", "doctor.dag_unusable"),
+    ]
 
 
 def test_an_environment_alone_is_looked_at_without_a_plan(aws: Imitation) -> None:

@@ -69,7 +69,7 @@ def test_a_port_that_is_taken() -> None:
         lines = examined("smoke", f"environment.gateway_port={port}")
     free = examined("smoke", f"environment.gateway_port={port}")
 
-    assert lines["doctor.stops"].area == "port"
+    assert lines["doctor.problem"].area == "port"
     assert "doctor.port_free" in free
 
 

@@ -7,7 +7,7 @@ from mwaa_headroom.analysis.planning.classes import Money
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says
 
-says("doctor.stops", "{reason}")
+says("doctor.problem", "{reason}")
 says("doctor.not_asked", "Not asked: {reason}")
 says("doctor.caller", "You are {caller} in account {account}.")
 says("doctor.allowed", "limits.allow_environment names this environment, {arn}.")
