@@ -17,7 +17,12 @@ from botocore.exceptions import ClientError
 from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.mwaa import partition_of
 from mwaa_headroom.analysis.planning.classes import CLASSES
-from mwaa_headroom.harness.aws.cleanup import CALLS_PER_S, Created, dags_triggered
+from mwaa_headroom.harness.aws.cleanup import (
+    CALLS_PER_S,
+    Created,
+    dags_triggered,
+    deletes_in_bulk,
+)
 from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi, further_clients
 from mwaa_headroom.harness.aws.collector import STATISTICS, MetricsReader
 from mwaa_headroom.harness.aws.environment import (
@@ -143,6 +148,11 @@ class AwsDoctor:
         yield from carried_out("metrics", self._metrics, stops=False)
         if self.run_s is not None:
             yield from carried_out("cost", self._cost, stops=False)
+
+    @property
+    def deletes_in_bulk(self) -> bool:
+        """Whether a run would clean up with calls for many DAG runs."""
+        return self._known is not None and deletes_in_bulk(self._known.airflow_version)
 
     @property
     def _answers(self) -> bool:

@@ -9,12 +9,14 @@ import os
 import platform
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
 from mwaa_headroom.analysis.findings import Finding, note, warning
-from mwaa_headroom.harness.aws.cleanup import CALLS_PER_S
+from mwaa_headroom.analysis.leftovers import DAG_RUNS
+from mwaa_headroom.harness.aws.cleanup import CALLS_PER_S, undoing_s
 from mwaa_headroom.harness.aws.clients import make_clients
 from mwaa_headroom.harness.aws.doctor import AwsDoctor, Checked, carried_out, judged
 from mwaa_headroom.harness.aws.preflight import uses
@@ -48,7 +50,7 @@ def examine(scenario: Scenario, *, is_meant: bool = True) -> Iterator[Checked]:
     Raises:
         EnvironmentAccessError: AWS clients cannot be made.
     """
-    settings, triggers = scenario.environment, 0
+    settings, triggers, in_bulk = scenario.environment, 0, False
     if isinstance(settings, AwsSettings):
         clients = make_clients(
             environment=settings.name, region=settings.region, profile=settings.profile
@@ -56,12 +58,12 @@ def examine(scenario: Scenario, *, is_meant: bool = True) -> Iterator[Checked]:
         run_s = _load_s(scenario) + _waits_s(scenario, _triggers(scenario)) if is_meant else None
         aws = AwsDoctor(scenario, settings, clients, run_s=run_s)
         yield from aws.checks()
-        triggers = aws.triggers
+        triggers, in_bulk = aws.triggers, aws.deletes_in_bulk
     else:
         yield from _machine(settings)
     if is_meant:
         yield from carried_out("generator", lambda: _generator(scenario))
-        yield from carried_out("plan", lambda: _plan(scenario, triggers))
+        yield from carried_out("plan", lambda: _plan(scenario, triggers, in_bulk))
 
 
 def _machine(settings: LocalSettings | SimulatedSettings) -> Iterator[Checked]:
@@ -144,7 +146,7 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _plan(scenario: Scenario, triggers: int) -> Iterator[Finding]:
+def _plan(scenario: Scenario, triggers: int, in_bulk: bool) -> Iterator[Finding]:
     is_aws, load_s = isinstance(scenario.environment, AwsSettings), _load_s(scenario)
     recoveries = len(scenario.stages) if scenario.recovery_rate_per_s is not None else 0
     dag_runs = _triggers(scenario) + triggers if is_aws else 0.0
@@ -152,7 +154,7 @@ def _plan(scenario: Scenario, triggers: int) -> Iterator[Finding]:
         "doctor.duration",
         load_s=load_s,
         longest_s=load_s + recoveries * scenario.recovery.longest_s,
-        waits_s=_waits_s(scenario, dag_runs),
+        waits_s=_waits_s(scenario, dag_runs, in_bulk=in_bulk),
     )
     if is_aws:
         mix = scenario.traffic.mix.values()
@@ -170,12 +172,12 @@ def _load_s(scenario: Scenario) -> float:
     return sum(stage.duration_s for stage in scenario.stages)
 
 
-def _waits_s(scenario: Scenario, dag_runs: float) -> float:
+def _waits_s(scenario: Scenario, dag_runs: float, *, in_bulk: bool = False) -> float:
     """For late metrics, and on AWS for cleaning up."""
     settings = scenario.environment
     if isinstance(settings, AwsSettings):
-        cleaning_s = dag_runs / CALLS_PER_S if scenario.limits.clean_up else 0.0
-        return settings.metrics_settle_s + cleaning_s
+        left = Counter({DAG_RUNS: round(dag_runs)} if scenario.limits.clean_up else {})
+        return settings.metrics_settle_s + undoing_s(left, CALLS_PER_S, in_bulk=in_bulk)
     return settings.metrics.period_s + PUBLISHING_S
 
 
