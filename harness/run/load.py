@@ -19,7 +19,7 @@ from mwaa_headroom.harness.run.load_processes import (
 )
 from mwaa_headroom.harness.run.progress import LoadStatus, Progress
 from mwaa_headroom.harness.run.recording import Recording
-from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.scenario.model import Limits, Scenario
 
 Ending = Literal["finished", "interrupted", "aborted", "failed"]
 
@@ -143,6 +143,15 @@ class _Watched:
     def _tell(self, text: str) -> None:
         self.progress.note(text)
         self.recording.note(text)
+
+
+def too_much_cpu(limits: Limits, latest: LatestMetrics | None) -> str | None:
+    """Why the webservers' CPU ends the load; None: it does not."""
+    percent = None if latest is None else latest.cpu_percent
+    most = limits.abort_webserver_cpu
+    if most is None or percent is None or percent <= most:
+        return None
+    return f"The webservers' CPU is at {percent:.0f} %, limits.abort_webserver_cpu is {most:g}."
 
 
 def longest_load_s(scenario: Scenario, drain_s: float) -> float:

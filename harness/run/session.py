@@ -43,7 +43,7 @@ from mwaa_headroom.harness.run.cleaning import (
 )
 from mwaa_headroom.harness.run.environments import RunEnvironment, open_environment
 from mwaa_headroom.harness.run.host_watch import Host, HostWatch
-from mwaa_headroom.harness.run.load import Ending, carry_load
+from mwaa_headroom.harness.run.load import Ending, carry_load, too_much_cpu
 from mwaa_headroom.harness.run.load_processes import (
     ALLOW_VARIABLE,
     Generator,
@@ -172,7 +172,8 @@ class _Session:
                     longest_call_s=longest_call_s,
                     host=watch,
                     reason_to_abort=lambda: (
-                        health.reason_to_abort or self._too_much_cpu(collector.latest())
+                        health.reason_to_abort
+                        or too_much_cpu(recording.scenario.limits, collector.latest())
                     ),
                 )
             load_ended.set()
@@ -201,15 +202,6 @@ class _Session:
             cleaning_api(self.environment.clients, scenario),
             build_call("health", {}, arrival=0, targets=targets).path,
             () if self.environment.is_ours else scenario.limits.abort_unhealthy,
-        )
-
-    def _too_much_cpu(self, latest: LatestMetrics | None) -> str | None:
-        limit = self.recording.scenario.limits.abort_webserver_cpu
-        percent = None if latest is None else latest.cpu_percent
-        if limit is None or percent is None or percent <= limit:
-            return None
-        return (
-            f"The webservers' CPU is at {percent:.0f} %, limits.abort_webserver_cpu is {limit:g}."
         )
 
     def _generator(self) -> Generator:

@@ -144,6 +144,11 @@ def require_simulated(scenario: Scenario) -> SimulatedSettings:
             "--virtual-time out, or set limits.call_timeout_s above "
             f"{settings.gateway.timeout_s:g} s."
         )
+    if limits.abort_webserver_cpu is not None:
+        raise UsageError(
+            "limits.abort_webserver_cpu ends no load in virtual time: leave --virtual-time or the "
+            "limit out."
+        )
     return settings
 
 

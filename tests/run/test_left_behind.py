@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from canned_mwaa import ARN, NAME, CannedMwaa, handler_of, serving, stand_in_variables
-from whole_runs import answer_here, run, start, until, wait_for_load
+from whole_runs import run, start, until, wait_for_load
 
 from mwaa_headroom.analysis.record import read_run
 
@@ -69,25 +69,6 @@ def test_a_run_whose_terminal_closes_deletes_what_it_created(
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert ("POST", "/dags/headroom_example/dagRuns") in mwaa.airflow.calls
-    assert mwaa.airflow.runs == {"headroom_example": []}
-
-
-def test_what_a_killed_run_left_is_told_afterwards_and_undone_by_its_command(
-    mwaa: CannedMwaa, aws_scenario: Path, tmp_path: Path
-) -> None:
-    variables = surroundings(mwaa)
-    process = start("run", str(aws_scenario), cwd=tmp_path, variables=variables)
-    directory = wait_for_load(tmp_path / "runs")
-    process.kill()
-    process.communicate()
-    until(lambda: "interrupted" in (directory / "events.jsonl").read_text(), "the load's end")
-
-    told = answer_here("report", str(directory.resolve()), variables=variables)
-    assert f"headroom clean {directory.resolve()}" in one_line(told.stdout)
-    assert mwaa.airflow.runs["headroom_example"] != []
-
-    cleaned = answer_here("clean", str(directory), "--yes", variables=variables)
-    assert cleaned.exception is None, cleaned.stderr
     assert mwaa.airflow.runs == {"headroom_example": []}
 
 

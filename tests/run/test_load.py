@@ -6,10 +6,10 @@ import pytest
 
 from mwaa_headroom.harness.aws.collector import LatestMetrics
 from mwaa_headroom.harness.cli.progress import load_line
-from mwaa_headroom.harness.run.load import load_status, longest_load_s
+from mwaa_headroom.harness.run.load import load_status, longest_load_s, too_much_cpu
 from mwaa_headroom.harness.run.load_processes import GeneratorStatus
 from mwaa_headroom.harness.scenario.load import check_scenario
-from mwaa_headroom.harness.scenario.model import Scenario
+from mwaa_headroom.harness.scenario.model import Limits, Scenario
 
 
 def scenario(traffic: dict[str, Any] | None = None, **changes: Any) -> Scenario:
@@ -84,7 +84,7 @@ CLOSED = scenario(
     ],
 )
 def test_the_line_under_load(what: Scenario, stage: int, elapsed_s: float, line: str) -> None:
-    metrics = LatestMetrics(webservers=3, cpu_percent=50.0)
+    metrics = LatestMetrics(until_s=0.0, webservers=3, cpu_percent=50.0)
     assert load_line(load_status(status(stage, elapsed_s), stage, metrics, what)) == line
 
 
@@ -98,3 +98,16 @@ def test_the_line_under_load(what: Scenario, stage: int, elapsed_s: float, line:
 )
 def test_a_load_has_an_end(what: Scenario, longest_s: float) -> None:
     assert longest_load_s(what, drain_s=25.0) == longest_s
+
+
+@pytest.mark.parametrize(
+    ("limit", "cpu_percent", "ends"),
+    [(80, 80.5, True), (80, 80.0, False), (80, None, False), (None, 100.0, False)],
+)
+def test_a_limit_of_the_webservers_cpu(
+    limit: float | None, cpu_percent: float | None, ends: bool
+) -> None:
+    limits = Limits(abort_webserver_cpu=limit)
+    latest = LatestMetrics(until_s=0.0, webservers=2, cpu_percent=cpu_percent)
+    assert bool(too_much_cpu(limits, latest)) is ends
+    assert too_much_cpu(limits, None) is None

@@ -7,43 +7,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow_imitation import Airflow
-from aws_imitation import KEY, Imitation, serving
+from aws_imitation import KEY, Imitation, Minute, serving
 from whole_runs import answer_here, start, until, wait_for_load
 
-from mwaa_headroom.analysis.record import RunRecord, read_run
+from mwaa_headroom.analysis.record import read_run
 
 DAG = "etl_daily"
 WITHIN_S = 5.0
 
 
-def written(aws: Imitation, directory: Path) -> Path:
-    """A scenario as a careful user has it."""
-    path = directory / "first.toml"
-    path.write_text(f"""
-slo = ["rate(errors) < 5%"]
-[question]
-ask = "check"
-[environment]
-kind = "aws"
-name = "{aws.name}"
-region = "{aws.region}"
-metrics_settle_s = 0
-[traffic.mix]
-trigger_dag_run = {{ weight = 1, dag_id = "{DAG}" }}
-list_dags = 1
-[[stages]]
-rate_per_s = 9
-duration_s = 60
-[recovery]
-longest_s = 0
-[limits]
-allow_environment = "{aws.arn}"
-""")
-    return path
+TRIGGERS = f'traffic.mix.trigger_dag_run={{weight=5, dag_id="{DAG}"}}'
+SHORT = ("stages=[{rate_per_s=8, duration_s=60}]", "environment.metrics_settle_s=0")
+
+
+def sets(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def surroundings(aws: Imitation) -> dict[str, str]:
@@ -69,7 +52,7 @@ def others_suffer(aws: Imitation, process: "subprocess.Popen[str]") -> None:
 
 
 def throttled_and_expired(aws: Imitation, process: "subprocess.Popen[str]") -> None:
-    aws.throttle_per_s = 3
+    aws.throttle_per_s = 0
     until(lambda: ("refused", "ThrottlingException") in aws.seen, "a throttled call")
     aws.throttle_per_s = None
     aws.expired.add(KEY)
@@ -85,69 +68,93 @@ class Rehearsal:
     status: str
     said: str
     is_left: bool
+    metrics_missing: frozenset[str]
+    clusters: frozenset[str]  # of the metrics that are collected afterwards
 
 
+BOTH = frozenset({"", "WebServer", "AdditionalWebserver"})
 REHEARSALS = (
-    Rehearsal("us-east-1", "aws", "3.3.1", killed, -9, "interrupted", "", True),
-    Rehearsal("cn-north-1", "aws-cn", "2.10.3", others_suffer, 5, "aborted", "scheduler", False),
+    Rehearsal(
+        *("us-east-1", "aws", "3.3.1", killed, -9, "running", "", True),
+        *(frozenset(), BOTH),
+    ),
+    Rehearsal(
+        *("cn-north-1", "aws-cn", "2.10.3", others_suffer, 5, "aborted", "scheduler", False),
+        *(frozenset({"ActiveConnectionCount"}), BOTH),  # the database's has none
+    ),
     Rehearsal(
         *("us-gov-west-1", "aws-us-gov", "3.0.6", throttled_and_expired, 5, "aborted"),
         *("ExpiredTokenException", True),
+        frozenset({"ActiveConnectionCount", "CPUUtilization", "MemoryUtilization"}),
+        frozenset({""}),
     ),
 )
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("one", REHEARSALS, ids=lambda one: one.partition)
-def test_a_first_day(one: Rehearsal, tmp_path: Path) -> None:
+def test_a_first_day(one: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Imitation(one.region, "etl", Airflow(one.airflow))) as aws:
         assert aws.arn.startswith(f"arn:{one.partition}:airflow:{one.region}:")
+        aws.metrics_missing = set(one.metrics_missing)
+        aws.minute = lambda _: Minute(webservers=3)
+        aws.airflow.trigger(DAG, "manual__1", "success")
         variables = surroundings(aws)
-        scenario = written(aws, tmp_path)
-        process = start("run", str(scenario), cwd=tmp_path, variables=variables)
+        scenario = str(tmp_path / "first.toml")
+
+        def ask(*words: str) -> Any:
+            answer = answer_here(*words, variables=variables)
+            assert answer.exception is None, (words, answer.exception, answer.output)
+            return answer
+
+        ask("init", "--environment", aws.name, "--output", scenario)
+        aws.policy = json.loads(ask("policy", scenario, *sets(TRIGGERS)).stdout)
+        examined = ask("doctor", scenario, *sets(TRIGGERS), "--json")
+        assert examined.return_value == 0, examined.stdout
+
+        run = ("run", scenario, *sets(TRIGGERS, *SHORT))
+        process = start(*run, cwd=tmp_path, variables=variables)
         directory = wait_for_load(tmp_path / "runs").resolve()
         began_s = time.time()
         one.happens(aws, process)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == one.code, output
         assert one.said in output
-        until(lambda: "generator_ended" in events_text(directory) or ended(directory), "its end")
+        until(lambda: "interrupted" in events_text(directory) or process.returncode > 0, "its end")
 
-        told = answer_here("report", str(directory), variables=variables)
+        told = ask("report", str(directory))
         record = read_run(directory)
-        assert record.manifest["status"] in (one.status, "running")
-        if one.status == "aborted":
-            (aborted,) = (e for e in record.events if e["kind"] == "aborted")
-            assert aborted["time_s"] - began_s < WITHIN_S + 1.5  # and until it was throttled
+        assert record.manifest["status"] == one.status
+        for event in record.events:
+            if event["kind"] == "aborted":
+                assert event["time_s"] - began_s < WITHIN_S + 1.5  # with the throttled calls
         is_told = f"headroom clean {directory}" in one_line(told.stdout)
         assert is_told is one.is_left, told.stdout
         assert bool(ours(aws)) is one.is_left
 
         aws.expired.clear()
-        cleaned = answer_here("clean", str(directory), "--yes", "--json", variables=variables)
-        assert cleaned.exception is None, cleaned.stderr
+        aws.environment["Status"] = "AVAILABLE"
+        cleaned = ask("clean", str(directory), "--yes", "--json")
         answer: dict[str, Any] = json.loads(cleaned.stdout)
         assert (answer["environment"], answer["left"]) == (aws.arn, {})
-        assert ours(aws) == []
-        again = answer_here("report", str(directory), variables=variables)
-        assert "headroom clean" not in one_line(again.stdout)
+        assert [*aws.airflow.runs[DAG]] == ["manual__1"]
+
+        later = SimpleNamespace(time=lambda: time.time() + 120)
+        monkeypatch.setattr("mwaa_headroom.harness.cli.run.time", later)
+        aws.metrics_late_s = -180.0
+        ask("collect", str(directory))
+        clusters = set(read_run(directory).metrics.column("cluster").to_pylist())
+        assert clusters == one.clusters
+        assert "headroom clean" not in one_line(ask("report", str(directory)).stdout)
 
 
 def events_text(directory: Path) -> str:
     return (directory / "events.jsonl").read_text()
 
 
-def ended(directory: Path) -> bool:
-    return "interrupted" in events_text(directory) or (directory / "report.html").exists()
-
-
 def ours(aws: Imitation) -> list[str]:
     return [run for run in aws.airflow.runs.get(DAG, {}) if run.startswith("headroom_")]
-
-
-def rows(record: RunRecord) -> int:
-    return int(record.requests.num_rows)
 
 
 # What keeps a run from beginning: each says what to do, and nothing was sent.
@@ -193,11 +200,12 @@ def test_what_is_wrong_from_the_beginning_is_told_before_anything_is_sent(
     fault: Callable[[Imitation], None], words: str, tmp_path: Path
 ) -> None:
     with serving(Imitation("cn-north-1", "etl")) as aws:
-        scenario = written(aws, tmp_path)
+        scenario, runs = str(tmp_path / "first.toml"), str(tmp_path / "runs")
+        variables = surroundings(aws)
+        answer_here("init", "--environment", "etl", "--output", scenario, variables=variables)
         fault(aws)
-        runs = str(tmp_path / "runs")
-        arguments = ("run", str(scenario), "--runs", runs, "--no-progress")
-        ended = answer_here(*arguments, variables=surroundings(aws))
+        arguments = ("run", scenario, *sets(TRIGGERS), "--runs", runs, "--no-progress")
+        ended = answer_here(*arguments, variables=variables)
         assert words in one_line(str(ended.exception))
         assert getattr(ended.exception, "exit_code", None) == 2
         assert all(method == "GET" for method, _ in aws.airflow.calls)

@@ -190,6 +190,7 @@ def test_a_trace_is_played_and_kept(tmp_path: Path) -> None:
         ({"traffic": {"retries": "standard", "transport": "boto3"}}, "retries"),
         ({"traffic": {"transport": "web_token"}}, "web login tokens"),
         ({"limits": {"call_timeout_s": 8.0}}, "limits.call_timeout_s above 10 s"),
+        ({"limits": {"abort_webserver_cpu": 80}}, "leave --virtual-time or the limit out"),
         (
             {
                 "traffic": {"arrivals": "closed", "think_time_s": 1.0},
