@@ -196,3 +196,8 @@ def files_of_keys(profile: str | None) -> tuple[Path, ...]:
     session = botocore.session.Session(profile=profile)
     names = ("credentials_file", "config_file")
     return tuple(Path(session.get_config_variable(name)).expanduser() for name in names)
+
+
+def asks_for_code(profile: str | None) -> bool:
+    """Whether whoever renews a profile's keys is asked for an MFA code."""
+    return "mfa_serial" in botocore.session.Session(profile=profile).get_scoped_config()

@@ -25,6 +25,7 @@ from mwaa_headroom.harness.aws.cleanup import (
 )
 from mwaa_headroom.harness.aws.clients import Answer, AwsClients, RestApi, further_clients
 from mwaa_headroom.harness.aws.collector import STATISTICS, MetricsReader
+from mwaa_headroom.harness.aws.credentials import asks_for_code
 from mwaa_headroom.harness.aws.environment import (
     EnvironmentFacts,
     describe_environment,
@@ -183,7 +184,7 @@ class AwsDoctor:
             yield warning("doctor.not_asked", reason=str(exc))  # a run does not need STS
         else:
             yield note("doctor.caller", caller=self._caller, account=account)
-        yield _expiry(self.clients.credentials, self.run_s)
+        yield keys_last(self.clients.credentials, self.run_s, asks_for_code=asks_for_code(profile))
 
     def _environment(self) -> Findings:
         asked_s = []
@@ -398,17 +399,29 @@ class AwsDoctor:
         )
 
 
-def _expiry(credentials: Any, run_s: float | None) -> Finding:
-    """How long keys last; botocore renews those that are not in variables before they end."""
+def keys_last(credentials: Any, run_s: float | None, *, asks_for_code: bool) -> Finding:
+    """How long keys last against a run; botocore renews those that are not in variables in time.
+
+    Args:
+        credentials: botocore's.
+        run_s: how long the run takes; None: none is meant.
+        asks_for_code: whether renewing them takes a person.
+    """
     ends_at = getattr(credentials, "_expiry_time", None)
     left_s = (ends_at - datetime.now(UTC)).total_seconds() if ends_at else None
+    is_short = left_s is not None and run_s is not None and left_s < run_s
     is_renewed = ends_at is not None and credentials.method != "env"
     is_temporary = ends_at is not None or bool(credentials.token)
     found = note(
-        "doctor.keys", left_s=left_s, is_renewed=is_renewed, is_temporary=is_temporary, run_s=run_s
+        "doctor.keys",
+        left_s=left_s,
+        is_renewed=is_renewed,
+        is_temporary=is_temporary,
+        asks_for_code=asks_for_code and is_short,
+        run_s=run_s,
     )
-    too_short = left_s is not None and run_s is not None and left_s < run_s and not is_renewed
-    return judged(found, warns=is_temporary and left_s is None, stops=too_short)
+    may_end = (is_temporary and left_s is None) or (is_short and asks_for_code)
+    return judged(found, warns=may_end, stops=is_short and not is_renewed)
 
 
 def _principal(iam: Any, caller: str) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from airflow_imitation import Airflow
 from aws_imitation import KEY, Imitation, serving
+from botocore.credentials import RefreshableCredentials
 from click.testing import CliRunner
 
 from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.harness.aws.doctor import Checked
+from mwaa_headroom.harness.aws.credentials import asks_for_code
+from mwaa_headroom.harness.aws.doctor import Checked, keys_last
 from mwaa_headroom.harness.aws.policy import INVOKE, LOG_IN, EnvironmentArn, needs_of, policy_of
 from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.run.doctor import examine
@@ -280,6 +282,22 @@ def test_how_long_the_keys_last_against_the_run(
     lines = examined(scenario(aws))
 
     assert [ln.finding.severity for ln in lines if ln.finding.code == "doctor.keys"] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("profile", "left_s", "severity"),
+    [("plain", 400, "note"), ("with_code", 400, "warning"), ("with_code", 4000, "note")],
+)
+def test_keys_that_are_renewed_only_with_a_code_that_somebody_types(
+    profile: str, left_s: float, severity: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile plain]\n[profile with_code]\nmfa_serial = arn:aws:iam::1:mfa/me\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    ends_at = datetime.now(UTC) + timedelta(seconds=left_s)
+    keys = RefreshableCredentials("a", "b", "c", ends_at, dict, method="assume-role")
+
+    assert keys_last(keys, 900, asks_for_code=asks_for_code(profile)).severity == severity
 
 
 def test_paths_dag_runs_and_variables_that_do_not_fit(aws: Imitation) -> None:

@@ -77,7 +77,8 @@ def test_a_rate_beyond_one_load_process() -> None:
     high = ("limits.max_rate_per_s=5000", "environment.max_webservers=5")
     lines = examined("smoke", *high, "stages=[{rate_per_s=5000, duration_s=10}]")
 
-    assert lines["doctor.generator"].finding.values["processes"] == 2
+    found = lines["doctor.generator"].finding
+    assert (found.severity, found.values["processes"]) == ("warning", 2)
 
 
 def call(*words: str) -> Any:

@@ -33,17 +33,25 @@ says("doctor.airflow_cached", "Airflow {version} is installed in {folder}.")
 
 
 @says("doctor.keys")
-def _(left_s: float | None, is_renewed: bool, is_temporary: bool, run_s: float | None) -> str:
+def _(
+    left_s: float | None,
+    is_renewed: bool,
+    is_temporary: bool,
+    asks_for_code: bool,
+    run_s: float | None,
+) -> str:
     if not is_temporary:
         return "The keys do not expire."
-    if is_renewed:
-        return "The keys are renewed before they end."
     run = "" if run_s is None else f", and the run takes {words.delay(run_s)}"
     if left_s is None:
         return f"The keys are temporary and do not say when they end{run}."
-    advice = (
-        "" if run_s is None or left_s >= run_s else ": get new ones, or let a profile renew them"
-    )
+    advice = ""
+    if asks_for_code:
+        advice = ": an MFA code will be asked for meanwhile, so stay, or log in anew before it"
+    elif is_renewed:
+        return "The keys are renewed before they end."
+    elif run_s is not None and left_s < run_s:
+        advice = ": get new ones, or let a profile renew them"
     return f"The keys end in {words.delay(left_s)}{run}{advice}."
 
 
