@@ -172,7 +172,8 @@ def test_who_is_throttled_holds_back_and_sends_it_again(
         if sum(slept) >= until_s:
             canned.refusal = None
 
-    api = RestApi(canned.clients(), NAME, rate_per_s=1000, clock=lambda: sum(slept), sleep=sleep)
+    clients = make_clients(environment=NAME, variables=stand_in_variables(canned.url))
+    api = RestApi(clients, NAME, rate_per_s=1000, clock=lambda: sum(slept), sleep=sleep)
     before = len(canned.seen)
     if until_s < 7:
         assert api.send("PATCH", "/dags/x", {"is_paused": True}).ok
