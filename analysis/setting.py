@@ -117,6 +117,7 @@ def _setting(
     weights = {label: float(choice["weight"]) for label, choice in mix.items()}
     recovery = dict(scenario.get("recovery") or {})
     target = question.get("target_rate_per_s")
+    usual_scope = "total" if environment.get("kind") == "aws" else "per_webserver"
     cpu = facts.get("webserver_cpu") or configured.get("webserver_cpu") or configured.get("cores")
     return Setting(
         scenario_name=str(scenario.get("name", "")),
@@ -135,7 +136,7 @@ def _setting(
         webserver_cpu=float(cpu) if cpu else None,
         cpu_above_percent=float(facts.get("scale_out_cpu_percent", CPU_ABOVE_PERCENT)),
         connections_above=float(facts.get("scale_out_connections", CONNECTIONS_ABOVE)),
-        connections_are_per_webserver=rule.get("connections_scope", "per_webserver") != "total",
+        connections_are_per_webserver=rule.get("connections_scope", usual_scope) != "total",
     )
 
 

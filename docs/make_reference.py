@@ -6,6 +6,7 @@ beside it.
 
 import ast
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -25,10 +26,12 @@ from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.harness import errors
 from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.local import settings
+from mwaa_headroom.harness.local.behaviours import BEHAVIOURS, SHOWN_BY
 from mwaa_headroom.harness.scenario import model
 from mwaa_headroom.harness.traffic.operations import OPERATIONS, Parameter
 
 PAGE = Path(__file__).with_name("reference.md")
+SNAPSHOTS = Path(__file__).with_name("aws-snapshots")
 NOUNS = {str: "string", int: "integer", float: "number", bool: "true or false"}
 KEYS = ("key", "type", "default", "meaning")
 FILLED_IN = {  # by what reads the file
@@ -44,12 +47,14 @@ def reference() -> str:
         "# Reference",
         "Made from the code by `make reference`; edit the code, not this page.",
         "- [Scenario](#scenario)\n- [SLO](#slo)\n- [Commands](#commands)\n"
-        "- [Exit codes](#exit-codes)\n- [Record](#record)",
+        "- [Exit codes](#exit-codes)\n- [Record](#record)\n- [What AWS is like]"
+        "(#what-aws-is-like)",
         *scenario(),
         *slo_lines(),
         *commands(),
         *exit_codes(),
         *record(),
+        *what_aws_is_like(),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -383,6 +388,67 @@ def columns(name: str) -> str:
             for one in getattr(schema, name)
         ),
     )
+
+
+# What AWS is like
+
+SETTINGS = {
+    "gateway": settings.GatewaySettings,
+    "gateway.throttle": settings.ThrottleSettings,
+    "metrics": settings.MetricsSettings,
+    "autoscaler": PolicyParameters,
+}
+BASIS = re.compile(r"(?s)(.*?) ?\b(Documented|Third party|Assumed|Local)\b(?:: (.*))?\.$")
+
+
+def what_aws_is_like() -> Iterator[str]:
+    """Every behaviour of the stand-in, where it is from, and whether it was seen on AWS."""
+    yield "## What AWS is like"
+    yield (
+        "How the local environments behave where AWS is concerned: documented by AWS, seen on AWS "
+        "by a third party, or assumed. `headroom local verify --against aws` shows what of it is "
+        "so; its snapshots in `docs/aws-snapshots/` fill the last column."
+    )
+    rows = (*setting_rows(), *behaviour_rows())
+    yield table(("behaviour", "setting", "from", "validated on AWS"), iter(rows))
+
+
+def setting_rows() -> Iterator[tuple[str, ...]]:
+    """Of the settings that AWS has an opinion about."""
+    for place, owner in SETTINGS.items():
+        for name, text in meanings_of(owner).items():
+            meaning, basis, source = basis_of(text)
+            if basis != "Local":
+                key = f"{place}.{name}"
+                default = toml(getattr(owner(), name))
+                shown = "" if name == "throttle" else f" = {default}".replace(" = None", ": none")
+                came = ": ".join(filter(None, (basis.lower(), source)))
+                yield meaning, f"`{key}{shown}`", came, validated(SHOWN_BY.get(key, ""))
+
+
+def basis_of(meaning: str) -> tuple[str, str, str]:
+    """What a setting means, where its default is from, and by whom or why."""
+    found = BASIS.fullmatch(meaning)
+    if found is None:
+        raise ValueError(f"It does not end with where it is from: {meaning}")
+    return found[1].rstrip(), found[2], found[3] or ""
+
+
+def behaviour_rows() -> Iterator[tuple[str, ...]]:
+    """Of what is no setting."""
+    for one in BEHAVIOURS:
+        came = ": ".join(filter(None, (one.basis.lower(), one.source)))
+        yield f"{one.what}.", "", came, validated(one.check)
+
+
+def validated(check: str) -> str:
+    """When a call of `headroom local verify` was last as the stand-in has it, and where."""
+    seen = [json.loads(path.read_text(encoding="utf-8")) for path in SNAPSHOTS.glob("*.json")]
+    for one in sorted(seen, key=lambda snapshot: str(snapshot["date"]), reverse=True):
+        call = one["calls"].get(check, {"verdict": "not tried"})
+        if call["verdict"] != "not tried":
+            return f"{call['verdict']}, {one['date']}, {one['region']}, {one['airflow_version']}"
+    return "not yet" if check else "no call shows it"
 
 
 if __name__ == "__main__":

@@ -61,8 +61,7 @@ class Airflow:
             case "GET", "version":
                 return 200, {"version": self.version, "git_version": None}
             case "GET", "dags":
-                dags = [self._dag(dag) for dag in sorted(self.dags)]
-                return 200, self._page("dags", dags, query)
+                return self._dags(query)
             case "GET", "dags", "~", "dagRuns":
                 return 200, self._page("dag_runs", self._all_runs(), query)
             case _, "dags", dag, *rest if dag in self.dags:
@@ -158,6 +157,12 @@ class Airflow:
 
     def _all_runs(self) -> list[Any]:
         return [run for runs in self.runs.values() for run in runs.values()]
+
+    def _dags(self, query: dict[str, Any]) -> Answered:
+        if not str(query.get("limit") or 1).isdecimal():
+            return self._error(422 if self.major >= 3 else 400, "limit is no number")
+        dags = [self._dag(dag) for dag in sorted(self.dags)]
+        return 200, self._page("dags", dags, query)
 
     def _page(self, name: str, items: list[Any], query: dict[str, Any]) -> dict[str, Any]:
         order = str(query.get("order_by") or "")

@@ -379,7 +379,7 @@ class Imitation:
             return _json({"Metrics": listed})
         if operation == "GetMetricData":
             begin, end = given["StartTime"], given["EndTime"]
-            known = {(name, frozenset(dims)) for name, dims in self._metrics()}
+            known = {(name, frozenset(dims)) for name, dims in self._metrics(ever=True)}
             ascending = given.get("ScanBy") == "TimestampAscending"
             results = [
                 self._result(query, known, begin, end, ascending)
@@ -388,10 +388,10 @@ class Imitation:
             return _json({"MetricDataResults": results, "Messages": []})
         raise _RefusedError(400, "UnknownOperation", f"No imitation of {operation}")
 
-    def _metrics(self) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Names and dimensions of what had a sample in the last two weeks."""
+    def _metrics(self, *, ever: bool = False) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Names and dimensions of what had a sample in the last two weeks, or ever."""
         known_until_s = time.time() - self.metrics_late_s - 60
-        since_s = max(self.metrics_since_s, known_until_s - _LISTED_S)
+        since_s = max(self.metrics_since_s, 0.0 if ever else known_until_s - _LISTED_S)
         if since_s > known_until_s:
             return []
         environment = ("Environment", self.name)
@@ -563,6 +563,7 @@ def _handler_of(aws: Imitation) -> type[BaseHTTPRequestHandler]:
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             if answer.status != 204:
+                self.send_header("x-amzn-RequestId", "00000000-0000-4000-8000-000000000000")
                 self.send_header("Content-Type", answer.kind)
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()

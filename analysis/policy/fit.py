@@ -151,7 +151,9 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[Finding] = ()
         return unfitted(nothing, runs_used=runs_used, left_out=left_out)
     ladder = cooldown_ladder(min(run.period_s for run in used))
     usual = PolicyParameters(
-        cpu_above_percent=used[0].cpu_above_percent, connections_above=used[0].connections_above
+        cpu_above_percent=used[0].cpu_above_percent,
+        connections_above=used[0].connections_above,
+        connections_scope="total" if used[0].on_aws else "per_webserver",
     )
     out = best_candidates(used, scale_out_rules(usual), ladder, sign=1)
     best_out = min(out, key=lambda each: _distance(each.policy, usual, ladder))

@@ -64,6 +64,7 @@ class RecordedScaling:
     max_webservers: int
     cpu_above_percent: float
     connections_above: float
+    on_aws: bool = False
 
     @property
     def is_pinned(self) -> bool:
@@ -102,6 +103,7 @@ def recorded_scaling(run: RunAnalysis) -> RecordedScaling | Finding:
         max_webservers=_limit(run.environment.get("max_webservers"), max(counts)),
         cpu_above_percent=float(facts.get("scale_out_cpu_percent", CPU_ABOVE_PERCENT)),
         connections_above=float(facts.get("scale_out_connections", CONNECTIONS_ABOVE)),
+        on_aws=run.environment.get("kind") == "aws",
     )
 
 

@@ -33,7 +33,7 @@ _AT_LEAST = {
 
 @dataclass(frozen=True, slots=True)
 class PolicyParameters:
-    """The documented rule; everything but the two thresholds is unverified.
+    """The documented rule; everything but the two thresholds is not documented.
 
     Also the keys of `autoscaler` in a scenario (`harness.local.settings`).
 
@@ -42,33 +42,34 @@ class PolicyParameters:
     """
 
     enabled: bool = True
-    """Whether webservers are added and removed at all."""
+    """Whether webservers are added and removed at all. Documented."""
     cpu_above_percent: float = CPU_ABOVE_PERCENT
     """CPUUtilization above which webservers are added. Documented."""
     connections_above: float = CONNECTIONS_ABOVE
     """ActiveConnectionCount above which webservers are added. Documented."""
-    connections_scope: Literal["per_webserver", "total"] = "per_webserver"
-    """Whether connections count per webserver or all together. Unverified."""
+    connections_scope: Literal["per_webserver", "total"] = "total"
+    """Whether connections count per webserver or all together. Assumed: their metric is that of the
+    whole environment, as a third party saw."""
     statistic: Literal["Average", "Maximum"] = "Average"
-    """Of the webservers' CPU: their mean, or the busiest one. Unverified."""
+    """Of the webservers' CPU: their mean, or the busiest one. Assumed."""
     datapoints_to_alarm: int = 2
-    """M: so many periods with a metric above its threshold add webservers. Unverified."""
+    """M: so many periods with a metric above its threshold add webservers. Assumed."""
     evaluation_periods: int = 2
-    """N: among how many of the last periods M are counted. Unverified."""
+    """N: among how many of the last periods M are counted. Assumed."""
     scale_out_step: int = 1
-    """Webservers added at once. Unverified."""
+    """Webservers added at once. Assumed."""
     scale_in_step: int = 1
-    """Webservers removed at once. Unverified."""
+    """Webservers removed at once. Assumed."""
     scale_out_cooldown_s: float = 10.0
-    """Least time between two decisions to scale out. Unverified."""
+    """Least time between two decisions to scale out. Assumed."""
     scale_in_cooldown_s: float = 60.0
-    """Least time from any decision to one to scale in. Unverified."""
+    """Least time from any decision to one to scale in. Assumed."""
     scale_in_cpu_below_percent: float = 30.0
-    """CPUUtilization below which a period is quiet. Unverified."""
+    """CPUUtilization below which a period is quiet. Assumed."""
     scale_in_connections_below: float = 5.0
-    """ActiveConnectionCount below which a period is quiet. Unverified."""
+    """ActiveConnectionCount below which a period is quiet. Assumed."""
     scale_in_periods: int = 6
-    """Quiet periods in a row, by both metrics, before webservers are removed. Unverified."""
+    """Quiet periods in a row, by both metrics, before webservers are removed. Assumed."""
 
     def __post_init__(self) -> None:
         for name in ("cpu_above_percent", "connections_above"):

@@ -2,12 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mwaa_headroom.harness.cli.options import as_json
-from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
+from mwaa_headroom.harness.errors import EnvironmentStartError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from mwaa_headroom.harness.local.instance import Instance
@@ -127,6 +128,72 @@ def down_command(name: str, json_output: bool) -> None:
         click.echo(f"The environment '{name}' is down; none of its processes is left.")
     else:
         click.echo(f"The environment '{name}' was not up; none of its processes is left.")
+
+
+MARKS = {"agrees": "✓", "differs": "✗", "not tried": "?"}
+
+
+@local_group.command("verify")
+@click.option(
+    "--against",
+    type=click.Choice(["aws"]),
+    required=True,
+    help="What is held against the stand-in.",
+)
+@click.option("--environment", "name", metavar="NAME", required=True, help="Of Amazon MWAA.")
+@click.option("--region", metavar="REGION", help="Its region (default: as botocore finds it).")
+@click.option("--profile", metavar="PROFILE", help="AWS profile (default: as botocore finds it).")
+@click.option(
+    "--allow-environment", "arn", metavar="ARN", required=True, help="The environment's ARN."
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    default="aws-snapshot.json",
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the shapes are kept; they hold no name, id or secret.",
+)
+@as_json
+def verify_command(
+    against: str,  # noqa: ARG001 - says in the command line what is called
+    name: str,
+    region: str | None,
+    profile: str | None,
+    arn: str,
+    output: Path,
+    json_output: bool,
+) -> int:
+    """Hold the answers of an environment on AWS against those of a simulated one.
+
+    About twenty calls, one a second, that change nothing: one of each kind that only reads, a few
+    wrong ones (an unknown DAG, a path over 64 characters), and web logins. Compared are the shapes
+    of the answers: statuses, error codes, headers, and which keys have values of which type.
+
+    Exit codes: 0 nothing differs, 5 something does, or nothing could be tried.
+    """
+    from mwaa_headroom.harness.cli.progress import console_progress
+    from mwaa_headroom.harness.cli.streams import say
+    from mwaa_headroom.harness.run.verifying import verify_against_aws, write_snapshot
+
+    with console_progress(quiet=json_output) as progress:
+        found = verify_against_aws(
+            name, region=region, profile=profile, allowed_arn=arn, tell=progress.step
+        )
+        write_snapshot(found, output)
+    if json_output:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        for each in found.compared.values():
+            say(f"{MARKS[each.verdict]} {each.verdict:9}  {each.what}")
+            for line in (*each.differs, *filter(None, (each.aws.why_not or each.local.why_not,))):
+                say(f"               {line}")
+            if each.more:
+                say(f"               no difference: {'; '.join(each.more)}")
+        counts = (f"{found.count(verdict)} {verdict}" for verdict in MARKS)
+        say(f"{', '.join(counts)}. Kept in {output}.")
+    is_good = found.count("agrees") > 0 and not found.count("differs")
+    return ExitCode.OK if is_good else ExitCode.INCONCLUSIVE
 
 
 def _instance(name: str) -> "Instance":

@@ -1,10 +1,12 @@
 """Settings of the local environments: what is behind the gateway, and how the gateway behaves.
 
-Behaviour of AWS that nobody could verify is a named setting here, with a comment, never a silent
-choice in code. Defaults are the most plausible reading of the public documentation.
+Behaviour of AWS that is not documented is a named setting here, never a silent choice in code.
+Defaults are what is most likely of AWS, by all that is known in public.
 
 Imports nothing that only a running environment needs, so that scenarios can be checked without it.
-The string below a key is its meaning in docs/reference.md.
+The string below a key is its meaning in docs/reference.md. Of how the gateway, the metrics and the
+scaling rule behave it ends with where that is from: "Documented", "Third party" (seen on AWS by
+others), "Assumed", or "Local" (of no concern to AWS), and after a colon by whom or why.
 """
 
 from collections.abc import Mapping
@@ -48,53 +50,62 @@ class Settings(BaseModel):
 
 
 class ThrottleSettings(Settings):
-    """Token bucket in front of InvokeRestApi.
+    """Token bucket in front of InvokeRestApi, one for all callers of the environment.
 
-    AWS documents only "more than 10 transactions per second" as the point to leave InvokeRestApi.
-    Scope, burst, code and status are unverified, hence settings. The local default lets everything
-    through (rate_per_s = None) because the question there is about webservers.
+    That it is per environment is said by AWS's own upgrade skill, which sends 5 calls/s itself; of
+    its rate AWS documents only "more than 10 transactions per second" as the point to leave
+    InvokeRestApi. The local default lets everything through (rate_per_s = None) because the
+    question there is about webservers.
     """
 
     rate_per_s: Positive | None = None
-    """Calls per second that are let through in the long run; none: all are."""
+    """Calls per second that are let through in the long run; none: all are. Local: AWS has some
+    rate near 10, which is documented; what it is exactly is not."""
     burst: Annotated[int, Field(ge=1)] = 20
-    """Calls that are let through at once after a pause. Unverified."""
+    """Calls that are let through at once after a pause. Assumed."""
     error_code: str = "ThrottlingException"
-    """Error code of a refused call. Unverified: could be TooManyRequestsException."""
+    """Error code of a refused call. Assumed: could be TooManyRequestsException."""
     http_status: Literal[400, 429] = 429
-    """HTTP status of a refused call. Unverified."""
+    """HTTP status of a refused call. Assumed."""
     retry_after_ms: Annotated[int, Field(ge=0)] | None = None
-    """When to come back, in the header x-amz-retry-after; none: not said. Unverified."""
+    """When to come back, in the header x-amz-retry-after; none: not said. Assumed."""
 
 
 class GatewaySettings(Settings):
     """How the gateway answers where AWS's behaviour is documented only in part."""
 
     throttle: ThrottleSettings = ThrottleSettings()
-    """The throttle of InvokeRestApi."""
+    """The throttle of InvokeRestApi. Third party: that it is the environment's, shared by all
+    callers."""
     timeout_s: Positive = INVOKE_TIMEOUT_S
-    """After how long a call is cut."""
+    """After how long a call is cut. Documented."""
     timeout_exception: Literal["InternalServerException", "RestApiServerException"] = (
         "InternalServerException"
     )
-    """Error code of a call that was cut. Unverified: documented is only that an error is raised."""
+    """Error code of a call that was cut. Assumed: documented is only that an error is raised."""
     max_request_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * 1024
-    """Largest request. Unverified for MWAA: Amazon API Gateway's own limit."""
+    """Largest request. Assumed: it is Amazon API Gateway's own limit."""
     max_response_bytes: Annotated[int, Field(ge=1)] = INVOKE_RESPONSE_BYTES
-    """Largest answer."""
+    """Largest answer. Documented."""
     too_large_exception: Literal["ValidationException", "InternalServerException"] = (
         "ValidationException"
     )
-    """Error code when the answer is too large. Unverified: documented is only that it fails."""
+    """Error code when the answer is too large. Assumed: documented is only that it fails."""
     enforce_path_limit: bool = True
-    """Refuse paths above 64 characters: the service model's limit, which AWS's own guide to
-    upgrades runs into."""
+    """Refuse paths above 64 characters, the service model's limit. Third party: AWS's own upgrade
+    skill runs into it."""
     unwrap_string_body: bool = True
-    """Take a JSON text as Body for what it holds. Unverified: shown working in a talk."""
+    """Take a JSON text as Body for what it holds. Third party: shown working in a talk."""
     drop_nulls: bool = False
-    """Leave null values out of RestApiResponse. Unverified: reported by third parties."""
+    """Leave null values out of RestApiResponse. Assumed: one third party says that AWS does."""
     max_clock_skew_s: Positive = 300.0
-    """How far a signature's time may be off: AWS's general rule for SigV4."""
+    """How far a signature's time may be off. Documented: of SigV4 in general."""
+    needs_update: bool = False
+    """Refuse InvokeRestApi as an environment of before it does: HTTP 400 in plain text, its code
+    only in a header. Third party: aws/aws-sdk-go-v2 issue 3057."""
+    login_redirects: bool = False
+    """Answer the login of the webserver address with 307 to the same path and a slash. Assumed: so
+    does /aws_mwaa/cli of a real 3.0.6."""
 
 
 class _FromTable:
@@ -113,20 +124,22 @@ class MetricsSettings(Settings):
     """What is published to CloudWatch under AWS/MWAA."""
 
     period_s: Literal[1, 5, 10, 30, 60] = 5
-    """Length of a metric period. AWS has 60 s; local runs are short."""
+    """Length of a metric period. Local: runs are short here; AWS's 60 s are documented."""
     connections_per_call: Annotated[int, Field(ge=1)] = 1
-    """Connections that one call counts as. Unverified: by ELB's definition it would be 2."""
-    connections_have_cluster: bool = True
-    """Give ActiveConnectionCount the dimension Cluster, as CPUUtilization has. Unverified."""
+    """Connections that one call counts as. Assumed: by ELB's definition it would be 2."""
+    connections_have_cluster: bool = False
+    """Give ActiveConnectionCount the dimension Cluster, as CPUUtilization has, not Environment
+    alone. Third party: not in a live capture of June 2026."""
     additional_cluster: Annotated[str, Field(pattern=r"(?i)^additionalwebserver")] = (
         "AdditionalWebservers"
     )
-    """Cluster of webservers beyond the minimum. Unverified: so printed only in the user guide."""
+    """Cluster of webservers beyond the minimum; every spelling is found. Documented: so printed in
+    the user guide, while health checks of AWS's images say ADDITIONAL_WEBSERVER."""
     while_starting: bool = False
-    """Whether SampleCount counts a webserver before it is healthy. Unverified."""
+    """Whether SampleCount counts a webserver before it is healthy. Assumed."""
     database_cpu: Positive = 1.0
-    """CPUs that are 100 % of the database's CPUUtilization; MWAA's are not documented. The local
-    database is not held to them: it may pass 100 %."""
+    """CPUs that are 100 % of the database's CPUUtilization, to which the local database is not
+    held: it may pass 100 %. Local: MWAA's are those of the environment class."""
 
 
 class StandInSettings(Settings):

@@ -313,8 +313,11 @@ def _session_headers(
 ) -> bytes:
     """Log in: the header lines that prove it."""
     body = urlencode({"token": token.token}).encode()
+    path = dialect.login_path
     try:
-        answer = endpoint.send("POST", dialect.login_path, _LOGIN_HEADERS, body)
+        answer = endpoint.send("POST", path, _LOGIN_HEADERS, body)
+        if answer.status in (307, 308) and _is_moved_to(answer, token.hostname, f"{path}/"):
+            answer = endpoint.send("POST", f"{path}/", _LOGIN_HEADERS, body)
     except NoAnswerError as exc:
         raise EnvironmentAccessError(
             f"The webserver of environment '{environment_name}' does not answer at "
@@ -329,6 +332,12 @@ def _session_headers(
             f"token (status {answer.status}); check that these credentials can open the Airflow UI."
         )
     return dialect.shown_as.format(session[1]).encode()
+
+
+def _is_moved_to(answer: HttpAnswer, hostname: str, path: str) -> bool:
+    """Whether a redirect leads to that path of the same webserver: no token goes anywhere else."""
+    location = urlsplit(answer.headers.get("location", ""))
+    return location.netloc in ("", hostname) and location.path == path
 
 
 @dataclass(frozen=True, slots=True, eq=False)

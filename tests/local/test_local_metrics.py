@@ -150,21 +150,22 @@ def test_one_datum_per_metric_and_webserver_dated_with_the_start(
     }
     assert data[5]["MetricName"] == "ActiveConnectionCount"
     assert data[5]["Unit"] == "Count"
-    assert [one["Name"] for one in data[5]["Dimensions"]] == ["Cluster", "Environment"]
+    assert [one["Name"] for one in data[5]["Dimensions"]] == ["Environment"]
 
 
-def test_connections_may_come_without_a_cluster() -> None:
+@pytest.mark.parametrize("have", [True, False])
+def test_connections_may_come_with_or_without_a_cluster(have: bool) -> None:
     data = metric_data(
         [Sample("webserver-1", "WebServer", True, 50.0, 25.0, 3.0)],
         environment="e",
-        settings=MetricsSettings(connections_have_cluster=False),
+        settings=MetricsSettings(connections_have_cluster=have),
         period_start_s=0.0,
     )
     dimensions = {one["MetricName"]: [d["Name"] for d in one["Dimensions"]] for one in data}
     assert dimensions == {
         "CPUUtilization": ["Cluster", "Environment"],
         "MemoryUtilization": ["Cluster", "Environment"],
-        "ActiveConnectionCount": ["Environment"],
+        "ActiveConnectionCount": ["Cluster", "Environment"] if have else ["Environment"],
     }
 
 

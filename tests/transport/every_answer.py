@@ -176,6 +176,13 @@ SERVICE = [
     _error("a bare 504 at the limit", 504, None, b"", "service_timeout", took_s=AT_THE_LIMIT_S),
     _error("an unknown status", 509, None, b"", "service_error"),
     _error("a load balancer's page", 503, None, b"<html><b>503</b></html>", "service_error"),
+    _error(
+        "a refusal in plain words",
+        400,
+        "ValidationException",
+        b"Update your environment to use InvokeRestApi",
+        "invalid",
+    ),
     _error("a failure in plain words", 502, None, b"Bad Gateway", "service_error"),
     *(
         _error(

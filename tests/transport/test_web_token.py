@@ -29,6 +29,7 @@ from mwaa_headroom.harness.transport.web_token import (
     SharedSession,
     WebToken,
     WebTokenTransport,
+    _is_moved_to,
     rest_target,
     result_of_answer,
     session_is_refused,
@@ -43,11 +44,13 @@ HOUR_S = 3600.0
 @pytest.fixture
 def start_stand(tmp_path: Path) -> Iterator[Callable[..., Stand]]:
     # Some tests let half a day pass on the stand's clock alone, which signatures are judged by too.
-    settings = StandInSettings(gateway=GatewaySettings(max_clock_skew_s=24 * HOUR_S))
+    def start(*, login_redirects: bool = False, **choices: Any) -> Stand:
+        gateway = GatewaySettings(max_clock_skew_s=24 * HOUR_S, login_redirects=login_redirects)
+        settings = StandInSettings(gateway=gateway)
+        return stack.enter_context(Stand(tmp_path / "trail.jsonl", settings=settings, **choices))
+
     with ExitStack() as stack:
-        yield lambda **choices: stack.enter_context(
-            Stand(tmp_path / "trail.jsonl", settings=settings, **choices)
-        )
+        yield start
 
 
 @pytest.fixture
@@ -296,8 +299,29 @@ def test_without_permission_the_sentence_says_which(stand):
 
 
 def test_an_airflow_that_does_not_know_the_login(stand):
-    with pytest.raises(EnvironmentAccessError, match=r"no session .*\(status 404\)"):
+    """At the login of Airflow 2, Airflow 3 shows its user interface."""
+    with pytest.raises(EnvironmentAccessError, match=r"no session .*\(status 200\)"):
         transport_of(stand, airflow_version="2.11.2")
+
+
+def test_a_login_that_has_moved_by_a_slash_is_followed(start_stand):
+    assert transport_of(start_stand(login_redirects=True))(DAGS).outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("location", "followed"),
+    [
+        ("/login/", True),
+        ("https://here.example/login/", True),
+        ("https://elsewhere.example/login/", False),
+        ("/login", False),
+        ("/elsewhere/", False),
+        ("", False),
+    ],
+)
+def test_a_token_goes_to_no_other_place(location, followed):
+    answer = HttpAnswer(307, {"location": location}, b"")
+    assert _is_moved_to(answer, "here.example", "/login/") is followed
 
 
 def test_a_webserver_that_does_not_answer(stand):

@@ -21,6 +21,7 @@ class Answer:
     error_message: str | None = None
     response_elements: Mapping[str, object] | None = None
     retry_after_ms: int | None = None
+    content_type: str = "application/json"
 
 
 class ApiError(Exception):
@@ -53,6 +54,12 @@ class ApiError(Exception):
             error_message=self.message,
             retry_after_ms=self.retry_after_ms,
         )
+
+
+def needs_update() -> Answer:
+    """An environment of before InvokeRestApi; that the body is no JSON was seen on AWS."""
+    text = "Update your environment to use InvokeRestApi"
+    return Answer(400, text.encode(), "ValidationException", text, content_type="text/plain")
 
 
 def json_answer(

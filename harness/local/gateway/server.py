@@ -28,6 +28,7 @@ from mwaa_headroom.harness.local.gateway.answers import (
     answer_from_airflow,
     internal_error,
     json_answer,
+    needs_update,
     service_error,
 )
 from mwaa_headroom.harness.local.gateway.balancer import Balancer, NoWebserverError
@@ -147,6 +148,7 @@ class Gateway:
                 logins=self._logins,
                 authorization=self._authorization,
                 max_bytes=self._settings.gateway.max_request_bytes,
+                login_redirects=self._settings.gateway.login_redirects,
             )
             scheme = "http" if self._tls is None else "https"
             web_port = await _listen(
@@ -241,6 +243,8 @@ class Gateway:
     async def _invoke_rest_api(self, caller: Credential, document: Mapping[str, object]) -> Answer:
         self._throttle.admit()
         gateway = self._settings.gateway
+        if gateway.needs_update:
+            return needs_update()
         invocation = read_invocation(document, prefix=self._prefix, settings=gateway)
         headers = {"Accept": "application/json"}
         if invocation.body is not None:
@@ -287,7 +291,7 @@ def _refuse() -> web.Response:
 
 
 def _response(answer: Answer, request_id: str) -> web.Response:
-    headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
+    headers = {"Content-Type": answer.content_type, "x-amzn-RequestId": request_id}
     if answer.error_code is not None:
         headers["x-amzn-errortype"] = answer.error_code
     if answer.retry_after_ms is not None:

@@ -23,6 +23,8 @@ from mwaa_headroom.harness.local.gateway.operations import Invocation, leaves_it
 from mwaa_headroom.harness.local.gateway.upstream import Upstream, UpstreamError
 from mwaa_headroom.harness.local.loopback import FOREIGN
 
+OLD_LOGIN_PATH = "/aws_mwaa/login"  # of Airflow 2
+USER_INTERFACE = "<!doctype html><html><head><title>Airflow</title></head><body></body></html>"
 IDLE_TIMEOUT_S = 60.0  # an Application Load Balancer's default
 MOST_FORM_BYTES = 8192  # a login form is a token of 43 characters
 
@@ -79,18 +81,25 @@ class WebserverAddress:
     logins: WebLogins
     authorization: Callable[[str], Awaitable[str | None]]
     max_bytes: int  # of a request
+    login_redirects: bool = False  # to the same path and a slash
 
     def __post_init__(self) -> None:
         if self.prefix == "/api/v1":
-            self._login_path, self._cookie = "/aws_mwaa/login", "session"
+            self._login_path, self._cookie = OLD_LOGIN_PATH, "session"
         else:
             self._login_path, self._cookie = "/pluginsv2/aws_mwaa/login", "_token"
+        slash = "/" if self.login_redirects else ""
+        self._login_paths = (self._login_path, f"{self._login_path}{slash}")
 
     async def handle(self, request: web.BaseRequest, recognised: Recognised) -> web.StreamResponse:
         """Answer one request."""
         path = request.raw_path.partition("?")[0]
-        if path == self._login_path and request.method == "POST":
+        if path == self._login_path and request.method == "POST" and self.login_redirects:
+            return web.Response(status=307, headers={"Location": f"{path}/"})
+        if path in self._login_paths and request.method == "POST":
             return await self._log_in(request)
+        if path == OLD_LOGIN_PATH:  # Airflow 3 has its user interface there, and no session
+            return web.Response(status=200, text=USER_INTERFACE, content_type="text/html")
         if path.startswith(f"{self.prefix}/") and not leaves_its_folder(path):
             return await self._pass_through(request, recognised)
         return web.Response(status=404, text="Not Found")

@@ -18,6 +18,7 @@ from mwaa_headroom.analysis.policy.scaling_rule import (
 PERIOD_S = 5.0
 
 RULE = PolicyParameters(
+    connections_scope="per_webserver",
     datapoints_to_alarm=2,
     evaluation_periods=3,
     scale_out_cooldown_s=10.0,

@@ -57,7 +57,10 @@ def test_a_day_and_500_webservers_are_simulated_whole() -> None:
     seconds = np.arange(86_400)
     rate = 20 + 4000 * np.sin(np.pi * seconds / 86_400) ** 2
     workload = Workload(0.05, 0.02, 1.0, 0.01, slow_after_s=1.0)
-    rule = FittedRule(PolicyParameters(scale_out_step=3, scale_out_cooldown_s=60.0), 120.0)
+    policy = PolicyParameters(
+        connections_scope="per_webserver", scale_out_step=3, scale_out_cooldown_s=60.0
+    )
+    rule = FittedRule(policy, 120.0)
     load = LoadToSimulate("day", rate, 2, 500, 60.0, 0.7, load_of="", calls_of="run")
     answer = simulate_load(load, workload, (), rule, ())
     assert answer.most_webservers.value is not None

@@ -388,6 +388,22 @@ def test_the_throttle_may_say_when_to_come_back(start_stand: StartStand) -> None
 # --- webservers that fail ---------------------------------------------------------------------
 
 
+def test_an_environment_that_needs_an_update_says_so_in_plain_text(
+    start_stand: StartStand,
+) -> None:
+    """Its code is only in a header, as was seen on AWS."""
+    stand = start_stand(needs_update=True)
+    client = stand.client()
+    raw: list[Any] = []
+    client.meta.events.register(
+        "before-parse.mwaa", lambda response_dict, **_: raw.append(response_dict)
+    )
+    with pytest.raises(client.exceptions.ValidationException, match="Update your environment"):
+        client.invoke_rest_api(Name=ENVIRONMENT, Path="/dags", Method="GET")
+    assert raw[0]["body"] == b"Update your environment to use InvokeRestApi"
+    assert raw[0]["headers"]["content-type"].startswith("text/plain")
+
+
 def test_without_a_webserver_the_service_is_at_fault(start_stand: StartStand) -> None:
     stand = start_stand(webservers=0)
     error = error_of(stand.invoke)

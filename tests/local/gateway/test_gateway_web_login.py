@@ -55,6 +55,22 @@ def test_round_trip_on_airflow_2(start_stand: Callable[..., Stand]) -> None:
     assert "Cookie" not in seen.headers
 
 
+def test_the_login_of_airflow_2_is_a_page_on_airflow_3(stand: Stand) -> None:
+    answer = log_in(stand, web_token(stand), "/aws_mwaa/login")
+    assert (answer.status, answer.headers.get("Set-Cookie")) == (200, None)
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_a_login_may_redirect_to_the_same_path_and_a_slash(
+    start_stand: Callable[..., Stand],
+) -> None:
+    stand = start_stand(login_redirects=True)
+    token = web_token(stand)
+    answer = log_in(stand, token)
+    assert (answer.status, answer.headers["Location"]) == (307, f"{V3_LOGIN}/")
+    assert cookie(log_in(stand, token, f"{V3_LOGIN}/"), "_token")
+
+
 def test_a_login_form_holds_no_more_than_a_token(stand: Stand) -> None:
     large = log_in(stand, "&a=".join("x" * 5000))
     assert large.status == 413
