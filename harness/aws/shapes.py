@@ -24,7 +24,7 @@ from mwaa_headroom.harness.errors import EnvironmentAccessError
 
 Shape = Any  # "text", "number", "boolean", "null", "object", "any", {key: shape}, [] or [shape]
 
-HEADERS: Final = ("content-type", "x-amzn-requestid", "x-amz-retry-after")
+HEADERS: Final[Sequence[str]] = ("content-type", "x-amzn-requestid", "x-amz-retry-after")
 # Members whose keys are somebody's own.
 _OPEN: Final = frozenset({"Tags", "AirflowConfigurationOptions", "conf", "params", "extra"})
 _ONLY_ON_AWS, _LEFT_OUT = _HARMLESS = ("only on AWS", "left out on AWS, null here")
@@ -137,7 +137,9 @@ def _tree_differences(aws: Shape, local: Shape, place: str) -> Iterator[tuple[st
 
 
 def _kind(shape: Shape) -> str:
-    return {dict: "an object", list: "a list"}.get(type(shape), str(shape))
+    if isinstance(shape, dict):
+        return "an object"
+    return "a list" if isinstance(shape, list) else str(shape)
 
 
 class Prober:
