@@ -112,5 +112,5 @@ def _(cpus: float, webserver_cpu: float) -> str:
 def _(start_s: float, share: float) -> str:
     return (
         f"More than half of the demand's uncertainty ({words.share(share)}) is from the metric "
-        f"period at {words.clock(start_s)}: look what happened then."
+        f"period at {words.time_of_day(start_s)}: look what happened then."
     )

@@ -51,3 +51,8 @@ def test_a_finding_is_told_by_its_values(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_code_without_a_sentence_is_an_error() -> None:
     with pytest.raises(KeyError):
         told(note("test.unknown"))
+
+
+def test_a_metric_period_is_told_by_its_time_of_day() -> None:
+    weighs = warning("demand.one_period_weighs", start_s=1_796_068_440.0, share=0.57)
+    assert "(57 %) is from the metric period at 19:54:00 UTC" in told(weighs)
