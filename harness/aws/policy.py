@@ -223,7 +223,7 @@ def _lacks(need: Need, statements: Sequence[_Statement], arn: EnvironmentArn) ->
     for one in statements:
         if not one.allows and one.covers(need.action, allowing[0][0]):
             if one.is_conditional:
-                yield warning("iam.denied_sometimes", action=need.action)
+                yield warning("iam.conditional", action=need.action, resource=allowing[0][0])
             else:
                 yield refusal("iam.denied", action=need.action, resource=allowing[0][0])
 

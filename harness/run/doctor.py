@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from mwaa_headroom.analysis.findings import Finding, note, warning
+from mwaa_headroom.analysis.findings import Finding, note, refusal, warning
 from mwaa_headroom.analysis.leftovers import DAG_RUNS
 from mwaa_headroom.harness.aws.cleanup import CALLS_PER_S, undoing_s
 from mwaa_headroom.harness.aws.clients import make_clients
 from mwaa_headroom.harness.aws.doctor import AwsDoctor, Checked, carried_out, judged
 from mwaa_headroom.harness.aws.preflight import uses
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import EnvironmentAccessError, EnvironmentStartError
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
 from mwaa_headroom.harness.local.handle import require_packages
 from mwaa_headroom.harness.local.instance import (
@@ -46,19 +46,20 @@ def examine(scenario: Scenario, *, is_meant: bool = True) -> Iterator[Checked]:
     Args:
         scenario: what is going to run.
         is_meant: whether it is; else only its environment is looked at.
-
-    Raises:
-        EnvironmentAccessError: AWS clients cannot be made.
     """
     settings, triggers, in_bulk = scenario.environment, 0, False
     if isinstance(settings, AwsSettings):
-        clients = make_clients(
-            environment=settings.name, region=settings.region, profile=settings.profile
-        )
         run_s = _load_s(scenario) + _waits_s(scenario, _triggers(scenario)) if is_meant else None
-        aws = AwsDoctor(scenario, settings, clients, run_s=run_s)
-        yield from aws.checks()
-        triggers, in_bulk = aws.triggers, aws.deletes_in_bulk
+        try:
+            clients = make_clients(
+                environment=settings.name, region=settings.region, profile=settings.profile
+            )
+        except EnvironmentAccessError as exc:
+            yield Checked("configuration", refusal("doctor.problem", reason=str(exc)))
+        else:
+            aws = AwsDoctor(scenario, settings, clients, run_s=run_s)
+            yield from aws.checks()
+            triggers, in_bulk = aws.triggers, aws.deletes_in_bulk
     else:
         yield from _machine(settings)
     if is_meant:

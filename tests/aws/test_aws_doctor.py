@@ -402,6 +402,18 @@ def test_what_a_check_after_deployment_expects_does_not_stop_it(aws: Imitation) 
     ]
 
 
+def test_without_a_region_the_plan_is_told_all_the_same(
+    aws: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+
+    lines = examined(scenario(aws))
+
+    assert codes(lines, STOPS) == [("configuration", "doctor.problem")]
+    assert values(lines, "doctor.duration")["load_s"] == 300
+
+
 def test_an_environment_alone_is_looked_at_without_a_plan(aws: Imitation) -> None:
     lines = examined(scenario(aws, {"list_dags": 1}, allow_environment=None), is_meant=False)
 

@@ -213,6 +213,21 @@ ROLE = ARN.role("Viewer")
             id="denied",
         ),
         pytest.param(
+            {
+                "Statement": [
+                    *document((INVOKE, ROLE))["Statement"],
+                    {
+                        "Effect": "Deny",
+                        "NotAction": GET,
+                        "Resource": "*",
+                        "Condition": {"Bool": {}},
+                    },
+                ]
+            },
+            ["iam.suffices", "iam.conditional", "iam.conditional", "iam.conditional"],
+            id="denied under a condition",
+        ),
+        pytest.param(
             {"PolicyVersion": {"Document": document((INVOKE, ROLE))}},
             ["iam.suffices"],
             id="as the AWS CLI prints it",

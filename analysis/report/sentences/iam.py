@@ -13,15 +13,10 @@ says(
 says("iam.missing", "{action} is not allowed: allow it on {needed}.")
 says("iam.denied", "{action} on {resource} is denied by a statement of its own: remove that.")
 says(
-    "iam.denied_sometimes",
-    "{action} is denied under a condition; nobody here can tell whether it holds.",
-)
-says(
     "iam.conditional",
-    "{action} on {resource} is allowed only under a condition; nobody here can tell whether it "
-    "holds.",
+    "{action} on {resource} is allowed or denied under a condition; whether it holds is not known.",
 )
-says("iam.more_actions", "{action} is allowed and not needed.")
+says("iam.more_actions", "{action} allows more than is needed.")
 
 
 @says("iam.suffices")
