@@ -297,14 +297,11 @@ def _known(event: ScalingEvent) -> Iterator[tuple[str, float, float | None]]:
     counted_within_s = event.period_s
     if event.count_changed_s is not None and event.count_changed_after_s is not None:
         counted_within_s = event.count_changed_s - event.count_changed_after_s
-    traffic_s, restored_s = event.takes_traffic_s, event.slo_restored_s
-    traffic_within_s = 0.0 if event.ready_s is not None else event.period_s
-    restored_within_s = WINDOW_S
-    if traffic_s is not None and event.takes_traffic_after_s is not None:
+    traffic_s, traffic_within_s = event.takes_traffic_s, event.period_s
+    if event.ready_s is not None:
+        traffic_within_s = 0.0
+    elif traffic_s is not None and event.takes_traffic_after_s is not None:
         traffic_within_s = traffic_s - event.takes_traffic_after_s
-        # Windows before the latest arrival are not looked at: good ones may have begun there.
-        if restored_s is not None and restored_s < traffic_s + 2 * WINDOW_S:
-            restored_within_s = restored_s - event.takes_traffic_after_s
     rises = event.to_count > event.from_count
     for name, at_s, resolution_s in (
         ("load step", event.load_step_s, event.load_step_within_s),
@@ -312,10 +309,21 @@ def _known(event: ScalingEvent) -> Iterator[tuple[str, float, float | None]]:
         ("decision", event.decision_s, 0.0),
         ("count rises" if rises else "count falls", event.count_changed_s, counted_within_s),
         ("takes traffic", traffic_s, traffic_within_s),
-        ("SLO restored", restored_s, restored_within_s),
+        ("SLO restored", event.slo_restored_s, _restored_within_s(event)),
     ):
         if at_s is not None:
             yield name, at_s, resolution_s
+
+
+def _restored_within_s(event: ScalingEvent) -> float:
+    """A window, or more where windows may have been good before the first that was looked at."""
+    came_s, not_before_s = event.takes_traffic_s, event.takes_traffic_after_s
+    if came_s is None:
+        came_s, not_before_s = event.count_changed_s, event.count_changed_after_s
+    restored_s = event.slo_restored_s
+    if restored_s is None or came_s is None or not_before_s is None:
+        return WINDOW_S
+    return restored_s - not_before_s if restored_s < came_s + 2 * WINDOW_S else WINDOW_S
 
 
 @dataclass(frozen=True, eq=False)

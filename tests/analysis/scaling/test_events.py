@@ -385,6 +385,21 @@ def test_every_step_with_its_gap_and_how_well_it_is_known() -> None:
     )
 
 
+@pytest.mark.parametrize(("restored_s", "within_s"), [(365.0, 65.0), (375.0, 5.0)])
+def test_an_slo_restored_as_soon_as_a_count_shows_may_have_been_so_before(
+    restored_s: float, within_s: float
+) -> None:
+    event = ScalingEvent(
+        from_count=2,
+        to_count=3,
+        count_changed_s=360.0,
+        count_changed_after_s=300.0,
+        slo_restored_s=restored_s,
+        period_s=60.0,
+    )
+    assert steps_of(event)[-1].resolution_s == within_s
+
+
 def test_what_only_metrics_tell_is_known_to_a_period() -> None:
     event = ScalingEvent(
         from_count=2,
