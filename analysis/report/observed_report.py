@@ -58,7 +58,8 @@ def _headline(observed: Observed) -> str:
     peak = words.percent(observed.cpu_percent.highest)
     if observed.enough is None:
         return f"CPU up to {peak}, too much for any class"
-    return f"CPU up to {peak}, {_count(observed.enough)} needed"
+    grown = "" if observed.growth == 1 else f" for {observed.growth:g} times as much"
+    return f"CPU up to {peak}, {_count(observed.enough)} needed{grown}"
 
 
 def _count(needed: CountNeeded) -> str:

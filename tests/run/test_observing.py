@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aws_imitation import Imitation, Minute, serving
 
+from mwaa_headroom.harness.aws.collector import SPELLINGS
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.errors import HeadroomError, UsageError
 from mwaa_headroom.harness.run.observing import moment_of, observe_environment
@@ -61,10 +62,12 @@ def test_a_morning_of_last_week_minute_by_minute(aws: Imitation) -> None:
     assert seen.environment.max_webservers == aws.environment["MaxWebservers"]
 
 
+@pytest.mark.parametrize("spelling", SPELLINGS)
 def test_of_longer_ago_there_are_five_minutes_and_the_additional_webservers_are_still_found(
-    aws: Imitation,
+    aws: Imitation, spelling: str
 ) -> None:
     """ListMetrics knows only what had samples in the last two weeks."""
+    aws.additional_cluster = spelling
     two_weeks_ago_s = time.time() - 14.5 * DAY_S
     aws.minute = lambda at_s: busy_mornings(at_s) if at_s < two_weeks_ago_s else Minute()
     seen = observe(aws, *morning(20))

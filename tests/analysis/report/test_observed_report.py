@@ -42,6 +42,18 @@ def test_a_month_reads_like_the_golden_text(verbose: bool) -> None:
     assert shown == golden("observed.txt" if verbose else "observed_brief.txt", shown)
 
 
+@pytest.mark.parametrize(
+    ("growth", "headline"),
+    [
+        (1.0, "CPU up to 84 %, 4 mw1.small webservers needed"),
+        (1.5, "CPU up to 84 %, 3 mw1.large webservers needed for 1.5 times as much"),
+        (100.0, "CPU up to 84 %, too much for any class"),
+    ],
+)
+def test_the_headline_says_how_many(growth: float, headline: str) -> None:
+    assert observed_document(month(growth)).headline == headline
+
+
 def test_json_has_every_hour_but_not_every_period() -> None:
     tree = as_json(observed_document(month()).result)
     assert len(tree["hours"]) == 30 * 24
