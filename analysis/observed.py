@@ -119,7 +119,8 @@ class Observed:
     hours: tuple[Hour, ...] = ()
     changes: tuple[CountStep, ...] = ()
     findings: tuple[Finding, ...] = ()
-    series: tuple[WebserverPeriod, ...] = field(default=(), repr=False)  # left out of JSON
+    # Of every period: start, webservers, CPU in per cent, connections or NaN. Left out of JSON.
+    series: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -187,7 +188,7 @@ def observe(
         busiest_hours=tuple(sorted(hours, key=lambda h: -h.busy_webservers)[:BUSIEST_HOURS]),
         hours=hours,
         changes=tuple(_changes(start_s, counts)),
-        series=tuple(known),
+        series=tuple(zip(*(each.tolist() for each in (start_s, counts, cpu, tcp)), strict=True)),
     )
     answer = replace(answer, needed=tuple(_needed(answer)))
     return replace(answer, findings=tuple(_findings(answer, cpu, tcp)))

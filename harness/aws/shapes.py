@@ -16,11 +16,12 @@ from urllib.parse import urlencode
 import urllib3
 from botocore.exceptions import ClientError
 
-from mwaa_headroom.analysis.mwaa import CLUSTER, DATABASE_ROLE
+from mwaa_headroom.analysis.mwaa import CLUSTER, DATABASE_ROLE, INVOKE_PATH_CHARACTERS
 from mwaa_headroom.harness.aws.clients import AwsClients, is_loopback
 from mwaa_headroom.harness.aws.collector import MetricsReader
 from mwaa_headroom.harness.aws.translate import aws_call, is_throttle
 from mwaa_headroom.harness.errors import EnvironmentAccessError
+from mwaa_headroom.harness.traffic.operations import segment
 
 Shape = Any  # "text", "number", "boolean", "null", "object", "any", {key: shape}, [] or [shape]
 
@@ -152,31 +153,26 @@ class Prober:
         airflow_version: str,
         *,
         pause: Callable[[], None],
-        ca_bundle: str | None = None,
     ) -> None:
-        """Nothing is asked yet.
-
-        Args:
-            clients: of the environment.
-            environment: its name.
-            airflow_version: decides the paths of Airflow 2 and 3.
-            pause: is called before every call.
-            ca_bundle: whom to trust at the webserver address besides the usual authorities.
-        """
+        """Nothing is asked yet; `pause` is called before every call."""
         self._clients = clients
+        self._mwaa: Any = clients.mwaa_once
         self._name = environment
         self._major = "2" if airflow_version.startswith("2.") else "3"
         self._pause = pause
-        self._ca_bundle = ca_bundle
         self._raw: Mapping[str, Any] = {}
         self._dag = _NOBODYS
-        events = clients.mwaa_once.meta.events
-        events.register("before-parse.mwaa", self._keep_raw)
+        self._mwaa.meta.events.register("before-parse.mwaa", self._keep_raw)
 
     def probes(self) -> Iterator[tuple[str, str, Callable[[], Seen]]]:
         """An id, what is called, and the call itself; in this order, as some build on others."""
-        yield "environment", "GetEnvironment", self._environment
-        yield "unknown_environment", "GetEnvironment of an unknown one", self._unknown
+        yield "environment", "GetEnvironment", lambda: self._environment(self._name, "be allowed")
+        unknown = "headroom-absent"
+        yield (
+            "unknown_environment",
+            "GetEnvironment of an unknown one",
+            lambda: self._environment(unknown, "be answered"),
+        )
         for check, path, query in (
             ("health", _HEALTH[self._major], {}),
             ("version", "/version", {}),
@@ -207,7 +203,7 @@ class Prober:
         """Send, and look at what came back, be it good or bad; `must`: without what it is none."""
         self._pause()
         try:
-            with aws_call(action, environment=self._name, client=self._clients.mwaa_once):
+            with aws_call(action, environment=self._name, client=self._mwaa):
                 send()
         except EnvironmentAccessError as exc:
             cause = exc.__cause__
@@ -223,72 +219,57 @@ class Prober:
     def _not_tried(self, why: EnvironmentAccessError) -> Seen:
         return Seen(why_not=str(why).replace(self._name, "NAME"))
 
-    def _environment(self) -> Seen:
-        client, name = self._clients.mwaa_once, self._name
-        return self._call("airflow:GetEnvironment", lambda: client.get_environment(Name=name))
-
-    def _unknown(self) -> Seen:
-        client = self._clients.mwaa_once
+    def _environment(self, name: str, must: str) -> Seen:
         return self._call(
-            "airflow:GetEnvironment",
-            lambda: client.get_environment(Name="headroom-absent"),
-            must="be answered",
+            "airflow:GetEnvironment", lambda: self._mwaa.get_environment(Name=name), must=must
         )
 
     def _rest(self, path: str, query: Mapping[str, Any]) -> Callable[[], Seen]:
         def call() -> Seen:
-            given = {"Name": self._name, "Path": path.format(dag=self._dag), "Method": "GET"}
-            send: Any = self._clients.mwaa_once.invoke_rest_api
-            seen = self._call(
-                "airflow:InvokeRestApi", lambda: send(**given, QueryParameters=dict(query))
-            )
-            if path == "/dags" and not seen.why_not:
-                self._dag = _first_dag(self._raw) or _NOBODYS
+            real = path.replace("{dag}", segment(self._dag))
+            if len(real) > INVOKE_PATH_CHARACTERS and path != _LONG_PATH:
+                return Seen(why_not="the id of the first DAG is too long for a path")
+            given = {
+                "Name": self._name,
+                "Path": real,
+                "Method": "GET",
+                "QueryParameters": {**query},
+            }
+            seen = self._call("airflow:InvokeRestApi", lambda: self._mwaa.invoke_rest_api(**given))
+            with suppress(ValueError, LookupError, TypeError):  # whatever came back
+                self._dag = json.loads(self._raw["body"])["RestApiResponse"]["dags"][0]["dag_id"]
             return seen
 
         return call
 
     def _token(self) -> tuple[Mapping[str, Any], Seen]:
         answer: dict[str, Any] = {}
-        client, name = self._clients.mwaa_once, self._name
         seen = self._call(
             "airflow:CreateWebLoginToken",
-            lambda: answer.update(client.create_web_login_token(Name=name)),
+            lambda: answer.update(self._mwaa.create_web_login_token(Name=self._name)),
             must="succeed",
         )
         return answer, seen
 
     def _login(self, path: str) -> Callable[[], Seen]:
-        def log_in() -> Seen:
-            answer, seen = self._token()
-            if seen.why_not:
-                return seen
-            return self._ask_webserver(
-                answer["WebServerHostname"], "POST", path, {"token": answer["WebToken"]}
-            )
-
-        return log_in
+        return lambda: self._ask_webserver("POST", path)
 
     def _no_session(self) -> Seen:
-        answer, seen = self._token()
+        return self._ask_webserver("GET", f"{_PREFIX[self._major]}/dags")
+
+    def _ask_webserver(self, method: str, path: str) -> Seen:
+        """At its own address; a POST with a login token."""
+        token, seen = self._token()
         if seen.why_not:
             return seen
-        return self._ask_webserver(
-            answer["WebServerHostname"], "GET", f"{_PREFIX[self._major]}/dags", None
-        )
-
-    def _ask_webserver(
-        self, hostname: str, method: str, path: str, form: Mapping[str, str] | None
-    ) -> Seen:
         self._pause()
-        url = self._clients.mwaa_once.meta.endpoint_url
+        url = self._mwaa.meta.endpoint_url
         scheme = "http" if is_loopback(url) and url.startswith("http:") else "https"
-        pool = urllib3.PoolManager(ca_certs=self._ca_bundle)
         try:
-            answer = pool.urlopen(
+            answer = urllib3.PoolManager().urlopen(
                 method,
-                f"{scheme}://{hostname}{path}",
-                body=urlencode(form or {}),
+                f"{scheme}://{token['WebServerHostname']}{path}",
+                body=urlencode({"token": token["WebToken"]}) if method == "POST" else None,
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
                 redirect=False,
                 retries=False,
@@ -325,12 +306,10 @@ class Prober:
 def _seen(raw: Mapping[str, Any]) -> Seen:
     headers = {str(name).lower(): str(value) for name, value in raw["headers"].items()}
     code = headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
-    kept = {name: _header(name, headers[name]) for name in HEADERS if name in headers}
+    kept = {name: "there" for name in HEADERS if name in headers}
+    if "content-type" in kept:
+        kept["content-type"] = headers["content-type"].partition(";")[0]
     return Seen(int(raw["status_code"]), code, kept, _body_shape(raw["body"]))
-
-
-def _header(name: str, value: str) -> str:
-    return value.partition(";")[0] if name == "content-type" else "there"
 
 
 def _body_shape(body: bytes) -> Shape:
@@ -338,12 +317,6 @@ def _body_shape(body: bytes) -> Shape:
         return shape_of(json.loads(body)) if body else "null"
     except ValueError:
         return "text"
-
-
-def _first_dag(raw: Mapping[str, Any]) -> str | None:
-    with suppress(ValueError, LookupError, TypeError):
-        return str(json.loads(raw["body"])["RestApiResponse"]["dags"][0]["dag_id"])
-    return None
 
 
 def hold_against(

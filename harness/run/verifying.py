@@ -89,17 +89,13 @@ def verify_against_aws(
         here = make_clients(environment=STAND_IN, variables=variables)
         time.sleep(FIRST_METRICS_S)
         compared = hold_against(
-            _prober(clients, facts, lambda: time.sleep(pause_s)),
+            Prober(clients, name, facts.airflow_version, pause=lambda: time.sleep(pause_s)),
             Prober(here, STAND_IN, facts.airflow_version, pause=lambda: None),
             tell,
         )
     finally:
         stand_in.stop()
     return Verified(dict(compared), _facts(clients, facts))
-
-
-def _prober(clients: AwsClients, facts: EnvironmentFacts, pause: Callable[[], None]) -> Prober:
-    return Prober(clients, facts.name, facts.airflow_version, pause=pause)
 
 
 def _facts(clients: AwsClients, facts: EnvironmentFacts) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """A picture of days of an environment: its webservers, their CPU, and connections."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -33,29 +32,22 @@ def draw_observed(observed: Observed, headline: str) -> Figure | None:
     series = observed.series
     if len(series) < 2:
         return None
-    samples = round(sum(p.webservers or 0 for p in series) / len(series)) or 1
-    mean = observed.webservers.mean if observed.webservers else 1.0
-    per_webserver = max(round(samples / mean), 1)
+    start_s, counts, cpu, connections = np.array(series).T
+    hours = start_s / 3600
     figure, panels = stacked_panels({"webservers": 1.1, "cpu": 1.7, "tcp": 1.4}, top_in=0.95)
     title(figure, headline)
-    hours = np.array([p.start_s for p in series]) / 3600
-    counts = _values([p.webservers for p in series]) / per_webserver
     _steps(panels["webservers"], hours, counts)
     panels["webservers"].yaxis.set_major_locator(MaxNLocator(4, integer=True))
     heading(panels["webservers"], "Webservers")
-    _steps(panels["cpu"], hours, _values([p.cpu_percent for p in series]))
+    _steps(panels["cpu"], hours, cpu)
     _threshold(panels["cpu"], CPU_ABOVE_PERCENT, "CPU (%)", "Webserver CPU")
-    _steps(panels["tcp"], hours, _values([p.connections for p in series]) / per_webserver)
+    _steps(panels["tcp"], hours, connections)
     _threshold(panels["tcp"], CONNECTIONS_ABOVE, "connections", "Connections")
     for axes in panels.values():
         axes.set_ylim(0, max(axes.get_ylim()[1], 1))
         axes.tick_params(labelbottom=axes is panels["tcp"])
     _time(panels["tcp"], observed)
     return figure
-
-
-def _values(values: Sequence[float | None]) -> _Array:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _steps(axes: Axes, hours: _Array, values: _Array) -> None:
