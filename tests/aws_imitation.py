@@ -11,6 +11,8 @@ the additional webservers' cluster) can be set.
         aws.private = True                      # everything may be changed while it serves
         run("doctor", variables={**os.environ, **aws.variables()})
 
+`python tests/aws_imitation.py [REGION]` serves it until Ctrl-C, and prints what a shell needs.
+
 Signatures are not checked; the access key, the region and the moment in them are.
 """
 
@@ -18,11 +20,12 @@ import fnmatch
 import json
 import math
 import re
+import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -78,6 +81,7 @@ class Imitation:
         login_redirects: the web login answers with the same path and a slash first.
         clock_offset_s: AWS's clock minus this machine's.
         seen: (service, operation) in order.
+        invoked: calls of InvokeRestApi by the second in which they were signed.
     """
 
     region: str = "us-east-1"
@@ -102,6 +106,7 @@ class Imitation:
     webserver_quota: float = 5.0
     url: str = ""
     seen: list[tuple[str, str]] = field(default_factory=list)
+    invoked: Counter[str] = field(default_factory=Counter)
     _invoked_s: deque[float] = field(default_factory=deque)
     _tokens: set[str] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -240,6 +245,7 @@ class Imitation:
         if operation is None or unquote(name) != self.name:
             raise _RefusedError(404, "ResourceNotFoundException", f"Environment '{name}' not found")
         if operation == "InvokeRestApi":
+            self.invoked[request.headers.get("X-Amz-Date", "")] += 1
             return self._invoke(json.loads(request.body))
         if operation == "CreateWebLoginToken":
             role = self._airflow_role("airflow:CreateWebLoginToken")
@@ -589,3 +595,17 @@ def serving(aws: Imitation) -> Iterator[Imitation]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _serve_for_a_shell(region: str = "us-east-1") -> None:
+    aws = Imitation(region)
+    aws.airflow.trigger("etl_daily", "manual__2026-11-01", "success")
+    with serving(aws), suppress(KeyboardInterrupt):
+        for name, value in aws.variables().items():
+            print(f"export {name}={value}")  # noqa: T201 - that is what it is for
+        print(f"# {aws.arn}", flush=True)  # noqa: T201
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    _serve_for_a_shell(*sys.argv[1:])

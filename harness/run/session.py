@@ -23,6 +23,7 @@ from mwaa_headroom.harness.aws.cleanup import (
     deletes_in_bulk,
     finder,
     still_there,
+    undoing_s,
 )
 from mwaa_headroom.harness.aws.collector import Collector, LatestMetrics, MetricsReader
 from mwaa_headroom.harness.aws.environment import (
@@ -38,6 +39,7 @@ from mwaa_headroom.harness.record.directory import point_latest_at, require_writ
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.cleaning import (
     created_by,
+    duration_text,
     recorded,
     undo_and_record,
 )
@@ -277,13 +279,13 @@ class _Session:
         find = finder(api, recording.run_id)
         runs = still_there(find, dags_triggered(scenario), known.dag_runs)
         found = replace(created, dag_runs=runs)
+        in_bulk = deletes_in_bulk(recording.facts_before.airflow_version)
+        counts = found.counts()
+        if counts:
+            takes = duration_text(undoing_s(counts, api.rate_per_s, in_bulk=in_bulk))
+            self.progress.step(f"There are {counts.total()} to undo, which takes about {takes}")
         undoing = undo_and_record(
-            api,
-            found,
-            find,
-            recording.events,
-            self.progress.count,
-            in_bulk=deletes_in_bulk(recording.facts_before.airflow_version),
+            api, found, find, recording.events, self.progress.count, in_bulk=in_bulk
         )
         if undoing.refusal:
             recording.note(f"Nothing more could be undone: {undoing.refusal}")

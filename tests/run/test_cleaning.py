@@ -24,6 +24,7 @@ from mwaa_headroom.harness.aws.environment import describe_environment
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.answers import report_run
+from mwaa_headroom.harness.run.cleaning import left_by_run
 from mwaa_headroom.harness.run.load_processes import LoadProcesses
 from mwaa_headroom.harness.run.recording import Phases, Recording, start_recording
 from mwaa_headroom.harness.scenario.load import check_scenario
@@ -142,6 +143,27 @@ def test_what_a_killed_run_left_is_undone_and_the_record_knows(
     assert left(directory) is None
     assert clean(directory, "--json") == 0
     assert json.loads(capsys.readouterr().out)["found"]["dag_runs"] == {}
+
+
+def test_cleaning_that_is_interrupted_is_begun_again_where_it_ended(
+    mwaa: CannedMwaa, tmp_path: Path
+) -> None:
+    directory = recorded(mwaa, tmp_path).directory
+    told: list[str] = []
+
+    def interrupt(text: str) -> None:
+        told.append(text)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        left_by_run(directory).undo(interrupt)
+    some = left(directory)
+    assert some is not None
+    assert 0 < some.values["dag_runs"] < 10
+    assert clean(directory, "--yes") == 0
+    assert mwaa.airflow.runs[DAG] == ["manual__1"]
+    assert left(directory) is None
 
 
 def test_nothing_is_undone_where_nobody_can_be_asked(

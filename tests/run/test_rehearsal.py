@@ -19,6 +19,7 @@ from mwaa_headroom.analysis.record import read_run
 
 DAG = "etl_daily"
 WITHIN_S = 5.0
+CAP_PER_S = 10  # of what init writes
 
 
 TRIGGERS = f'traffic.mix.trigger_dag_run={{weight=5, dag_id="{DAG}"}}'
@@ -139,6 +140,8 @@ def test_a_first_day(one: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyP
         answer: dict[str, Any] = json.loads(cleaned.stdout)
         assert (answer["environment"], answer["left"]) == (aws.arn, {})
         assert [*aws.airflow.runs[DAG]] == ["manual__1"]
+
+        assert max(aws.invoked.values()) <= CAP_PER_S + 2  # one at each end of a second
 
         later = SimpleNamespace(time=lambda: time.time() + 120)
         monkeypatch.setattr("mwaa_headroom.harness.cli.run.time", later)
