@@ -306,9 +306,9 @@ def _deleted_in_bulk(
 
 
 def _bulk_body(runs: list[str], *, end_first: bool) -> dict[str, object]:
-    end = {"action": "update", "entities": [{"dag_run_id": r, "state": "failed"} for r in runs]}
-    delete = {"action": "delete", "entities": runs}
-    actions = [end, delete] if end_first else [delete]
+    ended = [{"dag_run_id": run, "state": "failed"} for run in runs]
+    delete: dict[str, object] = {"action": "delete", "entities": runs}
+    actions = [{"action": "update", "entities": ended}, delete] if end_first else [delete]
     return {"actions": [{**action, "action_on_non_existence": "skip"} for action in actions]}
 
 
