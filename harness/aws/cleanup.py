@@ -306,10 +306,16 @@ def _deleted_in_bulk(
 
 
 def _bulk_body(runs: list[str], *, end_first: bool) -> dict[str, object]:
-    ended = [{"dag_run_id": run, "state": "failed"} for run in runs]
-    delete: dict[str, object] = {"action": "delete", "entities": runs}
-    actions = [{"action": "update", "entities": ended}, delete] if end_first else [delete]
-    return {"actions": [{**action, "action_on_non_existence": "skip"} for action in actions]}
+    entities: dict[str, Sequence[object]] = {"delete": runs}
+    if end_first:
+        ended = [{"dag_run_id": run, "state": "failed"} for run in runs]
+        entities = {"update": ended, **entities}
+    return {
+        "actions": [
+            {"action": action, "entities": these, "action_on_non_existence": "skip"}
+            for action, these in entities.items()
+        ]
+    }
 
 
 def _delete_dag_runs(
