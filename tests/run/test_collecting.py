@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import os
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_STREAM,
 )
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
-from mwaa_headroom.harness.aws.environment import describe_environment
+from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.errors import HeadroomError, NotAllowedError, UsageError
 from mwaa_headroom.harness.record.stream import StreamWriter
@@ -43,6 +45,15 @@ TREE: dict[str, Any] = {
     "stages": [{"rate_per_s": 1, "duration_s": 240}],
     "limits": {"allow_environment": ARN},
 }
+FACTS = EnvironmentFacts(
+    name=NAME,
+    arn=ARN,
+    status="AVAILABLE",
+    airflow_version="3.0.6",
+    webserver_vcpu=2.0,
+    clock_offset_s=0.0,
+    recorded={"Name": NAME, "MinWebservers": 2, "MaxWebservers": 5},
+)
 LOAD_S = 250.0
 AFTER_S = 900.0
 WEB = {"Cluster": "WebServer", "Environment": NAME}
@@ -75,12 +86,16 @@ def mwaa(monkeypatch: pytest.MonkeyPatch, cloudwatch_url: str) -> Iterator[Canne
         yield mwaa
 
 
-def aws() -> AwsClients:
-    return make_clients(environment=NAME, region="us-east-1")
+@cache
+def clients_of(mwaa_url: str, cloudwatch_url: str) -> AwsClients:
+    """Making them takes a while, so that each address has them once."""
+    variables = {**stand_in_variables(mwaa_url), "AWS_ENDPOINT_URL_CLOUDWATCH": cloudwatch_url}
+    return make_clients(environment=NAME, variables=variables)
 
 
 def put(name: str, dimensions: dict[str, str], at_s: float, *values: float) -> None:
-    aws().cloudwatch.put_metric_data(
+    url = os.environ["AWS_ENDPOINT_URL_CLOUDWATCH"]
+    clients_of(url, url).cloudwatch.put_metric_data(
         Namespace="AWS/MWAA",
         MetricData=[
             {
@@ -100,7 +115,7 @@ def run_begun(runs: Path, environment: dict[str, Any] | None = None) -> Recordin
         scenario_file=runs / "x.toml",
         runs_directory=runs,
         load_processes=LoadProcesses(),
-        facts=describe_environment(aws(), NAME),
+        facts=FACTS,
         stand_in_facts={},
         phases=Phases(),
     )
