@@ -9,7 +9,10 @@ from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.slo import Slo, parse_slo
 
 # A change of one of these during the run makes its parts incomparable.
-_MATTERING = ("AirflowVersion", "EnvironmentClass", "MinWebservers", "MaxWebservers", "Schedulers")
+_MATTERING = (
+    *("AirflowVersion", "EnvironmentClass", "MinWebservers", "MaxWebservers", "Schedulers"),
+    *("Status", "LastUpdate"),  # an update that began, ended, or both
+)
 
 _WORKLOADS = {
     "poisson": "open: Poisson arrivals",

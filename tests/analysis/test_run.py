@@ -266,6 +266,30 @@ def test_what_a_careful_reader_must_know_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("after", "members"),
+    [
+        ({"Status": "UPDATING"}, ["Status"]),
+        ({"LastUpdate": {"Status": "SUCCESS", "CreatedAt": "2026-11-30T12:00:00"}}, ["LastUpdate"]),
+        ({"MinWorkers": 3}, []),
+    ],
+)
+def test_an_update_in_the_middle_is_told(
+    tmp_path: Path, after: dict[str, Any], members: list[str]
+) -> None:
+    write_synthetic_run(tmp_path / "run", **CHECK, slo=("p95(latency) < 1s",))
+    manifest = json.loads((tmp_path / "run" / schema.MANIFEST_FILE).read_text())
+    environment = manifest["environment"]
+    environment["before"] |= {
+        "Status": "AVAILABLE",
+        "LastUpdate": {"Status": "SUCCESS", "CreatedAt": "2026-10-01T12:00:00"},
+    }
+    environment["after"] = environment["before"] | after
+    analysis = with_manifest(tmp_path / "run", environment=environment)
+    told = [f.values["member"] for f in analysis.warnings if f.code == "run.environment_changed"]
+    assert told == members
+
+
+@pytest.mark.parametrize(
     ("scenario", "says"),
     [
         (None, "has no scenario"),
