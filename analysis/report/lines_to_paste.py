@@ -49,7 +49,10 @@ def lines_to_paste(option: SizeOption, *, environment_name: str) -> Section:
                     f"    --min-webservers {fewest} --max-webservers {most}",
                 )
             ),
-            Text("Alarms on the webservers, as MWAA's user guide recommends them:"),
+            Text(
+                "Alarms on the webservers, as MWAA's user guide recommends them; --alarm-actions "
+                "says who is told:"
+            ),
             Lines((*_alarm(name, CPU), *_alarm(name, MEMORY))),
         ),
     )

@@ -19,6 +19,7 @@ import aiohttp
 import psutil
 import pytest
 
+from mwaa_headroom.harness.aws.cleanup import bulk_body
 from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
 from mwaa_headroom.harness.local.backend import DAG_IDS
@@ -200,6 +201,20 @@ def test_more_runs_than_airflows_default_are_active_at_once(in_environment: Run)
     in_environment(test)
 
 
+def test_many_runs_are_ended_and_deleted_at_once(in_environment: Run) -> None:
+    async def test(environment: Environment) -> None:
+        dag = DAG_IDS[0]
+        runs = [await environment.trigger(dag) for _ in range(5)]
+        body = bulk_body([*runs, "headroom_absent"], end_first=True)
+        status, told = await environment.call(1, "PATCH", f"/dags/{dag}/dagRuns", body)
+        assert status == 200
+        assert told["delete"] == {"success": sorted(f"{dag}.{run}" for run in runs), "errors": []}
+        for run in runs:
+            assert (await environment.call(0, "GET", f"/dags/{dag}/dagRuns/{run}"))[0] == 404
+
+    in_environment(test)
+
+
 def test_usage_grows_with_calls_and_is_held_to_the_limit(in_environment: Run) -> None:
     async def test(environment: Environment) -> None:
         webserver, facts = environment.webservers[0], environment.backend.facts()
@@ -271,6 +286,7 @@ def test_a_killed_webserver_is_not_alive_and_another_takes_its_place(in_environm
 PARENT = """
 import asyncio, sys
 from pathlib import Path
+from mwaa_headroom.harness.aws.cleanup import bulk_body
 from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
 from mwaa_headroom.harness.local.processes import Children
 from mwaa_headroom.harness.local.settings import LocalSettings
