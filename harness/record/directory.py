@@ -1,5 +1,6 @@
 """A run directory: its events, its manifest, replaced atomically, and its streams made tables."""
 
+import fcntl
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from mwaa_headroom.analysis.schema import (
     EVENT_KINDS,
     EVENT_SOURCES,
+    EVENTS_FILE,
     MANIFEST_FILE,
     METRICS_SCHEMA,
     METRICS_STREAM,
@@ -37,7 +39,8 @@ class EventLog:
     """Appends events to one file.
 
     Every line is one write to a file opened with O_APPEND, so lines of several processes and
-    threads never mix, and a line that was written survives a kill of its process.
+    threads never mix, and a line that was written survives a kill of its process. Its lock on the
+    file, which goes with the process, says that the run may still be going on.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,6 +48,8 @@ class EventLog:
         with writing(path):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
             self._descriptor = os.open(path, flags, 0o644)
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def write(self, kind: str, *, source: str, time_s: float, **fields: object) -> None:
         """Append one event.
@@ -87,6 +92,18 @@ _TABLES = (
     ("requests", REQUESTS_STREAM, REQUESTS_TABLE, REQUESTS_SCHEMA),
     ("metrics", METRICS_STREAM, METRICS_TABLE, METRICS_SCHEMA),
 )
+
+
+def is_being_written(directory: Path) -> bool:
+    """Whether some process, on this machine at least, has the events of a run open."""
+    try:
+        with (directory / EVENTS_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def require_writable(base: Path) -> None:

@@ -25,11 +25,14 @@ from mwaa_headroom.harness.aws.collector import (
 )
 from mwaa_headroom.harness.aws.environment import describe_environment
 from mwaa_headroom.harness.errors import NotAllowedError, RecordError, UsageError
-from mwaa_headroom.harness.record.directory import EventLog, add_metrics, write_manifest
+from mwaa_headroom.harness.record.directory import (
+    EventLog,
+    add_metrics,
+    is_being_written,
+    write_manifest,
+)
 from mwaa_headroom.harness.run.cleaning import scenario_of
 from mwaa_headroom.harness.scenario.model import AwsSettings
-
-STILL_GOING_S = 60.0  # a run that goes on writes something every few seconds
 
 _Key = tuple[str, frozenset[tuple[str, str]], str, float, float]
 
@@ -60,6 +63,8 @@ def collect_run(directory: Path, *, now_s: float) -> Collected:
             f"'{directory}' is a run of a {settings.kind} environment, whose metrics went with it: "
             "only those of runs on AWS can be read again."
         )
+    if is_being_written(directory):
+        raise UsageError(f"'{directory}' is being written to: wait until the run has ended.")
     try:
         record = read_run(directory, columns=("arrival",))
     except RecordFormatError as exc:
@@ -91,11 +96,6 @@ def _span(record: RunRecord, period_s: int, now_s: float) -> tuple[float, float]
     times_s = [float(event["time_s"]) for event in record.events]
     started_s = float(manifest.get("started_at_s") or min(times_s, default=now_s))
     last_s = max(times_s, default=started_s)
-    if manifest.get("status") == "running" and now_s - last_s < STILL_GOING_S:
-        raise UsageError(
-            f"The run may still be going on, it wrote something {max(now_s - last_s, 0):.0f} s ago:"
-            " wait until it has ended, or a minute if it was killed."
-        )
     finest_s = finest_period_s(started_s, now_s)
     if finest_s is None or finest_s > period_s:
         raise UsageError(

@@ -107,10 +107,10 @@ class Recording:
         Raises:
             HeadroomError: the disk is full or read-only; the streams stay readable.
         """
-        self.events.close()
         with self.phases.timed("finish_record"):
             rows = finish_tables(self.directory)
         self.save_manifest(status, finished_at_s=self.clock.now_s(), rows=rows)
+        self.events.close()
 
     def save_manifest(
         self, status: str, *, finished_at_s: float | None = None, rows: Mapping[str, int]

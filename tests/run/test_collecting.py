@@ -19,6 +19,7 @@ from rows_by_hand import rows_by_hand
 from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import (
+    EVENTS_FILE,
     METRICS_SCHEMA,
     METRICS_STREAM,
     METRICS_TABLE,
@@ -29,6 +30,7 @@ from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.errors import HeadroomError, NotAllowedError, UsageError
+from mwaa_headroom.harness.record.directory import EventLog
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run import collecting
 from mwaa_headroom.harness.run.collecting import collect_run
@@ -214,6 +216,7 @@ def test_a_collect_that_was_cut_off_is_finished_by_the_next_one(
 
 def test_a_killed_run_gets_its_metrics_and_loses_no_call(mwaa: CannedMwaa, tmp_path: Path) -> None:
     killed = run_begun(tmp_path)
+    killed.events.close()  # as the end of its process does
     for start_s in periods_of(killed):
         put(CPU, WEB, start_s, 40.0, 60.0)
     assert collect(killed) == len(periods_of(killed)) * 4
@@ -222,12 +225,17 @@ def test_a_killed_run_gets_its_metrics_and_loses_no_call(mwaa: CannedMwaa, tmp_p
     assert "record.cut_off" in codes(killed)
 
 
-def test_a_run_that_may_still_go_on_is_left_alone(mwaa: CannedMwaa, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_is_left_alone(mwaa: CannedMwaa, tmp_path: Path) -> None:
+    """However long it has said nothing, as while it waits for metrics or cleans up."""
     going = run_begun(tmp_path)
+    another = EventLog(going.directory / EVENTS_FILE)  # of a load process
     before = record_of(going)
-    with pytest.raises(UsageError, match="still be going on"):
-        collect(going, LOAD_S + 30)
+    for log in (going.events, another):
+        with pytest.raises(UsageError, match="until the run has ended"):
+            collect(going, LOAD_S + 3600)
+        log.close()
     assert record_of(going) == before
+    assert collect(going, LOAD_S + 3600) == 0
 
 
 @pytest.mark.parametrize(("days", "left"), [(14.9, True), (15.1, False), (500, False)])
