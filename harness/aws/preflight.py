@@ -121,7 +121,11 @@ def preflight(
 
     expectations = tuple(check_expectations(api, scenario.expect, health))
     usable, unmet = _look_at_dags(api, dags, may_lack=expects_something)
-    findings = [*_paused_dags(usable), *ask_reads(api, scenario, targets, health)]
+    findings = [
+        *_unwatched(scenario, health),
+        *_paused_dags(usable),
+        *ask_reads(api, scenario, targets, health),
+    ]
     found_runs, told = _prepare(api, scenario, targets, usable, created)
     targets = replace(targets, dag_run_ids={**targets.dag_run_ids, **found_runs})
     return PreflightResult(
@@ -402,6 +406,16 @@ def _value_to_give_back(use: Use, found: Answer) -> str:
         f"{use.key}: the variable '{use.value}' {problem}; choose a key that begins with "
         f"'{OUR_VARIABLES}' and is not taken."
     )
+
+
+def _unwatched(scenario: Scenario, health: Answer) -> Iterator[Finding]:
+    """Components that are ill before any load, so that falling ill cannot end it."""
+    if scenario.environment.kind != "aws":
+        return
+    told = {each: health.get(each) for each in scenario.limits.abort_unhealthy}
+    ill = [k for k, v in told.items() if isinstance(v, dict) and v.get("status") == "unhealthy"]
+    if ill:
+        yield warning("preflight.unwatched", components=tuple(ill))
 
 
 def _paused_dags(usable: dict[Use, Answer]) -> list[Finding]:

@@ -392,6 +392,23 @@ def test_the_paused_state_comes_back(canned: CannedMwaa, was_paused: bool) -> No
     assert canned.airflow.dags["headroom_pausable"]["is_paused"] is was_paused
 
 
+@pytest.mark.parametrize(
+    ("kind", "limits", "components"),
+    [
+        ("aws", {}, ("scheduler",)),
+        ("aws", {"abort_unhealthy": ["triggerer"]}, None),
+        ("simulated", {}, None),
+    ],
+)
+def test_an_illness_that_cannot_be_seen_to_begin_is_told(
+    canned: CannedMwaa, kind: str, limits: dict[str, Any], components: tuple[str, ...] | None
+) -> None:
+    canned.airflow.health = {"scheduler": {"status": "unhealthy"}, "triggerer": {"status": None}}
+    found = check(canned, scenario({"health": 1}, kind=kind, limits=limits)).findings
+    told = [f.values["components"] for f in found if f.code == "preflight.unwatched"]
+    assert told == ([] if components is None else [components])
+
+
 def test_triggering_a_paused_dag_is_noted_once(canned: CannedMwaa) -> None:
     canned.airflow.dags["headroom_example"] = {"is_paused": True}
     again = {"operation": "trigger_dag_run", "weight": 1}

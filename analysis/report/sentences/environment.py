@@ -19,6 +19,14 @@ says(
 )
 
 
+@says("preflight.unwatched")
+def _(components: Sequence[str]) -> str:
+    return (
+        f"Airflow says that these were unhealthy before any load: {words.enumerated(components)}; "
+        "limits.abort_unhealthy cannot tell whether the load does them harm."
+    )
+
+
 @says("preflight.spaced_by_cap")
 def _(stages: Sequence[str], cap_per_s: float, needed_per_s: float) -> str:
     which = f"Stage {stages[0]} is" if len(stages) == 1 else f"{len(stages)} stages are"
