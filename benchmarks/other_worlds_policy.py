@@ -24,7 +24,8 @@ Records are of `decisions`, or of `counts` only, as on AWS. The question is anot
     explained   recorded changes that the fitted rule makes at their time
     rule holds  the real rule is among those that fit (- : it is in no grid)
     hours, overload    the range holds the truth, within 2 % (webserver hours), 5 s (overload)
-    flagged     refused, or warned that the recorded changes do not follow the rule
+    flagged     refused, or warned that the recorded changes do not follow the rule, that starts
+                vary, or that the load takes CPU to where no step was seen
     silent      a range or the fitted rule is wrong, and nothing was said
 """
 
@@ -46,6 +47,7 @@ from mwaa_headroom.analysis.policy.simulated_load import (
     SimulatedLoad,
     WithRange,
     simulate_load,
+    step_unseen,
 )
 from mwaa_headroom.analysis.policy.workload import Workload
 
@@ -63,7 +65,7 @@ TIMEOUT_S: Final = 10.0
 CALLS: Final = Workload(
     demand_s=DEMAND_S, background_cpu=BACKGROUND, webserver_cpu=CPUS, latency_s=LATENCY_S
 )
-FLAG: Final = "policy.mismatch"
+FLAGS: Final = {"policy.mismatch", "policy.start_varies", "policy.step_unseen"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,13 @@ def asked(run: RecordedScaling, fit: PolicyFit, rates: Floats) -> SimulatedLoad 
     return simulate_load(load, CALLS, (), fit.rule, fit.others)
 
 
+def _warned(run: RecordedScaling, fit: PolicyFit, load: SimulatedLoad) -> set[str]:
+    """Codes of what the answer warns of."""
+    assert fit.rule is not None
+    unseen = step_unseen(load, [run], fit.rule)
+    return {each.code for each in (*fit.warnings, *([unseen] if unseen else []))}
+
+
 def holds_rule(fit: PolicyFit, numbers: Drawn) -> bool:
     """Whether the sets of the fitted rule contain the real one."""
     told = {each.name: each for each in fit.parameters}
@@ -364,7 +373,7 @@ def row(name: str, kind: Kind, runs: int) -> str:
         rates = asked_load(random)
         fit = fit_policy([run])
         load = asked(run, fit, rates)
-        flagged = load is None or any(each.code == FLAG for each in fit.warnings)
+        flagged = load is None or not FLAGS.isdisjoint(_warned(run, fit, load))
         tallies["flagged"].append(flagged)
         tallies["refused"].append(load is None)
         right = [True]

@@ -7,9 +7,15 @@ among them is "not told apart". A cooldown c acts like any other in (k T - T, k 
 period, because the rule is asked once a period; the grid has only such classes.
 
 Where only changes of the count are recorded (AWS), the time s from a decision until the count
-shows it is a further unknown, taken as constant: the s with the least cost goes with each rule. One
-period more until the decision and one less to start look the same, so that M and s are told only
-together, unless breaches that ended early say which M there was.
+shows it is a further unknown: the s with the least cost goes with each rule. One period more until
+the decision and one less to start look the same, so that M and s are told only together, unless
+breaches that ended early say which M there was. Starts may differ by up to 2 periods either way,
+each half period for the price of a change that is a period off; then it is warned of. A rule that
+costs one period more than the best is not told from it: one slow start would explain as much.
+
+Where no rule explains every change, none of the grid may be the real one. Then those that cost up
+to half as much again and one period are at the ends of what is simulated, too, with every step, and
+the ends of the ways out and back are combined.
 
 Do not believe it from few changes: a cooldown, a step or the way back shows only where a run gave
 it something to decide.
@@ -31,7 +37,7 @@ no scale-in was seen nearly all fits, and these are two: the quickest and the sl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from statistics import fmean, median, stdev
 from typing import Any, Final, Literal
 
@@ -48,11 +54,13 @@ from mwaa_headroom.analysis.policy.fit_search import (
     Candidate,
     CooldownGrid,
     best_candidates,
+    cheapest,
     cooldown_ladder,
     described_points,
     judge,
     scale_in_rules,
     scale_out_rules,
+    unsure,
 )
 from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling
 from mwaa_headroom.analysis.policy.replay import Explained, FittedRule, replay_rule
@@ -124,7 +132,7 @@ class StartTime:
 
     def ends_of(self, rule: Candidate) -> tuple[float, ...]:
         """The least and the longest that belong to a rule."""
-        own_s = rule.delay_s if self.goes_with_rule else None
+        own_s = rule.starts_s if self.goes_with_rule else None
         return (self.taken_s,) if own_s is None else own_s
 
 
@@ -155,29 +163,36 @@ def fit_policy(runs: Sequence[RecordedScaling], left_out: Sequence[Finding] = ()
         connections_above=used[0].connections_above,
         connections_scope="total" if used[0].on_aws else "per_webserver",
     )
-    out = best_candidates(used, scale_out_rules(usual), ladder, sign=1)
-    best_out = min(out, key=lambda each: _distance(each.policy, usual, ladder))
+    near_out = best_candidates(used, scale_out_rules(usual), ladder, sign=1)
+    out = cheapest(near_out, unsure(used))
+    best_out = min(cheapest(out), key=lambda each: _distance(each.policy, usual, ladder))
     saw_in = any(change.added < 0 for change in changes)
-    within, best_in = _fitted_way_back(used, best_out.policy, usual, ladder, saw_in=saw_in)
+    near_in, best_in = _fitted_way_back(used, best_out.policy, usual, ladder, saw_in=saw_in)
+    within = cheapest(near_in)
     start = _start_time(used, out, best_out)
-    cost = best_out.cost + best_in.cost
-    rule = FittedRule(with_way_back(best_out.policy, best_in.policy), start.of(best_out))
+    off = best_out.cost - best_out.spread_cost + best_in.cost
+    rule = FittedRule(
+        with_way_back(best_out.policy, best_in.policy), start.of(best_out), best_out.spread_s
+    )
     return PolicyFit(
         rule=rule,
-        others=_alternatives(rule, out, [each.policy for each in within], start),
+        others=_alternatives(
+            rule, near_out, [each.policy for each in near_in], start, wide=off > 0
+        ),
         parameters=(
             *_way_out(ladder, [each.policy for each in out], rule.policy),
             _start(rule, start),
             *_way_back(ladder, [each.policy for each in within] if saw_in else [], rule.policy),
         ),
         start_s=start.estimate,
-        mismatch_periods=cost,
+        mismatch_periods=off,
         changes=len(changes),
         runs_used=runs_used,
         left_out=left_out,
         warnings=(
-            *_warnings(used, rule, cost, changes),
+            *_warnings(used, rule, off, changes),
             *([start.unknown] if start.unknown else []),
+            *([_start_varies(best_out)] if best_out.spread_s else []),
         ),
     )
 
@@ -220,7 +235,7 @@ def _fitted_way_back(
     as_usual = judge(runs, with_way_back(out, usual), sign=-1)
     if not saw_in and as_usual.cost == 0:
         return within, as_usual
-    return within, min(within, key=lambda each: _distance(each.policy, usual, ladder))
+    return within, min(cheapest(within), key=lambda each: _distance(each.policy, usual, ladder))
 
 
 def _distance(
@@ -259,7 +274,7 @@ def _start_time(
         low_s, high_s = min(seen_s), max(seen_s + waited_s)
         estimate = Estimate(median(seen_s), low_s, high_s, n=len(seen_s), warnings=(is_range,))
         return StartTime(estimate, median(seen_s), _ends_of_next(seen_s, low_s, high_s))
-    ranges = [each.delay_s for each in out if each.delay_s is not None]
+    ranges = [each.starts_s for each in out if each.starts_s is not None]
     if ranges:
         estimate = Estimate(
             value=best.middle_s,
@@ -268,7 +283,7 @@ def _start_time(
             n=sum(change.added > 0 for run in runs for change in run.changes),
             warnings=(is_range, warning("policy.start_with_datapoints")),
         )
-        ends_s = best.delay_s or ()
+        ends_s = best.starts_s or ()
         return StartTime(estimate, best.middle_s or 0.0, ends_s, goes_with_rule=True)
     bound_s = max(waited_s, default=0.0)
     taken_s, longest_s = max(bound_s, USUAL_START_S), max(bound_s, LONGEST_START_S)
@@ -292,13 +307,27 @@ def _alternatives(
     out: Sequence[Candidate],
     within: Sequence[PolicyParameters],
     start: StartTime,
+    *,
+    wide: bool,
 ) -> tuple[FittedRule, ...]:
-    """The rules to simulate beside the one taken, among those that fit as well."""
+    """The rules to simulate beside the one taken, among those that fit as well.
+
+    Where the changes do not follow the rule (`wide`), any step may come next, and both ways are
+    combined.
+    """
+    ways_out, ways_back = [*_ends_out(out)], [rule.policy]
+    if wide:
+        best = min(out, key=attrgetter("cost"))
+        ways_out += [
+            replace(best, policy=replace(best.policy, scale_out_step=step)) for step in STEPS
+        ]
+        ways_back += _quickest_and_slowest(within)
     found = [
         *(
-            FittedRule(with_way_back(each.policy, rule.policy), start_s)
-            for each in _ends_out(out)
+            FittedRule(with_way_back(each.policy, back), start_s)
+            for each in ways_out
             for start_s in start.ends_of(each)
+            for back in ways_back
         ),
         *(replace(rule, start_s=end_s) for end_s in start.ends_s),
         *(
@@ -309,8 +338,17 @@ def _alternatives(
     return tuple(dict.fromkeys(each for each in found if each != rule))
 
 
-def ends_of_way_back(within: Sequence[PolicyParameters]) -> tuple[PolicyParameters, ...]:
-    """The quickest and the slowest ways back, value by value; each once."""
+def _quickest_and_slowest(within: Sequence[PolicyParameters]) -> tuple[PolicyParameters, ...]:
+    """Of the ways back, by all values together, with the largest and the smallest step."""
+    ranked = sorted(_ranked(within), key=itemgetter(0))
+    return (
+        replace(ranked[0][1], scale_in_step=min(STEPS)),
+        replace(ranked[-1][1], scale_in_step=max(STEPS)),
+    )
+
+
+def _ranked(within: Sequence[PolicyParameters]) -> list[tuple[float, PolicyParameters]]:
+    """Ways back with how quick they are."""
     places = {
         name: {value: place for place, value in enumerate(sorted(values))}
         for name in WAY_BACK
@@ -323,7 +361,12 @@ def ends_of_way_back(within: Sequence[PolicyParameters]) -> tuple[PolicyParamete
             for name, sign in _QUICKER.items()
         )
 
-    ranked = [(quickness(each), each) for each in within]
+    return [(quickness(each), each) for each in within]
+
+
+def ends_of_way_back(within: Sequence[PolicyParameters]) -> tuple[PolicyParameters, ...]:
+    """The quickest and the slowest ways back, value by value; each once."""
+    ranked = _ranked(within)
     ends = []
     for name, sign in _QUICKER.items():
         for pick in (max, min):
@@ -420,6 +463,11 @@ def _start(rule: FittedRule, start: StartTime) -> FittedParameter:
     elif start.goes_with_rule:
         verdict, why = "not told apart", note("policy.no_decisions")
     return FittedParameter("start_s", verdict, values, f"{rule.start_s:.3g} s", why)
+
+
+def _start_varies(rule: Candidate) -> Finding:
+    low_s, high_s = rule.starts_s or (0.0, 0.0)
+    return warning("policy.start_varies", low_s=low_s, high_s=high_s)
 
 
 def _warnings(

@@ -26,6 +26,9 @@ CONNECTIONS_BELOW: Final = (1.0, 2.0, 5.0, 10.0, 15.0)
 LONGEST_START_S: Final = 1800.0
 _COOLDOWNS_IN_PERIODS: Final = range(1, 13)
 _LONG_COOLDOWNS_S: Final = (90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 900.0)
+_SPREADS_IN_HALF_PERIODS: Final = range(1, 5)  # each costs as much as a change one period off
+NEARLY: Final = 1.5
+ONE_PERIOD: Final = 1.0  # as costs are counted
 _PLENTY: Final = 1_000_000  # webservers
 
 Signature = tuple[bool, ...]
@@ -153,11 +156,21 @@ class Candidate:
     cost: float
     delay_s: tuple[float, float] | None  # None: decisions are recorded, so it is not asked
     gap_s: float  # the shortest time between a decision and the one it had to wait for
+    spread_s: float = 0.0  # by which single starts are shorter and longer
+    spread_cost: float = 0.0  # part of `cost`
 
     @property
     def middle_s(self) -> float | None:
         """The middle of these times."""
         return sum(self.delay_s) / 2 if self.delay_s else None
+
+    @property
+    def starts_s(self) -> tuple[float, float] | None:
+        """The least and the longest that a single start may have taken."""
+        if self.delay_s is None:
+            return None
+        low_s, high_s = self.delay_s
+        return max(0.0, low_s - self.spread_s), high_s + self.spread_s
 
 
 def best_candidates(
@@ -167,8 +180,17 @@ def best_candidates(
     *,
     sign: int,
 ) -> list[Candidate]:
-    """Of all rules with all cooldowns, of scaling out (sign 1) or in (sign -1), the cheapest."""
-    best: list[Candidate] = []
+    """Of all rules with all cooldowns, of scaling out (sign 1) or in (sign -1), the cheapest.
+
+    Where none explains every change, those too that cost half as much again and one period; where
+    the cheapest are `unsure`, those that cost as much more.
+    """
+    found: list[Candidate] = []
+    least, more = float("inf"), unsure(runs) if sign > 0 else 0.0
+
+    def most(cost: float) -> float:
+        return NEARLY * cost + ONE_PERIOD if cost else more
+
     steps = _steps_shown(runs, sign)
     seen: dict[tuple[object, ...], Signature] = {}
     judged: dict[tuple[object, ...], list[Candidate]] = {}
@@ -183,11 +205,26 @@ def best_candidates(
         if alike not in judged:
             judged[alike] = list(_with_cooldowns(runs, rule, ladder, sign))
         for each, cooldown_s in zip(judged[alike], ladder.values, strict=True):
-            if best and each.cost < best[0].cost:
-                best.clear()
-            if not best or each.cost == best[0].cost:
-                best.append(replace(each, policy=_with_cooldown(rule, cooldown_s, sign)))
-    return best
+            least = min(least, each.cost)
+            if each.cost <= most(least):
+                found.append(replace(each, policy=_with_cooldown(rule, cooldown_s, sign)))
+    return [each for each in found if each.cost <= most(least)]
+
+
+def cheapest(candidates: Sequence[Candidate], more: float = 0.0) -> list[Candidate]:
+    """Those that cost least, and those that cost up to so much more."""
+    least = min(each.cost for each in candidates)
+    return [each for each in candidates if each.cost <= least + more]
+
+
+def unsure(runs: Sequence[RecordedScaling]) -> float:
+    """What one way to scale out may cost more than another without being told from it.
+
+    Where only the count shows a scale-out, a webserver that took a period longer than the others
+    would explain as much.
+    """
+    blind = [run for run in runs if not run.decisions_known]
+    return ONE_PERIOD if any(each.added > 0 for run in blind for each in run.changes) else 0.0
 
 
 def _steps_shown(runs: Sequence[RecordedScaling], sign: int) -> set[int]:
@@ -253,8 +290,10 @@ def judge(runs: Sequence[RecordedScaling], policy: PolicyParameters, *, sign: in
             blind.append((recorded, decided, run.period_s, run.periods[-1].end_s))
     if sign < 0 or not any(recorded for recorded, *_ in blind):
         return Candidate(policy, cost + _delayed_cost(blind, 0.0), None, gap_s)
-    blind_cost, delay_s = _best_delay(tuple(blind))
-    return Candidate(policy, cost + blind_cost, delay_s, gap_s)
+    fitted = _best_delay(tuple(blind))
+    return Candidate(
+        policy, cost + fitted.cost, fitted.delay_s, gap_s, fitted.spread_s, fitted.spread_cost
+    )
 
 
 def _shortest_gap_s(decisions: Sequence[Change], sign: int) -> float:
@@ -269,19 +308,44 @@ def _shortest_gap_s(decisions: Sequence[Change], sign: int) -> float:
     return gap_s
 
 
+@dataclass(frozen=True, slots=True)
+class _Delay:
+    """From decision to count."""
+
+    cost: float
+    delay_s: tuple[float, float]
+    spread_s: float = 0.0
+    spread_cost: float = 0.0
+
+
 @lru_cache(maxsize=1024)  # most rules of a grid decide alike
-def _best_delay(blind: tuple[_Compared, ...]) -> tuple[float, tuple[float, float]]:
-    """The constant delay from decision to count with the least cost, as a range."""
+def _best_delay(blind: tuple[_Compared, ...]) -> _Delay:
+    """The delay with the least cost, constant or with a spread."""
+    best = _Delay(*_with_spread(blind, 0.0))
+    for price in _SPREADS_IN_HALF_PERIODS:
+        if best.cost <= price:
+            break
+        spread_s = price * blind[0][2] / 2
+        cost, delay_s = _with_spread(blind, spread_s)
+        if cost + price < best.cost:
+            best = _Delay(cost + price, delay_s, spread_s, price)
+    return best
+
+
+def _with_spread(
+    blind: tuple[_Compared, ...], spread_s: float
+) -> tuple[float, tuple[float, float]]:
     borders = {0.0, LONGEST_START_S}
     for recorded, decided, _, end_s in blind:
         seen_s = {end_s, *(edge for each in recorded for edge in (each.from_s, each.to_s))}
         borders |= {
-            min(max(border_s - decision.to_s, 0.0), LONGEST_START_S)
+            min(max(border_s - decision.to_s + to_side_s, 0.0), LONGEST_START_S)
             for decision in decided
             for border_s in seen_s
+            for to_side_s in {-spread_s, spread_s}
         }
     costs = {
-        (low, high): _delayed_cost(blind, (low + high) / 2)
+        (low, high): _delayed_cost(blind, (low + high) / 2, spread_s)
         for low, high in pairwise(sorted(borders))
     }
     least = min(costs.values())
@@ -289,8 +353,8 @@ def _best_delay(blind: tuple[_Compared, ...]) -> tuple[float, tuple[float, float
     return least, (fitting[0][0], fitting[-1][1])
 
 
-def _delayed_cost(blind: Iterable[_Compared], delay_s: float) -> float:
+def _delayed_cost(blind: Iterable[_Compared], delay_s: float, spread_s: float = 0.0) -> float:
     return sum(
-        align(recorded, shown(decided, delay_s, end_s), period_s)[0]
+        align(recorded, shown(decided, delay_s, end_s), period_s, spread_s)[0]
         for recorded, decided, period_s, end_s in blind
     )

@@ -44,6 +44,7 @@ class FittedRule:
 
     policy: PolicyParameters
     start_s: float
+    spread_s: float = 0.0  # by which starts are shorter and longer, by counts alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +133,26 @@ class Explained:
 
 
 def align(
-    recorded: Sequence[Change], simulated: Sequence[Change], period_s: float
+    recorded: Sequence[Change],
+    simulated: Sequence[Change],
+    period_s: float,
+    spread_s: float = 0.0,
 ) -> tuple[float, list[tuple[Change | None, Change | None]]]:
-    """The least cost, in periods, and the pairs behind it in the order of time."""
+    """The least cost, in periods, and the pairs behind it in the order of time.
+
+    Args:
+        recorded: in the order of time.
+        simulated: likewise.
+        period_s: of the metrics.
+        spread_s: by which a webserver that was added may have come sooner or later.
+    """
     costs = [[LOST * (i + j) for j in range(len(simulated) + 1)] for i in range(len(recorded) + 1)]
     for i, was in enumerate(recorded, start=1):
         for j, would_be in enumerate(simulated, start=1):
             costs[i][j] = min(
                 costs[i - 1][j] + LOST,
                 costs[i][j - 1] + LOST,
-                costs[i - 1][j - 1] + _cost(was, would_be, period_s),
+                costs[i - 1][j - 1] + _cost(was, would_be, period_s, spread_s),
             )
     pairs: list[tuple[Change | None, Change | None]] = []
     i, j = len(recorded), len(simulated)
@@ -150,7 +161,8 @@ def align(
         if (
             i
             and j
-            and here == costs[i - 1][j - 1] + _cost(recorded[i - 1], simulated[j - 1], period_s)
+            and here
+            == costs[i - 1][j - 1] + _cost(recorded[i - 1], simulated[j - 1], period_s, spread_s)
         ):
             i, j = i - 1, j - 1
             pairs.append((recorded[i], simulated[j]))
@@ -164,11 +176,15 @@ def align(
 
 
 def compared(
-    recorded: Sequence[Change], simulated: Sequence[Change], period_s: float, from_s: float = 0.0
+    recorded: Sequence[Change],
+    simulated: Sequence[Change],
+    period_s: float,
+    from_s: float = 0.0,
+    spread_s: float = 0.0,
 ) -> tuple[ComparedEvent, ...]:
     """The pairs of `align`, their times counted from `from_s`."""
-    _, pairs = align(recorded, simulated, period_s)
-    return tuple(_compared(was, would_be, period_s, from_s) for was, would_be in pairs)
+    _, pairs = align(recorded, simulated, period_s, spread_s)
+    return tuple(_compared(was, would_be, period_s, from_s, spread_s) for was, would_be in pairs)
 
 
 def shown(decided: Sequence[Change], delay_s: float, end_s: float) -> list[Change]:
@@ -182,28 +198,34 @@ def difference_s(recorded: Change, simulated: Change) -> float:
     return at_s - min(max(at_s, recorded.from_s), recorded.to_s)
 
 
-def _cost(recorded: Change, simulated: Change, period_s: float) -> float:
+def _cost(recorded: Change, simulated: Change, period_s: float, spread_s: float) -> float:
     if recorded.added * simulated.added <= 0:
         return float("inf")
-    return _periods_apart(recorded, simulated, period_s) + (recorded.added != simulated.added)
+    may_be_off_s = spread_s if recorded.added > 0 else 0.0
+    periods = _periods_apart(recorded, simulated, period_s, may_be_off_s)
+    return periods + (recorded.added != simulated.added)
 
 
-def _periods_apart(recorded: Change, simulated: Change, period_s: float) -> float:
+def _periods_apart(recorded: Change, simulated: Change, period_s: float, spread_s: float) -> float:
     is_moment = recorded.from_s == recorded.to_s
     slack = 0.5 if is_moment else _INTERVAL_SLACK
-    apart = abs(difference_s(recorded, simulated)) / period_s
+    apart = (abs(difference_s(recorded, simulated)) - spread_s) / period_s
     return float(max(0, ceil(apart - slack)))
 
 
 def _compared(
-    recorded: Change | None, simulated: Change | None, period_s: float, from_s: float
+    recorded: Change | None,
+    simulated: Change | None,
+    period_s: float,
+    from_s: float,
+    spread_s: float,
 ) -> ComparedEvent:
     if recorded is None:
         verdict: Verdict = "extra"
     elif simulated is None:
         verdict = "missed"
     else:
-        verdict = "off" if _cost(recorded, simulated, period_s) else "matched"
+        verdict = "off" if _cost(recorded, simulated, period_s, spread_s) else "matched"
     known = recorded or simulated or Change(0.0, 0.0, 0, 0)
     return ComparedEvent(
         verdict=verdict,
@@ -300,7 +322,7 @@ def _compared_replay(
     out = shown([each for each in decided if each.added > 0], rule.start_s, end_s)
     back = shown([each for each in decided if each.added < 0], 0.0, end_s)
     changes = sorted((*out, *back), key=lambda each: each.to_s)
-    return compared(run.changes, changes, run.period_s, run.started_s)
+    return compared(run.changes, changes, run.period_s, run.started_s, rule.spread_s)
 
 
 def _recorded_failed(analysis: RunAnalysis) -> float:

@@ -19,12 +19,15 @@ chance differ as much near saturation.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, inf, isfinite, log10
+from statistics import fmean
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mwaa_headroom.analysis.policy.replay import FittedRule, LostCalls, Replay
+from mwaa_headroom.analysis.findings import Finding, warning
+from mwaa_headroom.analysis.policy.recorded import RecordedScaling
+from mwaa_headroom.analysis.policy.replay import FittedRule, LostCalls, Replay, rule_decisions
 from mwaa_headroom.analysis.policy.simulate import Simulated, SimulatedEvent, simulate
 from mwaa_headroom.analysis.policy.workload import Workload
 from mwaa_headroom.analysis.statistics import Floats
@@ -32,6 +35,7 @@ from mwaa_headroom.analysis.statistics import Floats
 WAIT_S: Final = 1.0  # of work before a call: less is the unevenness of arrivals
 LEAST_FACTOR: Final = 2.0
 MOST_FACTOR: Final = 10.0
+_SAME_STEP_PERCENT: Final = 15.0  # half the way from the threshold to all of the CPU
 _HANDFUL: Final = 20.0  # calls
 _APART_S: Final = 60
 _POINTS: Final = 600
@@ -314,6 +318,43 @@ def _longest_s(overloads: tuple[Overload, ...]) -> float | None:
 def _last_without(backlog_s: Floats, second: int) -> int:
     before = np.flatnonzero(backlog_s[:second] <= 0.0)
     return int(before[-1]) + 1 if len(before) else 0
+
+
+def step_unseen(
+    load: SimulatedLoad, runs: Sequence[RecordedScaling], rule: FittedRule
+) -> Finding | None:
+    """That webservers are added at a higher CPU than ever in the records; None: they are not.
+
+    A rule may add more at once the higher the CPU of the last period is, as step scaling does.
+    Where the maximum was reached, neither the record nor the rule tells how many it would be.
+
+    Args:
+        load: as the rule makes it.
+        runs: that the rule is fitted to.
+        rule: tells when it decided where decisions are not recorded.
+    """
+    seen = [
+        fmean(period.cpu_percent)
+        for run in runs
+        for change in (run.changes if run.decisions_known else rule_decisions(run, rule.policy))
+        for period in run.periods
+        if change.from_count < change.to_count < run.max_webservers
+        and period.cpu_percent
+        and 0 <= change.to_s - period.end_s < run.period_s
+    ]
+    asked = [
+        fmean(
+            point.cpu_percent
+            for point in load.points
+            if 0 < change.decided_s - point.at_s <= load.period_s
+        )
+        for change in load.changes
+        if change.from_count < change.to_count < load.max_webservers
+    ]
+    seen_percent, asked_percent = max(seen, default=0.0), max(asked, default=0.0)
+    if asked_percent <= seen_percent + _SAME_STEP_PERCENT:
+        return None
+    return warning("policy.step_unseen", seen_percent=seen_percent, asked_percent=asked_percent)
 
 
 def factors(replays: Sequence[Replay]) -> tuple[float, float]:

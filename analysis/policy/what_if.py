@@ -33,6 +33,7 @@ from mwaa_headroom.analysis.policy.simulated_load import (
     SimulatedLoad,
     factors,
     simulate_load,
+    step_unseen,
     widened,
 )
 from mwaa_headroom.analysis.policy.workload import Workload, workload_of
@@ -129,7 +130,9 @@ def answer_what_if(runs: Sequence[RunAnalysis], asked: AskedLoad | None) -> What
     if isinstance(load, Finding):
         return WhatIf(names, fit, replays, None, (load,))
     failed, slow = factors(replays)
-    notes = tuple(_notes(load, asked, failed, slow))
+    used = [run.scaling for run in usable if run.scaling.run_id in fit.runs_used]
+    unseen = step_unseen(load, used, fit.rule)
+    notes = (*([unseen] if unseen else []), *_notes(load, asked, failed, slow))
     return WhatIf(names, fit, replays, widened(load, failed, slow), notes=notes)
 
 

@@ -39,6 +39,17 @@ says(
     "No webserver that was asked for came into service before its record ended, so the time to "
     "start is not known; {taken_s:.4g} s is assumed, and up to {longest_s:.4g} s are tried.",
 )
+says(
+    "policy.start_varies",
+    "Webservers took {low_s:.3g} to {high_s:.3g} s to start, as far as the count tells: with a "
+    "constant time the rule does not explain when they came.",
+)
+says(
+    "policy.step_unseen",
+    "The load takes CPU to {asked_percent:.0f} % where webservers are added; the runs show only up "
+    "to {seen_percent:.0f} % how many are added at once, and it may be more beyond that: record a "
+    "run with as large a step of the load.",
+)
 # Why a parameter is not determined: phrases.
 says("policy.any_value", "any value fits")
 says("policy.no_scale_in", "no webserver was removed while it was watched")

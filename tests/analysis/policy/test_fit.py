@@ -1,6 +1,8 @@
 """The fit must find the rule that made the records, and say what they do not tell."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -204,6 +206,69 @@ def test_bursts_that_ended_early_tell_the_datapoints_without_decisions() -> None
     assert fit.start_s.high is not None
     assert fit.start_s.low <= 120.0 <= fit.start_s.high
     assert fit.start_s.high - fit.start_s.low <= PERIOD_S
+
+
+def later(run: RecordedScaling, by_s: Sequence[float]) -> RecordedScaling:
+    """With scale-outs that the count shows so much later, in turns."""
+    out = cycle(by_s)
+    changes = (each.later(next(out)) if each.added > 0 else each for each in run.changes)
+    return replace(run, changes=tuple(changes))
+
+
+@pytest.mark.slow
+def test_starts_that_vary_are_told_where_a_constant_one_does_not_explain_the_counts() -> None:
+    rate = np.repeat([15.0, 80.0, 12.0, 80.0], [600, 720, 900, 720])
+    run = later(recorded(PolicyParameters(), rate, decisions_known=False), (-60.0, 60.0))
+    fit = fit_policy([run])
+    (varies,) = (each for each in fit.warnings if each.code == "policy.start_varies")
+    assert fit.mismatch_periods == 0
+    assert 0 < varies.values["low_s"] <= 60.0
+    assert 180.0 <= varies.values["high_s"] < 300.0
+    assert fit.rule is not None
+    assert replay_rule(run, fit.rule).agrees
+    assert not replay_rule(run, replace(fit.rule, spread_s=0.0)).agrees
+    assert {varies.values["low_s"], varies.values["high_s"]} <= {
+        other.start_s for other in fit.others
+    }
+
+
+def test_one_slow_start_would_explain_a_rule_that_is_a_period_off_by_counts_alone() -> None:
+    truth = PolicyParameters(scale_out_cooldown_s=180.0)
+    seen = {
+        decisions_known: told(
+            fit_policy(
+                [
+                    recorded(
+                        truth,
+                        np.repeat([15.0, 80.0], 600),
+                        between=(2, 4),
+                        decisions_known=decisions_known,
+                    )
+                ]
+            ),
+            "scale_out_cooldown_s",
+        ).values
+        for decisions_known in (True, False)
+    }
+    assert seen == {
+        True: ("over 120 s, up to 180 s",),
+        False: ("over 60 s, up to 240 s",),
+    }
+
+
+def test_what_follows_no_rule_may_take_any_step_next() -> None:
+    run = recorded(PolicyParameters(scale_out_cooldown_s=120.0), np.repeat([15.0, 80.0], 900))
+    first, *others = run.changes
+    larger = replace(run, changes=(replace(first, to_count=first.to_count + 1), *others))
+    as_modelled, fit = fit_policy([run]), fit_policy([larger])
+    assert fit.mismatch_periods == 1
+    assert {other.policy.scale_out_step for other in as_modelled.others} == {1}
+    assert {(o.policy.scale_out_step, o.policy.scale_in_step) for o in fit.others} >= {
+        (1, 1),
+        (1, 3),
+        (3, 1),
+        (3, 3),
+    }
 
 
 def test_a_webserver_that_never_came_leaves_the_start_unknown() -> None:

@@ -53,6 +53,18 @@ def test_the_difference_is_simulated_minus_recorded() -> None:
     assert (late.recorded_from_s, late.recorded_s, late.simulated_s) == (600, 660, 700)
 
 
+def test_starts_that_vary_may_be_off_and_removals_may_not() -> None:
+    recorded = [Change(120, 180, 2, 3), Change(600, 660, 3, 2)]
+    simulated = [decided(240), decided(720, 3, 2)]
+
+    assert align(recorded, simulated, PERIOD_S)[0] == 2
+    assert align(recorded, simulated, PERIOD_S, 60.0)[0] == 1
+    assert [e.verdict for e in compared(recorded, simulated, PERIOD_S, 0.0, 60.0)] == [
+        "matched",
+        "off",
+    ]
+
+
 changes = st.lists(
     st.tuples(st.integers(0, 100), st.sampled_from([(2, 3), (3, 2), (2, 4)])), max_size=6
 ).map(lambda found: [decided(60.0 * at, *counts) for at, counts in sorted(found)])

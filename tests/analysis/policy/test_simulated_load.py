@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from mwaa_headroom.analysis.policy.replay import FittedRule, LostCalls, Replay
+from mwaa_headroom.analysis.policy.recorded import Change, RecordedScaling, SeenPeriod
+from mwaa_headroom.analysis.policy.replay import (
+    FittedRule,
+    LostCalls,
+    Replay,
+)
 from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
 from mwaa_headroom.analysis.policy.simulate import simulate
 from mwaa_headroom.analysis.policy.simulated_load import (
@@ -13,6 +18,7 @@ from mwaa_headroom.analysis.policy.simulated_load import (
     factors,
     overloads_of,
     simulate_load,
+    step_unseen,
     widened,
 )
 from mwaa_headroom.analysis.policy.workload import Workload
@@ -49,6 +55,43 @@ def test_widened_ranges_hold_the_simulated_ones_and_no_more_than_all_calls() -> 
         assert was.high <= wider.high <= plain.calls
     assert wide.failed_share.high == 1.0
     assert wide.caught_up_after_s.value is None
+
+
+@pytest.mark.parametrize(
+    ("seen_percent", "most", "is_told"),
+    [(82.0, 5, True), (82.0, 3, False), (96.0, 5, False)],
+    ids=["above those seen", "but to the maximum", "no more than those seen"],
+)
+def test_a_step_at_more_cpu_than_any_seen_is_told(
+    seen_percent: float, most: int, is_told: bool
+) -> None:
+    load = LoadToSimulate("flood", np.full(900, 80.0), 2, most, 60.0, 0.7, "", "run")
+    rule = FittedRule(PolicyParameters(), 120.0)
+    simulated = simulate_load(load, Workload(0.02, 0.02, 0.5, 0.01), (), rule, ())
+    record = RecordedScaling(
+        run_id="run",
+        began_s=0.0,
+        started_s=0.0,
+        period_s=60.0,
+        periods=(
+            SeenPeriod(60.0, (99.0,) * 2, (), 2),
+            SeenPeriod(120.0, (seen_percent,) * 2, (), 2),
+        ),
+        changes=(Change(120.0, 120.0, 2, 3),),
+        decisions_known=True,
+        start_times_s=(),
+        waited_s=(),
+        min_webservers=2,
+        max_webservers=5,
+        cpu_above_percent=70.0,
+        connections_above=15.0,
+    )
+
+    found = step_unseen(simulated, [record], rule)
+
+    assert (found is not None) == is_told
+    if found:
+        assert found.values == {"seen_percent": 82.0, "asked_percent": pytest.approx(100.0)}
 
 
 @pytest.mark.slow
