@@ -13,6 +13,7 @@ from botocore.credentials import RefreshableCredentials
 from click.testing import CliRunner
 
 from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.harness.aws.cleanup import BULK_RUN_S
 from mwaa_headroom.harness.aws.credentials import asks_for_code
 from mwaa_headroom.harness.aws.doctor import Checked, keys_last
 from mwaa_headroom.harness.aws.policy import INVOKE, LOG_IN, EnvironmentArn, needs_of, policy_of
@@ -103,7 +104,7 @@ def test_an_environment_in_order_and_a_plan_of_the_run(aws: Imitation) -> None:
     assert (duration["load_s"], duration["longest_s"]) == (300, 360)
     assert duration["waits_s"] == 180 + 600 / 5  # at 5 calls/s
     aws.environment["AirflowVersion"] = "3.3.1"  # which deletes many at once
-    assert values(examined(scenario(aws)), "doctor.duration")["waits_s"] == 180 + 600 * 0.05
+    assert values(examined(scenario(aws)), "doctor.duration")["waits_s"] == 180 + 600 * BULK_RUN_S
     assert "ActiveConnectionCount (nightly)" in values(lines, "doctor.metrics")["metrics"]
     assert values(lines, "doctor.newest_sample")["age_s"] < 120
 
