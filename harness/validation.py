@@ -43,6 +43,9 @@ def _in_words(problem: Any) -> str:
         return "is not a known key"
     if kind == "missing":
         return "is missing"
+    if kind == "union_tag_invalid":
+        key, tag, known = (problem["ctx"][k] for k in ("discriminator", "tag", "expected_tags"))
+        return f"is wrong: {key} is '{tag}', not one of {known}"
     message = message.removeprefix("Value error, ").rstrip(".")
     if kind == "value_error":
         return f": {message}" if problem["loc"] else message

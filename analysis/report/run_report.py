@@ -354,10 +354,14 @@ def _findings(run: Run) -> Section | None:
     first = (*left, *reasons(run.analysis), *told_each(run.analysis.generator.reasons))
     leading = tuple(dict.fromkeys((*first, *concerning)))[:_MOST_FINDINGS]
     untold = len({*every} - {*leading})
-    brief = (*leading, *([f"and {untold} more: --verbose"] if untold else []))
+    brief = (*leading, *([_untold(untold, leading)] if untold else []))
     if not every and not brief:
         return None
     return Section("Findings", (Bullets(every),), brief=True, brief_blocks=(Bullets(brief),))
+
+
+def _untold(count: int, told: Sequence[str]) -> str:
+    return f"and {count} more: --verbose" if told else f"{words.counted(count, 'note')}: --verbose"
 
 
 def _terms(_run: Run) -> Section:

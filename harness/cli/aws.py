@@ -73,7 +73,10 @@ def init_command(
         print(json.dumps(tree, indent=2))
         return
     if reachable.problem:
-        say_aside(f"Warning: {reachable.problem}; the scenario reads no DAG's runs.")
+        say_aside(
+            f"Warning: {reachable.problem}; the scenario reads no DAG's runs: where that is "
+            "mended, write it again."
+        )
     say(f"{path} is written. Read it, then:")
     for command in ("policy", "doctor", "run"):
         say(f"  headroom {command} {path}")
@@ -117,7 +120,7 @@ def doctor_command(
     told = scenario_warnings(scenario) if is_meant else ()
     warned = (Checked("scenario", warning("doctor.problem", reason=text)) for text in told)
     lines = chain(warned, examine(scenario, is_meant=is_meant))
-    return _show("checks", lines, json_output)
+    return _show("checks", lines, json_output, verdict=True)
 
 
 def _of_environment(environment: str | None, region: str | None) -> dict[str, Any]:
@@ -191,8 +194,8 @@ def _json_of(path: Path) -> Any:
         raise UsageError(f"{path} is not valid JSON: {exc}.") from exc
 
 
-def _show(key: str, lines: "Iterable[Checked]", json_output: bool) -> int:
-    """Print each line as it is found, with a mark; returns the exit code."""
+def _show(key: str, lines: "Iterable[Checked]", json_output: bool, verdict: bool = False) -> int:
+    """Print each line as it is found, with a mark, and a verdict; returns the exit code."""
     from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.sentences import told
 
@@ -203,5 +206,20 @@ def _show(key: str, lines: "Iterable[Checked]", json_output: bool) -> int:
             say(f"{_MARKS[line.finding.severity]} {line.area}: {told(line.finding)}")
     if json_output:
         print(json.dumps(plain({key: shown}), indent=2))
+    elif verdict:
+        say(_verdict(shown))
     is_bad = any(line.finding.severity == "refusal" for line in shown)
     return ExitCode.USAGE if is_bad else ExitCode.OK
+
+
+def _verdict(shown: "list[Checked]") -> str:
+    """What a reader of many lines asks first: can it be run?"""
+    from mwaa_headroom.analysis.report.words import counted
+
+    severities = [line.finding.severity for line in shown]
+    stops, spoils = severities.count("refusal"), severities.count("warning")
+    see = f"; see {counted(spoils, 'line')} marked {_MARKS['warning']}" if spoils else ""
+    if stops:
+        marked = f"{counted(stops, 'line')} marked {_MARKS['refusal']}"
+        return f"Not ready: mend what {marked} say{'s' if stops == 1 else ''}, the first one first."
+    return f"Ready: nothing that was asked would stop a run{see}."

@@ -62,6 +62,8 @@ def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool
     if json_output:
         print(json.dumps(_tree(left, undoing), indent=2))
     _end(undoing)
+    if undoing is not None and not json_output:
+        print(f"All {undoing.done.total()} undone: nothing of it is left in {left.arn}.")
 
 
 def _list(left: "Leftovers") -> None:

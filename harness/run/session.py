@@ -1,13 +1,15 @@
 """One run, in order: environment, preflight, load beside collection, winding up.
 
     environment up -> allowed? -> preflight -> [generator | collector | environment's events]
-                   -> late metrics -> cleaning up -> environment down -> tables and manifest
+                   -> cleaning up -> late metrics -> environment down -> tables and manifest
 
 Whatever happens once the run directory exists, the record is finished and says what happened.
 """
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,7 +122,9 @@ class _Session:
         recording, clients = self.recording, self.environment.clients
         created = Created(tell=partial(recording.event, "created"))
         self.progress.step("Checking the environment and preparing what the calls need")
-        try:
+        with ExitStack() as undoing:
+            if not self.environment.is_ours:
+                undoing.callback(self._clean_up, created)
             with recording.phases.timed("preflight"):
                 prepared = preflight(
                     clients, recording.scenario, recording.facts_before, recording.run_id, created
@@ -128,10 +132,7 @@ class _Session:
             save_targets(recording.directory, prepared.targets)
             point_latest_at(recording.directory)
             self._record_preflight(prepared)
-            return self._load_and_collect(prepared.targets)
-        finally:
-            if not self.environment.is_ours:
-                self._clean_up(created)
+            return self._load_and_collect(prepared.targets, clean_up=undoing.close)
 
     def _record_preflight(self, prepared: PreflightResult) -> None:
         for kind, fields in prepared.events():
@@ -142,7 +143,7 @@ class _Session:
             reason = self.environment.facts.get("cpu_limit_reason")
             self.progress.note(f"The webservers share this host's CPUs: {reason}.")
 
-    def _load_and_collect(self, targets: Targets) -> Ending:
+    def _load_and_collect(self, targets: Targets, *, clean_up: Callable[[], None]) -> Ending:
         recording, environment = self.recording, self.environment
         writer = StreamWriter(recording.directory / METRICS_STREAM, METRICS_SCHEMA)
         collector = Collector(
@@ -179,6 +180,7 @@ class _Session:
                     ),
                 )
             load_ended.set()
+            clean_up()  # before the wait: a task that is stopped has two minutes to undo things
             self.progress.step(_waiting_for_metrics(environment.metrics_settle_s))
             with recording.phases.timed("late_metrics"):
                 collecting.join()
@@ -265,7 +267,7 @@ class _Session:
         if not created.counts() and not (recording.directory / REQUESTS_STREAM).exists():
             return  # neither preflight nor load has done anything
         if scenario.limits.clean_up:
-            self.progress.step("Deleting what the run created")
+            self.progress.step("Looking for what the run created, to undo it")
             with recording.phases.timed("clean_up"):
                 self._undo(created)
         left = left_behind(recorded(recording.directory))

@@ -370,6 +370,17 @@ def test_the_command_finds_the_only_environment(aws: Imitation) -> None:
     assert [check["area"] for check in first] == [check["area"] for check in second]
 
 
+def test_the_last_line_is_the_verdict(aws: Imitation) -> None:
+    def last_line() -> str:
+        words = ["doctor", "--environment", NAME]
+        return CliRunner().invoke(app, words, standalone_mode=False).stdout.splitlines()[-1]
+
+    assert last_line().startswith("Ready")
+    aws.private = True
+    assert last_line().startswith("Not ready")
+    assert "1 line marked ✗" in last_line()
+
+
 def test_the_command_adds_what_validate_warns_of(aws: Imitation) -> None:
     template = str(Path(__file__).parents[2] / "scenarios" / "aws_capacity.toml")
     changes = (

@@ -224,7 +224,7 @@ allow_environment = "{ARN}"
 
 
 def test_without_a_record_runs_are_found_by_the_beginning_of_their_ids(
-    mwaa: CannedMwaa, tmp_path: Path
+    mwaa: CannedMwaa, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scenario = tmp_path / "x.toml"
     scenario.write_text(SCENARIO)
@@ -235,3 +235,4 @@ def test_without_a_record_runs_are_found_by_the_beginning_of_their_ids(
     assert len(mwaa.airflow.runs[DAG]) == 7
     assert clean(scenario, "--prefix", "headroom_", "--yes") == 0
     assert mwaa.airflow.runs == {DAG: [*others, *others]}
+    assert "3 undone" in capsys.readouterr().out.splitlines()[-1]

@@ -70,6 +70,9 @@ def test_a_run_whose_terminal_closes_deletes_what_it_created(
     assert process.returncode == 130, output
     assert ("POST", "/dags/headroom_example/dagRuns") in mwaa.airflow.calls
     assert mwaa.airflow.runs == {"headroom_example": []}
+    (directory,) = (tmp_path / "runs").glob("2*")
+    phases = list(read_run(directory).manifest["phases_s"])
+    assert phases.index("clean_up") < phases.index("late_metrics")
 
 
 def test_a_run_that_may_not_delete_says_so_at_once_and_in_its_report(

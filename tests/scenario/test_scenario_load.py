@@ -57,6 +57,7 @@ def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
     ("find", "replace", "told"),
     [
         ("kind =", "kindd =", "'environment' "),
+        ('"simulated"', '"was"', "'environment' is wrong: 'kind' is 'was', not one of"),
         ("ask =", "asks = 1\nask =", "'question.asks' is not a known key"),
         ("rate_per_s = 5", "rate_per_s = 0", "'stages[0].rate_per_s' is wrong"),
         ("rate_per_s = 5", "rate_per_s = 50", "above limits.max_rate_per_s = 10"),

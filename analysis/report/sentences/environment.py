@@ -29,11 +29,11 @@ def _(components: Sequence[str]) -> str:
 
 @says("preflight.spaced_by_cap")
 def _(stages: Sequence[str], cap_per_s: float, needed_per_s: float) -> str:
-    which = f"Stage {stages[0]} is" if len(stages) == 1 else f"{len(stages)} stages are"
+    which = f"stage {stages[0]}" if len(stages) == 1 else f"{len(stages)} stages"
     return (
-        f"{which} so near to limits.max_rate_per_s = {cap_per_s:g} that arrivals are spaced to "
-        "keep every second within it, which is easier on the webservers than random arrivals; a "
-        f"limit of {needed_per_s:g} would leave them as they come."
+        f"Random arrivals of {which} would now and then be more than limits.max_rate_per_s = "
+        f"{cap_per_s:g} in a second, so they are spaced, which is easier on the webservers; "
+        f"with a limit of {needed_per_s:g} they would not be."
     )
 
 

@@ -219,6 +219,13 @@ def test_it_fits_the_width(name: str) -> None:
         assert verdict_sentence(analysis).startswith(lines[1][:20])
 
 
+def test_where_no_finding_concerns_the_answer_the_brief_form_counts_them() -> None:
+    calm = replace(hand_built(), warnings=(), capacity=None, demand=None, sizing=None)
+    calm = replace(calm, verdict=replace(calm.verdict, reasons=()), generator=HEALTHY)
+    brief = summary(calm, verbose=False)
+    assert re.search(r"Findings\n  - \d notes?: --verbose", brief)
+
+
 def test_the_brief_form_of_a_real_run_is_one_screen() -> None:
     run = Run.read(Path(__file__).parents[2] / "frozen_runs" / "quickstart")
     text = render_terminal(run_document(run), verbose=False, width=100, colour=False)
