@@ -67,7 +67,7 @@ from mwaa_headroom.analysis.results import (
     StageStats,
     Verdict,
 )
-from mwaa_headroom.analysis.run_findings import run_notes, run_warnings
+from mwaa_headroom.analysis.run_findings import METRICS_COLLECTED, run_notes, run_warnings
 from mwaa_headroom.analysis.scaling.cost import by_webservers, elasticity, with_costs
 from mwaa_headroom.analysis.scaling.events import scaling_events
 from mwaa_headroom.analysis.setting import Setting, read_setting
@@ -101,6 +101,9 @@ ANALYSED_COLUMNS = (
     "attempts",
     "worker",
 )
+
+# By commands of their own, perhaps days after a run was killed.
+_WRITTEN_LATER = ("cleaned_up", METRICS_COLLECTED)
 
 
 @dataclass(frozen=True)
@@ -470,7 +473,8 @@ class Run:
 
     def _extent(self) -> tuple[float, float]:
         """Start and end of the run; of a run that was killed, the last that is known of it."""
-        known = [float(event["time_s"]) for event in self.record.events]
+        events = (each for each in self.record.events if each["kind"] not in _WRITTEN_LATER)
+        known = [float(event["time_s"]) for event in events]
         if len(self.calls):
             starts_s = self.calls.intended_start_s
             known += [float(starts_s.min()), float(starts_s.max())]

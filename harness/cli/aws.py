@@ -15,6 +15,7 @@ from mwaa_headroom.harness.cli.validate import scenario_warnings
 from mwaa_headroom.harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from mwaa_headroom.analysis.findings import Finding
     from mwaa_headroom.harness.aws.doctor import Checked
 
 SCHEMA_VERSION = 1
@@ -195,15 +196,24 @@ def _json_of(path: Path) -> Any:
 
 
 def _show(key: str, lines: "Iterable[Checked]", json_output: bool, verdict: bool = False) -> int:
-    """Print each line as it is found, with a mark, and a verdict; returns the exit code."""
+    """Print each line as it is found, with a mark, and a verdict; returns the exit code.
+
+    What could not be asked for the same reason is one line, after the others.
+    """
     from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.sentences import told
 
     shown = []
+    areas_not_asked: dict[Finding, list[str]] = {}
     for line in lines:
         shown.append(line)
-        if not json_output:
+        if line.finding.code == "doctor.not_asked":
+            areas_not_asked.setdefault(line.finding, []).append(line.area)
+        elif not json_output:
             say(f"{_MARKS[line.finding.severity]} {line.area}: {told(line.finding)}")
+    if not json_output:
+        for finding, areas in areas_not_asked.items():
+            say(f"{_MARKS[finding.severity]} {', '.join(areas)}: {told(finding)}")
     if json_output:
         print(json.dumps(plain({key: shown}), indent=2))
     elif verdict:

@@ -210,7 +210,14 @@ def test_a_killed_run_is_analysed_with_what_is_there(tmp_path: Path) -> None:
     stream = tmp_path / "run" / schema.REQUESTS_STREAM
     stream.write_bytes(stream.read_bytes()[:-2000])
     with_manifest(tmp_path / "run", finished_at_s=None)
+    ended_at_s = Run(read_run(tmp_path / "run")).analysis.ended_at_s
+    with (tmp_path / "run" / schema.EVENTS_FILE).open("a") as events:
+        for kind in ("cleaned_up", "metrics_collected"):  # the next day
+            told = {"what": "dag_runs", "count": 1, "failed": 0} if kind == "cleaned_up" else {}
+            event = {"time_s": STARTED_AT_S + 86_400, "kind": kind, "source": "harness", **told}
+            events.write(f"{json.dumps(event)}\n")
     analysis = Run(read_run(tmp_path / "run")).analysis
+    assert analysis.ended_at_s == ended_at_s
     assert not analysis.complete
     assert analysis.stages[0].met_slo is True
     assert warning("record.stream_read", file=schema.REQUESTS_STREAM, cut=True) in analysis.warnings

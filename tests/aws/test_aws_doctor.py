@@ -381,6 +381,18 @@ def test_the_last_line_is_the_verdict(aws: Imitation) -> None:
     assert "1 line marked ✗" in last_line()
 
 
+def test_what_could_not_be_asked_for_one_reason_is_one_line(aws: Imitation, tmp_path: Path) -> None:
+    template = str(Path(__file__).parents[2] / "scenarios" / "aws_capacity.toml")
+    changes = ("environment.name=" + NAME, "environment.region=eu-west-1")
+    words = ["doctor", template, *(word for one in changes for word in ("--set", one))]
+    aws.private = True
+
+    answer = CliRunner().invoke(app, words, standalone_mode=False)
+
+    assert answer.stdout.count("Not asked: InvokeRestApi was not answered.") == 1
+    assert "! reads, DAGs, paths: Not asked" in answer.stdout
+
+
 def test_the_command_adds_what_validate_warns_of(aws: Imitation) -> None:
     template = str(Path(__file__).parents[2] / "scenarios" / "aws_capacity.toml")
     changes = (
