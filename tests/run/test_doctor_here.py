@@ -93,7 +93,9 @@ def test_the_command_marks_lines_and_ends_with_a_code() -> None:
     fine = call(smoke)
 
     assert (fine.return_value, stopped.return_value) == (0, 2)
-    assert all(line.startswith("✓ ") for line in fine.stdout.splitlines())
+    *lines, last = fine.stdout.splitlines()
+    assert all(line.startswith("✓ ") for line in lines)
+    assert last.startswith("Ready: ")
     checks = json.loads(stopped.stdout)["checks"]
     assert [c["finding"]["severity"] for c in checks if c["area"] == "port"] == ["refusal"]
     assert {"code", "values", "sentence"} <= checks[0]["finding"].keys()
