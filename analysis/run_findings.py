@@ -73,7 +73,7 @@ def _late_metrics(record: RunRecord, known_until_s: float | None) -> Finding | N
     if environment.get("kind") != "aws" or not of_load_s:
         return None
     until_s = max(of_load_s) // AWS_PERIOD_S * AWS_PERIOD_S
-    missing_s = until_s - (known_until_s or min(of_load_s))
+    missing_s = until_s - max(known_until_s or 0.0, min(of_load_s))
     if missing_s <= 0:
         return None
     return warning("run.metrics_late", missing_s=missing_s, directory=str(record.directory))

@@ -18,6 +18,7 @@ from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.mwaa import CONNECTIONS, CPU
 from mwaa_headroom.analysis.run import Run
+from mwaa_headroom.analysis.run_findings import run_warnings
 from mwaa_headroom.analysis.schema import (
     EVENTS_FILE,
     METRICS_SCHEMA,
@@ -177,6 +178,22 @@ def test_late_metrics_are_added_and_what_was_said_of_their_absence_is_gone(run: 
     assert [period.start_s for period in seen] == list(periods_of(run))
     assert {(p.webservers, p.cpu_percent, p.connections) for p in seen} == {(2, 50.0, 7.0)}
     assert Run.read(run.directory).record.manifest["rows"] == {"requests": 200, "metrics": 40}
+
+
+def test_no_more_of_the_load_lacks_metrics_than_there_was(run: Recording) -> None:
+    """Though the newest that was known is of long before it."""
+    read = Run.read(run.directory)
+    started_s = read.analysis.started_at_s
+    missing_s = [
+        found.values["missing_s"]
+        for known_until_s in (None, started_s - 600.0)
+        for found in run_warnings(
+            read.record, read.setting, (), known_until_s=known_until_s, expiry=None
+        )
+        if found.code == "run.metrics_late"
+    ]
+    assert len(missing_s) == 2
+    assert missing_s[0] == missing_s[1]
 
 
 def test_a_second_collect_changes_no_byte_of_the_record(run: Recording) -> None:
