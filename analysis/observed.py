@@ -50,6 +50,27 @@ class Watched:
     max_webservers: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CallsOverTime:
+    """Calls of a log or a dashboard beside the metrics, evenly spread between its moments.
+
+    Attributes:
+        at_s: (moments,), epoch seconds, ascending.
+        total: (moments,), calls until then.
+    """
+
+    at_s: Floats
+    total: Floats
+
+    def per_s(self, start_s: Floats, period_s: float) -> Floats:
+        """Calls per second of each period; NaN where the file knows nothing of it."""
+        first, last = (
+            np.interp(at_s, self.at_s, self.total, left=np.nan, right=np.nan)
+            for at_s in (start_s, start_s + period_s)
+        )
+        return (last - first) / period_s
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """How a metric was distributed over the periods."""
@@ -71,6 +92,7 @@ class Hour:
     cpu_percent: float
     cpu_highest_percent: float  # of the webservers' mean in one period
     connections_highest: float | None
+    calls_per_s: float | None = None  # mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +131,7 @@ class Observed:
     webservers: Spread | None = None
     cpu_percent: Spread | None = None
     connections: Spread | None = None
+    calls_per_s: Spread | None = None  # of a file beside the metrics
     above_cpu_fraction: float | None = None  # of the known time
     above_connections_fraction: float | None = None
     at_most_fraction: float | None = None  # with as many webservers as MaxWebservers allows
@@ -141,6 +164,7 @@ def observe(
     from_s: float,
     to_s: float,
     growth: float = 1.0,
+    calls: CallsOverTime | None = None,
 ) -> Observed:
     """Tell what was going on.
 
@@ -150,6 +174,7 @@ def observe(
         from_s: epoch seconds.
         to_s: likewise.
         growth: times today's traffic to size for.
+        calls: beside the metrics; None: not known.
     """
     known = [p for p in periods if p.webservers and p.cpu_percent is not None]
     if not known:
@@ -167,7 +192,9 @@ def observe(
     busy = counts * cpu / 100
     windows = _means(busy, start_s // max(WINDOW_S, period_s))
     has_tcp = np.isfinite(tcp)
-    hours = tuple(_hours(start_s, counts, cpu, tcp))
+    called = calls.per_s(start_s, period_s) if calls else np.full(len(known), np.nan)
+    has_calls = np.isfinite(called)
+    hours = tuple(_hours(start_s, counts, cpu, tcp, called))
     answer = Observed(
         environment,
         from_s,
@@ -178,6 +205,7 @@ def observe(
         webservers=_spread(counts, start_s),
         cpu_percent=_spread(cpu, start_s),
         connections=_spread(tcp[has_tcp], start_s[has_tcp]) if has_tcp.any() else None,
+        calls_per_s=_spread(called[has_calls], start_s[has_calls]) if has_calls.any() else None,
         above_cpu_fraction=float(np.mean(cpu > CPU_ABOVE_PERCENT)),
         above_connections_fraction=(
             float(np.mean(tcp[has_tcp] > CONNECTIONS_ABOVE)) if has_tcp.any() else None
@@ -191,7 +219,8 @@ def observe(
         series=tuple(zip(*(each.tolist() for each in (start_s, counts, cpu, tcp)), strict=True)),
     )
     answer = replace(answer, needed=tuple(_needed(answer)))
-    return replace(answer, findings=tuple(_findings(answer, cpu, tcp)))
+    missed = 1.0 - float(np.mean(has_calls)) if calls else 0.0
+    return replace(answer, findings=tuple(_findings(answer, cpu, tcp, missed)))
 
 
 def _means(values: Floats, groups: Floats) -> Floats:
@@ -212,12 +241,15 @@ def _spread(values: Floats, start_s: Floats) -> Spread:
     )
 
 
-def _hours(start_s: Floats, counts: Floats, cpu: Floats, tcp: Floats) -> Iterator[Hour]:
+def _hours(
+    start_s: Floats, counts: Floats, cpu: Floats, tcp: Floats, called: Floats
+) -> Iterator[Hour]:
     hour = start_s // HOUR_S
     for one in np.unique(hour):
         own = hour == one
         busy = float(np.mean(counts[own] * cpu[own] / 100))
         connections = tcp[own][np.isfinite(tcp[own])]
+        calls_per_s = called[own][np.isfinite(called[own])]
         webservers = float(counts[own].mean())
         yield Hour(
             start_s=float(one * HOUR_S),
@@ -226,6 +258,7 @@ def _hours(start_s: Floats, counts: Floats, cpu: Floats, tcp: Floats) -> Iterato
             cpu_percent=100 * busy / webservers,
             cpu_highest_percent=float(cpu[own].max()),
             connections_highest=float(connections.max()) if len(connections) else None,
+            calls_per_s=float(calls_per_s.mean()) if len(calls_per_s) else None,
         )
 
 
@@ -260,9 +293,11 @@ def _count(busy: float) -> int:
     return max(math.ceil(busy / (CPU_ABOVE_PERCENT / 100) - _ROUNDING), 1)
 
 
-def _findings(answer: Observed, cpu: Floats, tcp: Floats) -> Iterator[Finding]:
+def _findings(answer: Observed, cpu: Floats, tcp: Floats, missed: float) -> Iterator[Finding]:
     if answer.known_fraction < NEARLY_ALL:
         yield warning("observed.incomplete", known_fraction=answer.known_fraction)
+    if missed > 1 - NEARLY_ALL:
+        yield warning("observed.calls_missing", fraction=missed)
     if answer.period_s is not None and answer.period_s > WINDOW_S:
         yield warning("observed.coarse", period_s=answer.period_s)
     if (saturated := float(np.mean(cpu >= SATURATED_PERCENT))) > 0:

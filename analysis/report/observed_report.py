@@ -94,6 +94,7 @@ def _summary(observed: Observed) -> Section | None:
         ("CPU (%), mean of the webservers", observed.cpu_percent),
         ("connections, all together", observed.connections),
         ("webservers", observed.webservers),
+        ("calls/s", observed.calls_per_s),
     )
     known: list[tuple[str, Spread]] = [(name, spread) for name, spread in rows if spread]
     if not known:
@@ -126,6 +127,7 @@ def _draw(observed: Observed) -> "Drawing | None":
 def _busiest(observed: Observed) -> Section | None:
     if not observed.busiest_hours:
         return None
+    has_calls = observed.calls_per_s is not None
     table = table_of(
         observed.busiest_hours,
         (Column("from", right=False), lambda hour: words.moment(hour.start_s)),
@@ -137,6 +139,7 @@ def _busiest(observed: Observed) -> Section | None:
             Column("connections", "highest", dropped=1),
             lambda hour: words.number(hour.connections_highest),
         ),
+        *([(Column("calls/s", "mean"), lambda hour: words.number(hour.calls_per_s))] * has_calls),
     )
     return Section("Busiest hours", (table,), brief=True)
 

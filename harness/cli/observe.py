@@ -27,6 +27,13 @@ from mwaa_headroom.harness.cli.options import Number, as_json, output_of, show_a
     show_default=True,
     help="Size for so many times that traffic.",
 )
+@click.option(
+    "--calls",
+    "calls_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="CSV with the calls of that time, such as an export of CloudTrail, to tell them beside it.",
+)
 @as_json
 @verbose
 @output_of("HTML, JSON, JUnit, Markdown, text, plot")
@@ -37,6 +44,7 @@ def observe_command(
     since: str | None,
     until: str | None,
     growth: float,
+    calls_path: Path | None,
     json_output: bool,
     verbose: bool,
     output: Path | None,
@@ -50,7 +58,7 @@ def observe_command(
     Exit codes: 0 answered, 5 there are no metrics.
     """
     from mwaa_headroom.analysis.report.observed_report import observed_document
-    from mwaa_headroom.harness.run.observing import moment_of, observe_environment
+    from mwaa_headroom.harness.run.observing import calls_of, moment_of, observe_environment
 
     answer = observe_environment(
         name,
@@ -59,6 +67,7 @@ def observe_command(
         from_s=None if since is None else moment_of(since),
         to_s=None if until is None else moment_of(until),
         growth=growth,
+        calls=None if calls_path is None else calls_of(calls_path),
         now_s=time.time(),
     )
     document = observed_document(answer)

@@ -1,11 +1,13 @@
 """The webservers of an environment on AWS over a time, from CloudWatch alone: nothing is loaded."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from mwaa_headroom.analysis.metric_periods import webserver_periods
-from mwaa_headroom.analysis.observed import Observed, Watched, observe
+from mwaa_headroom.analysis.observed import CallsOverTime, Observed, Watched, observe
 from mwaa_headroom.analysis.schema import METRICS_SCHEMA
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 from mwaa_headroom.harness.aws.collector import (
@@ -17,6 +19,7 @@ from mwaa_headroom.harness.aws.collector import (
 from mwaa_headroom.harness.aws.environment import describe_environment
 from mwaa_headroom.harness.errors import EnvironmentAccessError, UsageError
 from mwaa_headroom.harness.record.stream import record_batch
+from mwaa_headroom.harness.traffic.trace_files import read_trace
 
 USUAL_DAYS = 30
 LONGEST_FINEST_S = 2 * DAY_S  # of a longer time five minutes tell as much, in a fifth of the calls
@@ -38,6 +41,23 @@ def moment_of(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def calls_of(path: Path) -> CallsOverTime:
+    """The calls in a log or the rates in an export, by the clock.
+
+    Raises:
+        ScenarioError: it is no trace.
+        UsageError: its times are on no clock.
+    """
+    trace = read_trace(path)
+    if trace.began_at_s is None:
+        raise UsageError(f"{path} has no dates: without them its calls are of no known time.")
+    if trace.rate_per_s is None:
+        total = np.arange(1.0, len(trace.time_s) + 1)
+    else:
+        total = np.concatenate([[0.0], np.cumsum(trace.rate_per_s[:-1] * np.diff(trace.time_s))])
+    return CallsOverTime(trace.began_at_s + trace.time_s, total)
+
+
 def observe_environment(
     name: str,
     *,
@@ -46,6 +66,7 @@ def observe_environment(
     from_s: float | None,
     to_s: float | None,
     growth: float,
+    calls: CallsOverTime | None,
     now_s: float,
 ) -> Observed:
     """Read the webservers' metrics of a time, and tell what they say.
@@ -57,6 +78,7 @@ def observe_environment(
         from_s: epoch seconds; None: 30 days before `to_s`.
         to_s: likewise; None: now.
         growth: times that traffic to size for.
+        calls: beside the metrics.
         now_s: epoch seconds.
 
     Raises:
@@ -88,7 +110,9 @@ def observe_environment(
     rows = [sample.row(now_s) for sample in samples]
     batches = [record_batch(rows, METRICS_SCHEMA)] if rows else []
     periods = webserver_periods(pa.Table.from_batches(batches, METRICS_SCHEMA))
-    return observe(periods, environment, from_s=since_s, to_s=until_s, growth=growth)
+    return observe(
+        periods, environment, from_s=since_s, to_s=until_s, growth=growth, calls=calls
+    )
 
 
 def _watched(clients: AwsClients, name: str) -> Watched:

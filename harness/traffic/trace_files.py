@@ -51,6 +51,7 @@ _OF_ONE_CALL: Final = re.compile(
     r"metric|status|code|byte|size|latency|duration|elapsed|millis|attempt|port|id\b|(_|\b)ms\b"
 )
 _UNITS: Final = ((1e17, 1e9, "nano"), (1e14, 1e6, "micro"), (1e11, 1e3, "milli"))
+_SINCE_1970_S: Final = 1e9  # a clock that shows more counts from 1970
 _MOST: Final = 0.8  # of the rows of a table
 _LOOKED_AT: Final = 20  # rows, to tell which column holds dates
 _WITH_UNIT: Final = re.compile(rf"{NUMBER}\s?[^\s0-9]\S*")
@@ -100,8 +101,7 @@ def parse_trace(text: str, origin: str, column: str | None = None) -> Trace:
     """Understand the text of a trace; see `read_trace`."""
     file = _parsed(text, origin)
     times = _time_column(file, column)
-    seconds = _take_times(file, times)
-    seconds -= seconds[0]
+    seconds, began_at_s = _take_times(file, times)
     value = _value_column(file, times, seconds)
     if value is None:
         called, operations = _operations(file)
@@ -111,9 +111,10 @@ def parse_trace(text: str, origin: str, column: str | None = None) -> Trace:
             operations=operations,
             called=called,
             resolution_s=_resolution_s(seconds),
+            began_at_s=began_at_s,
         )
     else:
-        trace = _rates(file, value, seconds)
+        trace = _rates(file, value, seconds, began_at_s)
     return replace(trace, how_read=_how_read(file, times, value, trace))
 
 
@@ -171,14 +172,14 @@ def _time_column(file: _File, wanted: str | None) -> int:
     )
 
 
-def _take_times(file: _File, times: int) -> Floats:
-    """The times of the rows that have one, by which these are sorted, in seconds."""
+def _take_times(file: _File, times: int) -> tuple[Floats, float | None]:
+    """Of the rows that have one, sorted by it: seconds from the first on, and when that was."""
     name, rows = file.header[times], file.rows
     file.rows = [(line, row) for line, row in rows if _is_time(row[times])]
     _leave_out(file, rows, f"{name} is no number and no date")
     texts = [row[times] for _, row in file.rows]
     if all(map(_is_number, texts)):
-        seconds = _of_numbers(file, times)
+        seconds, first_s = _of_numbers(file, times)
     else:
         dates = [None if _is_number(text) else _date(text) for text in texts]
         zoned = [date is not None and date.tzinfo is not None for date in dates]
@@ -196,14 +197,17 @@ def _take_times(file: _File, times: int) -> Floats:
             f"dates in {' and '.join(zones)}" if zoned[0] else "dates without a zone, taken for UTC"
         )
         seconds = np.array([_timestamp(date) for date in dates if date is not None])
+        first_s = float(seconds.min())
+        seconds -= first_s
     order = np.argsort(seconds, kind="stable")
     if (np.diff(seconds) < 0).any():
         file.notes.append("sorted")
         file.rows = [file.rows[place] for place in order]
-    return seconds[order]
+    return seconds[order], first_s if first_s >= _SINCE_1970_S else None
 
 
-def _of_numbers(file: _File, times: int) -> Floats:
+def _of_numbers(file: _File, times: int) -> tuple[Floats, float]:
+    """Seconds from the first on, and the first."""
     values = np.array([float(row[times]) for _, row in file.rows])
     for (line, row), value in zip(file.rows, values, strict=True):
         if not 0 <= value < np.inf:
@@ -213,9 +217,9 @@ def _of_numbers(file: _File, times: int) -> Floats:
     for least, per_s, unit in _UNITS:
         if values.min() >= least:
             file.notes.append(f"{unit}seconds since 1970")
-            values -= values.min()  # before dividing: whole numbers are exact
-            return values / per_s
-    return values
+            first = float(values.min())
+            return (values - first) / per_s, first / per_s  # the difference is exact
+    return values - values.min(), float(values.min())
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +281,7 @@ def _begins_with_number(text: str) -> bool:
     return _is_number(text) or (_WITH_UNIT.fullmatch(text) is not None and not _is_time(text))
 
 
-def _rates(file: _File, value: _Value, seconds: Floats) -> Trace:
+def _rates(file: _File, value: _Value, seconds: Floats, began_at_s: float | None) -> Trace:
     name, rows = file.header[value.index], file.rows
     for line, row in rows:
         if _NO_PLAIN_NUMBER.fullmatch(row[value.index]):
@@ -301,7 +305,14 @@ def _rates(file: _File, value: _Value, seconds: Floats) -> Trace:
         table[moment, operation] = rate
     table = _held(table)
     total = table.sum(axis=1)
-    return Trace("rates", moments - moments[0], total, operations=operations, shares_per_s=table)
+    return Trace(
+        "rates",
+        moments - moments[0],
+        total,
+        operations=operations,
+        shares_per_s=table,
+        began_at_s=None if began_at_s is None else began_at_s + float(moments[0]),
+    )
 
 
 def _leave_out(file: _File, rows: list[Row], reason: str) -> None:

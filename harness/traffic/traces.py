@@ -35,6 +35,7 @@ class Trace:
         shares_per_s: of each rate, how much of it is each of `operations`; None for calls.
         resolution_s: the times of calls are multiples of it.
         how_read: what was done to the file besides reading it; "": nothing.
+        began_at_s: epoch seconds of its first row; None: its clock is another.
     """
 
     kind: Literal["arrivals", "rates"]
@@ -45,6 +46,7 @@ class Trace:
     shares_per_s: Floats | None = None
     resolution_s: float = FINEST_RESOLUTION_S
     how_read: str = ""
+    began_at_s: float | None = None
 
 
 def replayed(trace: Trace, *, speed: float, scale: float, randomness: Randomness) -> Trace:

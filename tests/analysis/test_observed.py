@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaa_headroom.analysis.metric_periods import WebserverPeriod
-from mwaa_headroom.analysis.observed import Observed, Watched, observe
+from mwaa_headroom.analysis.observed import CallsOverTime, Observed, Watched, observe
 
 DAY_S = 86_400.0
 MONDAY_S = 20_416 * DAY_S  # a whole day
@@ -65,6 +66,25 @@ def test_a_day_with_one_peak() -> None:
     assert busiest.start_s == MONDAY_S + 11 * 3600
     assert busiest.busy_webservers == pytest.approx((2.4 + 0.4) / 2)
     assert (busiest.webservers, busiest.connections_highest) == (2.5, 18.0)
+
+
+def test_calls_of_a_file_are_told_beside_it_where_it_has_them() -> None:
+    """1/s to eleven, 3/s for half an hour, and then the file ends."""
+    until_s = MONDAY_S + np.array([0.0, 660 * 60, 690 * 60])
+    calls = CallsOverTime(until_s, np.array([0.0, 39_600.0, 39_600.0 + 5_400.0]))
+    seen = observe(
+        periods(working_day, 1440), SMALL, from_s=MONDAY_S, to_s=MONDAY_S + DAY_S, calls=calls
+    )
+    assert seen.calls_per_s is not None
+    assert seen.calls_per_s.highest == pytest.approx(3.0)
+    assert seen.calls_per_s.mean == pytest.approx(45_000 / (690 * 60))
+    assert [hour.calls_per_s for hour in seen.hours[10:13]] == [
+        pytest.approx(1.0),
+        pytest.approx(3.0),
+        None,
+    ]
+    (missing,) = (f for f in seen.findings if f.code == "observed.calls_missing")
+    assert missing.values["fraction"] == pytest.approx(1 - 690 / 1440)
 
 
 def test_what_the_peak_needs_and_what_growth_makes_of_it() -> None:

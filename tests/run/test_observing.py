@@ -12,7 +12,7 @@ from aws_imitation import Imitation, Minute, serving
 from mwaa_headroom.harness.aws.collector import SPELLINGS
 from mwaa_headroom.harness.cli.main import main
 from mwaa_headroom.harness.errors import HeadroomError, UsageError
-from mwaa_headroom.harness.run.observing import moment_of, observe_environment
+from mwaa_headroom.harness.run.observing import calls_of, moment_of, observe_environment
 
 DAY_S = 86_400.0
 
@@ -41,6 +41,7 @@ def observe(aws: Imitation, from_s: float, to_s: float, growth: float = 1.0):  #
         from_s=from_s,
         to_s=to_s,
         growth=growth,
+        calls=None,
         now_s=time.time(),
     )
 
@@ -112,11 +113,30 @@ def test_the_command_prints_and_writes_the_answer(
     moments = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M}" for at_s in morning(1))
     given = ["observe", "--environment", aws.name, "--growth", "2", "--output", str(tmp_path)]
     given += [word for pair in zip(("--from", "--to"), moments, strict=True) for word in pair]
+    log = tmp_path / "log.csv"
+    log.write_text("time_s\n" + "".join(f"{morning(1)[0] + 2 * i}\n" for i in range(5401)))
+    given += ["--calls", str(log)]
     with pytest.raises(SystemExit) as ended:
         main([*given, "--json"])
     assert ended.value.code == 0
     tree = json.loads(capsys.readouterr().out)
     assert tree["growth"] == 2.0
+    assert tree["calls_per_s"]["mean"] == pytest.approx(0.5)
     assert tree["needed"][0]["in_busiest_window"] == 9  # 2 x 3 busy at 70 %: 8.6
     assert (tmp_path / "observed.html").is_file()
     assert (tmp_path / "plots" / "observed.png").is_file()
+
+
+def test_calls_of_cloudtrail_and_rates_of_a_dashboard_are_told_by_the_clock(tmp_path: Path) -> None:
+    log, rates, undated = tmp_path / "log.csv", tmp_path / "rates.csv", tmp_path / "undated.csv"
+    log.write_text("eventtime,eventname\n2026-11-23T08:00:00Z,a\n2026-11-23T08:00:04Z,b\n")
+    rates.write_text("time,rate_per_s\n1795939200,2\n1795939260,4\n1795939320,0\n")
+    undated.write_text("time_s\n0\n4\n")
+
+    eight_s = moment_of("2026-11-23T08:00Z")
+    of_log, of_rates = calls_of(log), calls_of(rates)
+    assert of_log.at_s.tolist() == [eight_s, eight_s + 4]
+    assert of_log.per_s(of_log.at_s[:1], 4.0).tolist() == [0.25]
+    assert of_rates.per_s(of_rates.at_s[:2], 60.0).tolist() == [2.0, 4.0]
+    with pytest.raises(UsageError, match=r"undated\.csv has no dates"):
+        calls_of(undated)

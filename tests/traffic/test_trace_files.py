@@ -20,7 +20,8 @@ m1,
 
 def test_plain_columns_are_read_without_a_word() -> None:
     for text in ("time_s\n0\n1\n1\n2.5\n", "time_s,rate_per_s\n10,1\n20,0\n"):
-        assert parse_trace(text, "t.csv").how_read == ""
+        trace = parse_trace(text, "t.csv")
+        assert (trace.how_read, trace.began_at_s) == ("", None)
 
 
 @pytest.mark.parametrize(
@@ -257,5 +258,6 @@ def test_calls_are_the_same_however_their_times_are_written(
     trace = parse_trace(f"time{more}\n{''.join(rows)}", "t.csv")
 
     assert trace.kind == "arrivals"
+    assert trace.began_at_s == pytest.approx(1_790_000_000 + min(times_ms) / 1000, abs=1e-6)
     expected_s = (np.sort(times_ms) - min(times_ms)) / 1000
     assert trace.time_s == pytest.approx(expected_s, abs=1e-6)

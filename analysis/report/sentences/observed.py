@@ -31,6 +31,11 @@ def _(known_fraction: float) -> str:
     return f"Metrics are there for {words.share(known_fraction)} of that time only."
 
 
+@says("observed.calls_missing")
+def _(fraction: float) -> str:
+    return f"The calls beside it say nothing of {words.share(fraction)} of that time."
+
+
 @says("observed.coarse")
 def _(period_s: float) -> str:
     return (
