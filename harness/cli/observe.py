@@ -32,7 +32,7 @@ from mwaa_headroom.harness.cli.options import Number, as_json, output_of, show_a
     "calls_path",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="CSV with the calls of that time, such as an export of CloudTrail, to tell them beside it.",
+    help="CSV with the calls of that time, such as an export of CloudTrail.",
 )
 @as_json
 @verbose

@@ -110,9 +110,7 @@ def observe_environment(
     rows = [sample.row(now_s) for sample in samples]
     batches = [record_batch(rows, METRICS_SCHEMA)] if rows else []
     periods = webserver_periods(pa.Table.from_batches(batches, METRICS_SCHEMA))
-    return observe(
-        periods, environment, from_s=since_s, to_s=until_s, growth=growth, calls=calls
-    )
+    return observe(periods, environment, from_s=since_s, to_s=until_s, growth=growth, calls=calls)
 
 
 def _watched(clients: AwsClients, name: str) -> Watched:

@@ -49,7 +49,7 @@ def reports_of(*changes: dict[str, Any]) -> list[dict[str, Any]]:
         ("a container's limit", {"throttled_cpus": 0.4}, {"throttled_cpus": 0.4}),
         ("a little of each", {"others_cpus": 0.12, "stolen_cpus": 0.12}, {"others_cpus": 0.12}),
         ("a neighbour on the same core", {"reference_cpu_s": 0.0032}, {"speed": 0.5}),
-        ("slower than usual", {"reference_cpu_s": 0.002}, None),
+        ("slower than usual", {"reference_cpu_s": 0.0019}, None),
         ("macOS", dict.fromkeys(QUIET.keys() - {"over_s", "cpus"}), None),
         ("more used by us than was busy", {"others_cpus": -0.3, "stolen_cpus": 0.25}, {}),
     ],

@@ -44,10 +44,11 @@ def test_the_quickstart_answers_with_a_scale_out_on_the_way() -> None:
     else:
         assert answer.returncode == 0, answer.stdout + answer.stderr
         assert report["verdict"]["answered"] is True
-        assert 2 <= report["sizing"]["target"]["webservers"] <= 5
-        assert f"{report['sizing']['target']['webservers']} webservers" in answer.stdout
+        assert 1 <= report["sizing"]["target"]["webservers"] <= 5
+        assert f"need {report['sizing']['target']['webservers']}" in answer.stdout
         assert report["capacity"]["stopped_by_stage"] is not None
-        assert report["recoveries"][-1]["after_stage"] == report["capacity"]["stopped_by_stage"]
+        recovered = {recovery["after_stage"] for recovery in report["recoveries"]}
+        assert report["capacity"]["stopped_by_stage"] in recovered
         assert report["generator"]["ok"] is True
     processes = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in processes if "run-headroom-quickstart" in " ".join(line)]

@@ -110,7 +110,8 @@ def _(
 ) -> str:
     why = "the environment did not behave the same all the time"
     if (webservers or math.inf) < (highest_webservers or 0):
-        why = f"it began with {webservers} webservers, the other one had {highest_webservers}"
+        began_with = words.webservers(webservers)
+        why = f"it began with {began_with}, the other one had {highest_webservers}"
     return (
         f"{_capital_stage(stage, rate_per_s)} broke the SLO although "
         f"{_stage(highest, highest_rate_per_s)} met it: {why}."
