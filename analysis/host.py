@@ -14,8 +14,9 @@ throttled: withheld by a limit from outside, as a container's; reference: CPU ti
 work, which neighbours on the same hardware, a lower clock or crowded caches lengthen without
 showing up elsewhere.
 
-A host is disturbed past TAKEN_LIMIT or below SLOWEST. A stage of a local environment is undecided
-then: its webservers had other CPUs than they seemed to have. Any other environment runs elsewhere,
+Below SLOW a warning says so. A host is disturbed past TAKEN_LIMIT or below SLOWEST. A stage of a
+local environment is undecided then: its webservers had other CPUs than they seemed to have. Any
+other environment runs elsewhere,
 or is simulated: there the host can only have made the load generator late, which has limits of its
 own (`generator/limits.py`), so it is told and takes nothing from the answer.
 
@@ -36,9 +37,10 @@ from mwaa_headroom.analysis.results import StageLabel
 from mwaa_headroom.analysis.statistics import Floats
 
 TAKEN_LIMIT: Final = 0.1  # of all CPUs: ten times the error of the subtraction
-# Of the run's fastest. Real Airflow feels neighbours more than this work does: its calls cost 1.5
-# times as much where stages ran at 0.7 to 0.82. Undisturbed ones ran at 0.84 to 1.
-SLOWEST: Final = 0.83
+SLOWEST: Final = 0.6  # of the run's fastest
+# Real Airflow feels neighbours on the same hardware more than this work does: its calls cost 1.5
+# times as much where stages ran at 0.6 to 0.82. Undisturbed ones ran at 0.84 to 1.
+SLOW: Final = 0.83
 CROWDED: Final = 0.5  # of all CPUs, ours included
 _TAKEN: Final = ("others_cpus", "stolen_cpus", "throttled_cpus")
 _FASTEST_PERCENT: Final = 10.0  # one report may be of a lucky moment
@@ -91,7 +93,7 @@ def disturbance(reports: Sequence[HostReport], from_s: float, to_s: float) -> Fi
     taken = {
         name: max(_mean([getattr(r, name) for r in reports], weights_s), 0.0) for name in _TAKEN
     }
-    speed = 1 / _mean(1 / speeds(reports), weights_s, otherwise=1.0)
+    speed = _speed(reports, weights_s)
     cpus = reports[-1].cpus
     ours_cpus = _mean([report.ours_cpus for report in reports], weights_s, otherwise=cpus)
     if ours_cpus + sum(taken.values()) <= CROWDED * cpus:
@@ -99,6 +101,31 @@ def disturbance(reports: Sequence[HostReport], from_s: float, to_s: float) -> Fi
     if sum(taken.values()) <= TAKEN_LIMIT * cpus and speed >= SLOWEST:
         return None
     return refusal("host.disturbed", **taken, cpus=cpus, speed=speed if speed < SLOWEST else None)
+
+
+def slowed(
+    reports: Sequence[HostReport], stages: Mapping[StageLabel, tuple[float, float]]
+) -> tuple[Finding, ...]:
+    """One warning for all stages in which the host was slow, though not too slow to judge them.
+
+    Args:
+        reports: of the run.
+        stages: by label, from when to when each was measured, in epoch seconds.
+    """
+    found = {}
+    for label, (from_s, to_s) in stages.items():
+        weights_s = np.array([report.inside_s(from_s, to_s) for report in reports])
+        if weights_s.any() and SLOWEST <= (speed := _speed(reports, weights_s)) < SLOW:
+            found[label] = speed
+    if not found:
+        return ()
+    worst = min(found, key=lambda label: found[label])
+    numbers = tuple(index + 1 for index, _ in found)
+    return (warning("run.host_slow", stages=numbers, worst=worst, speed=found[worst]),)
+
+
+def _speed(reports: Sequence[HostReport], weights_s: Floats) -> float:
+    return 1 / _mean(1 / speeds(reports), weights_s, otherwise=1.0)
 
 
 def beside_stages(

@@ -38,7 +38,7 @@ from mwaa_headroom.analysis.generator.health import (
     worker_warnings,
 )
 from mwaa_headroom.analysis.generator.limits import LoadReport, load_reports, use_within
-from mwaa_headroom.analysis.host import HostReport, beside_stages, disturbance, host_reports
+from mwaa_headroom.analysis.host import HostReport, beside_stages, disturbance, host_reports, slowed
 from mwaa_headroom.analysis.identity import identity_of
 from mwaa_headroom.analysis.memory import memory_warnings
 from mwaa_headroom.analysis.metric_periods import (
@@ -405,6 +405,12 @@ class Run:
             {times.plan.label: self._disturbance(times) for times in self.stage_times},
             is_local=self._is_local,
         )
+        if self._is_local:
+            measured = {
+                times.plan.label: (times.measured_from_s, times.ended_at_s)
+                for times in self.stage_times
+            }
+            beside += slowed(self.host, measured)
         return RunAnalysis(
             run_id=self.run_id,
             directory=str(record.directory),

@@ -49,7 +49,7 @@ def reports_of(*changes: dict[str, Any]) -> list[dict[str, Any]]:
         ("a container's limit", {"throttled_cpus": 0.4}, {"throttled_cpus": 0.4}),
         ("a little of each", {"others_cpus": 0.12, "stolen_cpus": 0.12}, {"others_cpus": 0.12}),
         ("a neighbour on the same core", {"reference_cpu_s": 0.0032}, {"speed": 0.5}),
-        ("slower than usual", {"reference_cpu_s": 0.0019}, None),
+        ("slower than usual", {"reference_cpu_s": 0.002}, None),
         ("macOS", dict.fromkeys(QUIET.keys() - {"over_s", "cpus"}), None),
         ("more used by us than was busy", {"others_cpus": -0.3, "stolen_cpus": 0.25}, {}),
     ],
@@ -198,3 +198,16 @@ def test_webservers_elsewhere_are_judged_beside_a_busy_host(written: Write) -> N
     assert noted.values["worst"][0] == 3
     assert told(noted).startswith("Beside stages 2, 4, most in stage 4: other processes used 1.9 ")
     assert run.analysis.warnings == quiet.analysis.warnings
+
+
+def test_a_host_that_is_slow_but_not_too_slow_is_a_warning(written: Write) -> None:
+    slow, slower = {"reference_cpu_s": 0.0021}, {"reference_cpu_s": 0.0022}
+    run, quiet = written("local", {1: slow, 3: slower}), written("local", {})
+
+    assert trials(run) == trials(quiet)
+    assert run.demand == quiet.demand
+    (warned,) = set(run.analysis.warnings) - set(quiet.analysis.warnings)
+    assert (warned.code, warned.values["stages"]) == ("run.host_slow", (2, 4))
+    assert warned.values["speed"] == pytest.approx(16 / 22)
+    assert "ran at 0.73 of its fastest in stages 2, 4, slowest in stage 4" in told(warned)
+    assert written("simulated", {1: slow}).analysis.warnings == quiet.analysis.warnings

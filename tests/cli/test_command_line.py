@@ -149,7 +149,7 @@ def test_validate_speaks_json(headroom: Headroom, monkeypatch: pytest.MonkeyPatc
 def test_validate_tells_how_long_recoveries_may_make_it(headroom: Headroom) -> None:
     answer = headroom("validate", "scenarios/quickstart.toml")
 
-    assert "up to 40 s more of light load, 6 calls/s; at most 382 s of load in all." in (
+    assert "up to 40 s more of light load, 4 calls/s; at most 382 s of load in all." in (
         answer.stdout
     )
     assert "Warning" not in answer.stdout
