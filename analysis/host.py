@@ -113,15 +113,13 @@ def slowed(
         stages: by label, from when to when each was measured, in epoch seconds.
     """
     found = {}
-    for label, (from_s, to_s) in stages.items():
+    for (index, _), (from_s, to_s) in stages.items():
         weights_s = np.array([report.inside_s(from_s, to_s) for report in reports])
         if weights_s.any() and SLOWEST <= (speed := _speed(reports, weights_s)) < SLOW:
-            found[label] = speed
+            found[index + 1] = speed
     if not found:
         return ()
-    worst = min(found, key=lambda label: found[label])
-    numbers = tuple(index + 1 for index, _ in found)
-    return (warning("run.host_slow", stages=numbers, worst=worst, speed=found[worst]),)
+    return (warning("run.host_slow", stages=tuple(found), speed=min(found.values())),)
 
 
 def _speed(reports: Sequence[HostReport], weights_s: Floats) -> float:

@@ -209,5 +209,5 @@ def test_a_host_that_is_slow_but_not_too_slow_is_a_warning(written: Write) -> No
     (warned,) = set(run.analysis.warnings) - set(quiet.analysis.warnings)
     assert (warned.code, warned.values["stages"]) == ("run.host_slow", (2, 4))
     assert warned.values["speed"] == pytest.approx(16 / 22)
-    assert "ran at 0.73 of its fastest in stages 2, 4, slowest in stage 4" in told(warned)
+    assert "was slow (0.73 of its fastest, stages 2, 4)" in told(warned)
     assert written("simulated", {1: slow}).analysis.warnings == quiet.analysis.warnings

@@ -41,11 +41,9 @@ def _(stages: tuple[int, ...], worst: StageLabel, how: Finding) -> str:
 
 
 @says("run.host_slow")
-def _(stages: tuple[int, ...], worst: StageLabel, speed: float) -> str:
+def _(stages: tuple[int, ...], speed: float) -> str:
     beside = f"stage{'' if len(stages) == 1 else 's'} {words.listed(stages)}"
-    most = "" if len(stages) == 1 else f", slowest in {words.stage_label(*worst)}"
     return (
-        f"This host ran at {speed:.2g} of its fastest in {beside}{most}, as beside busy neighbours "
-        "on the same hardware: calls cost up to 1.5 times the CPU there, so fewer webservers may "
-        "do; repeat the run when it is quiet."
+        f"This host was slow ({speed:.2g} of its fastest, {beside}): calls cost up to 1.5 times "
+        "the CPU."
     )

@@ -230,7 +230,7 @@ def test_the_brief_form_of_a_real_run_is_one_screen() -> None:
     run = Run.read(Path(__file__).parents[2] / "frozen_runs" / "quickstart")
     text = render_terminal(run_document(run), verbose=False, width=100, colour=False)
     assert len(text.splitlines()) + 2 <= 40, "with the path of the report"
-    for shown in ("SLO (stage 4 target", "5 limit ", "Webservers needed", "more: --verbose"):
+    for shown in ("SLO (stage 5 again", "6 limit ", "Webservers needed", "more: --verbose"):
         assert shown in text
 
 

@@ -150,9 +150,9 @@ def test_the_lag_over_time_is_told_where_calls_were_late() -> None:
     table = run_tables.lag_table(run.calls, run.analysis.started_at_s)
     assert table is not None
     assert table.rows == (
-        ("00:00", "585", "2.51 ms", "4.45 ms"),
-        ("01:00", "1285", "5.09 ms", "9.15 ms"),
-        ("02:00", "1412", "11.4 ms", "31.8 ms"),
+        ("00:00", "365", "2.47 ms", "4.15 ms"),
+        ("01:00", "629", "2.52 ms", "4.61 ms"),
+        ("02:00", "1496", "4.15 ms", "22.4 ms"),
     )
     on_time = replace(run.calls, lag_s=run.calls.lag_s * 0)
     assert run_tables.lag_table(on_time, run.analysis.started_at_s) is None
