@@ -47,8 +47,10 @@ def test_the_quickstart_answers_with_a_scale_out_on_the_way() -> None:
         assert 1 <= report["sizing"]["target"]["webservers"] <= 5
         assert f"need {report['sizing']['target']['webservers']}" in answer.stdout
         assert report["capacity"]["stopped_by_stage"] is not None
-        recovered = {recovery["after_stage"] for recovery in report["recoveries"]}
+        failed = [stage["index"] for stage in report["stages"] if stage["trial"] == "fail"]
+        recovered = [recovery["after_stage"] for recovery in report["recoveries"]]
         assert report["capacity"]["stopped_by_stage"] in recovered
+        assert recovered[-1] == failed[-1]
         assert report["generator"]["ok"] is True
     processes = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in processes if "run-headroom-quickstart" in " ".join(line)]
