@@ -15,6 +15,8 @@ from mwaa_headroom.analysis.report.controls import escape_controls
 if TYPE_CHECKING:  # who only prints text does without matplotlib
     from matplotlib.figure import Figure as Drawing
 
+    from mwaa_headroom.analysis.report.charts.chart import Chart
+
 Status = Literal["good", "bad", "unclear", "plain"]
 MARKS: Final = {True: "✓", False: "✗", None: "?"}
 STATUS_OF: Final[Mapping[str, Status]] = {
@@ -52,6 +54,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     folded: bool = False  # on pages behind its caption, until the reader opens it
+    spans: tuple[tuple[float, float], ...] = ()  # of each row on the page's timeline, seconds
 
 
 T = TypeVar("T")
@@ -108,11 +111,15 @@ class Ticks:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture; drawn only for pages, written as plots/{name}.png. None: nothing to show."""
+    """A picture, written as plots/{name}.png, and the chart that pages show instead of it.
+
+    Both are made only for pages. No picture: nothing to show. No chart: pages show the picture.
+    """
 
     name: str
     alt: str
     draw: "Callable[[], Drawing | None]"
+    chart: "Callable[[], Chart | None] | None" = None
 
 
 Block = Table | Text | Hint | Terms | Bullets | Lines | Ticks | Figure
@@ -126,6 +133,7 @@ class Section:
     blocks: tuple[Block, ...]
     brief: bool = False  # also in the terminal's brief form; else only with --verbose and on pages
     brief_blocks: tuple[Block, ...] = ()  # instead of `blocks` there; (): the same
+    folded: bool = False  # on pages behind its title, until the reader opens it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from mwaa_headroom.analysis.report import run_tables, run_text, words
+from mwaa_headroom.analysis.report.charts.timeline import timeline
 from mwaa_headroom.analysis.report.document import (
     Block,
     Bullets,
@@ -130,13 +131,18 @@ def _expectations(run: Run) -> Section | None:
 
 def _what_happened(run: Run) -> Section:
     hint = (
-        "All panels share one time axis. Look where latency crosses the dashed line, then straight "
-        "down: errors by layer say who failed, CPU and the number of webservers say why."
+        "All panels share one time axis: drag to zoom, double click to see all again, click a name "
+        "to switch it off. Look where latency crosses the dashed line, then straight down: errors "
+        "by layer say who failed, CPU and the number of webservers say why. Grey is warm-up, which "
+        "is not judged."
     )
-    if run.analysis.recoveries:
-        hint += " Hatched is the light load after an overload."
     alt = "Timeline of load, latency, errors, webserver CPU and webserver count"
-    figure = Figure("timeline", alt, lambda: draw_timeline(run.analysis, run.calls))
+    figure = Figure(
+        "timeline",
+        alt,
+        lambda: draw_timeline(run.analysis, run.calls),
+        lambda: timeline(run.analysis, run.calls),
+    )
     return Section("What happened", (Hint(hint), figure))
 
 
@@ -156,7 +162,7 @@ def _stages(run: Run) -> Section:
     stages = run.analysis.stages
     if not stages:
         return Section("Stages", (Text("No stage was measured."),), brief=True)
-    table = run_tables.stage_table(stages)
+    table = run_tables.stage_table(stages, run.analysis.started_at_s)
     remarks = [
         f"Stage {stage_name(stage)} met the SLO but is undecided: "
         f"{words.lowered(told(stage.trial_reason))}"
@@ -187,12 +193,13 @@ def _generator(run: Run) -> Section:
         ),
         *([table] if table else []),
     )
-    return Section("Load generator", blocks)
+    return Section("Load generator", blocks, folded=health.ok)
 
 
 def _lag(run: Run) -> Section | None:
     table = run_tables.lag_table(run.calls, run.analysis.started_at_s)
-    return Section("Lag over time (how late calls were sent)", (table,)) if table else None
+    title = "Lag over time (how late calls were sent)"
+    return Section(title, (table,), folded=True) if table else None
 
 
 def _latency(run: Run) -> Section | None:
@@ -207,7 +214,7 @@ def _latency(run: Run) -> Section | None:
     if len(run.analysis.stages) > 1:
         blocks.append(run_tables.stage_latency_table(run.analysis.stages))
     interval = f"{words.share(known[0].confidence)} interval"
-    return Section(f"Latency of stage {stage_name(stage)} ({interval})", tuple(blocks))
+    return Section(f"Latency of stage {stage_name(stage)} ({interval})", tuple(blocks), folded=True)
 
 
 def _operations(run: Run) -> Section | None:
@@ -215,7 +222,7 @@ def _operations(run: Run) -> Section | None:
     if not stage or not stage.operations:
         return None
     title = f"Operations of stage {stage_name(stage)}"
-    return Section(title, (run_tables.operation_table(stage),))
+    return Section(title, (run_tables.operation_table(stage),), folded=True)
 
 
 def _sizing(run: Run) -> Section | None:
@@ -256,7 +263,7 @@ def _demand(run: Run) -> Section | None:
         run_tables.demand_table(demand, run.analysis.mix),
         *_texts([told(demand.refusal)] if demand.refusal else []),
     )
-    return Section("Service demand (webserver CPU time one call costs)", blocks)
+    return Section("Service demand (webserver CPU time one call costs)", blocks, folded=True)
 
 
 def _recovery(run: Run) -> Section | None:
@@ -267,7 +274,7 @@ def _recovery(run: Run) -> Section | None:
         "load needs more than fewer callers: a restart, or a larger connection pool."
     )
     texts = _texts([told(result.explanation) for result in run.analysis.recoveries])
-    return Section("Recovery", (hint, *texts))
+    return Section("Recovery", (hint, *texts), folded=True)
 
 
 def _scaling(run: Run) -> Section | None:
@@ -287,7 +294,7 @@ def _scaling(run: Run) -> Section | None:
         return None
     alt = "Webservers, load and slow calls around each scale-out"
     figure = Figure("scale_out", alt, lambda: draw_scale_out(run.analysis, run.calls, run.good))
-    return Section("Scaling", (figure, *blocks))
+    return Section("Scaling", (figure, *blocks), folded=True)
 
 
 def _by_webservers(run: Run) -> Section | None:
@@ -297,12 +304,12 @@ def _by_webservers(run: Run) -> Section | None:
     hint = Hint(
         "Of the metric periods inside stages, warm-up left out, in which the count did not change."
     )
-    return Section("By webserver count", (hint, run_tables.count_table(rows)))
+    return Section("By webserver count", (hint, run_tables.count_table(rows)), folded=True)
 
 
 def _webservers(run: Run) -> Section | None:
     table = run_tables.webserver_table(run.analysis.stages)
-    return Section("Webservers", (table,)) if table else None
+    return Section("Webservers", (table,), folded=True) if table else None
 
 
 def _errors(run: Run) -> Section | None:
@@ -323,7 +330,7 @@ def _errors(run: Run) -> Section | None:
         ),
         run_tables.error_table(stages) or Text(nothing),
     )
-    return Section("Errors by layer", blocks)
+    return Section("Errors by layer", blocks, folded=True)
 
 
 def _retries(run: Run) -> Section | None:
@@ -331,7 +338,7 @@ def _retries(run: Run) -> Section | None:
     if retries is None:
         return None
     title = f"Retries of the client ({retries.mode})"
-    return Section(title, _texts(tuple(run_text.retries(retries))))
+    return Section(title, _texts(tuple(run_text.retries(retries))), folded=True)
 
 
 def _truth(run: Run) -> Section | None:
@@ -343,7 +350,9 @@ def _truth(run: Run) -> Section | None:
     )
     sentence = run_text.truth_sentence(checks)
     table = run_tables.truth_table(checks)
-    return Section("Known truth", (hint, table, *_texts([sentence] if sentence else [])))
+    return Section(
+        "Known truth", (hint, table, *_texts([sentence] if sentence else [])), folded=True
+    )
 
 
 def _findings(run: Run) -> Section | None:
@@ -365,7 +374,7 @@ def _untold(count: int, told: Sequence[str]) -> str:
 
 
 def _terms(_run: Run) -> Section:
-    return Section("What the words mean", (Terms(_TERMS),))
+    return Section("What the words mean", (Terms(_TERMS),), folded=True)
 
 
 SECTIONS: Final = (
@@ -373,13 +382,13 @@ SECTIONS: Final = (
     _slo,
     _expectations,
     _what_happened,
-    _capacity,
     _stages,
+    _capacity,
+    _sizing,
     _generator,
     _lag,
     _latency,
     _operations,
-    _sizing,
     _demand,
     _recovery,
     _scaling,

@@ -60,11 +60,14 @@ def stage_load(stage: StageStats) -> str:
     return f"{stage.users} user{'' if stage.users == 1 else 's'}"
 
 
-def stage_table(stages: Sequence[StageStats]) -> Table:
-    """One row per stage: load, latency, errors, webservers, and what it says as a trial."""
+def stage_table(stages: Sequence[StageStats], started_at_s: float = 0.0) -> Table:
+    """One row per stage: load, latency, errors, webservers, and what it says as a trial.
+
+    Its rows are linked with the timeline of a run that began at `started_at_s`.
+    """
     closed = any(stage.users is not None for stage in stages)
     load = (Column("rate", "1/s"), _rate)
-    return table_of(
+    table = table_of(
         stages,
         (Column("stage", right=False), _stage_cell),
         (Column("users", "closed"), lambda s: words.count(s.users)) if closed else load,
@@ -81,6 +84,8 @@ def stage_table(stages: Sequence[StageStats]) -> Table:
         (Column("SLO", dropped=5), lambda s: MARKS[stage_verdict(s)]),
         (Column("trial"), lambda s: s.trial if s.slo else words.UNKNOWN),
     )
+    spans = ((s.started_at_s - started_at_s, s.ended_at_s - started_at_s) for s in stages)
+    return replace(table, spans=tuple(spans))
 
 
 def _stage_cell(stage: StageStats) -> str:

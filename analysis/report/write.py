@@ -2,7 +2,7 @@
 
 import errno
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from json import dumps
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
 from mwaa_headroom.analysis.report.as_json import as_json
+from mwaa_headroom.analysis.report.charts.chart import Chart
 from mwaa_headroom.analysis.report.document import Document, Figure
 from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import render_junit
@@ -37,7 +38,14 @@ def write_document(document: Document, directory: Path) -> Path:
     if (directory / "plots").is_symlink():  # the directory may be somebody else's
         raise OSError(errno.ELOOP, "its 'plots' is a link to elsewhere")
     drawn = dict(_drawn(document))
-    pictures = {name: _written(figure, name, directory) for name, figure in drawn.items()}
+    charts = dict(_charts(document, drawn))
+    for name, drawing in drawn.items():
+        _write_png(drawing, name, directory)
+    pictures = {
+        name: Markup(as_inline_svg(drawing, name))  # noqa: S704 - our own picture
+        for name, drawing in drawn.items()
+        if name not in charts
+    }
     for name in set(document.pictures) - drawn.keys():
         (directory / "plots" / f"{name}.png").unlink(missing_ok=True)
     summary = render_terminal(document, verbose=True, width=SUMMARY_WIDTH, colour=False)
@@ -48,24 +56,34 @@ def write_document(document: Document, directory: Path) -> Path:
     _write(directory / f"{document.kind}.json", f"{json}\n")
     if document.cases:
         _write(directory / "junit.xml", render_junit(document))
-    _write(page, render_html(document, pictures))
+    _write(page, render_html(document, pictures, charts))
     return page
 
 
-def _drawn(document: Document) -> Iterator[tuple[str, Drawing]]:
+def _figures(document: Document) -> Iterator[Figure]:
     for section in document.sections:
         for block in section.blocks:
             if isinstance(block, Figure):
-                with style():
-                    drawing = block.draw()
-                if drawing is not None:
-                    yield block.name, drawing
+                yield block
 
 
-def _written(drawing: Drawing, name: str, directory: Path) -> Markup:
+def _drawn(document: Document) -> Iterator[tuple[str, Drawing]]:
+    for figure in _figures(document):
+        with style():
+            drawing = figure.draw()
+        if drawing is not None:
+            yield figure.name, drawing
+
+
+def _charts(document: Document, drawn: Collection[str]) -> Iterator[tuple[str, Chart]]:
+    for figure in _figures(document):
+        if figure.name in drawn and figure.chart and (chart := figure.chart()):
+            yield figure.name, chart
+
+
+def _write_png(drawing: Drawing, name: str, directory: Path) -> None:
     (directory / "plots").mkdir(exist_ok=True)
     replace_file(directory / "plots" / f"{name}.png", as_png(drawing))
-    return Markup(as_inline_svg(drawing, name))  # noqa: S704 - our own picture
 
 
 def _write(path: Path, text: str) -> None:

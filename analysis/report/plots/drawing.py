@@ -19,7 +19,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from matplotlib.transforms import Bbox
 
 from mwaa_headroom.analysis.report import words
-from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.statistics import Estimate
 
@@ -266,14 +265,6 @@ def text_width_px(axes: Axes, text: str, **properties: Any) -> float:
 _TICK_STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400)
 _MOST_TICKS: Final = 12
 _LOG_FROM_RATIO: Final = 15.0
-
-
-def latency_slo(analysis: RunAnalysis) -> Slo | None:
-    """The objective that is drawn as a line: the first on a latency percentile of all calls."""
-    return next(
-        (s for s in analysis.slos if s.metric == "latency" and s.percentile and not s.selector_key),
-        None,
-    )
 
 
 def known_ends(estimate: Estimate | None) -> tuple[float, float] | tuple[()]:

@@ -29,17 +29,14 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     title,
 )
 from mwaa_headroom.analysis.report.plots.over_time import (
-    Array,
-    Windows,
-    cut,
     draw_cpu,
     draw_latency,
     draw_load,
     draw_stacked,
     draw_webservers,
-    has_metrics,
     share_time_axis,
 )
+from mwaa_headroom.analysis.report.windows import Array, Windows, cut, has_metrics
 from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent, TransientCost
 from mwaa_headroom.analysis.scaling.events import Step, steps_of
 

@@ -35,6 +35,7 @@ from mwaa_headroom.analysis.report.run_tables import (
     trial_verdict,
 )
 from mwaa_headroom.analysis.report.run_text import capacity_sentence
+from mwaa_headroom.analysis.report.windows import latency_slo
 from mwaa_headroom.analysis.results import RunAnalysis, StageStats
 from mwaa_headroom.analysis.statistics import Estimate
 
@@ -63,7 +64,7 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure | None:
     figure, axes = single_axes(8.6, 5.0)
     title(figure, _capacity_title(analysis))
     axes.set_ylabel("latency, from the intended start")
-    slo = drawing.latency_slo(analysis)
+    slo = latency_slo(analysis)
     capacity = analysis.capacity
     breaks_at = capacity.rate_per_s if capacity else None
     fastest = max(*(stage.achieved_per_s for stage in shown), *known_ends(breaks_at))

@@ -1,6 +1,6 @@
 """The timeline: everything that happened, on one time axis."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     GREEN,
     GRID,
     INK,
-    PURPLE,
+    PALETTE,
     SHADE,
     VERMILLION,
     Key,
@@ -28,15 +28,12 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     title,
 )
 from mwaa_headroom.analysis.report.plots.over_time import (
-    Windows,
-    cut,
     draw_cpu,
     draw_host,
     draw_latency,
     draw_load,
     draw_stacked,
     draw_webservers,
-    has_metrics,
     share_time_axis,
 )
 from mwaa_headroom.analysis.report.run_tables import (
@@ -46,14 +43,13 @@ from mwaa_headroom.analysis.report.run_tables import (
     trial_verdict,
 )
 from mwaa_headroom.analysis.report.run_text import scaling_sentence
-from mwaa_headroom.analysis.report.sentences import told
-from mwaa_headroom.analysis.results import RunAnalysis, ScalingEvent, StageStats
+from mwaa_headroom.analysis.report.windows import Windows, cut, has_metrics, length_s, scaling_marks
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats
 
 _LABEL_FONT: Final = 8.5
 _ABOVE_HEADING_POINTS: Final = 22
 _ROW_POINTS: Final = 13
 _MOST_ROWS: Final = 4
-_MOST_CHANGES: Final = 6  # more would hide the panels; the count steps all the same
 _MOST_DOTS: Final = 20_000
 _BESIDE_MARK: Final = [
     (side, -7 - _ROW_POINTS * row) for side in (4, -4) for row in range(_MOST_ROWS)
@@ -62,12 +58,10 @@ _BESIDE_MARK: Final = [
 
 def draw_timeline(analysis: RunAnalysis, calls: Calls) -> Figure:
     """Rates, latency, errors, CPU and webserver count over the time of the run."""
-    length_s = _length_s(calls, analysis)
+    to_s = length_s(calls, analysis)
     slowest_per_s = min((stage.offered_per_s for stage in analysis.stages), default=0.0)
-    windows = cut(
-        calls, analysis.started_at_s, from_s=0.0, to_s=length_s, slowest_per_s=slowest_per_s
-    )
-    marks = _scaling_marks(analysis)
+    windows = cut(calls, analysis.started_at_s, from_s=0.0, to_s=to_s, slowest_per_s=slowest_per_s)
+    marks = [(at_s, text, PALETTE[colour]) for at_s, text, colour in scaling_marks(analysis)]
     marks_in = _ROW_POINTS * min(len(marks), _MOST_ROWS) / 72
     heights_in = {"rate": 1.25, "latency": 2.2, "errors": 0.9 if windows.errors_per_s else 0.3}
     if has_metrics(analysis):
@@ -88,20 +82,13 @@ def draw_timeline(analysis: RunAnalysis, calls: Calls) -> Figure:
         say(panels["cpu"], "no webserver metrics were recorded")
     if reports:
         draw_host(panels["host"], analysis, reports)
-    share_time_axis(list(panels.values()), 0.0, length_s)
+    share_time_axis(list(panels.values()), 0.0, to_s)
     _draw_stages(list(panels.values()), analysis)
     _draw_recoveries(list(panels.values()), analysis)
     _draw_scaling(panels, marks)
     _draw_lost_processes(panels, analysis)
     title(figure, _title(calls, analysis))
     return figure
-
-
-def _length_s(calls: Calls, analysis: RunAnalysis) -> float:
-    ends = [analysis.ended_at_s - analysis.started_at_s]
-    ends += [stage.ended_at_s - analysis.started_at_s for stage in analysis.stages]
-    ends += [float(calls.intended_start_s.max()) - analysis.started_at_s] if len(calls) else []
-    return max((end for end in ends if words.is_known(end)), default=1.0)
 
 
 def _draw_errors(axes: Axes, windows: Windows) -> None:
@@ -204,31 +191,6 @@ def _draw_marks(
         for axes in lined:
             axes.axvline(x, color=colour, linewidth=1, linestyle=dashes, zorder=1.8)
         labels.add(f"{text} {words.clock(x)}", (x, top), colour, _BESIDE_MARK)
-
-
-def _scaling_marks(analysis: RunAnalysis) -> list[tuple[float, str, str]]:
-    """Time, name and colour of each; none of too many changes."""
-    if len(analysis.scaling) > _MOST_CHANGES:
-        return []
-    return [
-        (time_s - analysis.started_at_s, text, colour)
-        for event in analysis.scaling
-        for time_s, text, colour in _marks(event)
-        if words.is_known(time_s)
-    ]
-
-
-def _marks(event: ScalingEvent) -> Iterator[tuple[float | None, str, str]]:
-    if event.to_count < event.from_count:
-        yield event.count_changed_s or event.decision_s, f"down to {event.to_count}", FAINT
-        return
-    yield event.breach_s, told(event.reason) or "threshold passed", VERMILLION
-    yield event.decision_s, f"decision: {event.from_count} to {event.to_count}", PURPLE
-    if event.ready_s is not None:
-        yield event.ready_s, f"{event.to_count} ready", GREEN
-    else:
-        yield event.count_changed_s, f"{event.to_count} in service", GREEN
-    yield event.slo_restored_s, "SLO restored", INK
 
 
 def _draw_lost_processes(panels: dict[str, Axes], analysis: RunAnalysis) -> None:

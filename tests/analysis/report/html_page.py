@@ -14,11 +14,14 @@ class Page(HTMLParser):
         self.text: list[str] = []
         self.references: list[str] = []
         self.ids: list[str] = []
-        self.data = ""
+        self.data = ""  # of the document; charts have their own
+        self.script = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "script":
+            self.script = dict(attrs).get("id") or "code"
         for name, value in attrs:
             if name in ("href", "src", "xlink:href", "action", "srcset"):
                 self.references.append(value or "")
@@ -36,7 +39,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
-            self.data += data
+            self.data += "" if self.script.startswith(("chart-", "code")) else data
         elif not self.open or self.open[-1] != "style":
             self.text.append(data)
 

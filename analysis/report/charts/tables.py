@@ -1,0 +1,39 @@
+"""The numbers behind a chart as tables, for readers who do not see it or want to copy them."""
+
+from collections.abc import Iterator
+
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.chart import Chart, Panel
+from mwaa_headroom.analysis.report.document import Column, Table
+
+
+def chart_tables(chart: Chart) -> tuple[Table, ...]:
+    """The numbers behind each panel: a row for each x, a column for each series."""
+    return tuple(
+        Table(
+            (
+                Column(chart.x_label, right=chart.x_unit != "time"),
+                *(Column(series.label, panel.unit) for series in panel.series),
+            ),
+            tuple(_rows(chart, panel)),
+            caption=f"{panel.title}, as a table",
+        )
+        for panel in chart.panels
+        if panel.series
+    )
+
+
+def _rows(chart: Chart, panel: Panel) -> Iterator[tuple[str, ...]]:
+    written = words.duration if panel.unit == "s" else words.number
+    columns: list[dict[float, str]] = []
+    for series in panel.series:
+        points = list(zip(series.x, series.values, strict=True))
+        if series.style in ("step", "area"):  # the last x is the end of the value before it
+            points = points[:-1]
+        cells = {x: written(value) for x, value in points}
+        for (x, _), text in zip(points, series.texts, strict=False):
+            cells[x] += text and f" ({text})"
+        columns.append(cells)
+    for x in sorted({x for column in columns for x in column}):
+        first = words.clock(x) if chart.x_unit == "time" else words.number(x)
+        yield (first, *(column.get(x, "") for column in columns))
