@@ -6,6 +6,7 @@ from functools import cache
 import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader
+from browser import MISSING
 
 # A busy machine may take its time; and what fails here fails the same way elsewhere.
 # Each example costs everybody time at every change, so a test takes more only where it needs them.
@@ -26,3 +27,11 @@ def service_models_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", lambda _, path: load_file(path))
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested is said aloud: a page nobody looked at is no page that works."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if missing := sum(MISSING in str(report.longrepr) for report in skipped):
+        terminalreporter.section("MISSING", sep="!", red=True)
+        terminalreporter.line(f"{missing} browser tests were not run: {MISSING}")

@@ -63,6 +63,7 @@ class Commands:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ending = False
+        self.missing: list[str] = []  # what was not tested for want of something on this machine
 
     def run(self, lane: Lane) -> bool:
         """Whether all commands of the lane succeeded."""
@@ -105,6 +106,7 @@ class Commands:
             self._running.remove(process)
             _say(f"\n$ {title}  # exit code {exit_code}, {time.monotonic() - began_s:.0f} s")
             _say(text)
+            self.missing += [line for line in text.splitlines() if "tests were not run" in line]
         return exit_code == 0
 
 
@@ -130,12 +132,15 @@ def main() -> int:
     with ThreadPoolExecutor(len(LANES)) as threads:
         try:
             passed = all(list(threads.map(commands.run, LANES)))
-            return 0 if passed and threads.submit(commands.run, LAST).result() else 1
+            passed = passed and threads.submit(commands.run, LAST).result()
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             commands.end()
             return 130
+    for line in commands.missing:
+        _say(f"MISSING: {line}")
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

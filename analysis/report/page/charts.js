@@ -29,6 +29,8 @@ const drawTimeline = (() => {
     const tail = String(whole % 60).padStart(2, "0");
     return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
   };
+  const decades = (plot, splits) =>
+    splits.map((y) => (Math.abs(Math.log10(y) - Math.round(Math.log10(y))) < 1e-9 ? y : null));
   const make = (tag, className, text) => {
     const made = document.createElement(tag);
     if (className) made.className = className;
@@ -376,12 +378,10 @@ const drawTimeline = (() => {
           { ...axis, grid: { show: false }, size: last ? 22 : 8, gap: 3,
             ticks: { stroke: grid.stroke, width: 1, size: 5 },
             label: last ? data.x.label : undefined, labelSize: 18, labelGap: 0, labelFont: axis.font,
-            incrs: isTime ? TIME_STEPS : undefined,
+            ...(isTime ? { incrs: TIME_STEPS } : {}),
             values: (plot, splits) => splits.map((x) => (last ? spoken(x) : "")) },
           { ...axis, size: AXIS_PX, ticks: { show: false },
-            grid: { ...grid, filter: panel.scale === "log"
-              ? (plot, splits) => splits.map((y) => (Math.abs(Math.log10(y) % 1) < 1e-9 ? y : null))
-              : undefined },
+            grid: panel.scale === "log" ? { ...grid, filter: decades } : grid,
             values: (plot, splits) => splits.map((value) =>
               value == null ? "" : readable(value, panel.unit === "s" ? "s" : panel.unit === "%" ? "%" : "")) },
         ],

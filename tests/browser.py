@@ -1,0 +1,51 @@
+"""Headless Chromium for the tests of pages, if this machine has one.
+
+`from browser import browser, opened` gives a module one browser for all its tests. Without Chromium
+they are skipped, and `conftest.py` says below the tests how many are missing.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+MISSING = "no Chromium on this machine"
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()
+
+
+@dataclass
+class Opened:
+    """A page, with what it wrote to the console and what it asked for."""
+
+    page: "Page"
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+def opened(browser: "Browser", address: str, *, width: int = 1280, **options: Any) -> Opened:
+    """A page of its own; `options` as of Playwright's `new_page`, such as `color_scheme`."""
+    seen = Opened(browser.new_page(viewport={"width": width, "height": 900}, **options))
+    seen.page.on("console", lambda message: seen.complaints.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.on("request", lambda request: seen.requests.append(request.url))
+    seen.page.goto(address)
+    return seen
