@@ -8,6 +8,7 @@ from mwaa_headroom.analysis.planning.capacity_curve import (
     NextTrial,
 )
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.planning import capacity_of_counts
 from mwaa_headroom.analysis.report.document import (
     Bullets,
     Case,
@@ -116,7 +117,12 @@ def _counts(curve: CapacityCurve) -> Section:
             lambda n: words.STOPPED_BY.get(n.bottleneck, n.bottleneck.replace("_", " ")),
         ),
     )
-    figure = Figure(PICTURE, "Capacity by webserver count, with its trials", partial(_draw, curve))
+    figure = Figure(
+        PICTURE,
+        "Capacity by webserver count, with its trials",
+        partial(_draw, curve),
+        partial(capacity_of_counts, curve),
+    )
     return Section("Capacity by webserver count", (figure, table), brief=True)
 
 

@@ -9,6 +9,7 @@ from mwaa_headroom.analysis.comparison.compare import ComparedRun, Comparison
 from mwaa_headroom.analysis.comparison.history import ChangePoint, History, MetricHistory
 from mwaa_headroom.analysis.comparison.regression import MetricComparison
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.over_time import history_chart
 from mwaa_headroom.analysis.report.document import (
     Bullets,
     Case,
@@ -400,6 +401,7 @@ def _levels(history: History) -> Section | None:
                 "history",
                 "Every metric over the runs, with its levels and where they changed",
                 lambda: _drawn_history(history),
+                lambda: history_chart(history),
             ),
             table,
         ),

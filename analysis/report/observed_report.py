@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.observed import CountNeeded, Observed, Spread
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.over_time import observed_chart
 from mwaa_headroom.analysis.report.document import (
     Bullets,
     Case,
@@ -108,7 +109,12 @@ def _summary(observed: Observed) -> Section | None:
         (Column("highest"), lambda row: words.number(row[1].highest)),
         (Column("at", right=False, dropped=1), lambda row: words.moment(row[1].highest_at_s)),
     )
-    figure = Figure(PICTURE, "Webservers, CPU and connections over time", partial(_draw, observed))
+    figure = Figure(
+        PICTURE,
+        "Webservers, CPU and connections over time",
+        partial(_draw, observed),
+        partial(observed_chart, observed),
+    )
     above = (
         f"Above {CPU_ABOVE_PERCENT:g} % CPU: {words.share(observed.above_cpu_fraction)} of the "
         f"time; above {CONNECTIONS_ABOVE:g} connections: "

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from mwaa_headroom.analysis.report import run_tables, run_text, words
+from mwaa_headroom.analysis.report.charts.planning import sizing_of_run
+from mwaa_headroom.analysis.report.charts.stages import throughput_latency
 from mwaa_headroom.analysis.report.charts.timeline import timeline
 from mwaa_headroom.analysis.report.document import (
     Block,
@@ -152,7 +154,12 @@ def _capacity(run: Run) -> Section:
         "gives more waiting, not more throughput."
     )
     alt = "Latency of each stage against the rate achieved in it"
-    figure = Figure("throughput_latency", alt, lambda: draw_throughput_latency(run.analysis))
+    figure = Figure(
+        "throughput_latency",
+        alt,
+        lambda: draw_throughput_latency(run.analysis),
+        lambda: throughput_latency(run.analysis),
+    )
     capacity = run.analysis.capacity
     sentences = (run_text.capacity_sentence(capacity), run_text.chances_sentence(capacity))
     return Section("Capacity", (*_texts([each for each in sentences if each]), hint, figure))
@@ -237,7 +244,12 @@ def _sizing(run: Run) -> Section | None:
             f"Webservers needed so that at most {goal} of their CPU is used, from the CPU time one "
             "call costs. A first recommendation: confirm the target with a run at that rate."
         ),
-        Figure("sizing", alt, lambda: draw_sizing(sizing, run.analysis)),
+        Figure(
+            "sizing",
+            alt,
+            lambda: draw_sizing(sizing, run.analysis),
+            lambda: sizing_of_run(sizing, run.analysis),
+        ),
         *([run_tables.sizing_table(sizing)] if sizing.rows else []),
         *texts,
     )

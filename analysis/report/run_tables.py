@@ -50,6 +50,13 @@ def trial_verdict(stage: StageStats) -> bool | None:
     return stage_verdict(stage) if stage.trial != "undecided" else None
 
 
+def stage_found(stage: StageStats) -> str:
+    """Met, broke, undecided or not judged."""
+    if stage_verdict(stage) and trial_verdict(stage) is None:
+        return "undecided"
+    return {True: "met", False: "broke", None: "not judged"}[stage_verdict(stage)]
+
+
 def stage_load(stage: StageStats) -> str:
     """The load a stage was asked for: "25 calls/s", "~25 calls/s" or "20 users".
 

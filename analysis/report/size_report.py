@@ -10,6 +10,7 @@ from mwaa_headroom.analysis.planning.options import ClassSize, SizeOption
 from mwaa_headroom.analysis.planning.runs import SizedRun
 from mwaa_headroom.analysis.planning.size import SizingAnswer
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.planning import sizing_of_answer
 from mwaa_headroom.analysis.report.document import (
     Block,
     Bullets,
@@ -264,7 +265,12 @@ def _classes(answer: SizingAnswer) -> Section:
     blocks = [Text(_probability_is_about(answer))]
     if answer.deciding:
         blocks.append(Text(told(answer.deciding)))
-    figure = Figure(PICTURE, "Webservers needed by load", partial(_draw, answer))
+    figure = Figure(
+        PICTURE,
+        "Webservers needed by load",
+        partial(_draw, answer),
+        partial(sizing_of_answer, answer),
+    )
     return Section(
         "Webservers needed",
         (*blocks, figure, table),

@@ -8,6 +8,7 @@ from mwaa_headroom.analysis.policy.replay import ComparedEvent, Replay
 from mwaa_headroom.analysis.policy.simulated_load import SimulatedLoad, WithRange
 from mwaa_headroom.analysis.policy.what_if import WhatIf
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.over_time import load_chart, replays_chart
 from mwaa_headroom.analysis.report.document import (
     Block,
     Bullets,
@@ -162,6 +163,7 @@ def _what_would_happen(load: SimulatedLoad) -> Section:
         "what-if",
         "Load, webservers, CPU, connections and lost calls over time",
         lambda: _drawn_load(load),
+        lambda: load_chart(load),
     )
     return Section("What would happen", (Text(about), picture, _figures(load)), brief=True)
 
@@ -298,6 +300,7 @@ def _replays(replays: tuple[Replay, ...], *, in_brief: bool) -> Section:
         "replay",
         "Webservers and CPU as recorded, and as simulated from the recorded load",
         lambda: _drawn_replays(replays),
+        lambda: replays_chart(replays),
     )
     blocks: tuple[Block, ...] = (Text(about), *map(Text, _replay_sentences(replays)), picture)
     tables = (table,) if changes else ()

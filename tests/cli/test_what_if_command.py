@@ -58,7 +58,7 @@ def test_a_burst_is_answered_with_page_json_and_pictures(
     assert found["load"]["duration_s"] == 600
     assert found["load"]["changes"][0]["to_count"] == 3
     assert found["fit"]["rule"]["policy"]["datapoints_to_alarm"] == 2
-    assert (out / "what-if.html").read_text().count("<svg") >= 2
+    assert (out / "what-if.html").read_text().count("data-chart=") == 2
 
 
 def test_a_trace_scaled_up_on_more_webservers_is_json(

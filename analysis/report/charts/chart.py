@@ -3,24 +3,28 @@
 The JSON (`chart_data`) is all that `drawTimeline(element, data)` of `page/charts.js` takes:
 
     {
-      "title": words, "x": {"label": words, "unit": "time" | "", "from": number, "to": number},
+      "title": words, "start_s": epoch seconds | null,
+      "x": {"label": words, "unit": "time" | "utc" | "count" | "", "from": number, "to": number},
       "panels": [{
         "id": word, "title": words, "unit": words, "scale": "linear" | "log",
         "range": [low, high] | null,   null: from 0 to what is in sight
         "series": [{"label": words, "colour": a CSS variable's name,
-                    "style": "step" | "line" | "area" | "points" | "interval",
+                    "style": "step" | "line" | "area" | "curve" | "points" | "interval",
                     "x": [numbers], "values": [number | null], null: a gap
                     "low": [...], "high": [...] of intervals, "texts": [words of each point]}],
         "lines": [{"value": number, "label": words}],
         "calls": null | {"label": words, "count": calls of the record, "shown": those here,
                          "note": words, "unit_s": .., "low_s": .., "high_s": .., "words": base64}
       }],
-      "stages": [{"name", "from", "judged_from", "to", "verdict": "pass" | "fail" | "undecided"}],
+      "stages": [{"name", "from", "judged_from", "to",
+                  "verdict": "pass" | "fail" | "undecided" | "capacity" | "overload" | ""}],
       "events": [{"at", "text", "colour"}]
     }
 
-On a time axis every x is seconds since `start_s` of the chart, which is epoch seconds. `step`: a
-value holds from its x to the next. Times (latency) are seconds.
+On a time axis every x is seconds since `start_s`; "utc" writes them as dates;
+"count" has ticks at whole numbers only, as has a y axis without a unit. `step`: a value holds from
+its x to the next. `curve`: a line of a law, without points. Times (latency) are seconds.
+Charts that are not of a run use `stages` for other bands over x.
 """
 
 import base64
@@ -33,10 +37,12 @@ import numpy as np
 
 from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.report.controls import escape_controls
+from mwaa_headroom.analysis.statistics import Floats
 
-Style = Literal["step", "line", "area", "points", "interval"]
+Style = Literal["step", "line", "area", "curve", "points", "interval"]
 
-_DIGITS: Final = 6
+_DIGITS, _X_DIGITS = 6, 10
+_LOG_FROM_RATIO: Final = 15.0
 _MOST_OK, _MOST_FAILED = 90_000, 30_000  # of the calls on a page: 4 bytes each
 _MOST_TICKS: Final = 65_535  # between one call and the next
 _CODES: Final = 32_767  # of a latency, on a logarithmic scale; the highest bit: it failed
@@ -48,8 +54,8 @@ class Series:
 
     label: str
     colour: str  # a name of the page's palette
-    x: Iterable[float]
-    values: Iterable[float | None]
+    x: Floats | Sequence[float]
+    values: Floats | Sequence[float | None]
     style: Style = "line"
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
@@ -118,36 +124,46 @@ class Chart:
     from_x: float
     to_x: float
     panels: tuple[Panel, ...]
-    x_unit: Literal["time", ""] = ""
+    x_unit: Literal["time", "utc", "count", ""] = ""
     start_s: float | None = None
     stages: tuple[Band, ...] = ()
     events: tuple[Mark, ...] = ()
 
 
+def limits(
+    values: Iterable[float | None],
+) -> tuple[Literal["linear", "log"], tuple[float, float]]:
+    """The scale and the ends of an axis: logarithmic when the values span a factor of fifteen."""
+    known = [value for value in values if value is not None and math.isfinite(value) and value > 0]
+    if known and max(known) / min(known) >= _LOG_FROM_RATIO:
+        return "log", (min(known) / 1.4, max(known) * 1.6)
+    return "linear", (0.0, 1.2 * max(known, default=1.0))
+
+
 def chart_data(chart: Chart) -> dict[str, Any]:
-    """The JSON of the module's docstring; numbers have six significant digits."""
+    """The JSON of the module's docstring; numbers have six significant digits, x has ten."""
     data = {
         "title": chart.title,
         "start_s": chart.start_s,
         "x": {
             "label": chart.x_label,
             "unit": chart.x_unit,
-            "from": _number(chart.from_x),
-            "to": _number(chart.to_x),
+            "from": _number(chart.from_x, _X_DIGITS),
+            "to": _number(chart.to_x, _X_DIGITS),
         },
         "panels": [_panel_data(panel) for panel in chart.panels],
         "stages": [
             {
                 "name": band.name,
-                "from": _number(band.from_x),
-                "judged_from": _number(band.judged_from_x),
-                "to": _number(band.to_x),
+                "from": _number(band.from_x, _X_DIGITS),
+                "judged_from": _number(band.judged_from_x, _X_DIGITS),
+                "to": _number(band.to_x, _X_DIGITS),
                 "verdict": band.verdict,
             }
             for band in chart.stages
         ],
         "events": [
-            {"at": _number(mark.at_x), "text": mark.text, "colour": mark.colour}
+            {"at": _number(mark.at_x, _X_DIGITS), "text": mark.text, "colour": mark.colour}
             for mark in chart.events
         ],
     }
@@ -173,7 +189,7 @@ def _series_data(series: Series) -> dict[str, Any]:
         "label": series.label,
         "colour": series.colour,
         "style": series.style,
-        "x": _numbers(series.x),
+        "x": [_number(x, _X_DIGITS) for x in series.x],
         "values": _numbers(series.values),
     }
     if series.low:
@@ -200,10 +216,10 @@ def _numbers(values: Iterable[float | None]) -> list[float | None]:
     return [_number(value) for value in values]
 
 
-def _number(value: float | None) -> float | None:
+def _number(value: float | None, digits: int = _DIGITS) -> float | None:
     if value is None or not math.isfinite(value):
         return None
-    short = float(f"{value:.{_DIGITS}g}")
+    short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short
 
 

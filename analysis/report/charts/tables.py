@@ -12,7 +12,7 @@ def chart_tables(chart: Chart) -> tuple[Table, ...]:
     return tuple(
         Table(
             (
-                Column(chart.x_label, right=chart.x_unit != "time"),
+                Column(chart.x_label, right=chart.x_unit in ("", "count")),
                 *(Column(series.label, panel.unit) for series in panel.series),
             ),
             tuple(_rows(chart, panel)),
@@ -35,5 +35,9 @@ def _rows(chart: Chart, panel: Panel) -> Iterator[tuple[str, ...]]:
             cells[x] += text and f" ({text})"
         columns.append(cells)
     for x in sorted({x for column in columns for x in column}):
-        first = words.clock(x) if chart.x_unit == "time" else words.number(x)
+        first = words.number(x)
+        if chart.x_unit == "time":
+            first = words.clock(x)
+        elif chart.x_unit == "utc":
+            first = words.moment((chart.start_s or 0.0) + x)
         yield (first, *(column.get(x, "") for column in columns))

@@ -16,6 +16,7 @@ from mwaa_headroom.analysis.report.charts.chart import (
     Panel,
     Series,
     Style,
+    limits,
     packed_calls,
 )
 from mwaa_headroom.analysis.report.run_tables import stage_load, stage_name, trial_verdict
@@ -41,7 +42,6 @@ COLOUR_NAME_OF_LAYER: Final = {
     "generator": "faint",
 }
 VERDICT_OF_TRIAL: Final = {True: "pass", False: "fail", None: "undecided"}
-_LOG_FROM_RATIO: Final = 15.0
 
 
 def timeline(analysis: RunAnalysis, calls: Calls) -> Chart:
@@ -90,17 +90,14 @@ def _windowed(
     windows: Windows, label: str, colour: str, per_s: Array, style: Style = "step"
 ) -> Series:
     """A rate that holds from one edge to the next."""
-    return Series(label, colour, windows.edges_s, [*per_s, *per_s[-1:]], style)
+    values = [*per_s, per_s[-1] if len(per_s) else None]
+    return Series(label, colour, windows.edges_s, values, style)
 
 
 def _latency(analysis: RunAnalysis, calls: Calls, windows: Windows) -> Panel:
     slo, packed = latency_slo(analysis), packed_calls(calls, analysis.started_at_s)
     ends = [packed.low_s, packed.high_s] if packed else []
-    ends += [slo.threshold] if slo else []
-    is_log = bool(ends) and max(ends) / min(ends) >= _LOG_FROM_RATIO
-    limits = (0.0, 1.2 * max(ends, default=1.0))
-    if is_log:
-        limits = (min(ends) / 1.4, max(ends) * 1.6)
+    scale, range_s = limits([*ends, slo.threshold if slo else None])
     series = [Series("p50", "blue", windows.centres_s, windows.p50_s)]
     if np.isfinite(windows.p95_s).any():
         series.append(Series("p95", "orange", windows.centres_s, windows.p95_s))
@@ -109,8 +106,8 @@ def _latency(analysis: RunAnalysis, calls: Calls, windows: Windows) -> Panel:
         f"Latency in windows of {words.delay(windows.width_s)}",
         "s",
         tuple(series),
-        scale="log" if is_log else "linear",
-        range=limits,
+        scale=scale,
+        range=range_s,
         lines=((slo.threshold, f"SLO {slo.text}"),) if slo else (),
         calls=packed,
     )

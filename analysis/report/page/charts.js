@@ -11,7 +11,11 @@ const drawTimeline = (() => {
   const HEIGHTS_PX = { latency: 260, load: 150, cpu: 150 };
   const SHOWN_AT_ONCE = 5000; // single calls; more of them only when they are asked for
   const NEAR_PX = 16;
-  const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400];
+  const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200,
+    86400, 172800, 604800, 1209600, 2592000];
+
+  const WHOLE_STEPS = [1, 2, 5].flatMap((first) => [0, 1, 2, 3, 4, 5].map((zeros) => first * 10 ** zeros))
+    .sort((a, b) => a - b);
 
   const colour = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim() || "#000";
@@ -31,6 +35,7 @@ const drawTimeline = (() => {
   };
   const decades = (plot, splits) =>
     splits.map((y) => (Math.abs(Math.log10(y) - Math.round(Math.log10(y))) < 1e-9 ? y : null));
+  const holds = (series) => series.style === "step" || series.style === "area";
   const make = (tag, className, text) => {
     const made = document.createElement(tag);
     if (className) made.className = className;
@@ -96,7 +101,10 @@ const drawTimeline = (() => {
     let plots = [], points = new Map(), asked = new Map();
     const group = "headroom-" + drawTimeline.count++;
     const isTime = data.x.unit === "time";
-    const spoken = (value) => (isTime ? clock(value) : trimmed(value));
+    const isCount = data.x.unit === "count";
+    const isDate = data.x.unit === "utc";
+    const date = (seconds) => new Date(1000 * (data.start_s + seconds)).toISOString().slice(5, 16).replace("T", " ");
+    const spoken = (value) => (isTime ? clock(value) : isDate ? date(value) : trimmed(value));
 
     element.classList.add("chart");
     element.tabIndex = 0;
@@ -212,7 +220,8 @@ const drawTimeline = (() => {
         context.fillStyle = colour(name);
         if (b > a) context.fillRect(a, top, b - a, height);
       };
-      const tone = { pass: "green", fail: "vermillion", undecided: "orange" };
+      const tone = { pass: "green", fail: "vermillion", undecided: "orange", capacity: "green",
+        overload: "vermillion" };
       context.save();
       for (const stage of data.stages) {
         fill(stage.from, stage.judged_from, "grid", 0.6);
@@ -252,7 +261,7 @@ const drawTimeline = (() => {
         context.lineTo(x, top + height);
         context.stroke();
       }
-      if (panel.id === "webservers") {
+      if (panel.id === "webservers" || (data.panels.length === 1 && data.events.length)) {
         const free = Array(EVENT_ROWS).fill(-Infinity);
         context.textAlign = "left";
         for (const event of [...data.events].sort((a, b) => a.at - b.at)) {
@@ -303,7 +312,7 @@ const drawTimeline = (() => {
     }
 
     function seriesOf(panel, series, state) {
-      const step = series.style === "step" || series.style === "area";
+      const step = holds(series);
       const dots = series.style === "points" || series.style === "interval";
       return {
         label: series.label,
@@ -336,7 +345,7 @@ const drawTimeline = (() => {
       const values = plot.data[place], xs = plot.data[0];
       let before = index;
       while (before >= 0 && (values[before] === undefined || xs[before] > x)) before--;
-      if (series.style === "step" || series.style === "area") {
+      if (holds(series)) {
         return before >= 0 && values[before] != null ? before : null;
       }
       let after = Math.max(before + 1, 0);
@@ -378,9 +387,11 @@ const drawTimeline = (() => {
           { ...axis, grid: { show: false }, size: last ? 22 : 8, gap: 3,
             ticks: { stroke: grid.stroke, width: 1, size: 5 },
             label: last ? data.x.label : undefined, labelSize: 18, labelGap: 0, labelFont: axis.font,
-            ...(isTime ? { incrs: TIME_STEPS } : {}),
+            ...(isTime || isDate ? { incrs: TIME_STEPS } : isCount ? { incrs: WHOLE_STEPS } : {}),
+            space: isDate ? 90 : 50,
             values: (plot, splits) => splits.map((x) => (last ? spoken(x) : "")) },
           { ...axis, size: AXIS_PX, ticks: { show: false },
+            ...(panel.unit || panel.scale === "log" ? {} : { incrs: WHOLE_STEPS }),
             grid: panel.scale === "log" ? { ...grid, filter: decades } : grid,
             values: (plot, splits) => splits.map((value) =>
               value == null ? "" : readable(value, panel.unit === "s" ? "s" : panel.unit === "%" ? "%" : "")) },
@@ -474,11 +485,12 @@ const drawTimeline = (() => {
       if (!(left >= 0)) { at.textContent = ""; return; }
       const x = plot.posToVal(left, "x");
       const stage = data.stages.find((each) => x >= each.from && x <= each.to);
+      const marked = ["pass", "fail", "undecided"].includes(stage?.verdict);
       const near = data.events.filter(
         (event) => Math.abs(plot.valToPos(event.at, "x") - left) <= NEAR_PX / 2);
       at.textContent = [
-        isTime ? spoken(x) : `${data.x.label}: ${spoken(x)}`,
-        stage ? `stage ${stage.name}${x < stage.judged_from ? " (warm-up)" : ""}` : "",
+        isTime || isDate ? spoken(x) : `${data.x.label}: ${spoken(x)}`,
+        stage ? `${marked ? "stage " : ""}${stage.name}${x < stage.judged_from ? " (warm-up)" : ""}` : "",
         ...near.map((event) => event.text),
       ].filter(Boolean).join(" · ");
     }

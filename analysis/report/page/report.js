@@ -45,6 +45,6 @@ for (const row of document.querySelectorAll("tr[data-from]")) {
   button.addEventListener("click", () => {
     const room = (to - from) * 0.1;
     timeline.zoom(from - room, to + room);
-    document.querySelector('[data-chart="timeline"]').scrollIntoView({ block: "start" });
+    document.querySelector("#figure-timeline").scrollIntoView({ block: "start" });
   });
 }

@@ -12,6 +12,7 @@ from mwaa_headroom.analysis.mwaa import MOST_WEBSERVERS
 from mwaa_headroom.analysis.planning.options import SURE_ENOUGH, ClassSize, SizeOption
 from mwaa_headroom.analysis.planning.size import SizingAnswer
 from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.charts.planning import shown_class
 from mwaa_headroom.analysis.report.plots.drawing import (
     BLUE,
     FAINT,
@@ -254,7 +255,7 @@ _POINTS: Final = 1000
 
 def draw_sizing_answer(answer: SizingAnswer) -> Figure | None:
     """The class that is recommended, or else the last one tried; None when nothing is known."""
-    shown = _shown(answer)
+    shown = shown_class(answer)
     if shown is None:
         return None
     size, option = shown
@@ -266,14 +267,6 @@ def draw_sizing_answer(answer: SizingAnswer) -> Figure | None:
         _draw_chances(_axes(figure, _LEFT_IN + first_in + _GAP_IN, _SECOND_IN), size, option)
     _draw_needed(_axes(figure, _LEFT_IN, first_in), answer, size, option)
     return figure
-
-
-def _shown(answer: SizingAnswer) -> tuple[ClassSize, SizeOption | None] | None:
-    if (option := answer.chosen) is not None:
-        sizes = {size.environment_class: size for size in answer.classes}
-        return sizes[option.environment_class], option
-    known = [size for size in answer.classes if words.is_known(size.rate_of_one_per_s.value)]
-    return (known[-1], None) if known else None
 
 
 def _axes(figure: Figure, left_in: float, width_in: float) -> Axes:

@@ -29,10 +29,10 @@ from mwaa_headroom.analysis.report.plots.drawing import (
     title,
 )
 from mwaa_headroom.analysis.report.run_tables import (
+    stage_found,
     stage_load,
     stage_name,
     stage_verdict,
-    trial_verdict,
 )
 from mwaa_headroom.analysis.report.run_text import capacity_sentence
 from mwaa_headroom.analysis.report.windows import latency_slo
@@ -81,7 +81,7 @@ def draw_throughput_latency(analysis: RunAnalysis) -> Figure | None:
         _draw_interval(axes, stage)
     closed = ", closed workload" if any(stage.users is not None for stage in shown) else ""
     axes.set_xlabel(f"achieved rate (calls/s){closed}{_label_stages(axes, shown)}")
-    found = {_found(stage) for stage in shown}
+    found = {stage_found(stage) for stage in shown}
     keys = [key for name, key in _KEYS.items() if name in found]
     keys.append(Key("p50", "○", FAINT))
     if slo:
@@ -140,8 +140,8 @@ def _capacity_title(analysis: RunAnalysis) -> str:
     if sentence := capacity_sentence(analysis.capacity):
         return f"The SLO breaks at {sentence.rstrip('.')}"
     broken = [stage for stage in analysis.stages if stage_verdict(stage) is False]
-    met = [stage for stage in analysis.stages if _found(stage) == "met"]
-    if not met and any(_found(stage) == "undecided" for stage in analysis.stages):
+    met = [stage for stage in analysis.stages if stage_found(stage) == "met"]
+    if not met and any(stage_found(stage) == "undecided" for stage in analysis.stages):
         return "No stage met the SLO for certain"
     if not met:
         return "No stage met the SLO" if broken else "No stage could be judged"
@@ -179,16 +179,10 @@ def _draw_interval(axes: Axes, stage: StageStats) -> None:
     ends = known_ends(stage.latency_s.get("p95"))
     if not ends:
         return
-    colour, marker = _KEYS[_found(stage)].colour, _MARKERS[_found(stage)]
+    colour, marker = _KEYS[stage_found(stage)].colour, _MARKERS[stage_found(stage)]
     axes.vlines(stage.achieved_per_s, *ends, color=colour, lw=1.6, zorder=2.2)
     p95_s = stage.latency_s["p95"].value or 0.0
     axes.plot(stage.achieved_per_s, p95_s, marker, color=colour, ms=8, zorder=2.5)
-
-
-def _found(stage: StageStats) -> str:
-    if stage_verdict(stage) and trial_verdict(stage) is None:
-        return "undecided"
-    return {True: "met", False: "broke", None: "not judged"}[stage_verdict(stage)]
 
 
 def _label_stages(axes: Axes, stages: list[StageStats]) -> str:
