@@ -19,6 +19,9 @@ quickstart: $(VENV)/run.done  ## a load test against real Airflow on this machin
 test: $(VENV)/dev.done  ## all checks and tests, real Airflow included
 	@$(BIN)/python tests/everything.py
 
+test-versions: $(VENV)/dev.done  ## the versions of Airflow that `make test` leaves out
+	$(BIN)/pytest -m versions tests/local/airflow
+
 test-fast: $(VENV)/dev.done  ## the tests that take seconds
 	$(BIN)/pytest -m 'not slow and not airflow' -n 2
 
@@ -33,7 +36,7 @@ requirements: $(VENV)/run.done  ## compile the pinned requirement files anew
 	@for source in requirements/bootstrap.in requirements/run.in requirements/dev.in \
 	        harness/local/airflow/requirements/*.in tests/local/clients/*.in; do \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	        --no-emit-index-url --no-emit-find-links --no-header \
+	        --no-emit-index-url --no-emit-find-links --no-header $$(sed -n 's/^# uv //p' $$source) \
 	        $$source --output-file $${source%.in}.txt || exit 1; \
 	done
 
@@ -56,4 +59,4 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help quickstart test test-fast format reference requirements
+.PHONY: help quickstart test test-versions test-fast format reference requirements

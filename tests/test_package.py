@@ -59,13 +59,14 @@ def test_the_wheel_holds_one_package_with_all_of_its_data(built: Path) -> None:
     package = {name for name in names if ".dist-info/" not in name}
     assert package == source_files()
     assert {Path(name).suffix for name in package} == {
-        *(".css", ".csv", ".in", ".j2", ".js", ".py", ".toml", ".txt", ".typed"),
+        *(".css", ".csv", ".in", ".j2", ".js", ".json", ".py", ".toml", ".txt", ".typed"),
     }
     assert {
         "mwaa_headroom/analysis/report/page/uplot.js",
         "mwaa_headroom/analysis/report/page/uplot.license.txt",
         "mwaa_headroom/harness/aws/prices.toml",
         "mwaa_headroom/harness/local/airflow/dags/headroom_dags.py",
+        "mwaa_headroom/harness/local/airflow/fab/headroom_bearer.py",
         "mwaa_headroom/harness/local/airflow/requirements/3.3.1.txt",
         "mwaa_headroom/scenarios/traces/morning.csv",
     } <= package

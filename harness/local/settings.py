@@ -36,6 +36,7 @@ def known_versions() -> tuple[str, ...]:
 
 
 Positive = Annotated[float, Field(gt=0)]
+AuthManager = Literal["fab", "simple"]
 AirflowVersion = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 
 
@@ -181,7 +182,13 @@ class LocalSettings(StandInSettings):
     kind: Literal["local"] = "local"
     """Real Airflow on this machine."""
     airflow_version: AirflowVersion = "3.3.1"
-    """Which Airflow to install and run."""
+    """Which Airflow to install and run: any that MWAA offers."""
+    auth_manager: AuthManager = "simple"
+    """Who Airflow 3 takes callers for: "fab", as on MWAA, keeps users and roles in the database and
+    costs more CPU a call; "simple" keeps them in memory. Airflow 2 knows only fab."""
+    webserver_workers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Worker processes of one webserver, which share its CPUs. MWAA's public images set none, so
+    that Airflow's own defaults hold: 4 up to 3.0, 1 since."""
     webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25
     """CPUs of one webserver: what 100 % CPUUtilization means."""
     webserver_memory_mib: Annotated[int, Field(ge=256)] = 2048

@@ -69,7 +69,7 @@ def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
         ("[[stages]]", "[limits]\nmax_rate_per_s = inf\n[[stages]]", "'limits.max_rate_per_s' is"),
         ("weight = 2", 'weight = "2"', "'traffic.mix.list_dag_runs_10.weight' is wrong"),
         ('slo = ["p95(latency) < 1s"]', 'slo = "p95(latency) < 1s"', "'slo' is wrong"),
-        ('"simulated"', '"local"\nairflow_version = "1.9.0"', "known are 3.3.1"),
+        ('"simulated"', '"local"\nairflow_version = "1.9.0"', "known are 2.10.3, 2.11.2"),
         (
             '"simulated"',
             '"simulated"\ndemand_s = { list_dgas = 1 }',

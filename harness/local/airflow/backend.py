@@ -10,10 +10,23 @@ from types import MappingProxyType
 import aiohttp
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.airflow import release
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
 from mwaa_headroom.harness.local.airflow.database import Database
 from mwaa_headroom.harness.local.airflow.install import Installation, Workspace, install
+from mwaa_headroom.harness.local.airflow.release import (
+    TASKS_HEALTH,
+    Command,
+    Release,
+    Tokens,
+    password_statements,
+    pool_settings,
+    prepare_home,
+    start_airflow,
+    task_server_settings,
+    write_passwords,
+)
+from mwaa_headroom.harness.local.airflow.release_2 import airflow_2
+from mwaa_headroom.harness.local.airflow.release_3 import airflow_3
 from mwaa_headroom.harness.local.airflow.template import ensure_template
 from mwaa_headroom.harness.local.airflow.webserver import (
     AirflowWebserver,
@@ -31,6 +44,13 @@ _NICE = 10
 _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
+def release_of(settings: LocalSettings) -> Release:
+    """How the Airflow of these settings is run."""
+    if settings.airflow_version.startswith("2."):
+        return airflow_2(settings.airflow_version)
+    return airflow_3(settings.airflow_version, settings.auth_manager)
+
+
 class AirflowBackend:
     """Database, scheduler and webservers; see `Workspace` for the arguments."""
 
@@ -43,6 +63,7 @@ class AirflowBackend:
         progress: Callable[[str], None],
     ) -> None:
         self._settings = settings
+        self._release = release_of(settings)
         self._workspace = Workspace(directory.absolute(), children, progress)
         self._limiter = CpuLimiter.detect()
         self._webservers: list[AirflowWebserver] = []
@@ -50,7 +71,7 @@ class AirflowBackend:
         self._database: Database | None = None
         self._database_version = ""
         self._shared_settings: dict[str, str] = {}
-        self._tokens: release.Tokens | None = None
+        self._tokens: Tokens | None = None
         self._services: dict[str, Child] = {}
         self.airflow_version = settings.airflow_version
         # Also the meaning of 100 % where nothing limits it: the autoscaler then acts at the same
@@ -73,27 +94,21 @@ class AirflowBackend:
         self._workspace.logs.mkdir(parents=True, exist_ok=True)
         for log in self._workspace.logs.glob("*.log"):
             log.unlink()  # an error must not quote what an earlier start had to say
-        release.prepare_home(self._workspace.home)
-        await asyncio.to_thread(self._start_database)
-        passwords_file = release.write_passwords(self._workspace.directory)
-        self._tokens = release.Tokens(passwords_file, self._ready_url)
-        port = free_port()
-        self._task_server_url = f"http://127.0.0.1:{port}"
-        self._shared_settings = {
-            **release.secret_settings(passwords_file),
-            **release.task_server_settings(self._task_server_url),
-        }
-        commands = {
-            "scheduler": (release.SCHEDULER, WEBSERVER_NICENESS),
-            # Needed last, so that they must not slow the start of the webservers down.
-            "task-server": (release.task_server(port), _NICE),
-            "dag-processor": (release.DAG_PROCESSOR, _NICE),
-            "triggerer": (release.TRIGGERER, _NICE),
-        }
-        self._services = {
-            name: self._launch(name, command, niceness)
-            for name, (command, niceness) in commands.items()
-        }
+        prepare_home(self._workspace.home)
+        passwords_file = write_passwords(self._workspace.directory)
+        await asyncio.to_thread(self._start_database, passwords_file)
+        self._tokens = Tokens(self._release.login, passwords_file, self._ready_url)
+        self._shared_settings = self._release.secret_settings(passwords_file)
+        if self._release.task_server:
+            port = free_port()
+            self._task_server_url = f"http://127.0.0.1:{port}"
+            self._shared_settings |= task_server_settings(self._task_server_url)
+            task_server = self._release.task_server(port)
+            self._services["task-server"] = self._launch("task-server", task_server, _NICE)
+        for name, command in self._release.services.items():
+            # The others are needed last: they must not slow the start of the webservers down.
+            niceness = WEBSERVER_NICENESS if name == "scheduler" else _NICE
+            self._services[name] = self._launch(name, command, niceness)
 
     def new_webserver(self, name: str) -> AirflowWebserver:
         """Start one more webserver and return at once."""
@@ -101,13 +116,14 @@ class AirflowBackend:
         settings = self._settings
         child = self._launch(
             name,
-            release.webserver(port),
+            self._release.webserver(port, settings.webserver_workers, self._workspace.home),
             WEBSERVER_NICENESS,
-            release.pool_settings(settings.database_pool_size, settings.database_max_overflow),
+            pool_settings(settings.database_pool_size, settings.database_max_overflow),
         )
         webserver = AirflowWebserver(
             name=name,
             base_url=f"http://127.0.0.1:{port}",
+            health=self._release.health,
             child=child,
             children=self._workspace.children,
             limit=self._limit_for(name),
@@ -126,27 +142,27 @@ class AirflowBackend:
         authorization = await self.authorization("Admin")
 
         async def listed(session: aiohttp.ClientSession) -> bool:
-            base_url = self._ready_url()
+            base_url = self._ready_url() or ""
             headers = {"Authorization": authorization or ""}
-            async with session.get(f"{base_url}{release.DAG_LIST}", headers=headers) as answer:
+            async with session.get(base_url + self._release.dag_list, headers=headers) as answer:
                 ids = {dag["dag_id"] for dag in (await answer.json())["dags"]}
             return ids >= set(DAG_IDS)
 
         async def healthy(session: aiohttp.ClientSession, component: str) -> bool:
-            async with session.get(f"{self._ready_url()}{release.HEALTH}") as answer:
+            async with session.get(f"{self._ready_url()}{self._release.health}") as answer:
                 return bool((await answer.json())[component]["status"] == "healthy")
 
         async def tasks_served(session: aiohttp.ClientSession) -> bool:
-            async with session.get(f"{self._task_server_url}{release.TASKS_HEALTH}") as answer:
+            async with session.get(f"{self._task_server_url}{TASKS_HEALTH}") as answer:
                 return answer.ok
 
-        conditions = (
-            ("scheduler", listed),
-            ("scheduler", partial(healthy, component="scheduler")),
-            ("dag-processor", partial(healthy, component="dag_processor")),
-            ("triggerer", partial(healthy, component="triggerer")),
-            ("task-server", tasks_served),
-        )
+        conditions = [("scheduler", listed)]
+        conditions += [
+            (name, partial(healthy, component=name.replace("-", "_")))
+            for name in self._release.services
+        ]
+        if self._release.task_server:
+            conditions.append(("task-server", tasks_served))
         for name, condition in conditions:
             service = self._services[name]
             await wait_for(condition, service, what=f"The {name}", timeout_s=_SERVICE_TIMEOUT_S)
@@ -166,6 +182,8 @@ class AirflowBackend:
         reason = self._limiter.reason if isinstance(self._limiter, Unavailable) else None
         return {
             "airflow_version": self.airflow_version,
+            "auth_manager": self._release.auth_manager,
+            "webserver_workers": self._settings.webserver_workers,
             "cpu_limited": reason is None,
             "cpu_limit_reason": reason,
             "webserver_cpu": self.webserver_cpu,
@@ -187,9 +205,9 @@ class AirflowBackend:
             await asyncio.to_thread(self._database.remove)
         self._webservers, self._services, self._database = [], {}, None
 
-    def _start_database(self) -> None:
+    def _start_database(self, passwords_file: Path) -> None:
         self._installation = install(self.airflow_version, self._workspace)
-        template = ensure_template(self._installation, self._workspace)
+        template = ensure_template(self._release, self._installation, self._workspace)
         self._database = Database(
             self._installation,
             self._workspace.children,
@@ -197,25 +215,29 @@ class AirflowBackend:
             self._most_connections(),
         )
         self._database.restore(template)
+        if self._release.auth_manager == "fab" and self._release.login:
+            self._database.execute(password_statements(passwords_file))
         self._database.start()
         self._database_version = self._database.version()
 
     def _most_connections(self) -> int:
         settings = self._settings
         each = settings.database_pool_size + settings.database_max_overflow
-        # Two pools a webserver, one of them for asyncio; one more webserver while one is replaced.
-        return (settings.max_webservers + 1) * 2 * each + _OTHER_CONNECTIONS
+        # Two pools a worker, one of them for asyncio; one more webserver while one is replaced.
+        workers = (settings.max_webservers + 1) * settings.webserver_workers
+        return workers * 2 * each + _OTHER_CONNECTIONS
 
     def _launch(
         self,
         name: str,
-        command: tuple[str, ...],
+        command: Command,
         niceness: int,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> Child:
         if self._installation is None or self._database is None:
             raise EnvironmentStartError("The environment is not started: start it first.")
-        return release.start_airflow(
+        return start_airflow(
+            self._release,
             name,
             command,
             self._workspace,

@@ -105,6 +105,11 @@ class Database:
         """Begin with a copy of the data that was saved in `template`."""
         _copy(template, self._data)
 
+    def execute(self, statements: str) -> None:
+        """Run SQL, one statement a line, on a database whose server is not running."""
+        single = (self._binary("postgres"), "--single", "-D", str(self._data), NAME)
+        self._execute([*single], stdin=statements)
+
     def save(self, template: Path) -> None:
         """Copy the data of this stopped server to `template`.
 
@@ -178,7 +183,7 @@ class Database:
     def _binary(self, name: str) -> str:
         return str(self._binaries / name)
 
-    def _execute(self, argv: list[str]) -> str:
+    def _execute(self, argv: list[str], stdin: str = "") -> str:
         account = self._account
         name = Path(argv[0]).name
         with (
@@ -189,7 +194,7 @@ class Database:
                 argv,
                 env=_environment(),
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                input=stdin,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

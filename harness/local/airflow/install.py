@@ -124,7 +124,8 @@ def install(version: str, workspace: Workspace) -> Installation:
         _uv(
             workspace,
             *("pip", "install", "--python", python, "-r", str(requirements)),
-            *("--require-hashes", "--no-build", "--compile-bytecode"),
+            # The file is complete, but for what Airflow asks for and never imports.
+            *("--no-deps", "--require-hashes", "--no-build", "--compile-bytecode"),
         )
 
     try:

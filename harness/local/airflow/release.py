@@ -1,12 +1,12 @@
-"""All that depends on the version of Airflow: commands, settings, paths, how to log in.
+"""What all versions of Airflow have in common: how one is started, and how to log in.
 
-Written for Airflow 3 (SimpleAuthManager, /api/v2). Another major version needs its own answer to
-every name in here, and nothing else in `airflow`.
+What differs is a `Release`, made by `release_2` and `release_3`.
 """
 
 import asyncio
 import base64
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -23,51 +23,61 @@ from mwaa_headroom.harness.local.airflow.database import Urls
 from mwaa_headroom.harness.local.airflow.install import Installation, Workspace
 from mwaa_headroom.harness.local.instance import PASSWORDS_FILE
 from mwaa_headroom.harness.local.processes import Child
+from mwaa_headroom.harness.local.settings import AuthManager
+
+Command = tuple[str, ...]  # of the program `airflow`
 
 DAGS = Path(__file__).parent / "dags"
-PREPARE = (("db", "migrate"), ("dags", "reserialize"))
-SCHEDULER = ("scheduler", "--skip-serve-logs")  # also runs the tasks
-DAG_PROCESSOR = ("dag-processor",)  # the DAGs come parsed with the database: little to do
-TRIGGERER = ("triggerer", "--skip-serve-logs")
+FAB = Path(__file__).parent / "fab"
+# Users without known passwords, each with the role of its name.
+FAB_USERS: tuple[Command, ...] = (("sync-perm",), ("users", "import", str(FAB / "users.json")))
 ROLES = ("admin", "op", "user", "viewer")  # each is also the name of a user
-HEALTH = "/api/v2/monitor/health"
 TASKS_HEALTH = "/execution/health"
-TOKEN = "/auth/token"  # noqa: S105 - a path
-DAG_LIST = "/api/v2/dags?limit=100"
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH")
 _PARALLEL_TASKS = 2
-_REPARSE_S = 3600  # DAG files do not change: parsing them would take CPU from the webservers
 # Airflow's tokens are good for a day; no call must start with one that ends during it.
 _RENEW_BEFORE_S = 600.0
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
-def webserver(port: int) -> tuple[str, ...]:
-    """A webserver's command."""
-    return _server(port, "core")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """How one version of Airflow is run.
 
-
-def task_server(port: int) -> tuple[str, ...]:
-    """The command of the server that running tasks report to.
-
-    A webserver could be that too, but the first task to call one costs it 3 CPU-seconds, in the
-    middle of a measurement, and any of them may be scaled in or killed under a running task.
+    Attributes:
+        auth_manager: who its users are.
+        api: where the REST API is, such as "/api/v2".
+        health: path of a webserver's health, which has one key a service.
+        prepare: commands that turn an empty database into one with tables, users and DAGs.
+        settings: of all its processes, by the name that follows "AIRFLOW__".
+        secret_settings: what all processes of one environment share, anew for each, from the file
+            with the passwords. Never to be printed.
+        services: what runs besides webservers.
+        webserver: the command of a webserver, from its port, the number of its worker processes and
+            AIRFLOW_HOME.
+        task_server: the command of the server that running tasks report to, from its port; none:
+            they write to the database.
+        login: path where a webserver gives a token for a password; none: the password is the token.
+        python_path: where it finds modules of ours.
     """
-    return _server(port, "execution")
 
+    version: str
+    auth_manager: AuthManager
+    api: str
+    health: str
+    prepare: tuple[Command, ...]
+    settings: Mapping[str, str]
+    secret_settings: Callable[[Path], dict[str, str]]
+    services: Mapping[str, Command]
+    webserver: Callable[[int, int, Path], Command]
+    task_server: Callable[[int], Command] | None = None
+    login: str | None = None
+    python_path: Path | None = None
 
-def _server(port: int, apps: str) -> tuple[str, ...]:
-    # One worker process, so that the CPU limit is that of one process.
-    return ("api-server", "--host=127.0.0.1", f"--port={port}", "--workers=1", f"--apps={apps}")
-
-
-def secret_settings(passwords_file: Path) -> dict[str, str]:
-    """What all processes of one environment share, anew for each. Never to be printed."""
-    return {
-        "API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
-        "API__SECRET_KEY": secrets.token_urlsafe(32),
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file),
-    }
+    @property
+    def dag_list(self) -> str:
+        """Path of the first hundred DAGs."""
+        return f"{self.api}/dags?limit=100"
 
 
 def task_server_settings(url: str) -> dict[str, str]:
@@ -84,8 +94,9 @@ def pool_settings(size: int, overflow: int) -> dict[str, str]:
 
 
 def start_airflow(
+    release: Release,
     name: str,
-    command: tuple[str, ...],
+    command: Command,
     workspace: Workspace,
     installation: Installation,
     database: Urls,
@@ -96,8 +107,9 @@ def start_airflow(
     """Start `airflow <command>` and return at once.
 
     Args:
+        release: which Airflow.
         name: for people, and of its log.
-        command: one of those above.
+        command: one of the release's.
         workspace: what it is started with.
         installation: what to start.
         database: where the metadata is.
@@ -110,7 +122,7 @@ def start_airflow(
     """
     nice = ["nice", "-n", str(niceness)] if niceness else []
     argv = [*nice, str(installation.python), "-m", "airflow", *command]
-    env = _environment(installation, workspace.home, database, settings)
+    env = _environment(release, installation, workspace.home, database, settings)
     try:
         return workspace.children.start(name, argv, env=env, log_path=workspace.log(name))
     except OSError as exc:
@@ -123,7 +135,11 @@ def start_airflow(
 
 
 def _environment(
-    installation: Installation, home: Path, database: Urls, more: Mapping[str, str]
+    release: Release,
+    installation: Installation,
+    home: Path,
+    database: Urls,
+    more: Mapping[str, str],
 ) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     settings = {
@@ -133,19 +149,18 @@ def _environment(
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": str(_PARALLEL_TASKS),
         "CORE__FERNET_KEY": "",  # nothing in here is worth encrypting
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(_REPARSE_S),
-        "DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "DATABASE__SQL_ALCHEMY_CONN": database.blocking,
         "DATABASE__SQL_ALCHEMY_CONN_ASYNC": database.asynchronous,
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "LOGGING__LOGGING_LEVEL": "WARNING",
-        "LOGGING__UVICORN_LOGGING_LEVEL": "WARNING",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
+        **release.settings,
         **more,
     }
+    python_path = {"PYTHONPATH": str(release.python_path)} if release.python_path else {}
     return {
         **passed_on,
+        **python_path,
         "PATH": f"{installation.folder / 'bin'}{os.pathsep}{os.defpath}",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
@@ -174,10 +189,27 @@ def write_passwords(directory: Path) -> Path:
     return file
 
 
+def password_statements(passwords_file: Path) -> str:
+    """SQL that gives FAB's users these passwords."""
+    passwords = json.loads(passwords_file.read_text(encoding="utf-8"))
+    return "".join(
+        f"UPDATE ab_user SET password = '{_hashed(password)}' WHERE username = '{user}';\n"  # noqa: S608 - all ours
+        for user, password in passwords.items()
+    )
+
+
+def _hashed(password: str) -> str:
+    """As Werkzeug writes it. One round does for a random password, and spares logins their CPU."""
+    salt = secrets.token_hex(8)
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), 1).hex()
+    return f"pbkdf2:sha256:1${salt}${digest}"
+
+
 @dataclass
 class Tokens:
     """Bearer tokens, fetched when first needed and again before they end."""
 
+    login: str | None  # the release's
     passwords_file: Path
     ready_url: Callable[[], str | None]  # of a webserver that answers; None while there is none
     clock: Callable[[], float] = time.time
@@ -185,6 +217,7 @@ class Tokens:
     def __post_init__(self) -> None:
         self._tokens: dict[str, str] = {}
         self._lock = asyncio.Lock()
+        self._passwords = json.loads(self.passwords_file.read_text(encoding="utf-8"))
 
     async def authorization(self, airflow_role: str) -> str | None:
         """The Authorization header of a user with this role; None for the role Public.
@@ -195,22 +228,23 @@ class Tokens:
         user = airflow_role.lower()
         if user not in ROLES:
             return None
+        if self.login is None:
+            return f"Bearer {self._passwords[user]}"
         async with self._lock:
             token = self._tokens.get(user)
             if token is None or expiry_s(token) - self.clock() < _RENEW_BEFORE_S:
-                token = self._tokens[user] = await self._log_in(user)
+                token = self._tokens[user] = await self._log_in(self.login, user)
         return f"Bearer {token}"
 
-    async def _log_in(self, user: str) -> str:
+    async def _log_in(self, path: str, user: str) -> str:
         base_url = self.ready_url()
         if base_url is None:
             raise EnvironmentStartError("No webserver is ready to log in to: start one first.")
-        passwords = json.loads(self.passwords_file.read_text(encoding="utf-8"))
-        body = {"username": user, "password": passwords[user]}
+        body = {"username": user, "password": self._passwords[user]}
         try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session,
-                session.post(base_url + TOKEN, json=body) as answer,
+                session.post(base_url + path, json=body) as answer,
             ):
                 return str((await answer.json())["access_token"])
         except (aiohttp.ClientError, TimeoutError, KeyError) as exc:

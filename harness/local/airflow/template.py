@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.airflow import release
 from mwaa_headroom.harness.local.airflow.database import Database
 from mwaa_headroom.harness.local.airflow.install import (
     Installation,
@@ -17,13 +16,14 @@ from mwaa_headroom.harness.local.airflow.install import (
     python_tag,
     requirement_file,
 )
+from mwaa_headroom.harness.local.airflow.release import DAGS, FAB, Command, Release, start_airflow
 from mwaa_headroom.harness.local.instance import cache_home
 
 _COMMAND_TIMEOUT_S = 300.0
 _MOST_CONNECTIONS = 50
 
 
-def ensure_template(installation: Installation, workspace: Workspace) -> Path:
+def ensure_template(release: Release, installation: Installation, workspace: Workspace) -> Path:
     """Make the template, or find it made.
 
     Returns:
@@ -32,17 +32,17 @@ def ensure_template(installation: Installation, workspace: Workspace) -> Path:
     Raises:
         EnvironmentStartError: something failed; names the log.
     """
-    folder = cache_home() / "database" / _key(installation.version)
+    folder = cache_home() / "database" / _key(release)
 
     def build(folder: Path) -> None:
-        workspace.progress(f"Preparing a database for Airflow {installation.version} (once)")
+        workspace.progress(f"Preparing a database for Airflow {release.version} (once)")
         log_path = workspace.log("template-postgres")
         database = Database(installation, workspace.children, log_path, _MOST_CONNECTIONS)
         try:
             database.create()
             database.start()
-            for command in release.PREPARE:
-                _run(command, installation, database, workspace)
+            for command in release.prepare:
+                _run(release, command, installation, database, workspace)
             database.stop()
             database.save(folder / "data")
         finally:
@@ -52,17 +52,23 @@ def ensure_template(installation: Installation, workspace: Workspace) -> Path:
     return folder / "data"
 
 
-def _key(version: str) -> str:
-    digest = hashlib.sha256(requirement_file(version).read_bytes())
-    for source in (*sorted(release.DAGS.glob("*.py")), Path(release.__file__), Path(__file__)):
+def _key(release: Release) -> str:
+    digest = hashlib.sha256(requirement_file(release.version).read_bytes())
+    ours = (*sorted(DAGS.glob("*.py")), FAB / "users.json", Path(__file__))
+    for source in ours:
         digest.update(str(source).encode() + source.read_bytes())
-    return f"{version}-{python_tag()}-{digest.hexdigest()[:12]}"
+    digest.update(repr((release.prepare, sorted(release.settings.items()))).encode())
+    return f"{release.version}-{python_tag()}-{digest.hexdigest()[:12]}"
 
 
 def _run(
-    command: tuple[str, ...], installation: Installation, database: Database, workspace: Workspace
+    release: Release,
+    command: Command,
+    installation: Installation,
+    database: Database,
+    workspace: Workspace,
 ) -> None:
-    child = release.start_airflow("template", command, workspace, installation, database.urls())
+    child = start_airflow(release, "template", command, workspace, installation, database.urls())
     try:
         child.wait(_COMMAND_TIMEOUT_S)
     finally:

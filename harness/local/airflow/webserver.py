@@ -11,7 +11,6 @@ from pathlib import Path
 import aiohttp
 
 from mwaa_headroom.harness.errors import EnvironmentStartError
-from mwaa_headroom.harness.local.airflow import release
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter
 from mwaa_headroom.harness.local.airflow.install import hint
 from mwaa_headroom.harness.local.backend import Usage
@@ -43,6 +42,7 @@ class AirflowWebserver:
 
     name: str  # unique within the environment
     base_url: str  # where it will listen
+    health: str  # path of its health
     child: Child
     children: Children  # ends it
     limit: CpuLimit | None  # applied once it is ready, since starting takes ten CPU-seconds
@@ -97,7 +97,7 @@ class AirflowWebserver:
             ) from exc
 
     async def _answers(self, session: aiohttp.ClientSession) -> bool:
-        async with session.get(self.base_url + release.HEALTH) as answer:
+        async with session.get(self.base_url + self.health) as answer:
             if answer.status != 200:
                 return False
             return bool((await answer.json())["metadatabase"]["status"] == "healthy")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from mwaa_headroom.harness.aws.cleanup import bulk_body
-from mwaa_headroom.harness.local.airflow.backend import AirflowBackend
+from mwaa_headroom.harness.local.airflow.backend import AirflowBackend, release_of
 from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
 from mwaa_headroom.harness.local.backend import DAG_IDS
 from mwaa_headroom.harness.local.processes import MARKER, Children
@@ -69,7 +69,10 @@ async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float 
 class Environment:
     """A backend with two ready webservers, and calls to them."""
 
-    def __init__(self, backend: AirflowBackend, webservers: list[AirflowWebserver]) -> None:
+    def __init__(
+        self, backend: AirflowBackend, api: str, webservers: list[AirflowWebserver]
+    ) -> None:
+        self.api = api
         self.backend = backend
         self.webservers = webservers
 
@@ -78,7 +81,7 @@ class Environment:
     ) -> tuple[int, dict[str, object]]:
         authorization = await self.backend.authorization(role)
         headers = {"Authorization": authorization} if authorization else {}
-        url = f"{self.webservers[number].base_url}/api/v2{path}"
+        url = f"{self.webservers[number].base_url}{self.api}{path}"
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, url, json=body, headers=headers) as answer,
@@ -86,7 +89,8 @@ class Environment:
             return answer.status, await answer.json()
 
     async def trigger(self, dag_id: str) -> str:
-        status, run = await self.call(0, "POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+        body = {"logical_date": None} if self.api == "/api/v2" else {}
+        status, run = await self.call(0, "POST", f"/dags/{dag_id}/dagRuns", body)
         assert status == 200
         return str(run["dag_run_id"])
 
@@ -100,16 +104,18 @@ class Environment:
 
 
 @asynccontextmanager
-async def running(directory: Path, children: Children) -> AsyncIterator[Environment]:
+async def running(
+    directory: Path, children: Children, settings: LocalSettings
+) -> AsyncIterator[Environment]:
     backend = AirflowBackend(
-        LocalSettings(), directory=directory, children=children, progress=lambda _: None
+        settings, directory=directory, children=children, progress=lambda _: None
     )
     try:
         await backend.start()
         webservers = [backend.new_webserver(f"webserver-{number}") for number in (1, 2)]
         await asyncio.gather(*(webserver.wait_until_ready() for webserver in webservers))
         await backend.wait_for_dags()
-        yield Environment(backend, webservers)
+        yield Environment(backend, release_of(settings).api, webservers)
     finally:
         await backend.stop()
 
@@ -124,9 +130,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def in_environment(directory: Path) -> Iterator[Run]:
+    with run_in(directory, LocalSettings()) as run:
+        yield run
+
+
+@contextmanager
+def run_in(directory: Path, settings: LocalSettings) -> Iterator[Run]:
     """Runs a coroutine function on the one event loop that the shared environment lives on."""
     with Children(directory / "processes") as children, asyncio.Runner() as runner:
-        shared = running(directory, children)
+        shared = running(directory, children, settings)
         environment = runner.run(shared.__aenter__())
         yield lambda test: runner.run(_passed_on(test, environment))
         runner.run(shared.__aexit__(None, None, None))
@@ -137,6 +149,21 @@ async def _passed_on(
     test: Callable[[Environment], Awaitable[None]], environment: Environment
 ) -> None:
     await test(environment)
+
+
+def test_airflow_2_has_the_same_roles_limits_and_tasks(tmp_path: Path) -> None:
+    """Of several worker processes a webserver, which all count."""
+    settings = LocalSettings(airflow_version="2.11.2", webserver_workers=2)
+
+    async def test(environment: Environment) -> None:
+        await roles_differ(environment)
+        await usage_grows_up_to_the_limit(environment)
+        assert await environment.succeeds(
+            "headroom_work", await environment.trigger("headroom_work")
+        )
+
+    with run_in(tmp_path, settings) as run:
+        run(test)
 
 
 def test_both_webservers_answer_with_the_pinned_version(in_environment: Run) -> None:
@@ -152,14 +179,15 @@ def test_a_token_of_one_webserver_is_good_on_the_other_and_roles_differ(
     in_environment: Run,
 ) -> None:
     """The token comes from the first ready webserver; both share the secret it is signed with."""
-    expected = {"Admin": 200, "Op": 200, "User": 403, "Viewer": 403, "Public": 401}
+    in_environment(roles_differ)
 
-    async def test(environment: Environment) -> None:
-        for role, expected_status in expected.items():
-            status, _ = await environment.call(1, "GET", "/connections", role=role)
-            assert (role, status) == (role, expected_status)
 
-    in_environment(test)
+async def roles_differ(environment: Environment) -> None:
+    nobody = 401 if environment.api == "/api/v2" else 403  # Airflow 2 takes him for a guest
+    expected = {"Admin": 200, "Op": 200, "User": 403, "Viewer": 403, "Public": nobody}
+    for role, expected_status in expected.items():
+        status, _ = await environment.call(1, "GET", "/connections", role=role)
+        assert (role, status) == (role, expected_status)
 
 
 def test_passwords_are_private(in_environment: Run, directory: Path) -> None:
@@ -216,23 +244,24 @@ def test_many_runs_are_ended_and_deleted_at_once(in_environment: Run) -> None:
 
 
 def test_usage_grows_with_calls_and_is_held_to_the_limit(in_environment: Run) -> None:
-    async def test(environment: Environment) -> None:
-        webserver, facts = environment.webservers[0], environment.backend.facts()
-        await environment.backend.authorization("Admin")
-        before, since_s = webserver.usage(), time.monotonic()
+    in_environment(usage_grows_up_to_the_limit)
 
-        async def calls() -> None:
-            while time.monotonic() - since_s < 4:
-                await environment.call(0, "GET", "/dags?limit=50")
 
-        await asyncio.gather(*(calls() for _ in range(4)))
-        used = (webserver.usage().cpu_s - before.cpu_s) / (time.monotonic() - since_s)
-        assert used > 0.05
-        assert 0.02 < webserver.usage().memory_fraction < 1
-        if facts["cpu_limited"]:
-            assert used < environment.backend.webserver_cpu * 1.15
+async def usage_grows_up_to_the_limit(environment: Environment) -> None:
+    webserver, facts = environment.webservers[0], environment.backend.facts()
+    await environment.backend.authorization("Admin")
+    before, since_s = webserver.usage(), time.monotonic()
 
-    in_environment(test)
+    async def calls() -> None:
+        while time.monotonic() - since_s < 4:
+            await environment.call(0, "GET", "/dags?limit=50")
+
+    await asyncio.gather(*(calls() for _ in range(4)))
+    used = (webserver.usage().cpu_s - before.cpu_s) / (time.monotonic() - since_s)
+    assert used > 0.05
+    assert 0.02 < webserver.usage().memory_fraction < 1
+    if facts["cpu_limited"]:
+        assert used < environment.backend.webserver_cpu * 1.15
 
 
 def test_the_database_tells_its_use_while_it_runs(in_environment: Run) -> None:

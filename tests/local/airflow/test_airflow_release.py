@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import hashlib
 import json
+import re
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from mwaa_headroom.harness.errors import EnvironmentStartError
 from mwaa_headroom.harness.local.airflow.release import (
     Tokens,
     expiry_s,
+    password_statements,
     write_passwords,
 )
 
@@ -56,7 +59,7 @@ def with_tokens(tmp_path: Path, test: Callable[[Issuer, Tokens], Awaitable[None]
         file = write_passwords(tmp_path)
         issuer = Issuer(file)
         async with issuer.serving() as url:
-            await test(issuer, Tokens(file, lambda: url, clock=lambda: issuer.now_s))
+            await test(issuer, Tokens("/auth/token", file, lambda: url, clock=lambda: issuer.now_s))
 
     asyncio.run(run())
 
@@ -112,7 +115,30 @@ def test_a_refused_login_is_one_sentence_without_the_password(tmp_path: Path) ->
     with_tokens(tmp_path, test)
 
 
+def test_where_nobody_logs_in_the_password_is_the_token(tmp_path: Path) -> None:
+    file = write_passwords(tmp_path)
+    tokens = Tokens(None, file, lambda: None)
+    password = json.loads(file.read_text())["viewer"]
+    assert asyncio.run(tokens.authorization("Viewer")) == f"Bearer {password}"
+    assert asyncio.run(tokens.authorization("Public")) is None
+
+
+def test_fabs_users_get_hashes_of_their_passwords(tmp_path: Path) -> None:
+    file = write_passwords(tmp_path)
+    statements = password_statements(file).splitlines()
+    for (user, password), statement in zip(
+        json.loads(file.read_text()).items(), statements, strict=True
+    ):
+        assert password not in statement
+        assert statement.endswith(f"' WHERE username = '{user}';")
+        hashed = re.search(r"'pbkdf2:sha256:(\d+)\$(\w+)\$(\w+)'", statement)
+        assert hashed
+        rounds, salt, digest = hashed.groups()
+        expected = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), int(rounds))
+        assert digest == expected.hex()
+
+
 def test_without_a_ready_webserver_the_error_says_so(tmp_path: Path) -> None:
-    tokens = Tokens(write_passwords(tmp_path), lambda: None)
+    tokens = Tokens("/auth/token", write_passwords(tmp_path), lambda: None)
     with pytest.raises(EnvironmentStartError, match="No webserver is ready"):
         asyncio.run(tokens.authorization("Admin"))

@@ -20,6 +20,7 @@ def test_a_webserver_that_ends_while_starting_names_its_log_and_the_reason(tmp_p
         webserver = AirflowWebserver(
             name="webserver-1",
             base_url=f"http://127.0.0.1:{free_port()}",
+            health="/health",
             child=child,
             children=children,
             limit=None,

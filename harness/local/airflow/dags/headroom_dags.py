@@ -8,8 +8,13 @@ Airflow parses this file; the project never imports it.
 
 from datetime import UTC, datetime
 
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, task
+try:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
+    from airflow.operators.empty import EmptyOperator
 
 GENERATED = 20
 MANY = 100_000  # active runs at once: load must not queue behind Airflow's default of 16
