@@ -245,12 +245,19 @@ def test_the_view_follows_data_that_grow_unless_it_was_zoomed(page: "Page") -> N
     assert in_sight(page) == (0, to_s)
 
 
-def test_a_printed_page_hides_nothing(page: "Page") -> None:
+def test_a_printed_page_hides_nothing_and_is_light(page: "Page") -> None:
     closed = "document.querySelectorAll('details:not([open])').length"
+    drawn = "document.querySelector('[data-panel=load] canvas').toDataURL()"
     before = page.evaluate(closed)
     assert before > 0
+    page.emulate_media(color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate(closed) == 0
+    on_paper = page.evaluate(drawn)
+    page.emulate_media(color_scheme="light")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(drawn) == on_paper
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(closed) == before
 
