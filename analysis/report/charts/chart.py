@@ -244,7 +244,7 @@ def packed_calls(calls: Calls, started_at_s: float) -> PackedCalls | None:
     failed = known & ~calls.ok
     chosen = [_thinned(np.flatnonzero(known & calls.ok), _MOST_OK)]
     chosen.append(_thinned(np.flatnonzero(failed), _MOST_FAILED))
-    places = np.concatenate(chosen)
+    places = np.sort(np.concatenate(chosen))
     if not len(places):
         return None
     places = places[np.argsort(calls.intended_start_s[places], kind="stable")]

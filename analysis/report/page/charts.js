@@ -17,8 +17,14 @@ const drawTimeline = (() => {
   const WHOLE_STEPS = [1, 2, 5].flatMap((first) => [0, 1, 2, 3, 4, 5].map((zeros) => first * 10 ** zeros))
     .sort((a, b) => a - b);
 
-  const colour = (name) =>
-    getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim() || "#000";
+  const palette = new Map(); // asking for a style in the middle of drawing costs a layout
+  const colour = (name) => {
+    if (!palette.has(name)) {
+      const style = getComputedStyle(document.documentElement);
+      palette.set(name, style.getPropertyValue("--" + name).trim() || "#000");
+    }
+    return palette.get(name);
+  };
   const trimmed = (value) => String(Number(value.toPrecision(3)));
   const readable = (value, unit) => {
     if (value == null) return "–";
@@ -540,7 +546,10 @@ const drawTimeline = (() => {
       });
       show(...view);
     }
-    function redraw() { for (const { plot } of plots) plot.redraw(false, true); }
+    function redraw() {
+      palette.clear();
+      for (const { plot } of plots) plot.redraw(false, true);
+    }
     function resize(width) {
       for (const { plot } of plots) plot.setSize({ width, height: plot.height });
     }
