@@ -13,7 +13,10 @@ def chart_tables(chart: Chart) -> tuple[Table, ...]:
         Table(
             (
                 Column(chart.x_label, right=chart.x_unit in ("", "count")),
-                *(Column(series.label, panel.unit) for series in panel.series),
+                *(
+                    Column(series.label, "" if panel.unit == "s" else panel.unit)
+                    for series in panel.series
+                ),
             ),
             tuple(_rows(chart, panel)),
             caption=f"{panel.title}, as a table",

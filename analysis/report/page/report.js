@@ -3,7 +3,7 @@
 
 addEventListener("beforeprint", () => {
   document.documentElement.dataset.printed = "";
-  for (const each of document.querySelectorAll("details:not([open])")) {
+  for (const each of document.querySelectorAll("details:not([open], .numbers)")) {
     each.open = true;
     each.dataset.opened = "";
   }

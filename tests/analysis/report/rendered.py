@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mwaa_headroom.analysis.record import RunRecord
+from mwaa_headroom.analysis.report.document import Document, Figure
 from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.junit import render_junit
 from mwaa_headroom.analysis.report.run_findings import findings
@@ -40,6 +41,14 @@ def summary(
 def page(analysis: RunAnalysis) -> str:
     """The page, without pictures."""
     return render_html(run_document(as_run(analysis)), {})
+
+
+def page_with_charts(document: Document) -> str:
+    """The page with its charts alone: pictures take longer, and are none of a browser's."""
+    figures = (b for s in document.sections for b in s.blocks if isinstance(b, Figure))
+    charts = {f.name: chart for f in figures if f.chart and (chart := f.chart())}
+    assert charts
+    return render_html(document, {}, charts)
 
 
 def junit(analysis: RunAnalysis) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser import browser, opened  # noqa: F401 - a fixture
 from compared_runs import imagined_runs
-from rendered import as_run
+from rendered import as_run, page_with_charts
 from rich_run import rich
 from sample_runs import Plan, made_up_run
 from sizing_by_hand import PRICES, recorded_runs, with_capacity
@@ -21,8 +21,7 @@ from mwaa_headroom.analysis.planning.loads import load_between
 from mwaa_headroom.analysis.planning.size import answer_size
 from mwaa_headroom.analysis.report.capacity_report import capacity_document
 from mwaa_headroom.analysis.report.comparison_report import history_document
-from mwaa_headroom.analysis.report.document import Document, Figure
-from mwaa_headroom.analysis.report.html import render_html
+from mwaa_headroom.analysis.report.document import Document
 from mwaa_headroom.analysis.report.observed_report import observed_document
 from mwaa_headroom.analysis.report.run_report import run_document
 from mwaa_headroom.analysis.report.size_report import size_document
@@ -71,12 +70,8 @@ def run() -> Document:
 
 
 def shown(browser: "Browser", document: Document, folder: Path) -> "Page":  # noqa: F811
-    """The page with its charts alone: the pictures take longer, and are none of a browser's."""
-    figures = (b for s in document.sections for b in s.blocks if isinstance(b, Figure))
-    charts = {f.name: chart for f in figures if f.chart and (chart := f.chart())}
-    assert charts
     page = folder / "page.html"
-    page.write_text(render_html(document, {}, charts))
+    page.write_text(page_with_charts(document))
     seen = opened(browser, page.as_uri(), width=400)
     assert seen.complaints == []
     assert seen.requests == [page.as_uri()]
@@ -104,7 +99,9 @@ CHARTS: tuple[tuple[Callable[[], Document], str, float, dict[str, str]], ...] = 
 )
 
 
-@pytest.mark.parametrize(("made", "panel", "at", "expected"), CHARTS, ids=lambda each: "")
+@pytest.mark.parametrize(
+    ("made", "panel", "at", "expected"), CHARTS, ids=[made.__name__ for made, *_ in CHARTS]
+)
 def test_a_chart_tells_the_values_of_its_answer(
     browser: "Browser",  # noqa: F811
     tmp_path: Path,

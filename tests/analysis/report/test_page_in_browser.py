@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from browser import browser, opened  # noqa: F401 - a fixture
-from rendered import as_run
+from rendered import as_run, page_with_charts
 from rich_run import rich
 from sample_runs import Plan, made_up_run
 
@@ -17,7 +17,6 @@ from mwaa_headroom.analysis.calls import Calls, Labels, calls_of
 from mwaa_headroom.analysis.report.charts.chart import Chart, Panel, packed_calls
 from mwaa_headroom.analysis.report.html import render_html
 from mwaa_headroom.analysis.report.run_report import run_document
-from mwaa_headroom.analysis.report.write import write_document
 from mwaa_headroom.analysis.results import RunAnalysis
 
 if TYPE_CHECKING:
@@ -51,11 +50,11 @@ class Written:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    directory = tmp_path_factory.mktemp("run")
     record, analysis = made_up_run(Plan(rates=(8, 22), duration_s=60, scale_out_at_s=75))
     analysis = rich(analysis)
-    page = write_document(run_document(as_run(analysis, record)), directory)
-    html = page.read_text()
+    html = page_with_charts(run_document(as_run(analysis, record)))
+    page = tmp_path_factory.mktemp("run") / "report.html"
+    page.write_text(html)
     begin = html.index(">", html.index('id="chart-timeline"')) + 1
     data = json.loads(html[begin : html.index("</script>", begin)])
     return Written(page.as_uri(), analysis, calls_of(record.requests), data)
@@ -200,7 +199,12 @@ def test_a_row_of_the_stage_table_shows_its_part_of_the_timeline(
     page: "Page", written: Written
 ) -> None:
     stage = written.analysis.stages[1]
-    page.locator("tr[data-from]").nth(1).get_by_role("button").click()
+    row, canvas = page.locator("tr[data-from]").nth(1), page.locator("[data-panel=load] canvas")
+    plain = canvas.evaluate("each => each.toDataURL()")
+    row.hover()
+    page.wait_for_timeout(50)
+    assert canvas.evaluate("each => each.toDataURL()") != plain, "its band is lit"
+    row.get_by_role("button").click()
     from_s, to_s = in_sight(page)
     begin_s = stage.started_at_s - written.analysis.started_at_s
     end_s = stage.ended_at_s - written.analysis.started_at_s
@@ -246,7 +250,7 @@ def test_the_view_follows_data_that_grow_unless_it_was_zoomed(page: "Page") -> N
 
 
 def test_a_printed_page_hides_nothing_and_is_light(page: "Page") -> None:
-    closed = "document.querySelectorAll('details:not([open])').length"
+    closed = "document.querySelectorAll('details:not([open], .numbers)').length"
     drawn = "document.querySelector('[data-panel=load] canvas').toDataURL()"
     before = page.evaluate(closed)
     assert before > 0
