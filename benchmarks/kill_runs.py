@@ -99,6 +99,9 @@ class Silence:
     def note(self, text: str) -> None:
         """See `Progress`."""
 
+    def recording(self, directory: Path) -> None:
+        """See `Progress`."""
+
     def load(self, status: LoadStatus) -> None:
         """See `Progress`."""
 

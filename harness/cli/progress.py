@@ -3,14 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
 from mwaa_headroom.analysis.report.controls import escape_controls
+from mwaa_headroom.harness.cli.live_view import FEWEST_COLUMNS, FEWEST_LINES, live_panel
+from mwaa_headroom.harness.live.state import LiveReader
 from mwaa_headroom.harness.run.progress import LoadStatus
 
+LIVE_INTERVAL_S = 0.9  # the record grows once a second
 PLAIN_INTERVAL_S = 10.0  # in a log file, a line every now and then is enough
 
 
@@ -20,9 +25,10 @@ class ConsoleProgress:
     Args:
         console: where lines go.
         quiet: show nothing but notes.
-        spinner: shows the step or the load below the lines; None: no terminal, so that the load
-            is a line every ten seconds.
+        live: shows the step or the load below the lines; None: no terminal, so that the load is
+            a line every ten seconds.
         clock: seconds from any fixed point.
+        told_of_record: called with the run directory once there is one.
     """
 
     def __init__(
@@ -30,13 +36,16 @@ class ConsoleProgress:
         console: Console,
         *,
         quiet: bool = False,
-        spinner: Status | None = None,
+        live: Live | None = None,
         clock: Callable[[], float] = time.monotonic,
+        told_of_record: Callable[[Path], None] = lambda _: None,
     ) -> None:
         self._console = console
         self._quiet = quiet
-        self._spinner = spinner
+        self._live = live
+        self._reader: LiveReader | None = None
         self._clock = clock
+        self._told_of_record = told_of_record
         self._began_s = clock()
         self._last_count_s = float("-inf")
 
@@ -44,8 +53,8 @@ class ConsoleProgress:
         """Print a line that stays, and spin on it."""
         if not self._quiet:
             self._print(text)
-        if self._spinner is not None:
-            self._spinner.update(Text(escape_controls(text)))
+        if self._live is not None:
+            self._live.update(_spinner(text))
 
     def note(self, text: str) -> None:
         """Print a marked line."""
@@ -53,12 +62,23 @@ class ConsoleProgress:
 
     def load(self, status: LoadStatus) -> None:
         """Show the load as it is now."""
-        self.count(load_line(status))
+        if self._live is None or self._reader is None:
+            self.count(load_line(status))
+        elif self._clock() - self._last_count_s >= LIVE_INTERVAL_S:
+            self._last_count_s = self._clock()
+            state = self._reader.read(time.time())
+            self._live.update(live_panel(state, self._console.width), refresh=True)
+
+    def recording(self, directory: Path) -> None:
+        """Show, from now on, what is in the record."""
+        self._told_of_record(directory)
+        if self._live is not None:
+            self._reader = LiveReader(directory)
 
     def count(self, text: str) -> None:
         """Update the bottom line, or print one when the last one is long enough ago."""
-        if self._spinner is not None:
-            self._spinner.update(Text(escape_controls(text)))
+        if self._live is not None:
+            self._live.update(_spinner(text))
         elif not self._quiet and self._clock() - self._last_count_s >= PLAIN_INTERVAL_S:
             self._last_count_s = self._clock()
             self._print(text)
@@ -84,12 +104,30 @@ def load_line(status: LoadStatus) -> str:
     )
 
 
+def _spinner(text: str) -> Spinner:
+    return Spinner("line", Text(escape_controls(text)), speed=0.3)
+
+
 @contextmanager
-def console_progress(*, quiet: bool) -> Iterator[ConsoleProgress]:
-    """The progress that fits standard error: live on a terminal, plain elsewhere."""
+def console_progress(
+    *, quiet: bool, told_of_record: Callable[[Path], None] = lambda _: None
+) -> Iterator[ConsoleProgress]:
+    """The progress that fits standard error: live on a terminal with room for it, else plain."""
     console = Console(stderr=True)
-    if console.is_terminal and not quiet:
-        with console.status("Starting") as spinner:
-            yield ConsoleProgress(console, spinner=spinner)
-    else:
-        yield ConsoleProgress(console, quiet=quiet)
+    if quiet or not _can_be_live(console):
+        yield ConsoleProgress(console, quiet=quiet, told_of_record=told_of_record)
+        return
+    with Live(
+        _spinner("Starting"),
+        console=console,
+        refresh_per_second=2,
+        transient=True,
+        vertical_overflow="crop",
+    ) as live:
+        yield ConsoleProgress(console, live=live, told_of_record=told_of_record)
+
+
+def _can_be_live(console: Console) -> bool:
+    has_room = console.width >= FEWEST_COLUMNS and console.height >= FEWEST_LINES
+    is_unicode = console.encoding.startswith("utf")
+    return console.is_terminal and not console.is_dumb_terminal and has_room and is_unicode

@@ -1,6 +1,7 @@
 """What a run tells the person who started it, while it goes on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -30,6 +31,9 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Something the user should know."""
+
+    def recording(self, directory: Path) -> None:
+        """The run has a record from now on; what goes on can be read from it."""
 
     def load(self, status: LoadStatus) -> None:
         """The load goes on; called about twice a second."""

@@ -99,6 +99,7 @@ def run_scenario(
                 stand_in_facts=environment.facts,
                 phases=phases,
             )
+            progress.recording(recording.directory)
             ending = _Session(environment, recording, progress).carry_out()
     except KeyboardInterrupt:
         if recording is None:

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from mwaa_headroom.harness.cli.progress import ConsoleProgress
 from mwaa_headroom.harness.errors import EnvironmentAccessError, ExitCode
@@ -16,8 +17,8 @@ NAMES = ("[bold]x[/bold]", "[/] x", ":smile:", "a\x1b[2Jb", "a\n::set-output", "
 def test_a_name_is_neither_markup_nor_an_order(name: str) -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, color_system=None, width=200)
-    spinner = console.status("Starting")
-    progress = ConsoleProgress(console, spinner=spinner, clock=lambda: 0.0)
+    live = Live(console=console)
+    progress = ConsoleProgress(console, live=live, clock=lambda: 0.0)
     status = LoadStatus(
         stage=0,
         stages=1,
@@ -36,7 +37,7 @@ def test_a_name_is_neither_markup_nor_an_order(name: str) -> None:
     progress.step(name)
     progress.note(name)
     progress.load(status)
-    console.print(spinner.renderable)
+    console.print(live.renderable)
 
     shown = text.getvalue()
     assert shown.count(name.encode("unicode_escape").decode()) == 3

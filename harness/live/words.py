@@ -1,0 +1,129 @@
+"""A live state in words: the same rows on the terminal and on the page."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mwaa_headroom.analysis.report import words
+from mwaa_headroom.analysis.report.controls import escape_controls
+from mwaa_headroom.analysis.report.sentences import told
+from mwaa_headroom.harness.live.state import LiveState
+
+Status = Literal["good", "bad", "unclear", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of what there is to see. `text` is harmless: names in it obey nobody."""
+
+    label: str
+    text: str
+    status: Status = "plain"
+
+
+def live_rows(state: LiveState) -> tuple[Row, ...]:
+    """Is it going well, what limits it, and what is it like?"""
+    counts = f"{state.sent} calls, {state.failed} failed, {state.unsent} unsent"
+    rows = (
+        _slo(state),
+        _limit(state),
+        _load(state),
+        Row("In all", counts),
+        _webservers(state),
+        _generator(state),
+    )
+    return tuple(Row(row.label, escape_controls(row.text), row.status) for row in rows)
+
+
+def phase_words(state: LiveState) -> str:
+    """What goes on: "Stage 2 of 3 peak: 40 calls/s"."""
+    of_all = f"{state.stage + 1} of {state.stages}"
+    match state.phase:
+        case "waiting":
+            return "The load begins"
+        case "drained":
+            return f"Stage {of_all} has ended; its last calls are waited for"
+    asked = words.calls_per_s(state.asked_per_s)
+    if state.users is not None:
+        asked = words.counted(state.users, "user")
+    name = escape_controls(state.stage_name)
+    if state.phase == "recovery":
+        return f"Recovery after stage {of_all} {name}: {asked}"
+    return f"Stage {of_all} {name}: {asked}"
+
+
+def end_words(state: LiveState) -> str:
+    """When the load ends, as far as the scenario says."""
+    ends = words.time_of_day(state.at_s + state.run_left_s)
+    return f"{words.clock(state.run_left_s)} left, load ends about {ends}"
+
+
+def latency_words(seconds: float | None) -> str:
+    """A percentile of the last seconds."""
+    return words.duration(seconds) if seconds is not None else "no calls"
+
+
+def _slo(state: LiveState) -> Row:
+    over = f"in the last {state.window_s:.0f} s"
+    broken = [line for line in state.slo_lines if line.met is False]
+    if broken:
+        seen = "; ".join(
+            f"{line.slo.text}: {words.observed_words(line) if line.observed is not None else 'no'}"
+            for line in broken
+        )
+        return Row("SLO", f"✗ broken {over}: {seen}", "bad")
+    unknown = sum(line.met is None for line in state.slo_lines)
+    if not state.slo_lines or unknown == len(state.slo_lines):
+        return Row("SLO", "too few calls to tell yet", "unclear")
+    rest = f"; {words.counted(unknown, 'line')} cannot be told yet" if unknown else ""
+    return Row("SLO", f"✓ holds {over}{rest}", "good")
+
+
+def _limit(state: LiveState) -> Row:
+    label = "Limited by"
+    match state.limit:
+        case None if any(line.met is False for line in state.slo_lines):
+            return Row(label, "nothing that can be seen here: the report may tell", "unclear")
+        case None:
+            return Row(label, "nothing seen so far", "good")
+        case limit if limit.kind == "generator":
+            return Row(label, "the load generator (below)", "bad")
+        case limit if limit.kind == "throttle":
+            text = f"the service's throttle: it turned {words.share(limit.value)} of calls away"
+            return Row(label, text, "bad")
+        case limit if limit.kind == "webserver_cpu":
+            above = f"{state.cpu_above_percent:g} %"
+            return Row(label, f"the webservers' CPU: {limit.value:.0f} %, above {above}", "unclear")
+        case limit:
+            text = f"errors: {words.share(limit.value)} of calls, most of layer {limit.layer}"
+            return Row(label, text, "bad")
+
+
+def _load(state: LiveState) -> Row:
+    rates = (
+        f"{state.offered_per_s:.1f} offered, {state.achieved_per_s:.1f} achieved, "
+        f"{state.failed_per_s:.1f} failed"
+    )
+    bad = state.failed_per_s >= 0.01 * max(state.achieved_per_s, 1.0)
+    return Row("Calls/s", rates, "bad" if bad else "plain")
+
+
+def _webservers(state: LiveState) -> Row:
+    if state.webservers is None or state.metrics_until_s is None:
+        return Row("Webservers", "no metrics yet", "unclear")
+    cpu = "?" if state.cpu_percent is None else f"{state.cpu_percent:.0f} %"
+    text = f"{state.webservers} at {cpu} CPU until {words.time_of_day(state.metrics_until_s)}"
+    if (last := state.scaling) is not None:
+        verb = "" if last.ready else "decided "
+        at = words.time_of_day(last.at_s)
+        text += f" | last {verb}{last.from_count} to {last.to_count} at {at}"
+    return Row("Webservers", text)
+
+
+def _generator(state: LiveState) -> Row:
+    if state.generator_trouble is not None:
+        return Row("Generator", told(state.generator_trouble), "bad")
+    used = "" if state.generator_cpu is None else f", {words.share(state.generator_cpu)} of a core"
+    if state.host_taken is not None:
+        taken = words.share(state.host_taken)
+        return Row("Generator", f"other work takes {taken} of this host's CPUs{used}", "unclear")
+    return Row("Generator", f"✓ sends on time{used}", "good")
