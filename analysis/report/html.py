@@ -24,6 +24,7 @@ from mwaa_headroom.analysis.report.document import (
     Table,
 )
 
+_MOST_DATA: Final = 500_000  # characters on the page; more is in the file beside it
 _PAGE: Final = Path(__file__).parent / "page"
 
 
@@ -38,6 +39,7 @@ def render_html(
         charts: The interactive charts by the same names. A figure that is in neither is left out.
     """
     charts = charts or {}
+    data = _script_safe(as_json(document.result))
     shown = [each for each in document.sections if _is_shown(each, {*pictures, *charts})]
     return _template().render(
         document=document,
@@ -50,7 +52,7 @@ def render_html(
         marks=MARKS,
         status_of=STATUS_OF,
         facts=list(_facts(document.facts)),
-        data=_script_safe(as_json(document.result)),
+        data=data if len(data) <= _MOST_DATA else "",
     )
 
 

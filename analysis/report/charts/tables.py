@@ -1,28 +1,35 @@
 """The numbers behind a chart as tables, for readers who do not see it or want to copy them."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.charts.chart import Chart, Panel
 from mwaa_headroom.analysis.report.document import Column, Table
 
+_MOST_ROWS: Final = 400
+
 
 def chart_tables(chart: Chart) -> tuple[Table, ...]:
-    """The numbers behind each panel: a row for each x, a column for each series."""
-    return tuple(
-        Table(
-            (
-                Column(chart.x_label, right=chart.x_unit in ("", "count")),
-                *(
-                    Column(series.label, "" if panel.unit == "s" else panel.unit)
-                    for series in panel.series
-                ),
-            ),
-            tuple(_rows(chart, panel)),
-            caption=f"{panel.title}, as a table",
-        )
-        for panel in chart.panels
-        if panel.series
+    """The numbers behind each panel: a row for each x, a column for each series.
+
+    Of very many rows every n-th, and the caption says so.
+    """
+    return tuple(_table(chart, panel) for panel in chart.panels if panel.series)
+
+
+def _table(chart: Chart, panel: Panel) -> Table:
+    rows = tuple(_rows(chart, panel))
+    step = -(-len(rows) // _MOST_ROWS)
+    thinned = f", every {words.ordinal(step)} row" if step > 1 else ""
+    unit = "" if panel.unit == "s" else panel.unit
+    return Table(
+        (
+            Column(chart.x_label, right=chart.x_unit in ("", "count")),
+            *(Column(series.label, unit) for series in panel.series),
+        ),
+        rows[:: step or 1],
+        caption=f"{panel.title}, as a table{thinned}",
     )
 
 

@@ -14,7 +14,7 @@ from hand_built import HEALTHY, START_S, hand_built, said, stage
 from html_page import parsed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rendered import as_run, every_finding, junit, page, summary
+from rendered import as_run, every_finding, junit, page, page_with_charts, summary
 from rich_run import ELASTICITY, NEED, RISING, count_row, rich
 from sample_runs import Plan, made_up_run
 
@@ -433,6 +433,20 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(written: Path) -> None:
     assert all(ref.startswith(("#", "data:image/png;base64,", "plots/")) for ref in page.references)
     assert "://" not in html
     assert len(page.ids) == len(set(page.ids))
+
+
+def test_the_page_of_a_very_long_run_stays_small() -> None:
+    record, analysis = made_up_run(Plan(rates=(8, 22), duration_s=60))
+    first = analysis.periods[0]
+    periods = tuple(
+        replace(first, start_s=first.start_s + 5 * place, cpu_percent=place * 0.0123, period_s=5.0)
+        for place in range(6 * 720)
+    )
+    document = run_document(as_run(rich(replace(analysis, periods=periods)), record))
+    html = page_with_charts(document)
+    assert 400_000 < len(html) < 1_500_000
+    assert "every 11th row" in html
+    assert "The data behind this page is in" in html
 
 
 def test_a_run_without_calls_or_stages_still_has_a_report(tmp_path: Path) -> None:
