@@ -187,8 +187,9 @@ class LocalSettings(StandInSettings):
     """Who Airflow 3 takes callers for: "fab", as on MWAA, keeps users and roles in the database and
     costs more CPU a call; "simple" keeps them in memory. Airflow 2 knows only fab."""
     webserver_workers: Annotated[int, Field(ge=1, le=16)] = 1
-    """Worker processes of one webserver, which share its CPUs. MWAA's public images set none, so
-    that Airflow's own defaults hold: 4 up to 3.0, 1 since."""
+    """Worker processes of one webserver, which share its CPUs. MWAA's public images set no number,
+    whatever the class, so that Airflow's own default holds: 4 in Airflow 2 and 3.0, 1 in 3.2 and
+    3.3."""
     webserver_cpu: Annotated[float, Field(gt=0, le=16)] = 0.25
     """CPUs of one webserver: what 100 % CPUUtilization means."""
     webserver_memory_mib: Annotated[int, Field(ge=256)] = 2048
