@@ -44,6 +44,7 @@ Style = Literal["step", "line", "area", "curve", "points", "interval"]
 _DIGITS, _X_DIGITS = 6, 10
 _LOG_FROM_RATIO: Final = 15.0
 _MOST_OK, _MOST_FAILED = 90_000, 30_000  # of the calls on a page: 4 bytes each
+_FAILED_KEPT: Final = 2_000  # before failed ones are thinned out as the others are
 _MOST_TICKS: Final = 65_535  # between one call and the next
 _CODES: Final = 32_767  # of a latency, on a logarithmic scale; the highest bit: it failed
 
@@ -234,7 +235,7 @@ def _harmless(value: Any) -> Any:
 
 
 def packed_calls(calls: Calls, started_at_s: float) -> PackedCalls | None:
-    """The calls that were sent; of very many every n-th, failed ones counted by themselves.
+    """The calls that were sent; of very many every n-th, and of failed ones at least 2,000.
 
     A time is kept to the millisecond (or a 65,535th of the longest pause), a latency to 0.05 %.
     None: no call has a latency.
@@ -242,8 +243,14 @@ def packed_calls(calls: Calls, started_at_s: float) -> PackedCalls | None:
     latency_s = calls.latency_s
     known = calls.sent & (latency_s > 0)
     failed = known & ~calls.ok
-    chosen = [_thinned(np.flatnonzero(known & calls.ok), _MOST_OK)]
-    chosen.append(_thinned(np.flatnonzero(failed), _MOST_FAILED))
+    ok_places, failed_places = np.flatnonzero(known & calls.ok), np.flatnonzero(failed)
+    step = max(1, math.ceil(len(ok_places) / _MOST_OK))
+    failed_step = max(
+        min(step, len(failed_places) // _FAILED_KEPT),
+        math.ceil(len(failed_places) / _MOST_FAILED),
+        1,
+    )
+    chosen = (ok_places[::step], failed_places[::failed_step])
     places = np.sort(np.concatenate(chosen))
     if not len(places):
         return None
@@ -260,7 +267,7 @@ def packed_calls(calls: Calls, started_at_s: float) -> PackedCalls | None:
         label="single calls",
         count=int(known.sum()),
         shown=len(places),
-        note=_thinning(known & calls.ok, failed, chosen),
+        note=_thinning((len(ok_places), len(failed_places)), chosen),
         unit_s=unit_s,
         low_s=low_s,
         high_s=high_s,
@@ -268,18 +275,12 @@ def packed_calls(calls: Calls, started_at_s: float) -> PackedCalls | None:
     )
 
 
-def _thinned(places: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
-    return places[:: max(1, math.ceil(len(places) / most))]
-
-
-def _thinning(
-    ok: np.ndarray[Any, Any], failed: np.ndarray[Any, Any], chosen: Sequence[np.ndarray[Any, Any]]
-) -> str:
-    parts = []
-    for mask, shown, what in (
-        (ok, chosen[0], "calls that ended ok"),
-        (failed, chosen[1], "failed calls"),
-    ):
-        if (total := int(mask.sum())) > len(shown):
-            parts.append(f"{len(shown):,} of {total:,} {what}")
+def _thinning(totals: tuple[int, int], chosen: Sequence[np.ndarray[Any, Any]]) -> str:
+    parts = [
+        f"{len(shown):,} of {total:,} {what}"
+        for total, shown, what in zip(
+            totals, chosen, ("calls that ended ok", "failed calls"), strict=True
+        )
+        if total > len(shown)
+    ]
     return f"Points: {' and '.join(parts)}, evenly thinned out." if parts else ""

@@ -197,7 +197,7 @@ const drawTimeline = (() => {
       };
       context.save();
       pass(0, colour("faint"), to - from > 20000 ? 0.35 : 0.55);
-      pass(1, colour("vermillion"), 0.9);
+      pass(1, colour("vermillion"), to - from > 20000 ? 0.6 : 0.9);
       context.restore();
       return drawn;
     }
@@ -255,6 +255,12 @@ const drawTimeline = (() => {
         context.lineTo(left + width, y);
         context.stroke();
         context.textAlign = "right";
+        const long = context.measureText(line.label).width + 4 * ratio;
+        context.fillStyle = colour("paper");
+        context.globalAlpha = 0.8; // points and lines may lie below the words
+        context.fillRect(left + width - long - ratio, y - 15 * ratio, long, 13 * ratio);
+        context.globalAlpha = 1;
+        context.fillStyle = colour("ink");
         context.fillText(line.label, left + width - 3 * ratio, y - 2 * ratio);
       }
       for (const event of data.events) {

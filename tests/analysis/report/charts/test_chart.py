@@ -80,6 +80,16 @@ def test_of_a_million_calls_some_are_left_out_and_the_page_says_how_many() -> No
     assert "failed" not in packed.note
 
 
+def test_many_failed_calls_are_thinned_out_as_the_others_are() -> None:
+    number, failed = 1_000_000, 100_000
+    since_s = np.linspace(0, 3600, number)
+    every_tenth = range(0, number, number // failed)
+    packed = packed_calls(calls(since_s, np.full(number, 0.2), every_tenth), STARTED_AT_S)
+    assert packed is not None
+    assert unpacked(packed)[2].mean() == pytest.approx(failed / number, rel=0.01)
+    assert f"of {failed:,} failed calls" in packed.note
+
+
 def test_calls_that_were_not_sent_have_no_point() -> None:
     assert packed_calls(calls([1.0], [math.nan]), STARTED_AT_S) is None
 
