@@ -433,11 +433,13 @@ const drawTimeline = (() => {
         },
         hooks: {
           drawClear: [drawBelow],
+          drawAxes: [(plot) => {
+            plot.drawnCalls = entry.panel.calls ? drawCalls(plot, entry.panel) : 0;
+            holder.dataset.calls = plot.drawnCalls;
+          }],
           draw: [(plot) => {
             drawIntervals(plot, entry.panel, entry.state.intervals);
-            plot.drawnCalls = entry.panel.calls ? drawCalls(plot, entry.panel) : 0;
             drawAbove(plot, entry.panel, place === 0);
-            holder.dataset.calls = plot.drawnCalls;
             element.dataset.drawn = ++stamp;
           }],
           setSelect: [(plot) => {
