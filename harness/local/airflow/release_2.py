@@ -20,13 +20,14 @@ def airflow_2(version: str) -> Release:
             "SCHEDULER__DAG_DIR_LIST_INTERVAL": "3600",
             "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "3600",
             "SCHEDULER__PARSING_PROCESSES": "1",
+            "SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",  # as on MWAA: its health says so
             "WEBSERVER__ACCESS_LOGFILE": "",
             "WEBSERVER__WORKER_REFRESH_INTERVAL": "0",
         },
         secret_settings=_secret_settings,
-        # The scheduler parses the DAGs too, and its tasks reach the database themselves.
         services={
             "scheduler": ("scheduler", "--skip-serve-logs"),
+            "dag-processor": ("dag-processor",),
             "triggerer": ("triggerer", "--skip-serve-logs"),
         },
         webserver=_webserver,
