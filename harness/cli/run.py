@@ -3,7 +3,9 @@
 import ipaddress
 import json
 import os
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from mwaa_headroom.harness.cli.options import (
     terminal_settings,
     verbose,
 )
-from mwaa_headroom.harness.cli.streams import say
+from mwaa_headroom.harness.cli.streams import say, say_aside
 from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.run.load_processes import (
     DEFAULT_MASTER_PORT,
@@ -144,6 +146,12 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
     help='Compute the run instead of waiting for it (only environments of kind "simulated").',
 )
 @click.option("--no-progress", is_flag=True, help="Print only the result.")
+@click.option(
+    "--ui",
+    "with_page",
+    is_flag=True,
+    help="Also show the run on a page that only this machine can reach; prints its address.",
+)
 @verbose
 @as_json
 def run_command(
@@ -152,6 +160,7 @@ def run_command(
     runs_directory: Path,
     virtual_time: bool,
     no_progress: bool,
+    with_page: bool,
     verbose: bool,
     json_output: bool,
     **processes: Any,
@@ -167,8 +176,12 @@ def run_command(
 
     With --virtual-time nothing is sent: simulated webservers are computed, hours in seconds.
     Ctrl-C then keeps nothing.
+
+    With --ui a page shows the run as it goes on, and has a button that does what Ctrl-C does. It
+    becomes the report; on a terminal it stays until Ctrl-C, at most an hour.
     """
     from mwaa_headroom.harness.cli.progress import console_progress
+    from mwaa_headroom.harness.live.page_process import live_page
     from mwaa_headroom.harness.run.answers import report_run
     from mwaa_headroom.harness.run.session import run_scenario
     from mwaa_headroom.harness.scenario.load import load_scenario
@@ -180,20 +193,33 @@ def run_command(
             "--virtual-time sends nothing, so the options about load processes do not go with it: "
             "leave one or the other out."
         )
+    if virtual_time and with_page:
+        raise UsageError("A run in --virtual-time is over at once: leave --ui out.")
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
     where = {"scenario_file": scenario_file, "runs_directory": runs_directory}
-    with console_progress(quiet=no_progress) as progress:
-        if virtual_time:
-            directory = run_in_virtual_time(
-                scenario, **where, started_at_s=time.time(), progress=progress
-            )
-        else:
-            directory = run_scenario(
-                scenario, **where, progress=progress, load_processes=load_processes
-            )
-        progress.step("Analysing the record")
-        report = report_run(directory)
-    return _show(report, verbose=verbose, json_output=json_output)
+    with ExitStack() as until_the_end:
+        page = until_the_end.enter_context(live_page()) if with_page else None
+        tell_page = page.recording if page else lambda _: None
+        if page:
+            say_aside(f"Live page: {page.address}")
+        with console_progress(quiet=no_progress, told_of_record=tell_page) as progress:
+            if virtual_time:
+                directory = run_in_virtual_time(
+                    scenario, **where, started_at_s=time.time(), progress=progress
+                )
+            else:
+                directory = run_scenario(
+                    scenario, **where, progress=progress, load_processes=load_processes
+                )
+            progress.step("Analysing the record")
+            report = report_run(directory)
+        if page:
+            page.report(report.page)
+        exit_code = _show(report, verbose=verbose, json_output=json_output)
+        if page and sys.stdin.isatty() and sys.stderr.isatty():
+            say_aside(f"The page stays until Ctrl-C, at most an hour: {page.address}")
+            page.stay()
+    return exit_code
 
 
 def load_processes_of(

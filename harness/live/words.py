@@ -57,6 +57,31 @@ def end_words(state: LiveState) -> str:
     return f"{words.clock(state.run_left_s)} left, load ends about {ends}"
 
 
+def as_data(state: LiveState) -> dict[str, object]:
+    """The same as JSON for the page."""
+    rows = live_rows(state)
+    p50, p95 = latency_words(state.p50_s), latency_words(state.p95_s)
+    limit_s = state.latency_limit_s
+    limit = "" if limit_s is None else f", SLO {words.duration(limit_s)}"
+    latency = Row("Latency", f"p50 {p50}, p95 {p95}{limit}")
+    shown = (*rows[:4], latency, *rows[4:])
+    return {
+        "run": escape_controls(state.run),
+        "scenario": escape_controls(state.scenario),
+        "phase": phase_words(state),
+        "status": rows[0].status,
+        "stage_done": _done(state.stage_s, state.stage_left_s),
+        "stage_left": f"{words.clock(state.stage_left_s)} left" if state.stage_s else "",
+        "run_done": _done(state.run_s, state.run_left_s),
+        "run_left": end_words(state),
+        "rows": [{"label": r.label, "text": r.text, "status": r.status} for r in shown],
+    }
+
+
+def _done(whole_s: float, left_s: float) -> float:
+    return 1.0 - left_s / whole_s if whole_s else 0.0
+
+
 def latency_words(seconds: float | None) -> str:
     """A percentile of the last seconds."""
     return words.duration(seconds) if seconds is not None else "no calls"
@@ -122,8 +147,11 @@ def _webservers(state: LiveState) -> Row:
 def _generator(state: LiveState) -> Row:
     if state.generator_trouble is not None:
         return Row("Generator", told(state.generator_trouble), "bad")
-    used = "" if state.generator_cpu is None else f", {words.share(state.generator_cpu)} of a core"
+    used = ""
+    if state.generator_cpu is not None:
+        used = f", with {words.share(state.generator_cpu)} of a core"
     if state.host_taken is not None:
         taken = words.share(state.host_taken)
-        return Row("Generator", f"other work takes {taken} of this host's CPUs{used}", "unclear")
+        text = f"sends on time{used}; other work takes {taken} of this host's CPUs"
+        return Row("Generator", text, "unclear")
     return Row("Generator", f"✓ sends on time{used}", "good")
