@@ -59,7 +59,7 @@ def test_the_wheel_holds_one_package_with_all_of_its_data(built: Path) -> None:
     package = {name for name in names if ".dist-info/" not in name}
     assert package == source_files()
     assert {Path(name).suffix for name in package} == {
-        *(".css", ".csv", ".in", ".j2", ".js", ".json", ".py", ".toml", ".txt", ".typed"),
+        *(".css", ".csv", ".html", ".in", ".j2", ".js", ".json", ".py", ".toml", ".txt", ".typed"),
     }
     assert {
         "mwaa_headroom/analysis/report/page/uplot.js",
