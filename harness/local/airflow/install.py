@@ -118,7 +118,7 @@ def install(version: str, workspace: Workspace) -> Installation:
     folder = installation.folder
 
     def build(folder: Path) -> None:
-        workspace.progress(f"Installing Airflow {version} (once; 300 MB) into {folder}")
+        workspace.progress(f"Installing Airflow {version} (once; 400 MB) into {folder}")
         python = str(installation.python)
         _uv(workspace, "venv", "--clear", "--python", sys.executable, str(folder))
         _uv(
