@@ -67,7 +67,7 @@ class ConsoleProgress:
         elif self._clock() - self._last_count_s >= LIVE_INTERVAL_S:
             self._last_count_s = self._clock()
             state = self._reader.read(time.time())
-            self._live.update(live_panel(state, self._console.width), refresh=True)
+            self._live.update(live_panel(state, self._console.width))
 
     def recording(self, directory: Path) -> None:
         """Show, from now on, what is in the record."""
