@@ -137,8 +137,14 @@ def limits(
     """The scale and the ends of an axis: logarithmic when the values span a factor of fifteen."""
     known = [value for value in values if value is not None and math.isfinite(value) and value > 0]
     if known and max(known) / min(known) >= _LOG_FROM_RATIO:
-        return "log", (min(known) / 1.4, max(known) * 1.6)
+        return "log", (_low_end_of_log(min(known) / 1.4), max(known) * 1.6)
     return "linear", (0.0, 1.2 * max(known, default=1.0))
+
+
+def _low_end_of_log(low: float) -> float:
+    """Not above 9 times a power of ten: from 9.5 on, uPlot 1.6.32 never ends its list of ticks."""
+    nine = float(f"9e{math.floor(math.log10(low))}")
+    return min(low, nine)
 
 
 def chart_data(chart: Chart) -> dict[str, Any]:

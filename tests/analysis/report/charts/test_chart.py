@@ -147,3 +147,13 @@ def test_an_axis_is_logarithmic_where_values_span_much(
     found, limits_found = limits(values)
     assert found == scale
     assert limits_found == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("lowest", [0.0136, 0.0139, 0.9521, 95.9])
+def test_a_logarithmic_axis_does_not_begin_where_uplot_would_list_ticks_for_ever(
+    lowest: float,
+) -> None:
+    scale, (low, _) = limits([lowest, 100 * lowest])
+    assert scale == "log"
+    assert lowest / 1.6 < low <= lowest / 1.4
+    assert float(f"{low:e}".split("e")[0]) <= 9.0
