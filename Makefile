@@ -36,7 +36,7 @@ requirements: $(VENV)/run.done  ## compile the pinned requirement files anew
 	@for source in requirements/bootstrap.in requirements/run.in requirements/dev.in \
 	        harness/local/airflow/requirements/*.in tests/local/clients/*.in; do \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	        --no-emit-index-url --no-emit-find-links --no-header $$(sed -n 's/^# uv //p' $$source) \
+	        --no-emit-index-url --no-emit-find-links --no-header $$(grep '^# uv ' $$source | cut -d ' ' -f 3-) \
 	        $$source --output-file $${source%.in}.txt || exit 1; \
 	done
 

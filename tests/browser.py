@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
-MISSING = "no Chromium on this machine"
+MISSING = "is not on this machine"
 
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     if CHROMIUM is None:
-        pytest.skip(MISSING)
+        pytest.skip(f"Chromium {MISSING}")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

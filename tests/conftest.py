@@ -32,6 +32,9 @@ def service_models_are_read_once() -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was not tested is said aloud: a page nobody looked at is no page that works."""
     skipped = terminalreporter.stats.get("skipped", [])
-    if missing := sum(MISSING in str(report.longrepr) for report in skipped):
+    reasons = [str(report.longrepr[2]) for report in skipped if MISSING in str(report.longrepr)]
+    if reasons:
         terminalreporter.section("MISSING", sep="!", red=True)
-        terminalreporter.line(f"{missing} browser tests were not run: {MISSING}")
+    for reason in sorted(set(reasons)):
+        count = reasons.count(reason)
+        terminalreporter.line(f"{count} tests were not run: {reason.removeprefix('Skipped: ')}")

@@ -66,14 +66,20 @@ class ConsoleProgress:
             self.count(load_line(status))
         elif self._clock() - self._last_count_s >= LIVE_INTERVAL_S:
             self._last_count_s = self._clock()
-            state = self._reader.read(time.time())
-            self._live.update(live_panel(state, self._console.width))
+            self._show_record(self._live, self._reader)
 
     def recording(self, directory: Path) -> None:
         """Show, from now on, what is in the record."""
         self._told_of_record(directory)
         if self._live is not None:
             self._reader = LiveReader(directory)
+
+    def _show_record(self, live: Live, reader: LiveReader) -> None:
+        try:
+            live.update(live_panel(reader.read(time.time()), self._console.width))
+        except Exception as exc:  # a defect of what is only looked at must not end a load
+            self._reader = None
+            self.note(f"The live view stands still, the run goes on: {exc!r}")
 
     def count(self, text: str) -> None:
         """Update the bottom line, or print one when the last one is long enough ago."""

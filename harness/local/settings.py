@@ -176,6 +176,10 @@ class StandInSettings(Settings):
         return self
 
 
+def _is_airflow_2(version: object) -> bool:
+    return isinstance(version, str) and version.startswith("2.")
+
+
 class LocalSettings(StandInSettings):
     """Real Airflow on this machine."""
 
@@ -185,7 +189,7 @@ class LocalSettings(StandInSettings):
     """Which Airflow to install and run: any that MWAA offers."""
     auth_manager: AuthManager = "simple"
     """Who Airflow 3 takes callers for: "fab", as on MWAA, keeps users and roles in the database and
-    costs more CPU a call; "simple" keeps them in memory. Airflow 2 knows only fab."""
+    costs more CPU a call; "simple" keeps them in memory. Airflow 2 has only "fab", its default."""
     webserver_workers: Annotated[int, Field(ge=1, le=16)] = 1
     """Worker processes of one webserver, which share its CPUs. MWAA's public images set no number,
     whatever the class, so that Airflow's own default holds: 4 in Airflow 2 and 3.0, 1 in 3.2 and
@@ -200,6 +204,20 @@ class LocalSettings(StandInSettings):
     (apache/airflow issue 66493): set 5 to see it."""
     database_max_overflow: Annotated[int, Field(ge=0)] = 10
     """Database connections beyond these that it may open for a while."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _airflow_2_has_fab(cls, given: Any) -> Any:
+        """So that runs of both majors are told apart, or held alike, by what they really used."""
+        if isinstance(given, dict) and _is_airflow_2(given.get("airflow_version")):
+            return {"auth_manager": "fab", **given}
+        return given
+
+    @model_validator(mode="after")
+    def _airflow_2_has_nothing_else(self) -> "LocalSettings":
+        if _is_airflow_2(self.airflow_version) and self.auth_manager != "fab":
+            raise ValueError('Airflow 2 knows only auth_manager = "fab"')
+        return self
 
     @field_validator("airflow_version")
     @classmethod

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from browser import browser, opened
+from browser import MISSING, browser, opened
 from whole_runs import HEADROOM, until, wait_for_load
+
+from mwaa_headroom.analysis.run import Run
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -66,7 +68,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     if shutil.which("tmux") is None:
-        pytest.skip("no tmux on this machine")
+        pytest.skip(f"tmux {MISSING}")
     folder, server = tmp_path_factory.mktemp("live"), f"headroom-{os.getpid()}"
     (folder / "run.toml").write_text(SCENARIO.format(pid=os.getpid()))
     script = folder / "go.sh"
@@ -120,14 +122,19 @@ def test_only_who_knows_the_token_and_the_name_is_answered(watched: Watched) -> 
 
 
 def test_the_terminal_tells_the_load_of_the_record(watched: Watched) -> None:
-    until(lambda: "sends on time" in watched.screen() or "CPUs" in watched.screen(), "a panel")
+    until(lambda: _calls_told(watched.screen()) > 0, "a panel", within_s=20)
+    before = len(Run.read(watched.directory).calls)
+    until(lambda: _calls_told(watched.screen()) >= before, "a newer panel")
     screen = watched.screen()
+    after = len(Run.read(watched.directory).calls)
 
     assert "Stage 1 of 1 steady: 20 calls/s" in screen
     assert re.search(r"Run .* left, load ends about \d\d:\d\d:\d\d UTC", screen)
     assert re.search(r"p95 .* ms, SLO 500 ms", screen)
     assert re.search(r"Webservers +2 at \d+ % CPU", screen)
     assert "Limited by" in screen
+    assert before <= _calls_told(screen) <= after
+    assert after - before < 20 * 20, "a panel from long ago would do too"
 
 
 def test_two_browsers_a_reload_a_deaf_reader_and_the_button(browser, watched: Watched) -> None:
@@ -171,5 +178,9 @@ def test_two_browsers_a_reload_a_deaf_reader_and_the_button(browser, watched: Wa
 
 
 def _calls_shown(page) -> int:
-    found = re.search(r"(\d+) calls,", page.inner_text("#now"))
+    return _calls_told(page.inner_text("#now"))
+
+
+def _calls_told(text: str) -> int:
+    found = re.search(r"(\d+) calls, 0 failed, 0 unsent", text)
     return int(found[1]) if found else 0

@@ -41,6 +41,13 @@ def test_real_airflow_must_be_a_version_with_pinned_packages() -> None:
     assert SimulatedSettings(airflow_version="9.9.9").airflow_version == "9.9.9"
 
 
+def test_airflow_2_has_one_auth_manager_and_says_so_in_what_runs_are_compared_by() -> None:
+    assert LocalSettings(airflow_version="2.11.2").auth_manager == "fab"
+    assert LocalSettings(airflow_version="3.3.1").auth_manager == "simple"
+    with pytest.raises(ValidationError, match='Airflow 2 knows only auth_manager = "fab"'):
+        LocalSettings(airflow_version="2.11.2", auth_manager="simple")
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
@@ -63,7 +70,13 @@ def test_whole_numbers_do_in_the_rule() -> None:
     assert settings.autoscaler == PolicyParameters(cpu_above_percent=50.0)
 
 
-@pytest.mark.parametrize("settings", [LocalSettings(), SimulatedSettings(), StandInSettings()])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(LocalSettings(), LocalSettings(airflow_version="2.11.2")),
+        *(SimulatedSettings(), StandInSettings()),
+    ],
+)
 def test_settings_read_back_as_themselves(settings: StandInSettings) -> None:
     assert type(settings).model_validate(settings.model_dump(mode="json")) == settings
     assert type(settings).model_validate_json(settings.model_dump_json()) == settings
