@@ -24,7 +24,7 @@ def validated(
     except ValidationError as exc:
         first, *others = exc.errors(include_url=False)
         rest = f" (and {len(others)} more)" if others else ""
-        raise error(f"{origin}: {_key_path(first['loc'])}{_in_words(first)}{rest}.") from exc
+        raise error(f"{origin}: {_told(_key_path(first['loc']), first)}{rest}.") from exc
 
 
 def _key_path(location: tuple[int | str, ...]) -> str:
@@ -34,11 +34,16 @@ def _key_path(location: tuple[int | str, ...]) -> str:
             text += f"[{part}]"
         elif part not in ("local", "simulated", "aws"):  # pydantic's tags of the union
             text += f".{part}" if text else part
-    return f"'{text}' " if text else ""
+    return f"'{text}'" if text else ""
+
+
+def _told(key: str, problem: Any) -> str:
+    separator = ": " if problem["type"] == "value_error" else " "
+    return separator.join(filter(None, (key, _in_words(problem))))
 
 
 def _in_words(problem: Any) -> str:
-    kind, message = problem["type"], problem["msg"].replace("a valid tuple", "a list")
+    kind, message = problem["type"], str(problem["msg"]).replace("a valid tuple", "a list")
     if kind == "extra_forbidden":
         return "is not a known key"
     if kind == "missing":
@@ -48,7 +53,7 @@ def _in_words(problem: Any) -> str:
         return f"is wrong: {key} is '{tag}', not one of {known}"
     message = message.removeprefix("Value error, ").rstrip(".")
     if kind == "value_error":
-        return f": {message}" if problem["loc"] else message
+        return message
     return f"is wrong: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
 
 

@@ -216,7 +216,7 @@ def run_command(
         if page:
             page.report(report.page)
         exit_code = _show(report, verbose=verbose, json_output=json_output)
-        if page and sys.stdin.isatty() and sys.stderr.isatty():
+        if page and page.is_served and sys.stdin.isatty() and sys.stderr.isatty():
             say_aside(f"The page stays until Ctrl-C, at most an hour: {page.address}")
             page.stay()
     return exit_code

@@ -19,8 +19,9 @@ STOP = "stop"
 class LivePage:
     """A page that is served. It going away, however it does, changes nothing in the run."""
 
-    def __init__(self, orders: IO[str], address: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], orders: IO[str], address: str) -> None:
         self.address = address
+        self._process = process
         self._orders = orders
         self._is_over = threading.Event()
 
@@ -35,16 +36,22 @@ class LivePage:
 
     def listen(self, lines: IO[str]) -> None:
         """In a thread of its own: end the run in order when the page asks for it."""
-        for line in lines:
-            if line.strip() == STOP and not self._is_over.is_set():
-                # As Ctrl-C, but also where that is ignored, in the background of a shell. To the
-                # main thread, whose waits it interrupts.
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        with lines:
+            for line in lines:
+                if line.strip() == STOP and not self._is_over.is_set():
+                    # As Ctrl-C, but also where that is ignored, in the background of a shell. To
+                    # the main thread, whose waits it interrupts.
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    @property
+    def is_served(self) -> bool:
+        """False once its process is gone."""
+        return self._process.poll() is None
 
     def stay(self) -> None:
-        """Wait for Ctrl-C, at most an hour."""
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait(LONGEST_STAY_S)
+        """Wait for Ctrl-C, at most an hour and while it is served."""
+        with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+            self._process.wait(LONGEST_STAY_S)
 
     def _order(self, text: str) -> None:
         with suppress(OSError):
@@ -74,7 +81,7 @@ def live_page() -> Iterator[LivePage]:
         address = lines.readline().strip()
         if not address:
             raise HeadroomError("The live page could not be started; run without --ui.")
-        page = LivePage(orders, address)
+        page = LivePage(process, orders, address)
         threading.Thread(target=page.listen, args=(lines,), daemon=True).start()
         yield page
     finally:

@@ -107,7 +107,7 @@ def test_the_effective_scenario_reads_back_as_itself(tmp_path: Path) -> None:
         (
             '"simulated"',
             '"simulated"\nmin_webservers = 3\nmax_webservers = 2',
-            "max_webservers must not be below",
+            "'environment': max_webservers must not be below",
         ),
     ],
 )
