@@ -128,6 +128,11 @@ def print_table(sides: list[Side]) -> None:
     print(f"{'CPU ms a call':22}" + "".join(f"{side.name:>10}" for side in sides) + ratios)
     for name in OPERATIONS:
         row([side.cpu_ms[name] for side in sides], name, digits=1)
+    row(
+        [[sum(start) for start in zip(*side.cpu_ms.values(), strict=True)] for side in sides],
+        "all of them once",
+        digits=1,
+    )
     row([side.start_s for side in sides], "start-up, s", digits=1)
     row([side.memory_mib for side in sides], "webserver, MiB", digits=0)
 

@@ -189,7 +189,7 @@ class LocalSettings(StandInSettings):
     """Which Airflow to install and run: any that MWAA offers."""
     auth_manager: AuthManager = "simple"
     """Who Airflow 3 takes callers for: "fab", as on MWAA, keeps users and roles in the database and
-    costs more CPU a call; "simple" keeps them in memory. Airflow 2 has only "fab", its default."""
+    costs hardly more a call; "simple" keeps them in memory. Airflow 2 has only "fab"."""
     webserver_workers: Annotated[int, Field(ge=1, le=16)] = 1
     """Worker processes of one webserver, which share its CPUs. MWAA's public images set no number,
     whatever the class, so that Airflow's own default holds: 4 in Airflow 2 and 3.0, 1 in 3.2 and
