@@ -6,7 +6,7 @@ them.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,9 +21,9 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "a number": (int, float),
     "a text": (str,),
 }
-_EXPECTED: Final = {
+_NAMED: Final = {
     "a table": """
-        environment environment.before environment.after environment.facts
+        tags environment environment.before environment.after environment.facts
         environment.facts.demand_s versions host generator rows phases_s
         scenario scenario.question scenario.environment scenario.environment.autoscaler
         scenario.environment.demand_s scenario.traffic scenario.traffic.mix scenario.traffic.mix.*
@@ -45,13 +45,15 @@ _EXPECTED: Final = {
         scenario.question.utilisation_target
     """,
     "a text": """
-        run_id status scenario_file versions.* environment.kind environment.name environment.arn
+        run_id status scenario_file tags.* versions.*
+        environment.kind environment.name environment.arn
         host.platform host.cpu_model host.machine
         environment.before.AirflowVersion environment.before.EnvironmentClass
         scenario.name scenario.description scenario.slo.* scenario.question.ask
         scenario.stages.*.name scenario.stages.*.operation scenario.traffic.mix.*.operation
     """,
 }
+_EXPECTED: Final = {kind: [key.split(".") for key in keys.split()] for kind, keys in _NAMED.items()}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -96,15 +98,15 @@ def _check_version(manifest: Any, path: Path) -> None:
 
 def _check_kinds(manifest: Any, path: Path) -> None:
     for kind, keys in _EXPECTED.items():
-        for key in keys.split():
-            for place, value in _at(manifest, key.split("."), ""):
+        for key in keys:
+            for place, value in _at(manifest, key, ""):
                 if not isinstance(value, _KINDS[kind]) or isinstance(value, bool):
                     raise RecordFormatError(
                         f"The manifest '{path}' is damaged: {place} must be {kind}."
                     )
 
 
-def _at(value: Any, keys: list[str], place: str) -> Iterator[tuple[str, Any]]:
+def _at(value: Any, keys: Sequence[str], place: str) -> Iterator[tuple[str, Any]]:
     """Everything that is at a path, with its place.
 
     A key that is missing or null is not there; every member of a table or list is.

@@ -117,13 +117,13 @@ class Run:
     record: RunRecord
 
     @classmethod
-    def read(cls, directory: Path, columns: Collection[str] = ANALYSED_COLUMNS) -> "Run":
+    def read(cls, directory: str | Path, columns: Collection[str] = ANALYSED_COLUMNS) -> "Run":
         """The run in a directory, with these columns of its requests.
 
         Raises:
             RecordFormatError: there is none, or none that this version can read.
         """
-        return cls(read_run(directory, columns))
+        return cls(read_run(Path(directory), columns))
 
     @cached_property
     def run_id(self) -> str:

@@ -26,6 +26,7 @@ The manifest's keys:
     clock_offset_s  the environment's clock minus this host's; null: not known
     generator       workers: how many processes were to send the load (1: no master), remote: on
                     other machines
+    tags            texts by key, as `headroom run --tag` was given them; absent before 2026-12
     rows            rows by table; empty while running
     phases_s        seconds each phase of the run took
 

@@ -84,6 +84,13 @@ def test_every_command_is_tried_somewhere() -> None:
             ".venv/bin/headroom local status",
             ".venv/bin/headroom local down",
         ],
+        "docs/how-to/runs.md": [
+            ".venv/bin/headroom run scenarios/smoke.toml",
+            ".venv/bin/headroom runs",
+            ".venv/bin/headroom runs --scenario",
+            ".venv/bin/headroom open latest",
+            ".venv/bin/headroom diff latest~1 latest",
+        ],
         "docs/how-to/several-machines.md": [".venv/bin/headroom run"],
         "docs/how-to/your-own-traffic.md": [".venv/bin/headroom validate", ".venv/bin/locust"],
     }
@@ -126,6 +133,19 @@ def test_every_module_that_is_named_exists(page: str) -> None:
 
     assert named
     assert [name for name in named if not any((one / name).exists() for one in folders)] == []
+
+
+@pytest.mark.slow
+def test_runs_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's commands in their order, in a folder with a run that is already there."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "scenarios", "scenarios")
+    shutil.copytree(ROOT / "tests/frozen_runs/simulated_check", "runs/20261130T100900-earlier-0001")
+    for line in commands(DOCS / "how-to/runs.md"):
+        done = CliRunner().invoke(app, shlex.split(line)[1:], standalone_mode=False)
+        assert done.exception is None, line
+        assert done.return_value in (None, 0), line
+        assert done.stdout, line
 
 
 def test_the_readme_stays_short() -> None:

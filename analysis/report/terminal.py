@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from textwrap import wrap
-from typing import Final
+from typing import IO, Final
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text as Line
 
+from mwaa_headroom.analysis.report.controls import escape_controls
 from mwaa_headroom.analysis.report.document import (
     MARKS,
     STATUS_OF,
@@ -36,6 +37,29 @@ _STYLES: Final[dict[Status, str]] = {
 }
 
 
+def render_table(table: Table, *, width: int, colour: bool) -> str:
+    """One table by itself, as `render_terminal` shows it, at the left margin."""
+    text = io.StringIO()
+    console = _console(text, width, colour=colour)
+    rows = tuple(tuple(map(escape_controls, row)) for row in table.rows)
+    console.print(_fitted(replace(table, rows=rows), console), crop=False)
+    return "\n".join(line[2:].rstrip() for line in text.getvalue().splitlines())
+
+
+def _console(file: IO[str], width: int, *, colour: bool) -> Console:
+    return Console(
+        file=file,
+        width=max(width, _LEAST_WIDTH),
+        height=100,  # else rich asks the terminal for its width as well
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
 def render_terminal(document: Document, *, verbose: bool, width: int, colour: bool) -> str:
     """The document without a final newline.
 
@@ -46,17 +70,7 @@ def render_terminal(document: Document, *, verbose: bool, width: int, colour: bo
         colour: Whether to write ANSI colours; without them the text is plain.
     """
     text = io.StringIO()
-    console = Console(
-        file=text,
-        width=max(width, _LEAST_WIDTH),
-        height=100,  # else rich asks the terminal for its width as well
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+    console = _console(text, width, colour=colour)
     for part in _parts(document, console, verbose=verbose):
         # Whatever cannot be made narrower is left to the terminal, not cut off.
         if isinstance(part, Line):

@@ -34,9 +34,9 @@ LONG_S = 300.0  # from then on, a faster way is told
 def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool) -> None:
     """Undo what a RUN left in its environment on AWS.
 
-    RUN is a run directory; default: runs/latest. Its DAG runs are deleted, the variables that it
-    created too, and DAGs that it paused or unpaused get their state back. It lists what there is,
-    asks, and can be interrupted and begun again.
+    RUN is a run directory or a reference to one (`headroom runs --help`); default: runs/latest. Its
+    DAG runs are deleted, the variables that it created too, and DAGs that it paused or unpaused get
+    their state back. It lists what there is, asks, and can be interrupted and begun again.
 
     Without a run directory, a SCENARIO file says which environment and DAGs to look at, and
     --prefix which DAG runs to delete.
@@ -44,13 +44,18 @@ def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool
     As for `headroom run`, limits.allow_environment must name the environment.
     """
     from mwaa_headroom.harness.cli.progress import console_progress
+    from mwaa_headroom.harness.run.answers import only_run
     from mwaa_headroom.harness.run.cleaning import left_by_prefix, left_by_run
 
     if source.is_file() != (prefix is not None):
         raise UsageError("Give a run directory, or a scenario file and --prefix.")
     with console_progress(quiet=json_output) as progress:
         progress.step("Looking for what was left")
-        left = left_by_run(source) if prefix is None else left_by_prefix(source, prefix, os.environ)
+        left = (
+            left_by_run(only_run(source))
+            if prefix is None
+            else left_by_prefix(source, prefix, os.environ)
+        )
     if not json_output:
         _list(left)
     undoing = None

@@ -45,7 +45,8 @@ def _side(name: str, what: str) -> Callable[[Command], Command]:
         multiple=True,
         required=True,
         type=click.Path(path_type=Path),
-        help=f"Runs of {what}: run directories, or directories that hold them.",
+        help=f"Runs of {what}: run directories, directories that hold them, or references "
+        "(`headroom runs --help`).",
     )
 
 
@@ -113,8 +114,9 @@ def history_command(
 ) -> int:
     """Find where runs changed: at least 15 of the same scenario, in the order of time.
 
-    Each DIR is a run directory or holds some. Runs that were aborted, cut off, or whose load
-    generator was too busy are left out by name; unlike runs are refused.
+    Each DIR is a run directory, holds some, or is a reference (`headroom runs --help`). Runs that
+    were aborted, cut off, or whose load generator was too busy are left out by name; unlike runs
+    are refused.
 
     Exit codes: 0 told, changed or not; 5 not comparable or too few.
     """

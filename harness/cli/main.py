@@ -18,6 +18,7 @@ from mwaa_headroom.harness.cli.local import local_group
 from mwaa_headroom.harness.cli.observe import observe_command
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
 from mwaa_headroom.harness.cli.run import collect_command, report_command, run_command
+from mwaa_headroom.harness.cli.runs import diff_command, open_command, runs_command
 from mwaa_headroom.harness.cli.signals import end_in_order
 from mwaa_headroom.harness.cli.streams import prepare_streams, say_aside
 from mwaa_headroom.harness.cli.validate import validate_command
@@ -40,6 +41,9 @@ for command in (
     run_command,
     report_command,
     collect_command,
+    runs_command,
+    open_command,
+    diff_command,
     compare_command,
     history_command,
     capacity_command,

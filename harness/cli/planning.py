@@ -29,9 +29,9 @@ def capacity_command(
 ) -> int:
     """Tell the capacity of every webserver count from finished runs.
 
-    RUN is a run directory, or a directory that holds some. Stages in which the webserver count
-    stayed the same are pooled by that count, of whichever run they are; pin it with min_webservers
-    = max_webservers. Unlike runs are refused.
+    RUN is a run directory, a directory that holds some, or a reference (`headroom runs --help`).
+    Stages in which the webserver count stayed the same are pooled by that count, of whichever run
+    they are; pin it with min_webservers = max_webservers. Unlike runs are refused.
 
     Exit codes: 0 the capacity of a count is known, 5 of none.
     """
@@ -89,8 +89,8 @@ def size_command(
 ) -> int:
     """Size an environment from finished runs.
 
-    RUN is a run directory, or a directory that holds some. Several runs of the same mix make the
-    answer surer; unlike runs are refused.
+    RUN is a run directory, a directory that holds some, or a reference (`headroom runs --help`).
+    Several runs of the same mix make the answer surer; unlike runs are refused.
 
     Exit codes: 0 answered, 5 no setting can be recommended.
     """
@@ -206,9 +206,9 @@ def what_if_command(
 ) -> int:
     """Learn the scaling rule from recorded runs, check it by replaying them, and ask "what if?".
 
-    Each RUN is a run directory or holds some, in which the webserver count changed; all must be
-    alike. With one of --trace, --burst, --scale, --min and --max that load is simulated, with a
-    range for everything the runs do not tell.
+    Each RUN is a run directory, holds some, or is a reference (`headroom runs --help`); in it the
+    webserver count changed, and all must be alike. With one of --trace, --burst, --scale, --min and
+    --max that load is simulated, with a range for everything the runs do not tell.
 
     Exit codes: 0 answered, 5 the runs do not tell enough.
     """

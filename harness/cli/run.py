@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 def report_command(run: Path, verbose: bool, json_output: bool) -> int:
     """Analyse a recorded RUN again and rewrite its report.
 
-    RUN is a run directory or a folder with only one in it; default: runs/latest.
+    RUN is a run directory, a folder with only one in it, or a reference (`headroom runs --help`);
+    default: runs/latest.
 
     Exits like the run itself did: 0, 3 (SLO not met), 5 (inconclusive) or 130 (interrupted).
     """
@@ -56,8 +57,8 @@ def collect_command(run: Path, verbose: bool, json_output: bool) -> int:
     """Read the metrics of a RUN on AWS again, and rewrite its report.
 
     Metrics arrive minutes late, and a run that was killed has read none of its last minutes.
-    CloudWatch keeps them for 15 days; what the record lacks is added to it. RUN is a run directory
-    or a folder with only one in it; default: runs/latest.
+    CloudWatch keeps them for 15 days; what the record lacks is added to it. RUN is a run directory,
+    a folder with only one in it, or a reference (`headroom runs --help`); default: runs/latest.
 
     Exits like the run itself did: 0, 3 (SLO not met), 5 (inconclusive) or 130 (interrupted).
     """
@@ -104,6 +105,13 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
     show_default=True,
     type=click.Path(path_type=Path),
     help="Where run directories are made.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Keep this in the record to find the run by, e.g. --tag branch=main; repeatable.",
 )
 @click.option(
     "--processes",
@@ -158,6 +166,7 @@ def run_command(
     scenario_file: Path,
     settings: tuple[str, ...],
     runs_directory: Path,
+    tags: tuple[str, ...],
     virtual_time: bool,
     no_progress: bool,
     with_page: bool,
@@ -182,6 +191,7 @@ def run_command(
     """
     from mwaa_headroom.harness.cli.progress import console_progress
     from mwaa_headroom.harness.live.page_process import live_page
+    from mwaa_headroom.harness.record.references import tags_of
     from mwaa_headroom.harness.run.answers import report_run
     from mwaa_headroom.harness.run.session import run_scenario
     from mwaa_headroom.harness.scenario.load import load_scenario
@@ -196,7 +206,11 @@ def run_command(
     if virtual_time and with_page:
         raise UsageError("A run in --virtual-time is over at once: leave --ui out.")
     scenario = load_scenario(scenario_file, overrides=settings, variables=os.environ)
-    where = {"scenario_file": scenario_file, "runs_directory": runs_directory}
+    of_the_run: Any = {
+        "scenario_file": scenario_file,
+        "runs_directory": runs_directory,
+        "tags": tags_of(tags),
+    }
     with ExitStack() as until_the_end:
         page = until_the_end.enter_context(live_page()) if with_page else None
         tell_page = page.recording if page else lambda _: None
@@ -205,11 +219,11 @@ def run_command(
         with console_progress(quiet=no_progress, told_of_record=tell_page) as progress:
             if virtual_time:
                 directory = run_in_virtual_time(
-                    scenario, **where, started_at_s=time.time(), progress=progress
+                    scenario, **of_the_run, started_at_s=time.time(), progress=progress
                 )
             else:
                 directory = run_scenario(
-                    scenario, **where, progress=progress, load_processes=load_processes
+                    scenario, **of_the_run, progress=progress, load_processes=load_processes
                 )
             progress.step("Analysing the record")
             report = report_run(directory)

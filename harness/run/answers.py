@@ -11,9 +11,11 @@ from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.schema import MANIFEST_FILE
 from mwaa_headroom.harness.errors import RecordError, UsageError
+from mwaa_headroom.harness.record.references import runs_named
 
 if TYPE_CHECKING:  # each answer loads its own part of the analysis
     from mwaa_headroom.analysis.comparison.compare import Comparison
+    from mwaa_headroom.analysis.comparison.difference import RunDifference
     from mwaa_headroom.analysis.comparison.history import History
     from mwaa_headroom.analysis.planning.capacity_curve import CapacityCurve
     from mwaa_headroom.analysis.planning.loads import LoadWanted
@@ -34,8 +36,11 @@ def analysed_runs(directories: Sequence[Path]) -> list[RunAnalysis]:
 def run_directories(given: Sequence[Path]) -> list[Path]:
     """Every run once, also when a link such as `runs/latest` names it a second time.
 
+    Args:
+        given: run directories, folders that hold some, or references (`harness/record/references`).
+
     Raises:
-        RecordError: one of the given is neither a run directory nor holds any.
+        RecordError: one of the given is none of these, or refers to no run or to several.
     """
     found = dict.fromkeys(path.resolve() for each in given for path in _runs_in(each))
     return list(found)
@@ -45,8 +50,9 @@ def _runs_in(directory: Path) -> Iterator[Path]:
     if (directory / MANIFEST_FILE).exists():
         yield directory
         return
-    if not directory.is_dir():
-        raise RecordError(f"There is no run directory '{directory}'.")
+    if not directory.exists():
+        yield from runs_named(directory)
+        return
     inside = sorted(path.parent for path in directory.glob(f"*/{MANIFEST_FILE}"))
     if not inside:
         raise RecordError(
@@ -113,18 +119,33 @@ def report_run(directory: Path) -> RunReport:
 
 
 def only_run(given: Path) -> Path:
-    """A run directory, or the only one in a folder.
+    """A run directory, the only one in a folder, or that of a reference.
 
     Raises:
         RecordError: there is none, or several.
     """
     found = run_directories([given])
     if len(found) > 1:
+        what, which = ("holds", given) if given.exists() else ("is a tag of", found[-1].parent)
         raise RecordError(
-            f"'{given}' holds {len(found)} runs: name the one to report, such as "
-            f"'{given / found[-1].name}'."
+            f"'{given}' {what} {len(found)} runs: name one of them, such as "
+            f"'{which / found[-1].name}'."
         )
     return found[0]
+
+
+def difference_of(first: Path, second: Path) -> "RunDifference":
+    """Hold two runs side by side.
+
+    Raises:
+        RecordError: there is no such run, or it cannot be read.
+    """
+    from mwaa_headroom.analysis.comparison.difference import difference
+
+    try:
+        return difference(Run.read(only_run(first)), Run.read(only_run(second)))
+    except RecordFormatError as exc:
+        raise RecordError(str(exc)) from exc
 
 
 def compare_directories(
@@ -204,9 +225,6 @@ def size_directories(
             "highest rate of --load: give a lower rate, or leave it out."
         )
     tables = load_prices(prices_file or SHIPPED_FILE)
-    for directory in directories:
-        if not directory.is_dir():
-            raise RecordError(f"There is no run directory '{directory}': give one that is there.")
     return answer_size(
         analysed_runs(directories),
         load,

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import psutil
 
@@ -43,6 +44,9 @@ _DISTRIBUTIONS = {
         for name in ("boto3", "botocore", "locust", "gevent", "geventhttpclient", "numpy")
     },
 }
+
+
+NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Phases:
@@ -76,6 +80,7 @@ class Recording:
     phases: Phases
     clock: EpochClock
     started_at_s: float
+    tags: Mapping[str, str]
     facts_after: EnvironmentFacts | None = None
 
     @property
@@ -132,6 +137,7 @@ class Recording:
                 "workers": self.load_processes.workers,
                 "remote": self.load_processes.is_remote,
             },
+            tags=self.tags,
             rows=rows,
             phases_s=self.phases.durations_s,
         )
@@ -147,6 +153,7 @@ def start_recording(
     facts: EnvironmentFacts,
     stand_in_facts: Mapping[str, object],
     phases: Phases,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> Recording:
     """Make the run directory: a first manifest (status running), the effective scenario, traces.
 
@@ -168,6 +175,7 @@ def start_recording(
         phases=phases,
         clock=clock,
         started_at_s=started_at_s,
+        tags=tags,
     )
     recording.save_manifest("running", rows={})
     save_scenario(scenario.model_dump(mode="json"), directory)
@@ -196,6 +204,7 @@ def build_manifest(
     after: EnvironmentFacts | None,
     facts: Mapping[str, object],
     generator: Mapping[str, object],
+    tags: Mapping[str, str],
     rows: Mapping[str, int],
     phases_s: Mapping[str, float],
 ) -> dict[str, object]:
@@ -237,6 +246,7 @@ def build_manifest(
         },
         "clock_offset_s": before.clock_offset_s,
         "generator": dict(generator),
+        "tags": dict(tags),
         "rows": dict(rows),
         "phases_s": dict(phases_s),
     }

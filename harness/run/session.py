@@ -8,7 +8,7 @@ Whatever happens once the run directory exists, the record is finished and says 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,7 +54,7 @@ from mwaa_headroom.harness.run.load_processes import (
     LoadProcesses,
 )
 from mwaa_headroom.harness.run.progress import Progress
-from mwaa_headroom.harness.run.recording import Phases, Recording, start_recording
+from mwaa_headroom.harness.run.recording import NO_TAGS, Phases, Recording, start_recording
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.operations import Targets, build_call, save_targets
 from mwaa_headroom.harness.transport.opening import WEB_TOKEN_STEPS, open_transport
@@ -67,6 +67,7 @@ def run_scenario(
     runs_directory: Path,
     progress: Progress,
     load_processes: LoadProcesses = LoadProcesses(),  # noqa: B008 - frozen
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> Path:
     """Carry out a scenario and return its run directory.
 
@@ -98,6 +99,7 @@ def run_scenario(
                 facts=facts,
                 stand_in_facts=environment.facts,
                 phases=phases,
+                tags=tags,
             )
             progress.recording(recording.directory)
             ending = _Session(environment, recording, progress).carry_out()

@@ -29,7 +29,7 @@ from mwaa_headroom.harness.record.directory import (
 )
 from mwaa_headroom.harness.record.stream import StreamWriter
 from mwaa_headroom.harness.run.progress import Progress
-from mwaa_headroom.harness.run.recording import build_manifest, save_scenario
+from mwaa_headroom.harness.run.recording import NO_TAGS, build_manifest, save_scenario
 from mwaa_headroom.harness.scenario.load import check_scenario
 from mwaa_headroom.harness.scenario.model import Scenario
 from mwaa_headroom.harness.traffic.stage_traces import (
@@ -100,6 +100,7 @@ def run_virtually(
             "virtual_time": True,
         },
         generator={"workers": 1, "remote": False},
+        tags=NO_TAGS,
         rows={"requests": requests.num_rows, "metrics": collected.num_rows},
         phases_s={"load": load_s, "late_metrics": environment.now_s - load_s},
     )
@@ -159,13 +160,20 @@ def _first_events(prepared: Prepared, notes: Iterable[str], time_s: float) -> It
         yield {"time_s": time_s, "kind": "note", "source": "harness", "message": message}
 
 
-def save_run(record: RunRecord, runs_directory: Path, *, scenario_file: Path | None = None) -> Path:
+def save_run(
+    record: RunRecord,
+    runs_directory: Path,
+    *,
+    scenario_file: Path | None = None,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> Path:
     """Write a finished run; whatever interrupts it leaves no half of one behind.
 
     Args:
         record: as `run_virtually` makes it.
         runs_directory: where run directories are made.
         scenario_file: where the scenario came from, for its name and the traces beside it.
+        tags: to find the run by.
 
     Returns:
         The run directory.
@@ -183,7 +191,8 @@ def save_run(record: RunRecord, runs_directory: Path, *, scenario_file: Path | N
         name = record.manifest["scenario"]["name"]
         directory = create_run_directory(runs_directory, name, started)
         told = {} if scenario_file is None else {"scenario_file": scenario_file.name}
-        manifest = {**record.manifest, **told, "run_id": directory.name, "rows": rows}
+        ours = {"run_id": directory.name, "rows": rows, "tags": dict(tags)}
+        manifest = {**record.manifest, **told, **ours}
         write_manifest(unfinished, manifest)
         with writing(directory):
             unfinished.chmod(directory.stat().st_mode)  # temporary folders are for us alone
@@ -224,6 +233,7 @@ def run_in_virtual_time(
     runs_directory: Path,
     started_at_s: float,
     progress: Progress,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> Path:
     """Carry out a scenario in virtual time, with its seed of the traffic, and save its run.
 
@@ -242,4 +252,4 @@ def run_in_virtual_time(
         traces=traces_beside(scenario, scenario_file),
     )
     progress.step(f"Writing the record of {record.requests.num_rows} calls")
-    return save_run(record, runs_directory, scenario_file=scenario_file)
+    return save_run(record, runs_directory, scenario_file=scenario_file, tags=tags)

@@ -479,3 +479,8 @@ def setting_with(traffic: dict[str, str], version: int = 2) -> Any:
         "stages": [{"rate_per_s": 1.0, "duration_s": 10.0}],
     }
     return read_setting({"schema_version": version, "scenario": scenario})
+
+
+def test_a_run_is_read_from_a_text_too(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", rates_per_s=(4.0,), stage_s=20.0)
+    assert Run.read(f"{tmp_path}/run").run_id == Run.read(tmp_path / "run").run_id

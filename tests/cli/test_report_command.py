@@ -27,7 +27,7 @@ def test_of_several_runs_one_must_be_named(tmp_path: Path) -> None:
         report_run(tmp_path)
 
     assert str(told.value) == (
-        f"'{tmp_path}' holds 2 runs: name the one to report, such as '{tmp_path}/two'."
+        f"'{tmp_path}' holds 2 runs: name one of them, such as '{tmp_path}/two'."
     )
 
 

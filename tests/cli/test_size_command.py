@@ -134,7 +134,7 @@ def test_a_run_that_is_not_there_is_refused_before_others_are_read(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert headroom("size", runs, runs / "missing", "--load", "5") == 2
-    assert "There is no run directory" in capsys.readouterr().err
+    assert "There is no run '" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rate", ["50", "5"])

@@ -43,6 +43,7 @@ def manifest_of(status: str, **changes: Any) -> dict[str, Any]:
         "after": None,
         "facts": {"webserver_cpu": 1.0},
         "generator": {"workers": 2, "remote": 1},
+        "tags": {"branch": "main"},
         "rows": {"requests": 3, "metrics": 4},
         "phases_s": {"load": 0.5},
     }
