@@ -6,13 +6,14 @@ batch before the cut is recovered, and an events file whose last line may be hal
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mwaa_headroom.analysis import schema
@@ -22,6 +23,9 @@ from mwaa_headroom.analysis.manifest import read_manifest
 from mwaa_headroom.analysis.run_files import run_file
 
 BROKE_DOWN = ("running", "failed")  # failures of such a run are not the environment's
+_CLOCK_STEP_S = 3600.0  # somebody may set the host's clock during a run
+_LONGEST_WAIT_S = 24 * 3600.0  # before and after the load: for an environment, metrics, clean-up
+_LONGEST_LOAD_S = 31 * 86_400.0
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 
 
@@ -86,6 +90,7 @@ def read_run(
         directory, schema.METRICS_TABLE, schema.METRICS_STREAM, schema.METRICS_SCHEMA, warnings
     )
     events = _read_events(directory, warnings)
+    _check_times(manifest, events, requests)
     if manifest.get("status", "running") == "running":
         warnings.append(warning("record.cut_off"))
     return RunRecord(
@@ -194,6 +199,32 @@ def _compact(table: pa.Table) -> pa.Table:
         for column in table.columns
     ]
     return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _check_times(
+    manifest: Mapping[str, Any], events: Iterable[Mapping[str, Any]], requests: pa.Table
+) -> None:
+    """Refuse a record whose parts are of different times: no axis could show them together."""
+    stages = [float(e["time_s"]) for e in events if e["kind"] in ("stage_started", "stage_ended")]
+    if "intended_start_s" in requests.column_names and requests.num_rows:
+        stages += pc.min_max(requests.column("intended_start_s")).as_py().values()
+    if not stages:
+        return
+    first_s, last_s = min(stages), max(stages)
+    started_s = manifest.get("started_at_s") or first_s
+    finished_s = manifest.get("finished_at_s") or last_s
+    waits_s = {"started_at_s": first_s - started_s, "finished_at_s": finished_s - last_s}
+    for key, wait_s in waits_s.items():
+        if not -_CLOCK_STEP_S <= wait_s <= _LONGEST_WAIT_S:
+            raise RecordFormatError(
+                f"The record is damaged: the {key} of its manifest is {abs(wait_s) / 3600:.1f} "
+                "hours off from its calls and stages."
+            )
+    if last_s - first_s > _LONGEST_LOAD_S:
+        raise RecordFormatError(
+            "The record is damaged: its calls and stages are spread over "
+            f"{(last_s - first_s) / 86_400:.0f} days."
+        )
 
 
 def _read_events(directory: Path, warnings: list[Finding]) -> tuple[dict[str, Any], ...]:

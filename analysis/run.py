@@ -481,15 +481,18 @@ class Run:
         """Start and end of the run; of a run that was killed, the last that is known of it."""
         events = (each for each in self.record.events if each["kind"] not in _WRITTEN_LATER)
         known = [float(event["time_s"]) for event in events]
+        load_s = [times.started_at_s for times in self.stage_times]
         if len(self.calls):
             starts_s = self.calls.intended_start_s
-            known += [float(starts_s.min()), float(starts_s.max())]
+            load_s += [float(starts_s.min()), float(starts_s.max())]
+        known += load_s
         started, finished = (
             self.record.manifest.get(key) for key in ("started_at_s", "finished_at_s")
         )
         started_at_s = float(started) if started else min(known, default=0.0)
         ended_at_s = float(finished) if finished else max(known, default=started_at_s)
-        return started_at_s, max(ended_at_s, started_at_s)
+        # The host's clock may have been set meanwhile, but no load is outside of its run.
+        return min([started_at_s, *load_s]), max(ended_at_s, started_at_s, *load_s)
 
 
 def _decisive_lines(

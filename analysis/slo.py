@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
+from mwaa_headroom.analysis.nearest import did_you_mean
 from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME, LAYERS
 
 UNIT_SCALES: Final = {"ms": 0.001, "s": 1.0, "%": 0.01, "%/h": 0.01, "": 1.0}
@@ -146,14 +147,14 @@ def _check_function(slo: Slo) -> None:
     metric = METRICS.get(slo.metric)
     if metric is None:
         raise SloSyntaxError(
-            f"The SLO '{slo.text}' names the unknown metric '{slo.metric}'; "
-            f"known are {_listed(METRICS)}."
+            f"The SLO '{slo.text}' names the unknown metric '{slo.metric}'"
+            f"{did_you_mean(slo.metric, METRICS)}; known are {_listed(METRICS)}."
         )
     name = "p50..p99.9" if slo.percentile else slo.function
     if name not in FUNCTIONS:
         raise SloSyntaxError(
-            f"The SLO '{slo.text}' names the unknown function '{slo.function}'; "
-            f"known are {_listed(FUNCTIONS)}."
+            f"The SLO '{slo.text}' names the unknown function '{slo.function}'"
+            f"{did_you_mean(slo.function, FUNCTIONS)}; known are {_listed(FUNCTIONS)}."
         )
     if name not in metric.functions:
         raise SloSyntaxError(
@@ -174,8 +175,8 @@ def _check_selector(slo: Slo) -> None:
     known_values = {"layer": ERROR_LAYERS, "outcome": ERROR_OUTCOMES}.get(slo.selector_key)
     if known_values and slo.selector_value not in known_values:
         raise SloSyntaxError(
-            f"The SLO '{slo.text}' names the unknown {slo.selector_key} '{slo.selector_value}'; "
-            f"known are {_listed(known_values)}."
+            f"The SLO '{slo.text}' names the unknown {slo.selector_key} '{slo.selector_value}'"
+            f"{did_you_mean(slo.selector_value, known_values)}; known are {_listed(known_values)}."
         )
 
 

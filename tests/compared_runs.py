@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from spoilt_records import move
 from synthetic_records import write_synthetic_run
 
 from mwaa_headroom.analysis.identity import identity_of
@@ -126,8 +127,8 @@ def write_imagined_run(
     manifest["versions"]["airflow"] = airflow
     for answer in ("before", "after"):
         manifest["environment"][answer]["AirflowVersion"] = airflow
-    manifest["started_at_s"] += day * DAY_S
     path.write_text(json.dumps(manifest))
+    move(directory, day * DAY_S)
     return directory
 
 

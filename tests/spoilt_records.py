@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mwaa_headroom.analysis.schema import EVENTS_FILE
@@ -19,6 +20,25 @@ def change_rows(directory: Path, table: str, change: Callable[[Row], Row | None]
     before = pq.read_table(path)
     rows = [row for each in before.to_pylist() if (row := change(each)) is not None]
     pq.write_table(pa.Table.from_pylist(rows, schema=before.schema), path)
+
+
+def move(directory: Path, by_s: float) -> None:
+    """As if the whole run had been so much later."""
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for key in ("started_at_s", "finished_at_s"):
+        manifest[key] += by_s
+    path.write_text(json.dumps(manifest))
+    events = map(json.loads, (directory / EVENTS_FILE).read_text().splitlines())
+    lines = (json.dumps({**event, "time_s": event["time_s"] + by_s}) for event in events)
+    (directory / EVENTS_FILE).write_text("".join(f"{line}\n" for line in list(lines)))
+    for name in ("requests", "metrics"):
+        table = pq.read_table(directory / f"{name}.parquet")
+        for column in {"intended_start_s", "period_start_s", "read_at_s"} & {*table.column_names}:
+            place = table.column_names.index(column)
+            later = pc.add(table.column(column), by_s)
+            table = table.set_column(place, table.schema.field(column), later)
+        pq.write_table(table, directory / f"{name}.parquet")
 
 
 def fail_from(

@@ -88,7 +88,9 @@ def _why(run: Run) -> Section | None:
 def _slo(run: Run) -> Section | None:
     """The lines that the answer rests on, and where they were judged."""
     analysis, stage = run.analysis, decisive_stage(run.analysis)
-    scope, lines = "whole run", analysis.slo
+    is_whole = analysis.status == "finished"
+    scope = "whole run" if is_whole else "what was sent before the run was cut short"
+    lines = analysis.slo
     if analysis.question != "check" and stage is not None:
         is_highest = bool(analysis.capacity and stage.index == analysis.capacity.highest_stage)
         why = "the highest that met it" if is_highest else _why_stopped(stage)

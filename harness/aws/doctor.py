@@ -65,6 +65,7 @@ LOOKED_BACK_S: Final = 3600.0  # for the newest metrics
 _ASSUMED_ROLE: Final = re.compile(r"arn:([\w-]+):sts::(\d+):assumed-role/([^/]+)/.*")
 _ASKED: Final = 3  # times, for the shortest way to the endpoint
 _PERIOD_S: Final = 60
+_NO_ENVIRONMENT: Final = "GetEnvironment was not answered."
 
 Findings = Iterator[Finding]
 
@@ -161,7 +162,7 @@ class AwsDoctor:
 
     def _facts(self) -> EnvironmentFacts:
         if self._known is None:
-            raise EnvironmentAccessError("GetEnvironment was not answered.")
+            raise EnvironmentAccessError(_NO_ENVIRONMENT)
         return self._known
 
     def _targets(self) -> Targets:
@@ -258,10 +259,12 @@ class AwsDoctor:
 
         What InvokeRestApi may do is decided by the role of Airflow's that IAM allows it on.
         """
-        stated = self._known.arn if self._known else self.scenario.limits.allow_environment
-        arn = EnvironmentArn.parse(stated or "")
-        if arn is None or not self._caller:
-            raise EnvironmentAccessError("Who calls, or the environment's ARN, is not known.")
+        stated = self.scenario.limits.allow_environment
+        arn = EnvironmentArn.parse(self._known.arn if self._known else stated or "")
+        if arn is None:
+            raise EnvironmentAccessError(_NO_ENVIRONMENT)
+        if not self._caller:
+            raise EnvironmentAccessError("GetCallerIdentity was not answered.")
         name, iam = self.settings.name, self._iam
         principal = _principal(iam, self._caller)
 

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _MARKS = {"note": "✓", "warning": "!", "refusal": "✗"}
+_REMARK = "-"
+# Notes that tell something and judge nothing.
+_REMARKS = (
+    *("doctor.caller", "doctor.cost", "doctor.creates", "doctor.duration", "doctor.host"),
+    *("doctor.triggers_to_read", "doctor.variable", "doctor.webservers"),
+)
 
 
 environment_option = click.option(
@@ -103,7 +109,8 @@ def doctor_command(
     On AWS: credentials, environment, permissions, DAGs, metrics, time and cost; of a local scenario
     this machine. Without a SCENARIO only an environment on AWS is looked at.
 
-    Marks: ✓ in order, ! may spoil the run or could not be asked, ✗ would stop it (exit code 2).
+    Marks: ✓ in order, - only told, ! may spoil the run or could not be asked, ✗ would stop it
+    (exit code 2).
     """
     from mwaa_headroom.analysis.findings import warning
     from mwaa_headroom.harness.aws.doctor import Checked
@@ -210,7 +217,8 @@ def _show(key: str, lines: "Iterable[Checked]", json_output: bool, verdict: bool
         if line.finding.code == "doctor.not_asked":
             areas_not_asked.setdefault(line.finding, []).append(line.area)
         elif not json_output:
-            say(f"{_MARKS[line.finding.severity]} {line.area}: {told(line.finding)}")
+            mark = _REMARK if line.finding.code in _REMARKS else _MARKS[line.finding.severity]
+            say(f"{mark} {line.area}: {told(line.finding)}")
     if not json_output:
         for finding, areas in areas_not_asked.items():
             say(f"{_MARKS[finding.severity]} {', '.join(areas)}: {told(finding)}")

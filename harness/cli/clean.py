@@ -49,12 +49,13 @@ def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool
 
     if source.is_file() != (prefix is not None):
         raise UsageError("Give a run directory, or a scenario file and --prefix.")
+    directory = only_run(source) if prefix is None else None
     with console_progress(quiet=json_output) as progress:
         progress.step("Looking for what was left")
         left = (
-            left_by_run(only_run(source))
-            if prefix is None
-            else left_by_prefix(source, prefix, os.environ)
+            left_by_prefix(source, prefix or "", os.environ)
+            if directory is None
+            else left_by_run(directory)
         )
     if not json_output:
         _list(left)

@@ -13,7 +13,7 @@ from mwaa_headroom.harness.cli.options import (
     show_answer,
     verbose,
 )
-from mwaa_headroom.harness.errors import RecordError
+from mwaa_headroom.harness.files import writing
 
 _SIDES = ("--baseline", "--contender")
 
@@ -96,10 +96,8 @@ def compare_command(
 
 
 def _write_text(path: Path, text: str) -> None:
-    try:
+    with writing(path):
         path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise RecordError(f"Cannot write {path}: {exc.strerror}; give another file.") from exc
 
 
 @click.command("history")

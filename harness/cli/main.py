@@ -5,6 +5,7 @@ answers at once.
 """
 
 import io
+import platform
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -20,14 +21,21 @@ from mwaa_headroom.harness.cli.planning import capacity_command, size_command, w
 from mwaa_headroom.harness.cli.run import collect_command, report_command, run_command
 from mwaa_headroom.harness.cli.runs import diff_command, open_command, runs_command
 from mwaa_headroom.harness.cli.signals import end_in_order
-from mwaa_headroom.harness.cli.streams import prepare_streams, say_aside
+from mwaa_headroom.harness.cli.streams import prepare_streams, say, say_aside
 from mwaa_headroom.harness.cli.validate import validate_command
 from mwaa_headroom.harness.cli.worker import worker_command
 from mwaa_headroom.harness.errors import ExitCode, HeadroomError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="mwaa-headroom", prog_name="headroom")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, is_given: _show_versions(ctx) if is_given else None,
+    help="Show the versions of headroom, Python, Locust and boto3, and exit.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def app(debug: bool) -> None:
     """Load tests and capacity planning for Amazon MWAA, called through InvokeRestApi.
@@ -35,6 +43,15 @@ def app(debug: bool) -> None:
     Exit codes: 0 fine, 1 internal error, 2 usage, configuration or access, 3 SLO not met,
     4 regression, 5 invalid or inconclusive, 130 interrupted.
     """
+
+
+def _show_versions(ctx: click.Context) -> NoReturn:
+    from importlib.metadata import version
+
+    libraries = ", ".join(f"{name} {version(name.lower())}" for name in ("Locust", "boto3"))
+    python = f"Python {platform.python_version()}"
+    say(f"headroom {version('mwaa-headroom')}, {python}, {libraries}, {platform.platform()}")
+    ctx.exit()
 
 
 for command in (

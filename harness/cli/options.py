@@ -73,7 +73,7 @@ def show_answer(
     """Print an answer as text or JSON, and write its report into `output` if that is given.
 
     Raises:
-        RecordError: the directory cannot be written.
+        UsageError: the directory cannot be written.
     """
     from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.terminal import render_terminal
@@ -84,9 +84,9 @@ def show_answer(
         print(render_terminal(document, verbose=verbose, **terminal_settings()))
     if output is not None:
         from mwaa_headroom.analysis.report.write import write_document
-        from mwaa_headroom.harness.run.answers import writing_into
+        from mwaa_headroom.harness.files import writing
 
-        with writing_into(output):
+        with writing(output):
             page = write_document(document, output)
         if not json_output:
             print()

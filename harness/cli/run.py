@@ -67,9 +67,9 @@ def collect_command(run: Path, verbose: bool, json_output: bool) -> int:
     from mwaa_headroom.harness.run.answers import only_run, report_run
     from mwaa_headroom.harness.run.collecting import collect_run
 
+    directory = only_run(run)
     with console_progress(quiet=json_output) as progress:
         progress.step("Reading the metrics of the run")
-        directory = only_run(run)
         found = collect_run(directory, now_s=time.time())
         samples = counted(found.rows, "sample") if found.rows else "nothing"
         progress.note(

@@ -40,6 +40,8 @@ POLL_S: Final = 0.1
 DAEMON: Final = "mwaa_headroom.harness.local.daemon"
 # What the extra "local" installs; only a running environment needs it.
 PACKAGES: Final = ("aiohttp", "flask", "moto", "trustme", "uv")
+# What a daemon may end with; of everything else, only that it did not come up is known.
+_ERRORS: Final = {kind.__name__: kind for kind in (InstallError, UsageError)}
 
 
 class StandIn:
@@ -127,8 +129,9 @@ def start_daemon(
     """Start an environment's daemon and wait until it is ready.
 
     Raises:
-        UsageError: the packages for local environments are not installed.
-        EnvironmentStartError: it did not come up, or one is already running in this folder.
+        UsageError: the packages for local environments are not installed, one is already running in
+            this folder, or the port is not free.
+        EnvironmentStartError: it did not come up.
         InstallError: Airflow could not be installed.
     """
     require_packages()
@@ -220,9 +223,7 @@ def _wait_until_ready(
         if "progress" in message:
             on_progress(message["progress"])
         if "error" in message:
-            kind = (
-                InstallError if message["kind"] == InstallError.__name__ else EnvironmentStartError
-            )
+            kind = _ERRORS.get(message["kind"], EnvironmentStartError)
             raise kind(_naming_the_log(message["error"], instance))
         if "ready" in message:
             return

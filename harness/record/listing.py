@@ -16,6 +16,7 @@ from mwaa_headroom.analysis.manifest import read_manifest
 from mwaa_headroom.analysis.run_files import run_file
 from mwaa_headroom.analysis.setting import read_setting
 from mwaa_headroom.harness.errors import RecordError
+from mwaa_headroom.harness.files import reading_advice
 from mwaa_headroom.harness.record.directory import is_being_written
 from mwaa_headroom.harness.record.verdicts import Verdict
 
@@ -78,7 +79,7 @@ def run_names(folder: Path) -> list[str]:
     except FileNotFoundError as exc:
         raise RecordError(f"There is no folder '{folder}': no run was made here yet.") from exc
     except OSError as exc:
-        raise RecordError(f"Cannot read '{folder}': {exc.strerror}.") from exc
+        raise RecordError(f"'{folder}' is no folder with runs: {reading_advice(exc)}.") from exc
     return inside
 
 

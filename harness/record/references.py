@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from mwaa_headroom.analysis.nearest import did_you_mean
 from mwaa_headroom.harness.errors import RecordError, UsageError
 from mwaa_headroom.harness.record.directory import LATEST_LINK
 from mwaa_headroom.harness.record.listing import ListedRun, listed_runs, run_names
@@ -55,7 +56,8 @@ def runs_named(reference: Path) -> list[Path]:
         folder = Path(RUNS_FOLDER)
     if not folder.is_dir():
         raise RecordError(
-            f"There is no run directory '{reference}', nor a folder '{folder}' with runs."
+            f"There is no run directory '{reference}', nor a folder '{folder}' with runs: give "
+            "one, or go to the folder that has it."
         )
     if equals:
         return _tagged(folder, name, value, reference)
@@ -69,8 +71,12 @@ def _tagged(folder: Path, key: str, value: str, reference: Path) -> list[Path]:
     if found := [folder / run.run for run in runs if run.tags.get(key) == value]:
         return found
     others = sorted({run.tags[key] for run in runs if key in run.tags})
+    keys = {known for run in runs for known in run.tags}
     known = f"; of {key} there is {_named(others)}" if others else f", nor any other {key}"
-    raise RecordError(f"There is no run '{reference}': none in '{folder}' has that tag{known}.")
+    near = did_you_mean(value, others) if others else did_you_mean(key, keys)
+    raise RecordError(
+        f"There is no run '{reference}'{near}: none in '{folder}' has that tag{known}."
+    )
 
 
 def _before_latest(folder: Path, back: int, reference: Path) -> Path:
@@ -96,7 +102,8 @@ def _beginning(text: str, names: Sequence[str], folder: Path, reference: Path) -
         raise RecordError(f"There is no run directory '{reference}', nor any run in '{folder}'.")
     newest = [run.run for run in listed_runs(folder)[::-1]]
     raise RecordError(
-        f"There is no run '{reference}' in '{folder}'; the newest are {_named(newest)}."
+        f"There is no run '{reference}'{did_you_mean(text, [LATEST_LINK, *newest])} in '{folder}'; "
+        f"the newest are {_named(newest)}."
     )
 
 

@@ -1,7 +1,6 @@
 """Answers drawn from run directories: reports, comparisons, capacity, size and what-if."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,21 +66,6 @@ def _analysed(directory: Path) -> RunAnalysis:
         return Run.read(directory).analysis
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
-
-
-@contextmanager
-def writing_into(directory: Path) -> Iterator[None]:
-    """Tell in one sentence that a report's directory cannot be written.
-
-    Raises:
-        RecordError: instead of an OSError inside the `with` block.
-    """
-    try:
-        yield
-    except OSError as exc:
-        raise RecordError(
-            f"Cannot write into {directory}: {exc.strerror}; give another directory."
-        ) from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mwaa_headroom.analysis.leftovers import (
     triggers,
 )
 from mwaa_headroom.analysis.record import RunRecord, read_run
+from mwaa_headroom.analysis.run_files import run_file
 from mwaa_headroom.analysis.schema import EVENTS_FILE
 from mwaa_headroom.harness.aws.cleanup import (
     Created,
@@ -66,9 +67,12 @@ def scenario_of(directory: Path) -> Scenario:
     """
     path = directory / SCENARIO_FILE
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise RecordError(f"'{path}' is missing or damaged, so its run is not known.") from exc
+        found = run_file(directory, SCENARIO_FILE)
+        tree = json.loads(found.read_bytes()) if found else None
+    except (RecordFormatError, OSError, ValueError) as exc:
+        raise RecordError(f"'{path}' is damaged, so what its run did is not known.") from exc
+    if tree is None:
+        raise RecordError(f"'{path}' is missing, so what its run did is not known.")
     return check_scenario(tree, origin=str(path))
 
 

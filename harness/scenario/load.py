@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mwaa_headroom.analysis.nearest import did_you_mean
 from mwaa_headroom.harness.errors import ScenarioError
 from mwaa_headroom.harness.files import read_toml
 from mwaa_headroom.harness.scenario.model import Limits, Scenario, Traffic
@@ -110,8 +111,8 @@ def _rates_of(
     )
     if unknown := [name for name in trace.operations if name not in settings.mix]:
         raise ScenarioError(
-            f"{trace_file} names '{unknown[0]}' in its column 'operation', which is not in "
-            f"traffic.mix ({', '.join(settings.mix)})."
+            f"{trace_file} names '{unknown[0]}'{did_you_mean(unknown[0], settings.mix)} in its "
+            f"column 'operation', which is not in traffic.mix ({', '.join(settings.mix)})."
         )
     if trace.operations and stage.get("operation") is not None:
         raise ScenarioError(
@@ -145,8 +146,8 @@ def _from_variables(variables: Mapping[str, str]) -> list[tuple[str, list[str], 
             continue
         if key_path[0] not in SECTIONS:
             raise ScenarioError(
-                f"The environment variable {name} does not name a table of a scenario; choose from "
-                f"{', '.join(SECTIONS)}."
+                f"The environment variable {name} does not name a table of a scenario"
+                f"{did_you_mean(key_path[0], SECTIONS)}; choose from {', '.join(SECTIONS)}."
             )
         found.append((name, key_path, variables[name]))
     return found

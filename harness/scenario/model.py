@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from mwaa_headroom.analysis.errors import SloSyntaxError
 from mwaa_headroom.analysis.mwaa import INVOKE_RATE_PER_S
+from mwaa_headroom.analysis.nearest import did_you_mean
 from mwaa_headroom.analysis.schema import RECOVERY_ARRIVALS_FROM
 from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.local.settings import (
@@ -110,7 +111,9 @@ class OperationChoice(Settings):
     def _known(self) -> "OperationChoice":
         if self.operation not in OPERATIONS:
             raise ValueError(
-                f"unknown operation '{self.operation}'; choose from {', '.join(sorted(OPERATIONS))}"
+                f"unknown operation '{self.operation}'"
+                f"{did_you_mean(self.operation, OPERATIONS)}; choose from "
+                f"{', '.join(sorted(OPERATIONS))}"
             )
         check_parameters(self.operation, self.parameters)
         return self
@@ -385,8 +388,8 @@ def _check_operation(scenario: Scenario, place: str, stage: Stage) -> None:
         return
     if stage.operation not in mix:
         raise ValueError(
-            f"{place}.operation is '{stage.operation}', which is not in traffic.mix "
-            f"({', '.join(mix)})"
+            f"{place}.operation is '{stage.operation}'{did_you_mean(stage.operation, mix)}, which "
+            f"is not in traffic.mix ({', '.join(mix)})"
         )
     if scenario.question.ask == "capacity":
         raise ValueError(
@@ -445,7 +448,8 @@ def _check_slo(scenario: Scenario) -> None:
         slo = parse_slo(text)
         if slo.selector_key == "operation" and slo.selector_value not in mix:
             raise ValueError(
-                f"slo[{index}] names '{slo.selector_value}', which is not in traffic.mix "
+                f"slo[{index}] names '{slo.selector_value}'"
+                f"{did_you_mean(slo.selector_value, mix)}, which is not in traffic.mix "
                 f"({', '.join(mix)})"
             )
     if scenario.question.ask == "capacity" and not scenario.slo:

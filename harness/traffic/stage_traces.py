@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mwaa_headroom.harness.errors import RecordError, ScenarioError
-from mwaa_headroom.harness.files import writing
+from mwaa_headroom.harness.files import reading_advice, writing
 from mwaa_headroom.harness.traffic.arrivals import Purpose, Randomness
 from mwaa_headroom.harness.traffic.trace_files import read_trace
 from mwaa_headroom.harness.traffic.traces import Trace, replayed, trace_rates
@@ -67,7 +67,7 @@ def save_traces(scenario: "Scenario", scenario_file: Path, run_dir: Path) -> Non
         try:
             content = path.read_bytes()
         except OSError as exc:
-            raise ScenarioError(f"Cannot read '{path}': {exc.strerror}.") from exc
+            raise ScenarioError(f"Cannot read '{path}': {reading_advice(exc)}.") from exc
         copy = run_dir / trace_name(stage)
         with writing(copy):
             copy.write_bytes(content)

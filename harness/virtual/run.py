@@ -25,6 +25,7 @@ from mwaa_headroom.harness.record.directory import (
     create_run_directory,
     finish_tables,
     point_latest_at,
+    require_writable,
     write_manifest,
 )
 from mwaa_headroom.harness.record.stream import StreamWriter
@@ -243,6 +244,7 @@ def run_in_virtual_time(
         HeadroomError: virtual time cannot carry it out, or the run cannot be written.
     """
     require_simulated(scenario)
+    require_writable(runs_directory)
     stages_s = sum(stage.duration_s for stage in scenario.stages)
     progress.step(f"Simulating {stages_s:g} s in virtual time")
     record = run_virtually(

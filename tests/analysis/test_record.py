@@ -14,6 +14,7 @@ from synthetic_records import write_synthetic_run
 from mwaa_headroom.analysis import schema
 from mwaa_headroom.analysis.errors import RecordFormatError
 from mwaa_headroom.analysis.record import read_run
+from mwaa_headroom.analysis.run import Run
 
 SHORT = {"rates_per_s": (10.0,), "stage_s": 60.0}
 
@@ -267,3 +268,28 @@ def test_a_stream_of_very_many_batches_is_put_together_in_order(
     requests = read_run(copied).requests
     assert requests.column("operation").type.index_type == pa.int16()
     assert requests.to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "by_s"), [("started_at_s", 1e6), ("started_at_s", -1e9), ("finished_at_s", 1e15)]
+)
+def test_a_manifest_of_another_time_than_the_calls_is_damaged(
+    copy: Path, key: str, by_s: float
+) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest[key] += by_s
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(RecordFormatError, match=f"the {key} of its manifest is .* hours off"):
+        read_run(copy)
+
+
+def test_a_clock_that_was_set_during_a_run_is_no_damage(copy: Path) -> None:
+    """Every call is still within the run."""
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["started_at_s"] += 3000.0
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+
+    analysis = Run.read(copy).analysis
+
+    assert analysis.started_at_s <= analysis.stages[0].started_at_s < analysis.ended_at_s

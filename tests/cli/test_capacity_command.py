@@ -102,4 +102,4 @@ def test_a_place_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("")
 
     assert headroom("capacity", runs, "--output", tmp_path / "file" / "out") == 2
-    assert "give another directory" in capsys.readouterr().err
+    assert "a part of that path is a file" in capsys.readouterr().err

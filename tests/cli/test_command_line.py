@@ -1,10 +1,15 @@
 """The command as a user meets it: help, versions, exit codes and one-sentence errors."""
 
 import json
+import os
+import platform
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -86,8 +91,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert answer.stderr.strip() == "[]"
 
 
-def test_the_version_is_told(headroom: Headroom) -> None:
-    assert "0.1.0" in headroom("--version").stdout
+def test_the_version_is_told_and_what_answers_depend_on(headroom: Headroom) -> None:
+    told = headroom("--version").stdout
+
+    assert told.startswith(f"headroom 0.1.0, Python {platform.python_version()}, Locust ")
+    assert f"Locust {version('locust')}, boto3 {version('boto3')}, {platform.platform()}" in told
 
 
 @pytest.mark.parametrize(
@@ -127,6 +135,97 @@ def test_usage_errors_exit_2_with_one_sentence(
     assert told in answer.stderr
     assert "Traceback" not in answer.stderr
     assert answer.stdout == ""
+
+
+SMOKE = ("validate", "scenarios/smoke.toml", "--set")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ((*SMOKE, "traffic.mx=1"), "mix"),
+        ((*SMOKE, "environment.max_webserver=3"), "max_webservers"),
+        ((*SMOKE, "environment.autoscaler.cpu_above_percnt=3"), "cpu_above_percent"),
+        ((*SMOKE, "stages=[{rate_per_=1,duration_s=3}]"), "rate_per_s"),
+        ((*SMOKE, "limitz.max_in_flight=3"), "limits"),
+        ((*SMOKE, "traffic.mix={list_dag=1}"), "list_dags"),
+        ((*SMOKE, 'slo=["p95(latncy) < 1s"]'), "latency"),
+        ((*SMOKE, 'slo=["maxx(webserver.cpu) < 1%"]'), "max"),
+        ((*SMOKE, 'slo=["p95(latency{operation=list_dag}) < 1s"]'), "list_dags"),
+        (("report", "compared/latst"), "latest"),
+        (("report", "compared/brnch=main"), "branch"),
+        (("rnu",), "run"),
+    ],
+)
+def test_what_was_probably_meant_is_told(
+    headroom: Headroom,
+    arguments: tuple[str, ...],
+    meant: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if arguments[0] == "report":
+        run = tmp_path / "compared" / "20261130T100900-x-1"
+        shutil.copytree(ROOT / "tests/frozen_runs/simulated_check", run)
+        manifest = json.loads((run / "manifest.json").read_text())
+        (run / "manifest.json").write_text(json.dumps({**manifest, "tags": {"branch": "main"}}))
+        monkeypatch.chdir(tmp_path)
+
+    answer = headroom(*arguments)
+
+    assert answer.exit_code == 2
+    assert re.search(rf"[Dd]id you mean '?{meant}\b", answer.stderr), answer.stderr
+
+
+def test_a_key_that_is_like_none_has_no_suggestion(headroom: Headroom) -> None:
+    assert "did you mean" not in headroom(*SMOKE, "traffic.zzz=1").stderr
+
+
+@pytest.mark.timeout(20)  # a pipe must not be waited for
+def test_what_is_no_file_is_refused_with_advice(headroom: Headroom, tmp_path: Path) -> None:
+    folder, pipe = tmp_path / "folder", tmp_path / "pipe"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"\n')
+    wrong = {
+        str(folder): "it is a directory; give a file",
+        str(pipe): "it is a pipe into which nobody writes; give a file",
+        "/dev/zero": "it is a device; give a file",
+        str(tmp_path / "latin.toml"): "save it as UTF-8",
+    }
+    answers = {path: headroom("validate", path) for path in wrong}
+
+    assert {path: answer.exit_code for path, answer in answers.items()} == dict.fromkeys(wrong, 2)
+    assert [path for path, told in wrong.items() if told not in answers[path].stderr] == []
+
+
+def test_a_pipe_with_a_writer_is_read(headroom: Headroom, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", "scenarios/smoke.toml"], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        answer = headroom("validate", f"/dev/fd/{writer.stdout.fileno()}")
+
+    assert answer.exit_code == 0, answer.stderr
+
+
+@pytest.mark.parametrize("command", ["clean", "collect", "report", "open"])
+def test_a_folder_without_a_run_is_told_before_anything_else(
+    headroom: Headroom, command: str, tmp_path: Path
+) -> None:
+    answer = headroom(command, str(tmp_path))
+
+    assert (answer.exit_code, answer.stdout, answer.stderr.count("\n")) == (2, "", 1)
+    assert "is neither a run directory nor" in answer.stderr
+
+
+def test_a_folder_for_runs_that_cannot_be_made_is_told_before_the_run(headroom: Headroom) -> None:
+    smoke = ("run", "scenarios/smoke.toml", "--virtual-time", "--runs")
+    for folder, told in (("/proc/nope", "nor can it be made"), ("README.md", "choose a directory")):
+        answer = headroom(*smoke, folder)
+
+        assert (answer.exit_code, answer.stdout) == (2, "")
+        assert told in answer.stderr
+        assert "Simulating" not in answer.stderr
 
 
 def test_debug_shows_the_traceback(headroom: Headroom) -> None:

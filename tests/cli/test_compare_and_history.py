@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from compared_runs import write_imagined_run
+from spoilt_records import move
 
 from mwaa_headroom.harness.cli.main import main
 
@@ -148,7 +149,7 @@ def test_a_directory_that_cannot_be_written_is_a_usage_error(
     code = headroom("history", runs / "old", "--output", tmp_path / "file")
 
     assert code == 2
-    assert "give another directory" in capsys.readouterr().err
+    assert "it is a file; choose a directory" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -160,9 +161,7 @@ def test_a_history_finds_the_upgrade(
         for index in range(5):
             run = tmp_path / "all" / f"{name}-{index}"
             shutil.copytree(runs / name / run.name, run)
-            manifest = json.loads((run / "manifest.json").read_text())
-            manifest["started_at_s"] += 86_400 * first_day
-            (run / "manifest.json").write_text(json.dumps(manifest))
+            move(run, 86_400 * first_day)
 
     code = headroom("history", tmp_path / "all", "--json", "--output", tmp_path / "out")
 

@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 
 from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
-from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
+from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.instance import Endpoints, Instance, write_json
 from mwaa_headroom.harness.local.settings import (
@@ -281,7 +281,7 @@ def test_the_daemon_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 def test_a_port_in_use_is_one_sentence_and_leaves_nothing(tmp_path: Path, eager: StandIn) -> None:
     port = int(eager.endpoints.mwaa_url.rpartition(":")[2])
     settings = QUICK.model_copy(update={"gateway_port": port})
-    with pytest.raises(EnvironmentStartError, match=f"Port {port} .*daemon.log"):
+    with pytest.raises(UsageError, match=f"Port {port} .*daemon.log"):
         StandIn.start(settings, tmp_path, lambda _: None)
     assert processes_of(tmp_path) == []
 

@@ -94,9 +94,22 @@ def test_the_command_marks_lines_and_ends_with_a_code() -> None:
 
     assert (fine.return_value, stopped.return_value) == (0, 2)
     *lines, last = fine.stdout.splitlines()
-    assert all(line.startswith("✓ ") for line in lines)
+    assert {line[:2] for line in lines} == {"✓ ", "- "}
     assert last.startswith("Ready: ")
     checks = json.loads(stopped.stdout)["checks"]
     assert [c["finding"]["severity"] for c in checks if c["area"] == "port"] == ["refusal"]
     assert {"code", "values", "sentence"} <= checks[0]["finding"].keys()
     assert call(smoke, "--region", "x").exception.exit_code == 2
+
+
+def test_only_what_was_judged_has_a_tick() -> None:
+    lines = CliRunner().invoke(app, ["doctor", str(SCENARIOS / "smoke.toml")]).output.splitlines()
+
+    marks = {line.split(":")[0][2:]: line[0] for line in lines[:-1]}
+    assert marks == {
+        "machine": "-",
+        "packages": "✓",
+        "environment": "✓",
+        "generator": "✓",
+        "plan": "-",
+    }

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.local.gateway.answers import (
     HIDDEN,
     Answer,
@@ -135,7 +135,7 @@ class Gateway:
     async def start(self) -> GatewayAddresses:
         """Listen on loopback.
 
-        Raises EnvironmentStartError if the port is in use.
+        Raises UsageError if the port is in use.
         """
         async with contextlib.AsyncExitStack() as cleanup:
             self._upstream = Upstream(self._balancer)
@@ -333,9 +333,9 @@ async def _listen(
         await listener.start(listening, tls)
     except OSError as exc:
         listening.close()
-        raise EnvironmentStartError(
+        raise UsageError(
             f"Port {port} on {LOOPBACK} cannot be used ({os.strerror(exc.errno or 0)}): "
-            "set gateway_port to a free port, or to 0 for any free one."
+            "set environment.gateway_port or --port to a free one, or to 0 for any."
         ) from exc
     cleanup.push_async_callback(listener.stop)
     return int(listening.getsockname()[1])

@@ -562,3 +562,15 @@ def test_junit_of_a_spoilt_generator(exit_code: int, result: str) -> None:
     assert about["workload"] == "open: Poisson arrivals"
     assert about["transport"] == "lean"
     assert about["load_generator"].startswith("past its limits (lag p99 2.00 ms")
+
+
+def test_a_check_that_was_cut_short_says_what_its_lines_were_judged_on() -> None:
+    whole = hand_built()
+    cut = replace(whole, status="interrupted")
+
+    titles = [
+        next(s.title for s in run_document(as_run(each)).sections if s.title.startswith("SLO ("))
+        for each in (replace(whole, question="check"), replace(cut, question="check"))
+    ]
+
+    assert titles == ["SLO (whole run)", "SLO (what was sent before the run was cut short)"]

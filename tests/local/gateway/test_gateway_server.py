@@ -26,7 +26,7 @@ from gateway_stand import (
     signed_headers,
 )
 
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.local.gateway.balancer import Balancer
 from mwaa_headroom.harness.local.gateway.server import Gateway
 from mwaa_headroom.harness.local.settings import StandInSettings, ThrottleSettings
@@ -569,7 +569,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(EnvironmentStartError, match=rf"Port {port} .* set gateway_port to a"):
+        with pytest.raises(UsageError, match=rf"Port {port} .* set environment.gateway_port or"):
             asyncio.run(start(port))
 
 
