@@ -303,7 +303,7 @@ def listed(names: tuple[str, ...]) -> str:
 def commands() -> Iterator[str]:
     """Every command with its options."""
     yield "## Commands"
-    yield "`headroom --help` and `headroom COMMAND --help` print the same."
+    yield "`headroom --help` and `headroom COMMAND --help` print the same, and an example."
     yield from command("headroom", app, level="###")
 
 

@@ -137,11 +137,13 @@ def test_every_module_that_is_named_exists(page: str) -> None:
 
 @pytest.mark.slow
 def test_runs_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's commands in their order, in a folder with a run that is already there."""
+    """The page's commands in their order, and examples of `--help`, beside an earlier run."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "scenarios", "scenarios")
     shutil.copytree(ROOT / "tests/frozen_runs/simulated_check", "runs/20261130T100900-earlier-0001")
-    for line in commands(DOCS / "how-to/runs.md"):
+    helped = ("run", "report", "runs", "open", "diff", "validate")
+    examples = [(app.commands[name].epilog or "").splitlines()[-1] for name in helped]
+    for line in (*commands(DOCS / "how-to/runs.md"), *examples):
         done = CliRunner().invoke(app, shlex.split(line)[1:], standalone_mode=False)
         assert done.exception is None, line
         assert done.return_value in (None, 0), line

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, overrides
+from mwaa_headroom.harness.cli.options import as_json, example, overrides
 from mwaa_headroom.harness.cli.streams import say, say_aside
 from mwaa_headroom.harness.cli.validate import scenario_warnings
 from mwaa_headroom.harness.errors import ExitCode, UsageError
@@ -34,7 +34,7 @@ environment_option = click.option(
 region_option = click.option("--region", help="Its region (default: as AWS is configured).")
 
 
-@click.command("init")
+@click.command("init", epilog=example("headroom init --environment my-environment"))
 @environment_option
 @region_option
 @click.option(
@@ -89,7 +89,7 @@ def init_command(
         say(f"  headroom {command} {path}")
 
 
-@click.command("doctor")
+@click.command("doctor", epilog=example("headroom doctor my-environment.toml"))
 @click.argument(
     "scenario_file", metavar="[SCENARIO]", required=False, type=click.Path(path_type=Path)
 )
@@ -147,7 +147,7 @@ def _of_environment(environment: str | None, region: str | None) -> dict[str, An
     }
 
 
-@click.command("policy")
+@click.command("policy", epilog=example("headroom policy my-environment.toml"))
 @click.argument("scenario_file", metavar="SCENARIO", type=click.Path(path_type=Path))
 @click.option(
     "--role",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json
+from mwaa_headroom.harness.cli.completion import RunPath
+from mwaa_headroom.harness.cli.options import as_json, example
 from mwaa_headroom.harness.errors import EnvironmentAccessError, UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ EXAMPLES = 3  # ids shown of each DAG
 LONG_S = 300.0  # from then on, a faster way is told
 
 
-@click.command("clean")
-@click.argument(
-    "source", metavar="[RUN|SCENARIO]", default="runs/latest", type=click.Path(path_type=Path)
-)
+@click.command("clean", epilog=example("headroom clean latest"))
+@click.argument("source", metavar="[RUN|SCENARIO]", default="runs/latest", type=RunPath())
 @click.option(
     "--prefix",
     metavar="TEXT",

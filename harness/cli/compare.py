@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
+from mwaa_headroom.harness.cli.completion import RunPath
 from mwaa_headroom.harness.cli.options import (
     Command,
     Percentage,
     as_json,
+    example,
     output_of,
     show_answer,
     verbose,
@@ -44,13 +46,19 @@ def _side(name: str, what: str) -> Callable[[Command], Command]:
         metavar="DIR...",
         multiple=True,
         required=True,
-        type=click.Path(path_type=Path),
+        type=RunPath(),
         help=f"Runs of {what}: run directories, directories that hold them, or references "
         "(`headroom runs --help`).",
     )
 
 
-@click.command("compare", cls=_SidesOfManyRuns)
+@click.command(
+    "compare",
+    cls=_SidesOfManyRuns,
+    epilog=example(
+        "headroom compare --baseline airflow=3.2.1 --contender airflow=3.3.1 --margin 10%"
+    ),
+)
 @_side("--baseline", "what is known")
 @_side("--contender", "what is new")
 @click.option(
@@ -100,10 +108,8 @@ def _write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-@click.command("history")
-@click.argument(
-    "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.command("history", epilog=example("headroom history runs"))
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=RunPath())
 @as_json
 @verbose
 @output_of("HTML, JSON, Markdown, text, plot")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json
+from mwaa_headroom.harness.cli.options import as_json, example
 from mwaa_headroom.harness.errors import EnvironmentStartError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def local_group() -> None:
     """
 
 
-@local_group.command("up")
+@local_group.command("up", epilog=example('eval "$(headroom local up --airflow-version 3.3.1)"'))
 @name_option
 @click.option(
     "--kind",
@@ -89,7 +89,7 @@ def up_command(name: str, kind: str | None, json_output: bool, **options: Any) -
     click.echo(shell_lines(Endpoints.from_ready(ready)))
 
 
-@local_group.command("status")
+@local_group.command("status", epilog=example("headroom local status"))
 @name_option
 @as_json
 def status_command(name: str, json_output: bool) -> None:
@@ -112,7 +112,7 @@ def status_command(name: str, json_output: bool) -> None:
         _print_status(name, status)
 
 
-@local_group.command("down")
+@local_group.command("down", epilog=example("headroom local down"))
 @name_option
 @as_json
 def down_command(name: str, json_output: bool) -> None:
@@ -133,7 +133,12 @@ def down_command(name: str, json_output: bool) -> None:
 MARKS = {"agrees": "✓", "differs": "✗", "not tried": "?"}
 
 
-@local_group.command("verify")
+@local_group.command(
+    "verify",
+    epilog=example(
+        "headroom local verify --against aws --environment my-environment --allow-environment ARN"
+    ),
+)
 @click.option(
     "--against",
     type=click.Choice(["aws"]),

@@ -15,6 +15,7 @@ import click
 from mwaa_headroom.harness.cli.aws import doctor_command, init_command, policy_command
 from mwaa_headroom.harness.cli.clean import clean_command
 from mwaa_headroom.harness.cli.compare import compare_command, history_command
+from mwaa_headroom.harness.cli.completion import completion_command
 from mwaa_headroom.harness.cli.local import local_group
 from mwaa_headroom.harness.cli.observe import observe_command
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
@@ -74,6 +75,7 @@ for command in (
     doctor_command,
     clean_command,
     local_group,
+    completion_command,
 ):
     app.add_command(command)
 

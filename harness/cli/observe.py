@@ -5,10 +5,20 @@ from pathlib import Path
 
 import click
 
-from mwaa_headroom.harness.cli.options import Number, as_json, output_of, show_answer, verbose
+from mwaa_headroom.harness.cli.options import (
+    Number,
+    as_json,
+    example,
+    output_of,
+    show_answer,
+    verbose,
+)
 
 
-@click.command("observe")
+@click.command(
+    "observe",
+    epilog=example("headroom observe --environment my-environment --from 2026-11-01 --growth 1.5"),
+)
 @click.option("--environment", "name", metavar="NAME", required=True, help="Of Amazon MWAA.")
 @click.option("--region", metavar="REGION", help="Its region (default: as botocore finds it).")
 @click.option("--profile", metavar="PROFILE", help="AWS profile (default: as botocore finds it).")

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def example(line: str) -> str:
+    """The end of a command's help."""
+    return f"\b\nExample:\n  {line}"
+
+
 WIDEST_COLUMNS = 100  # wider tables are harder to read, not easier
 
 

@@ -7,11 +7,13 @@ import click
 
 from mwaa_headroom.analysis.planning.classes import CLASS_NAMES
 from mwaa_headroom.analysis.policy.scaling_rule import MOST_SIMULATED
+from mwaa_headroom.harness.cli.completion import RunPath
 from mwaa_headroom.harness.cli.options import (
     Number,
     WholeNumber,
     as_json,
     column,
+    example,
     output_of,
     show_answer,
     verbose,
@@ -19,8 +21,8 @@ from mwaa_headroom.harness.cli.options import (
 from mwaa_headroom.harness.errors import UsageError
 
 
-@click.command("capacity")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.command("capacity", epilog=example("headroom capacity latest~1 latest"))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RunPath())
 @as_json
 @verbose
 @output_of("HTML, JSON, JUnit, Markdown, text, plot")
@@ -43,8 +45,8 @@ def capacity_command(
     return curve.exit_code
 
 
-@click.command("size")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.command("size", epilog=example("headroom size latest --load 20-30 --region eu-west-1"))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RunPath())
 @click.option(
     "--load",
     metavar="LOAD",
@@ -136,10 +138,8 @@ class _FromTo(click.ParamType[tuple[float, float]]):
         return low, high
 
 
-@click.command("what-if")
-@click.argument(
-    "directories", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.command("what-if", epilog=example("headroom what-if latest --burst 10-60 --max 5"))
+@click.argument("directories", metavar="RUN...", nargs=-1, required=True, type=RunPath())
 @click.option(
     "--trace",
     metavar="FILE",

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaa_headroom.harness.cli.completion import RunPath
 from mwaa_headroom.harness.cli.options import (
     Number,
     WholeNumber,
     as_json,
+    example,
     overrides,
     terminal_settings,
     verbose,
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from mwaa_headroom.harness.run.answers import RunReport
 
 
-@click.command("report")
-@click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
+@click.command("report", epilog=example("headroom report latest --verbose"))
+@click.argument("run", metavar="RUN", default="runs/latest", type=RunPath())
 @verbose
 @as_json
 def report_command(run: Path, verbose: bool, json_output: bool) -> int:
@@ -49,8 +51,8 @@ def report_command(run: Path, verbose: bool, json_output: bool) -> int:
     return _show(report_run(run), verbose=verbose, json_output=json_output)
 
 
-@click.command("collect")
-@click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
+@click.command("collect", epilog=example("headroom collect latest"))
+@click.argument("run", metavar="RUN", default="runs/latest", type=RunPath())
 @verbose
 @as_json
 def collect_command(run: Path, verbose: bool, json_output: bool) -> int:
@@ -94,7 +96,9 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
     return report.analysis.verdict.exit_code
 
 
-@click.command("run")
+@click.command(
+    "run", epilog=example("headroom run scenarios/smoke.toml --virtual-time --tag branch=main")
+)
 @click.argument("scenario_file", metavar="SCENARIO", type=click.Path(path_type=Path))
 @overrides
 @click.option(

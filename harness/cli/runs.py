@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, show_answer, terminal_settings
+from mwaa_headroom.harness.cli.completion import RunPath
+from mwaa_headroom.harness.cli.options import as_json, example, show_answer, terminal_settings
 from mwaa_headroom.harness.cli.streams import say, say_aside
 from mwaa_headroom.harness.record.verdicts import VERDICTS
 
@@ -37,7 +38,7 @@ class OpenedReport:
     opened: bool  # in a browser
 
 
-@click.command("runs")
+@click.command("runs", epilog=example("headroom runs --scenario smoke --since 7d"))
 @click.argument("folder", metavar="[FOLDER]", default="runs", type=click.Path(path_type=Path))
 @click.option("--scenario", metavar="NAME", help="Only of this scenario; * stands for anything.")
 @click.option(
@@ -143,8 +144,8 @@ def _print(shown: "Sequence[tuple[str, ListedRun]]") -> None:
             say(run.problem)
 
 
-@click.command("open")
-@click.argument("run", metavar="RUN", default="runs/latest", type=click.Path(path_type=Path))
+@click.command("open", epilog=example("headroom open latest~1"))
+@click.argument("run", metavar="RUN", default="runs/latest", type=RunPath())
 @click.option("--no-browser", is_flag=True, help="Only print where the report is.")
 @as_json
 def open_command(run: Path, no_browser: bool, json_output: bool) -> None:
@@ -177,9 +178,9 @@ def _open(page: Path) -> bool:
     return webbrowser.open(page.as_uri())
 
 
-@click.command("diff")
-@click.argument("first", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("second", metavar="RUN", type=click.Path(path_type=Path))
+@click.command("diff", epilog=example("headroom diff latest~1 latest"))
+@click.argument("first", metavar="RUN", type=RunPath())
+@click.argument("second", metavar="RUN", type=RunPath())
 @as_json
 def diff_command(first: Path, second: Path, json_output: bool) -> None:
     """Show in what two runs differ: settings, environment, versions, figures of each stage.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, overrides
+from mwaa_headroom.harness.cli.options import as_json, example, overrides
 from mwaa_headroom.harness.cli.streams import say
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ SCHEMA_VERSION = 1
 _FEWEST_RATES = 3  # with two, order tells little
 
 
-@click.command("validate")
+@click.command(
+    "validate", epilog=example("headroom validate scenarios/smoke.toml --set traffic.seed=7")
+)
 @click.argument("scenario_file", metavar="SCENARIO", type=click.Path(path_type=Path))
 @overrides
 @as_json

@@ -5,6 +5,7 @@ import re
 
 import click
 
+from mwaa_headroom.harness.cli.options import example
 from mwaa_headroom.harness.cli.streams import say_aside
 from mwaa_headroom.harness.errors import ExitCode, UsageError
 from mwaa_headroom.harness.run.load_processes import ALLOW_VARIABLE, DEFAULT_MASTER_PORT
@@ -12,7 +13,7 @@ from mwaa_headroom.harness.run.load_processes import ALLOW_VARIABLE, DEFAULT_MAS
 MASTER_PATTERN = r"(?P<host>[A-Za-z0-9.\-]+)(:(?P<port>\d{1,5}))?"
 
 
-@click.command("worker")
+@click.command("worker", epilog=example("headroom worker --master 10.0.0.5:5557"))
 @click.option(
     "--master",
     required=True,
