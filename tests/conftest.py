@@ -1,5 +1,6 @@
 """What all tests share: their order, the examples of property tests, and what is read once."""
 
+import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -7,6 +8,10 @@ import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader
 from browser import MISSING
+
+# What commands print is the same wherever the tests run.
+for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    os.environ.pop(name, None)
 
 # A busy machine may take its time; and what fails here fails the same way elsewhere.
 # Each example costs everybody time at every change, so a test takes more only where it needs them.

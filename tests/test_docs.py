@@ -77,7 +77,11 @@ def test_every_command_is_tried_somewhere() -> None:
             ".venv/bin/headroom size",
             ".venv/bin/headroom what-if",
         ],
-        "docs/how-to/ci-gate.md": [".venv/bin/headroom run"],
+        "docs/how-to/ci-gate.md": [
+            ".venv/bin/headroom run scenarios/smoke.toml --no-progress",
+            ".venv/bin/headroom run scenarios/smoke.toml --junit",
+            "case",
+        ],
         "docs/how-to/local-environment.md": [
             'eval "$(.venv/bin/headroom local up)"',
             "aws mwaa invoke-rest-api",
@@ -305,13 +309,21 @@ def test_planning_from_runs(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 def test_the_other_commands_of_the_how_tos(tmp_path: Path) -> None:
     """The gate in virtual time: the tutorial has the real run."""
-    gate = documented("docs/how-to/ci-gate.md", ".venv/bin/headroom run")
+    page = "docs/how-to/ci-gate.md"
+    gate = documented(page, ".venv/bin/headroom run scenarios/smoke.toml --no-progress")
+    in_shell = blocks(ROOT / page, "sh")[-1].replace(".venv/bin", str(BIN))
+    options = (
+        f"--virtual-time --runs {tmp_path}/shell --set 'slo=[\"p95(latency) < 5ms\"]' --junit "
+    )
     traces = documented("docs/how-to/your-own-traffic.md", ".venv/bin/headroom validate")
 
     gated = headroom([*gate, "--virtual-time", "--runs", f"{tmp_path}/gate"])
+    broken = run(["bash", "-c", in_shell.replace("--junit ", f"{options}{tmp_path}/")], 100)
     validated = headroom(traces)
 
     assert (gated.exception, gated.return_value, gated.stderr) == (None, 0, "")
+    assert broken.returncode == 1, broken.stderr  # of any verdict that is to fail a job
+    assert (tmp_path / "headroom.xml").is_file()
     assert validated.exception is None
     assert "traces/morning.csv" in validated.stdout
 

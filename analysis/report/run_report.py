@@ -487,7 +487,8 @@ def _slo_case(scope: str, line: SloResult, time_s: float, *, is_red: bool) -> Ca
     if line.met is not False:
         return Case(scope, line.slo.text, "passed" if line.met else "skipped", seen, time_s)
     message = f"observed {seen}, wanted {line.slo.text}"
-    return Case(scope, line.slo.text, "failure" if is_red else "skipped", message, time_s)
+    result: Literal["failure", "skipped"] = "failure" if is_red else "skipped"
+    return Case(scope, line.slo.text, result, message, time_s, failure_type="slo")
 
 
 def _generator_case(analysis: RunAnalysis, time_s: float) -> Case:

@@ -6,16 +6,18 @@ from pathlib import Path
 import click
 
 from mwaa_headroom.harness.cli.completion import RunPath
+from mwaa_headroom.harness.cli.github import tell_github
 from mwaa_headroom.harness.cli.options import (
     Command,
     Percentage,
     as_json,
     example,
+    junit_file,
     output_of,
     show_answer,
     verbose,
+    write_junit,
 )
-from mwaa_headroom.harness.files import writing
 
 _SIDES = ("--baseline", "--contender")
 
@@ -71,9 +73,7 @@ def _side(name: str, what: str) -> Callable[[Command], Command]:
 )
 @as_json
 @verbose
-@click.option(
-    "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML to FILE."
-)
+@junit_file
 @output_of("HTML, JSON, JUnit, Markdown, text, plot")
 def compare_command(
     baseline: tuple[Path, ...],
@@ -92,20 +92,14 @@ def compare_command(
     Exit codes: 0 pass, 4 regression, 5 inconclusive or not comparable.
     """
     from mwaa_headroom.analysis.report.comparison_report import comparison_document
-    from mwaa_headroom.analysis.report.junit import render_junit
     from mwaa_headroom.harness.run.answers import compare_directories
 
     comparison = compare_directories(baseline, contender, margin=margin)
     document = comparison_document(comparison)
     show_answer(document, json_output=json_output, verbose=verbose, output=output)
-    if junit is not None:
-        _write_text(junit, render_junit(document))
+    write_junit(document, junit)
+    tell_github(document, comparison.exit_code)
     return comparison.exit_code
-
-
-def _write_text(path: Path, text: str) -> None:
-    with writing(path):
-        path.write_text(text, encoding="utf-8")
 
 
 @click.command("history", epilog=example("headroom history runs"))

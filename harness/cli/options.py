@@ -63,6 +63,11 @@ as_json = click.option(
 verbose = click.option("--verbose", "-v", is_flag=True, help="Print all of the report.")
 
 
+junit_file = click.option(
+    "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML to FILE too."
+)
+
+
 def output_of(forms: str) -> Callable[[Command], Command]:
     """The option that writes an answer's report, in these forms, into a directory."""
     return click.option(
@@ -97,6 +102,20 @@ def show_answer(
         if not json_output:
             print()
             say(f"Report: {page}")
+
+
+def write_junit(document: "Document", path: Path | None) -> None:
+    """Write the test cases of an answer where `--junit` says; None: it was not given.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if path is not None:
+        from mwaa_headroom.analysis.report.junit import render_junit
+        from mwaa_headroom.harness.files import writing
+
+        with writing(path):
+            path.write_text(render_junit(document), encoding="utf-8")
 
 
 class Number(click.FloatRange):

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mwaa_headroom.harness.cli.completion import RunPath
+from mwaa_headroom.harness.cli.github import tell_github
 from mwaa_headroom.harness.cli.options import (
     Number,
     WholeNumber,
     as_json,
     example,
+    junit_file,
     overrides,
     terminal_settings,
     verbose,
+    write_junit,
 )
 from mwaa_headroom.harness.cli.streams import say, say_aside
 from mwaa_headroom.harness.errors import UsageError
@@ -93,6 +96,7 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
         print(render_terminal(report.document, verbose=verbose, **terminal_settings()))
         print()
         say(f"Report: {report.page}")
+    tell_github(report.document, report.analysis.verdict.exit_code)
     return report.analysis.verdict.exit_code
 
 
@@ -166,6 +170,7 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
 )
 @verbose
 @as_json
+@junit_file
 def run_command(
     scenario_file: Path,
     settings: tuple[str, ...],
@@ -176,6 +181,7 @@ def run_command(
     with_page: bool,
     verbose: bool,
     json_output: bool,
+    junit: Path | None,
     **processes: Any,
 ) -> int:
     """Carry out a SCENARIO file: start or find its environment, send its traffic, report.
@@ -234,6 +240,7 @@ def run_command(
         if page:
             page.report(report.page)
         exit_code = _show(report, verbose=verbose, json_output=json_output)
+        write_junit(report.document, junit)
         if page and page.is_served and sys.stdin.isatty() and sys.stderr.isatty():
             say_aside(f"The page stays until Ctrl-C, at most an hour: {page.address}")
             page.stay()

@@ -256,3 +256,32 @@ def test_text_reports_load_neither_matplotlib_nor_jinja() -> None:
         "sys.exit('matplotlib' in sys.modules or 'jinja2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Of Jenkins's schema for JUnit reports: attributes and children that an element may have.
+JUNIT = {
+    "testsuites": ("name time tests failures disabled errors", "testsuite"),
+    "testsuite": (
+        "name tests failures errors time disabled skipped timestamp hostname id package",
+        "properties testcase system-out system-err",
+    ),
+    "properties": ("", "property"),
+    "property": ("name value", ""),
+    "testcase": ("name assertions time classname status", "skipped error failure system-out"),
+    "skipped": ("message type", ""),
+    "error": ("message type", ""),
+    "failure": ("message type", ""),
+    "system-out": ("", ""),
+}
+
+
+def test_junit_is_what_jenkins_and_gitlab_accept() -> None:
+    """Also without properties, whose element may not be empty."""
+    for document in (SMALL, replace(SMALL, properties={})):
+        root = ET.fromstring(render_junit(document))  # noqa: S314 - our own
+        assert root.tag == "testsuites"
+        for element in root.iter():
+            attributes, children = map(str.split, JUNIT[element.tag])
+            assert {*element.attrib} <= {*attributes}
+            assert {child.tag for child in element} <= {*children}
+            assert element.tag != "properties" or len(element)

@@ -501,7 +501,7 @@ def junit_suite(text: str) -> ET.Element:
     cases = suite.findall("testcase")
     for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         found = sum(case.find(tag) is not None for case in cases)
-        assert root.attrib[key] == suite.attrib[key] == str(found)
+        assert suite.attrib[key] == root.attrib.get(key, str(found)) == str(found)
     assert root.attrib["tests"] == suite.attrib["tests"] == str(len(cases))
     assert all({"name", "classname", "time"} <= case.attrib.keys() for case in cases)
     return suite
