@@ -45,6 +45,7 @@ def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 _BATCHES_TOGETHER = 128  # a stream has one every second, too small to be kept as they are
+_ROWS_TOGETHER = 20_000  # of a table that is read piece by piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,40 @@ def read_run(
     )
 
 
+def request_pieces(directory: Path) -> Iterator[pa.Table]:
+    """The calls of a run with all columns, some ten thousand rows at a time, strings encoded.
+
+    Raises:
+        RecordFormatError: a finished table is damaged, or lacks columns.
+    """
+    table_path = run_file(directory, schema.REQUESTS_TABLE)
+    stream_path = run_file(directory, schema.REQUESTS_STREAM)
+    try:
+        if table_path is not None and (stream_path is None or _is_whole(table_path)):
+            yield from _table_pieces(table_path, schema.REQUESTS_SCHEMA)
+        elif stream_path is not None:
+            yield from _stream_pieces(stream_path, schema.REQUESTS_SCHEMA, [])
+    except (pa.ArrowException, OSError) as exc:
+        damaged = table_path or stream_path
+        raise RecordFormatError(f"'{damaged}' is damaged: {_first_line(exc)}.") from exc
+
+
+def _is_whole(table_path: Path) -> bool:
+    """A kill while finishing leaves half a Parquet file, without its end, beside the stream."""
+    try:
+        pq.read_schema(table_path)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def _table_pieces(path: Path, wanted: pa.Schema) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        names = [name for name in wanted.names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_ROWS_TOGETHER, columns=names):
+            yield _conformed(pa.Table.from_batches([batch]), wanted, path)
+
+
 def _read_table(
     directory: Path, table_file: str, stream_file: str, wanted: pa.Schema, warnings: list[Finding]
 ) -> pa.Table:
@@ -150,12 +185,17 @@ def _read_stream(path: Path, wanted: pa.Schema) -> tuple[pa.Table, bool]:
     """Every whole batch of an Arrow IPC stream, and whether more had begun."""
     parts = [_conformed(wanted.empty_table(), wanted, path)]
     torn: list[Exception] = []
+    parts += [
+        part.unify_dictionaries().combine_chunks() for part in _stream_pieces(path, wanted, torn)
+    ]
+    return _compact(pa.concat_tables(parts)), bool(torn)
+
+
+def _stream_pieces(path: Path, wanted: pa.Schema, torn: list[Exception]) -> Iterator[pa.Table]:
     with pa.OSFile(str(path)) as source:
         batches = _whole_batches(source, torn)
         while together := list(islice(batches, _BATCHES_TOGETHER)):
-            part = _conformed(pa.Table.from_batches(together), wanted, path)
-            parts.append(part.unify_dictionaries().combine_chunks())
-    return _compact(pa.concat_tables(parts)), bool(torn)
+            yield _conformed(pa.Table.from_batches(together), wanted, path)
 
 
 def _whole_batches(source: pa.NativeFile, torn: list[Exception]) -> Iterator[pa.RecordBatch]:

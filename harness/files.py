@@ -49,6 +49,20 @@ def reading_advice(error: OSError) -> str:
     return _READING_ADVICE.get(error.errno or 0) or f"{error.strerror or error}; give another file"
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path`, made durable and renamed in the end: `path` is never half written."""
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        try:
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
 # How files begin that are mistaken for text.
 _NO_TEXT: Final = {
     codecs.BOM_UTF16_LE: "in UTF-16: save it as UTF-8",

@@ -115,11 +115,7 @@ class History:
 
 def trace_history(runs: Sequence[RunAnalysis]) -> History:
     """The change points of at least one run's metrics; runs in any order."""
-    objections = {run.run_id: objection(run) for run in runs}
-    valid = sorted(
-        (run for run in runs if not objections[run.run_id]),
-        key=lambda run: run.started_at_s,
-    )
+    valid, left_out = measurements(runs)
     sides = each_run(valid)
     differences = unlike(sides, COMPARISON)
     refusals = list(unlike_runs(differences))
@@ -135,8 +131,16 @@ def trace_history(runs: Sequence[RunAnalysis]) -> History:
         refusals=tuple(refusals),
         differences=differences,
         meant_to_differ=allowed(sides, COMPARISON),
-        notes=tuple(note("history.left_out", why=why) for why in objections.values() if why),
+        notes=left_out,
     )
+
+
+def measurements(runs: Sequence[RunAnalysis]) -> tuple[list[RunAnalysis], tuple[Finding, ...]]:
+    """The runs that measured something, in the order of time, and why the others are left out."""
+    objections = {run.run_id: objection(run) for run in runs}
+    valid = (run for run in runs if not objections[run.run_id])
+    left_out = (note("history.left_out", why=why) for why in objections.values() if why)
+    return sorted(valid, key=lambda run: run.started_at_s), tuple(left_out)
 
 
 def _histories(runs: Sequence[RunAnalysis]) -> tuple[MetricHistory, ...]:

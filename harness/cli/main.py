@@ -16,6 +16,7 @@ from mwaa_headroom.harness.cli.aws import doctor_command, init_command, policy_c
 from mwaa_headroom.harness.cli.clean import clean_command
 from mwaa_headroom.harness.cli.compare import compare_command, history_command
 from mwaa_headroom.harness.cli.completion import completion_command
+from mwaa_headroom.harness.cli.export import export_command
 from mwaa_headroom.harness.cli.local import local_group
 from mwaa_headroom.harness.cli.observe import observe_command
 from mwaa_headroom.harness.cli.planning import capacity_command, size_command, what_if_command
@@ -62,6 +63,7 @@ for command in (
     runs_command,
     open_command,
     diff_command,
+    export_command,
     compare_command,
     history_command,
     capacity_command,

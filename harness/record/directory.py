@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_STREAM,
     REQUESTS_TABLE,
 )
-from mwaa_headroom.harness.files import writing
+from mwaa_headroom.harness.files import replacing, writing
 from mwaa_headroom.harness.record.stream import append_batch, record_batch
 from mwaa_headroom.harness.validation import refuse_secrets
 
@@ -144,7 +144,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, object]) -> None:
     """
     refuse_secrets(manifest, where="the manifest")
     text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-    with _replacing(directory / MANIFEST_FILE) as part:
+    with replacing(directory / MANIFEST_FILE) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -219,7 +219,7 @@ def _write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> No
     others = [name for name in schema.names if name not in own]
     encodings: dict[str, Any] = {"column_encoding": own, "use_dictionary": others}
     with (
-        _replacing(path) as part,
+        replacing(path) as part,
         pq.ParquetWriter(part, schema, compression="zstd", **encodings) as writer,
     ):
         for table in parts:
@@ -246,17 +246,3 @@ def _in_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
             group, rows = [], 0
     if group:
         yield group
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path`, made durable and renamed in the end: `path` is never half written."""
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        try:
-            yield part
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
