@@ -99,6 +99,7 @@ def test_every_command_is_tried_somewhere() -> None:
             ".venv/bin/headroom export runs",
         ],
         "docs/how-to/several-machines.md": [".venv/bin/headroom run"],
+        "docs/how-to/upgrade.md": [".venv/bin/headroom upgrade scenarios/upgrade_simulated.toml"],
         "docs/how-to/your-own-traffic.md": [".venv/bin/headroom validate", ".venv/bin/locust"],
     }
     written = {
@@ -140,6 +141,21 @@ def test_every_module_that_is_named_exists(page: str) -> None:
 
     assert named
     assert [name for name in named if not any((one / name).exists() for one in folders)] == []
+
+
+@pytest.mark.slow
+def test_an_upgrade_experiment_finds_the_dearer_operation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "scenarios", "scenarios")
+    (line,) = commands(DOCS / "how-to/upgrade.md")
+
+    done = CliRunner().invoke(app, shlex.split(line)[1:], standalone_mode=False)
+
+    assert done.return_value == 4
+    rows = [row.split() for row in done.stdout.splitlines()]
+    assert next(row[-1] for row in rows if row[:1] == ["list_dags"]) == "worse"
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ class Comparison:
     gate: tuple[MetricComparison, ...] = ()
     informational: tuple[MetricComparison, ...] = ()
     notes: tuple[Finding, ...] = ()
+    looks: tuple[int, int] | None = None  # of pairs: from how many to how many it is looked for
 
 
 def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Comparison:
@@ -99,9 +100,9 @@ def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Compariso
         *unlike_runs(differences),
     ) or tuple(_unanswerable(baseline, contender, gate))
     sizes = {} if refusals else size_differences(baseline, contender)
-    other_work = _doubtful(sizes, baseline)
+    other_work = doubtful(sizes, baseline)
     compared = () if refusals else compare_gate(gate, margin=margin)
-    judged = _with_doubts(compared, _drifting(order, compared) | other_work)
+    judged = with_doubts(compared, _drifting(order, compared) | other_work)
     beside = () if refusals else compare_informational(informational)
     verdict: ComparisonVerdict = "refused" if refusals else overall(judged)
     return Comparison(
@@ -116,14 +117,14 @@ def compare_runs(baseline: Runs, contender: Runs, *, margin: float) -> Compariso
         differences=differences,
         meant_to_differ=allowed(sides, COMPARISON),
         gate=judged,
-        informational=_with_doubts(beside, other_work),
+        informational=with_doubts(beside, other_work),
         notes=()
         if refusals
         else (*sizes.values(), *_about_time(order, judged), *_notes(baseline, contender)),
     )
 
 
-def _doubtful(sizes: Mapping[str, Finding], baseline: Runs) -> dict[Metric, Finding]:
+def doubtful(sizes: Mapping[str, Finding], baseline: Runs) -> dict[Metric, Finding]:
     """The metrics that other work enters, each with why."""
     return {
         metric: why
@@ -145,9 +146,10 @@ def _drifting(order: Order, gate: Sequence[MetricComparison]) -> dict[Metric, Fi
     return others | drifting if drifting else {}
 
 
-def _with_doubts(
+def with_doubts(
     compared: Sequence[MetricComparison], doubtful: Mapping[Metric, Finding]
 ) -> tuple[MetricComparison, ...]:
+    """Comparisons without a verdict where something speaks against one."""
     unsure = {"regression": "inconclusive", "pass": "inconclusive", "worse": "~", "better": "~"}
     return tuple(
         replace(

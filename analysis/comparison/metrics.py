@@ -107,9 +107,9 @@ def run_metrics(run: RunAnalysis, gated: Sequence[int]) -> RunMetrics:
     gate: dict[Metric, Estimate] = {}
     informational: dict[Metric, Estimate] = {}
     for stage in run.stages:
-        latency = _latency(stage, GATE_PERCENTILE)
+        gated_latency = latency(stage, GATE_PERCENTILE)
         for metric, estimate in _of_stage(stage):
-            is_gate = metric == latency and stage.index in gated
+            is_gate = metric == gated_latency and stage.index in gated
             (gate if is_gate else informational)[metric] = estimate
     judged = [stage for stage in run.stages if stage.index in gated]
     if judged:
@@ -120,7 +120,7 @@ def run_metrics(run: RunAnalysis, gated: Sequence[int]) -> RunMetrics:
             run.demand.mix_s if plain_s is None else replace(run.demand.mix_s, value=plain_s)
         )
         for operation, estimate in run.demand.per_operation_s.items():
-            informational[Metric(f"service demand of {operation}", "s")] = estimate
+            informational[demand_of(operation)] = estimate
     if run.capacity:
         informational[CAPACITY] = Estimate(run.capacity.highest_rate_per_s, n=1)
     return RunMetrics(gate, informational)
@@ -129,7 +129,7 @@ def run_metrics(run: RunAnalysis, gated: Sequence[int]) -> RunMetrics:
 def metrics_of(operations: Collection[str], run: RunAnalysis) -> set[Metric]:
     """The metrics of a run that calls of any of these operations enter, but for errors."""
     found = {MIX_DEMAND, CAPACITY}
-    found |= {Metric(f"service demand of {operation}", "s") for operation in operations}
+    found |= set(map(demand_of, operations))
     for stage in run.stages:
         if any(each.operation in operations for each in stage.operations):
             found |= {metric for metric, _ in _of_stage(stage) if metric.unit != "fraction"}
@@ -137,9 +137,9 @@ def metrics_of(operations: Collection[str], run: RunAnalysis) -> set[Metric]:
 
 
 def _of_stage(stage: StageStats) -> Iterator[tuple[Metric, Estimate]]:
-    label = _label(stage)
+    label = label_of(stage)
     for percentile, estimate in stage.latency_s.items():
-        yield _latency(stage, percentile), estimate
+        yield latency(stage, percentile), estimate
     for percentile, estimate in stage.service_time_s.items():
         yield Metric(f"{percentile} service time, {label}", "s"), estimate
     yield Metric(f"error rate, {label}", "fraction"), stage.error_rate
@@ -147,11 +147,17 @@ def _of_stage(stage: StageStats) -> Iterator[tuple[Metric, Estimate]]:
     yield goodput, Estimate(stage.goodput_per_s, n=stage.arrivals)
 
 
-def _latency(stage: StageStats, percentile: str) -> Metric:
-    return Metric(f"{percentile} latency, {_label(stage)}", "s")
+def demand_of(operation: str) -> Metric:
+    """What one call of an operation costs."""
+    return Metric(f"service demand of {operation}", "s")
 
 
-def _label(stage: StageStats) -> str:
+def latency(stage: StageStats, percentile: str) -> Metric:
+    """Of a stage."""
+    return Metric(f"{percentile} latency, {label_of(stage)}", "s")
+
+
+def label_of(stage: StageStats) -> str:
     """By number and load, which like runs have in common; names may differ."""
     load = f"{stage.rate_per_s:.4g}/s" if stage.users is None else f"{stage.users} users"
     return f"stage {stage.index + 1}, {load}"

@@ -66,7 +66,7 @@ def comparison_document(comparison: Comparison) -> Document:
         kind="comparison",
         title="Comparison",
         headline=_HEADLINES[comparison.verdict],
-        about="; ".join(_about(name, runs) for name, runs in sides.items()),
+        about="; ".join(_about(name, runs) for name, runs in sides.items() if runs),
         sentence=comparison_sentence(comparison),
         status=_STATUS.get(comparison.verdict, "unclear"),
         sections=tuple(filter(None, sections)),
@@ -153,9 +153,10 @@ def _undecided(each: MetricComparison, comparison: Comparison) -> str:
     if each.runs_needed is None:
         advice = "no reasonable number of runs would tell, so make longer stages"
     elif each.runs_needed > fewest:
-        advice = f"about {each.runs_needed} runs per side would tell"
+        runs = "runs per side" if comparison.looks is None else "pairs"
+        advice = f"about {each.runs_needed} {runs} would tell"
     else:
-        advice = "a few more runs would tell"
+        advice = f"a few more {'runs' if comparison.looks is None else 'pairs'} would tell"
     margin = (
         f"{comparison.share_margin * 100:g} points"
         if each.metric.is_share
@@ -232,8 +233,8 @@ def _gate(comparison: Comparison) -> Section | None:
         return None
     rule = (
         f"Worse by more than {comparison.margin * 100:g} % ({comparison.share_margin * 100:g} "
-        "percentage points of a share) is a regression; one value per run, intervals and p by "
-        "ranks, Holm over the gate."
+        f"percentage points of a share) is a regression; one value per run, {_method(comparison)}, "
+        "Holm over the gate."
     )
     few_turns = any(each.code == "comparison.no_turns" for each in comparison.notes)
     found = "4 times out of 5" + ", if no drift is found" * few_turns
@@ -252,10 +253,7 @@ def _gate(comparison: Comparison) -> Section | None:
                 "other needs more runs."
             ),
             table,
-            Text(
-                "change: the median over all pairs of a baseline and a contender run, not the "
-                "ratio of the medians."
-            ),
+            Text(f"change: {_what_changed(comparison)}, not the ratio of the medians."),
             Hint(
                 f'"finds from" is the smallest true change that so many runs find {found}. "±" is '
                 "the farther end of the median's interval."
@@ -264,6 +262,22 @@ def _gate(comparison: Comparison) -> Section | None:
         brief=True,
         brief_blocks=(table,),
     )
+
+
+def _method(comparison: Comparison) -> str:
+    if comparison.looks is None:
+        return "intervals and p by ranks"
+    first, last = comparison.looks
+    return (
+        f"intervals and p by Student's t over the pairs, wide enough for a look after each from "
+        f"{first} to {last}"
+    )
+
+
+def _what_changed(comparison: Comparison) -> str:
+    if comparison.looks is None:
+        return "the median over all pairs of a baseline and a contender run"
+    return "the geometric mean over the pairs of runs"
 
 
 def _forest(comparison: Comparison) -> "Drawing | None":
@@ -362,7 +376,7 @@ def _comparison_notes(comparison: Comparison) -> Iterator[str]:
         if each.reason and each.verdict != "~":
             yield f"{each.metric.name}: {told(each.reason)}"
     fewest = min(len(comparison.baseline), len(comparison.contender))
-    if comparison.gate and fewest < _FEWEST_FOR_INTERVAL:
+    if comparison.gate and comparison.looks is None and fewest < _FEWEST_FOR_INTERVAL:
         yield (
             f"Medians have an interval (±) from {_FEWEST_FOR_INTERVAL} runs on; the interval of "
             "the change needs fewer."

@@ -24,6 +24,7 @@ from mwaa_headroom.harness.cli.run import collect_command, report_command, run_c
 from mwaa_headroom.harness.cli.runs import diff_command, open_command, runs_command
 from mwaa_headroom.harness.cli.signals import end_in_order
 from mwaa_headroom.harness.cli.streams import prepare_streams, say, say_aside
+from mwaa_headroom.harness.cli.upgrade import upgrade_command
 from mwaa_headroom.harness.cli.validate import validate_command
 from mwaa_headroom.harness.cli.worker import worker_command
 from mwaa_headroom.harness.errors import ExitCode, HeadroomError
@@ -66,6 +67,7 @@ for command in (
     export_command,
     compare_command,
     history_command,
+    upgrade_command,
     capacity_command,
     size_command,
     what_if_command,

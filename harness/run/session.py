@@ -9,7 +9,7 @@ Whatever happens once the run directory exists, the record is finished and says 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,10 +68,20 @@ def run_scenario(
     progress: Progress,
     load_processes: LoadProcesses = LoadProcesses(),  # noqa: B008 - frozen
     tags: Mapping[str, str] = NO_TAGS,
+    opened: RunEnvironment | None = None,
 ) -> Path:
     """Carry out a scenario and return its run directory.
 
     Ctrl-C, once there is a record, ends the run in order; its status is then "interrupted".
+
+    Args:
+        scenario: what is to be done.
+        scenario_file: where it is from; traces are found beside it.
+        runs_directory: where the run directory is made.
+        progress: is told how far it is.
+        load_processes: who sends the load.
+        tags: kept in the record.
+        opened: its environment, if that is up already and shall stay up.
 
     Raises:
         HeadroomError: nothing was loaded (environment, permission, preflight, load processes that
@@ -83,7 +93,9 @@ def run_scenario(
     recording: Recording | None = None
     ending: Ending = "failed"
     try:
-        with open_environment(scenario, progress, phases) as environment:
+        with (
+            nullcontext(opened) if opened else open_environment(scenario, progress, phases)
+        ) as environment:
             facts = describe_environment(environment.clients, scenario.environment.name)
             require_allowed(
                 scenario,

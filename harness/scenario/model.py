@@ -267,6 +267,15 @@ class Limits(Settings):
     """Delete what the run created in an environment on AWS."""
 
 
+class UpgradeSides(Settings):
+    """What only one side of `headroom upgrade` has: tables and keys of the scenario."""
+
+    baseline: dict[str, Any] = Field(default_factory=dict)
+    """Of the side before the upgrade, such as environment.name."""
+    contender: dict[str, Any] = Field(default_factory=dict)
+    """Of the side after it."""
+
+
 class Scenario(Settings):
     """One scenario file, checked as a whole."""
 
@@ -290,6 +299,8 @@ class Scenario(Settings):
     """What must be there before any load."""
     limits: Limits = Limits()
     """What keeps a run from doing harm."""
+    upgrade: UpgradeSides = UpgradeSides()
+    """What the sides of `headroom upgrade` differ in, besides the version."""
 
     @field_validator("stages", mode="after")
     @classmethod

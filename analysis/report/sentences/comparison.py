@@ -1,6 +1,6 @@
 """Sentences about runs that are compared, and about runs that are not alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mwaa_headroom.analysis.findings import Finding
 from mwaa_headroom.analysis.report.sentences import says, told
@@ -181,3 +181,34 @@ def _(versions: Sequence[str]) -> str:
 @says("history.left_out")
 def _(why: Finding) -> str:
     return f"Left out: {told(why)}"
+
+
+says(
+    "comparison.few_pairs",
+    "An answer needs at least {needed} pairs of runs.",
+)
+says("upgrade.no_pair", "No pair of runs counts yet.")
+
+
+@says("upgrade.unlike_hosts")
+def _(slower: float) -> str:
+    which, factor = ("contender", slower) if slower > 1 else ("baseline", 1 / slower)
+    return (
+        f"While the {which} ran, the host took {100 * (factor - 1):.0f} % longer for the same "
+        "piece of work than beside the other run."
+    )
+
+
+@says("upgrade.other_answers")
+def _(operation: str, baseline: Mapping[str, float], contender: Mapping[str, float]) -> str:
+    return (
+        f"{operation}: the baseline answers {_endings(baseline)}, the contender "
+        f"{_endings(contender)}."
+    )
+
+
+def _endings(shares: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{ending} ({100 * share:.0f} %)"
+        for ending, share in sorted(shares.items(), key=lambda each: -each[1])
+    )
