@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from mwaa_headroom.harness.cli.github import tell_github
 from mwaa_headroom.harness.cli.options import (
     Percentage,
     WholeNumber,
@@ -132,4 +133,6 @@ def upgrade_command(
         say(f"Report: {page}")
     if outcome.interrupted:
         say_aside(f"`headroom upgrade {directory}` goes on where it was interrupted.")
-    return ExitCode.INTERRUPTED if outcome.interrupted else outcome.answer.comparison.exit_code
+    exit_code = outcome.answer.comparison.exit_code
+    tell_github(document, exit_code)
+    return ExitCode.INTERRUPTED if outcome.interrupted else exit_code

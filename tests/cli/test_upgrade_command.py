@@ -65,12 +65,12 @@ def test_the_answer_is_the_verdict_then_what_to_act_on(experiment: tuple[Path, R
         "Webservers for the same load",
         "Memory, database and host",
     ]
-    (mix,) = (line.split() for line in lines if line.startswith("  service demand of the mix"))
+    mix = next(line.split() for line in lines if line.startswith("  service demand of the mix"))
     assert mix[-1] == "regression"
-    (list_dags,) = (line.split() for line in lines if line.startswith("  list_dags"))
+    list_dags = next(line.split() for line in lines if line.startswith("  list_dags"))
     assert list_dags[1:3] == ["30.0", "ms"]
     assert list_dags[-1] == "worse"
-    (target,) = (line.split() for line in lines if line.startswith("  100 calls/s"))
+    target = next(line.split() for line in lines if line.startswith("  100 calls/s"))
     assert target[2:4] == ["3", "4"]
     assert "p50 latency, mix, busy" in result.stdout  # by its name, not by its number
     assert "pair of at most 6" in result.stderr
