@@ -9,9 +9,11 @@ calls under load do not come this way (see `harness.transport`).
 
 import ipaddress
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -129,10 +131,26 @@ def client_of(session: boto3.Session, service: str, config: Config) -> Any:
     """
     client = session.client(service, config=config)  # type: ignore[call-overload]
     url = client.meta.endpoint_url
+    _require_certificates(client._endpoint.http_session._verify)  # there is no public way to ask
     if (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
         return client
     bare = Config(inject_host_prefix=False, proxies={} if is_loopback(url) else None)
     return session.client(service, config=config.merge(bare))  # type: ignore[call-overload]
+
+
+def _require_certificates(verify: object) -> None:
+    """Refuse a CA bundle that is none: botocore would say only that nothing can be reached."""
+    if not isinstance(verify, str):
+        return
+    try:
+        if not Path(verify).is_file():  # a pipe would be waited for
+            raise OSError("there is no such file")
+        ssl.create_default_context(cafile=verify)
+    except OSError as exc:  # ssl.SSLError too
+        raise EnvironmentAccessError(
+            f"The CA bundle '{verify}' cannot be used ({exc.strerror or exc}): correct "
+            "AWS_CA_BUNDLE, or ca_bundle of the AWS profile."
+        ) from exc
 
 
 def stand_in_client(

@@ -50,11 +50,10 @@ def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool
         raise UsageError("Give a run directory, or a scenario file and --prefix.")
     directory = only_run(source) if prefix is None else None
     with console_progress(quiet=json_output) as progress:
-        progress.step("Looking for what was left")
         left = (
-            left_by_prefix(source, prefix or "", os.environ)
+            left_by_prefix(source, prefix or "", os.environ, progress.step)
             if directory is None
-            else left_by_run(directory)
+            else left_by_run(directory, progress.step)
         )
     if not json_output:
         _list(left)

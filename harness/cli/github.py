@@ -44,7 +44,10 @@ def annotations(document: "Document", exit_code: int) -> Iterator[str]:
     """Workflow commands: of the verdict, and of each case that makes it red."""
     kind = _KIND_OF_EXIT.get(exit_code, "warning")
     yield _command(kind, f"{document.title}: {document.headline}", document.sentence)
-    red = [each for each in document.cases if each.result == "failure" and each.scope != "verdict"]
+    failures = [each for each in document.cases if each.result == "failure"]
+    # A run of one stage has each line twice.
+    told = {(each.name, each.message): each for each in failures if each.scope != "verdict"}
+    red = list(told.values())
     room = MOST_ANNOTATIONS - 1
     shown = red if len(red) <= room else red[: room - 1]
     for case in shown:

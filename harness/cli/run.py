@@ -74,8 +74,7 @@ def collect_command(run: Path, verbose: bool, json_output: bool) -> int:
 
     directory = only_run(run)
     with console_progress(quiet=json_output) as progress:
-        progress.step("Reading the metrics of the run")
-        found = collect_run(directory, now_s=time.time())
+        found = collect_run(directory, now_s=time.time(), tell=progress.step)
         samples = counted(found.rows, "sample") if found.rows else "nothing"
         progress.note(
             f"The record lacked {samples} of what there is until {time_of_day(found.to_s)}."

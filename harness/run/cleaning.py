@@ -51,6 +51,7 @@ from mwaa_headroom.harness.traffic.operations import (
 )
 
 COLUMNS = ("arrival", "operation", "outcome")
+LOOKING = "Looking for what was left"
 
 
 def recorded(directory: Path) -> RunRecord:
@@ -179,8 +180,12 @@ class Leftovers:
                 events.close()
 
 
-def left_by_run(directory: Path) -> Leftovers:
+def left_by_run(directory: Path, tell: Callable[[str], None] = lambda _: None) -> Leftovers:
     """What one run left.
+
+    Args:
+        directory: of the run.
+        tell: is told when the environment is asked.
 
     Raises:
         HeadroomError: there is no such run, its environment is no longer there or may not be
@@ -191,6 +196,7 @@ def left_by_run(directory: Path) -> Leftovers:
     if scenario.environment.kind != "aws":
         raise UsageError("That run had an environment of its own, which went with it.")
     record = _record_of(directory)
+    tell(LOOKING)
     clients, facts = _allowed(scenario)
     api = cleaning_api(clients, scenario)
     find = finder(api, record.manifest["run_id"])
@@ -210,13 +216,19 @@ def left_by_run(directory: Path) -> Leftovers:
     )
 
 
-def left_by_prefix(scenario_file: Path, prefix: str, variables: Mapping[str, str]) -> Leftovers:
+def left_by_prefix(
+    scenario_file: Path,
+    prefix: str,
+    variables: Mapping[str, str],
+    tell: Callable[[str], None] = lambda _: None,
+) -> Leftovers:
     """DAG runs that any of our runs left in the DAGs of a scenario's mix.
 
     Args:
         scenario_file: says which environment and which DAGs.
         prefix: of the ids of the DAG runs; begins with `OUR_PREFIX`.
         variables: of the process, which may override keys of the scenario.
+        tell: is told when the environment is asked.
 
     Raises:
         HeadroomError: the scenario is wrong, the runs cannot be listed, or AWS refuses.
@@ -224,6 +236,7 @@ def left_by_prefix(scenario_file: Path, prefix: str, variables: Mapping[str, str
     scenario = load_scenario(scenario_file, variables=variables)
     if not prefix.startswith(OUR_PREFIX):
         raise UsageError(f"--prefix must begin with {OUR_PREFIX}, as the ids of our DAG runs do.")
+    tell(LOOKING)
     clients, facts = _allowed(scenario)
     api = cleaning_api(clients, scenario)
     find = partial(list_runs, api, prefix=prefix)

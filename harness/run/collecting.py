@@ -6,7 +6,7 @@ read later. Doing it again, or after having been interrupted halfway, is safe.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +46,15 @@ class Collected:
     rows: int
 
 
-def collect_run(directory: Path, *, now_s: float) -> Collected:
+def collect_run(
+    directory: Path, *, now_s: float, tell: Callable[[str], None] = lambda _: None
+) -> Collected:
     """Fill in the metrics that a run's record lacks.
 
     Args:
         directory: of the run.
         now_s: seconds since the epoch.
+        tell: is told when AWS is asked.
 
     Raises:
         HeadroomError: it is no run on AWS, goes on, or is too long ago; its environment is not the
@@ -70,6 +73,7 @@ def collect_run(directory: Path, *, now_s: float) -> Collected:
     except RecordFormatError as exc:
         raise RecordError(str(exc)) from exc
     from_s, to_s = _span(record, settings.metric_period_s, now_s)
+    tell("Reading the metrics of the run")
     clients = make_clients(
         environment=settings.name, region=settings.region, profile=settings.profile
     )

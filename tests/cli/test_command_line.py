@@ -218,6 +218,36 @@ def test_a_folder_without_a_run_is_told_before_anything_else(
     assert "is neither a run directory nor" in answer.stderr
 
 
+@pytest.mark.timeout(20)  # a pipe must not be waited for
+def test_a_ca_bundle_that_is_none_is_named(
+    headroom: Headroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_text("no certificate")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    for bundle in (tmp_path, tmp_path / "pipe", tmp_path / "text", tmp_path / "gone"):
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+
+        answer = headroom("init", "--environment", "x", "--region", "eu-west-1")
+
+        assert answer.exit_code == 2
+        assert answer.stderr.startswith(f"headroom: The CA bundle '{bundle}' cannot be used (")
+
+
+@pytest.mark.parametrize("command", ["clean", "collect"])
+def test_a_run_without_its_scenario_is_told_before_anything_else(
+    headroom: Headroom, command: str, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(ROOT / "tests/frozen_runs/simulated_check", tmp_path / "run"))
+    (run / "scenario.json").unlink(missing_ok=True)
+
+    answer = headroom(command, str(run))
+
+    assert (answer.exit_code, answer.stdout, answer.stderr.count("\n")) == (2, "", 1)
+    assert "is missing, so what its run did is not known" in answer.stderr
+
+
 def test_a_folder_for_runs_that_cannot_be_made_is_told_before_the_run(headroom: Headroom) -> None:
     smoke = ("run", "scenarios/smoke.toml", "--virtual-time", "--runs")
     for folder, told in (("/proc/nope", "nor can it be made"), ("README.md", "choose a directory")):
