@@ -112,13 +112,15 @@ class Purpose:
     must_agree: tuple[str, ...] = ("",)  # "": all
     may_differ: tuple[str, ...] = ()  # of these
     compares: bool = False  # what is under test, which else must agree
+    meant_to_differ: tuple[str, ...] = ()  # settings that are under test too
 
     def needs(self, values: Mapping[str, str]) -> dict[str, str]:
         """Those that must agree."""
         return {
             name: value
             for name, value in values.items()
-            if name.startswith(self.must_agree) and not name.startswith(self.may_differ)
+            if name.startswith(self.must_agree)
+            and not name.startswith((*self.may_differ, *self.meant_to_differ))
         }
 
 
@@ -214,8 +216,13 @@ def allowed(sides: Sides, purpose: Purpose) -> tuple[Difference, ...]:
         for side, each in runs
     ]
     settings = [(side, purpose.needs(each.settings)) for side, each in runs]
+    exempt = [
+        (side, {k: v for k, v in each.settings.items() if k.startswith(purpose.meant_to_differ)})
+        for side, each in runs
+    ]
     return (
         *_differences(free),
+        *_differences(exempt),
         *(found for found in _differences(settings) if len(_recorded(found)) == 1),
     )
 

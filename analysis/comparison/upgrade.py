@@ -54,7 +54,14 @@ from mwaa_headroom.analysis.comparison.regression import (
 )
 from mwaa_headroom.analysis.findings import Finding, refusal, warning
 from mwaa_headroom.analysis.generator.limits import number_in
-from mwaa_headroom.analysis.identity import COMPARISON, allowed, objection, unlike, unlike_runs
+from mwaa_headroom.analysis.identity import (
+    COMPARISON,
+    Purpose,
+    allowed,
+    objection,
+    unlike,
+    unlike_runs,
+)
 from mwaa_headroom.analysis.planning.classes import HOURS_PER_MONTH, Money
 from mwaa_headroom.analysis.results import StageStats
 from mwaa_headroom.analysis.run import Run
@@ -158,7 +165,12 @@ def doubt_of(pair: Pair) -> Finding | None:
 
 
 def upgrade_answer(
-    pairs: Sequence[Pair], *, looks: Looks, margin: float, prices: Prices | None
+    pairs: Sequence[Pair],
+    *,
+    looks: Looks,
+    margin: float,
+    prices: Prices | None,
+    meant_to_differ: tuple[str, ...] = (),
 ) -> UpgradeAnswer:
     """Hold both sides of all pairs against each other.
 
@@ -167,11 +179,14 @@ def upgrade_answer(
         looks: after which numbers of pairs the experiment may end.
         margin: fraction by which a gate metric may get worse.
         prices: of webservers; None: not known.
+        meant_to_differ: settings in which the sides differ besides the version, by their names in
+            `identity`.
     """
     doubts = [(pair, doubt_of(pair)) for pair in pairs]
     good = [pair for pair, doubt in doubts if doubt is None]
     before, after = _runs(good)
-    comparison = _comparison(good, before, after, looks, margin)
+    purpose = replace(COMPARISON, meant_to_differ=meant_to_differ)
+    comparison = _comparison(good, purpose, looks, margin)
     every = _runs(pairs)
     sides = _side(before, every[0]), _side(after, every[1])
     setting = pairs[0].baseline.setting
@@ -196,14 +211,13 @@ def _runs(pairs: Sequence[Pair]) -> tuple[Runs, Runs]:
     return [pair.baseline for pair in pairs], [pair.contender for pair in pairs]
 
 
-def _comparison(
-    pairs: Sequence[Pair], before: Runs, after: Runs, looks: Looks, margin: float
-) -> Comparison:
+def _comparison(pairs: Sequence[Pair], purpose: Purpose, looks: Looks, margin: float) -> Comparison:
+    before, after = _runs(pairs)
     sides = {
         "baseline": [run.analysis for run in before],
         "contender": [run.analysis for run in after],
     }
-    differences = unlike(sides, COMPARISON) if pairs else ()
+    differences = unlike(sides, purpose) if pairs else ()
     refusals = unlike_runs(differences) if pairs else (refusal("upgrade.no_pair"),)
     gate, beside = ([], []) if refusals else _samples(pairs)
     sizes = {} if refusals else _sizes(before, after)
@@ -222,7 +236,7 @@ def _comparison(
         exit_code=EXIT_CODES[verdict],
         refusals=refusals,
         differences=differences,
-        meant_to_differ=allowed(sides, COMPARISON) if pairs else (),
+        meant_to_differ=allowed(sides, purpose) if pairs else (),
         gate=judged,
         informational=with_doubts(describe_pairs(beside, looks), other_work),
         looks=(looks.first, looks.last),

@@ -204,6 +204,8 @@ class LocalSettings(StandInSettings):
     (apache/airflow issue 66493): set 5 to see it."""
     database_max_overflow: Annotated[int, Field(ge=0)] = 10
     """Database connections beyond these that it may open for a while."""
+    plugins_folder: str | None = None
+    """Folder of Airflow plugins to load, relative to where headroom is called; none: no plugins."""
 
     @model_validator(mode="before")
     @classmethod

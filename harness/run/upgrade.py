@@ -85,6 +85,12 @@ class Experiment(Settings):
         """After which numbers of pairs it is looked for an answer."""
         return Looks(min(FEWEST_PAIRS, self.pairs), self.pairs)
 
+    @property
+    def meant_to_differ(self) -> tuple[str, ...]:
+        """Settings of the environment that only one side has."""
+        before, after = (self.sides[side]["environment"] for side in SIDES)
+        return tuple(f"environment.{key}" for key in before if before[key] != after.get(key))
+
     def scenario(self, side: SideName, stages: tuple[Stage, ...], seed: int) -> Scenario:
         """What one run of a side does."""
         tree = self.sides[side]
@@ -303,7 +309,13 @@ class _GoingOn:
             return None
         asked = self._experiment
         prices = prices_for(self._pairs[0].baseline)
-        return upgrade_answer(self._pairs, looks=asked.looks, margin=asked.margin, prices=prices)
+        return upgrade_answer(
+            self._pairs,
+            looks=asked.looks,
+            margin=asked.margin,
+            prices=prices,
+            meant_to_differ=asked.meant_to_differ,
+        )
 
     def is_over(self, answer: UpgradeAnswer) -> bool:
         """Whether no more pairs are to be made."""

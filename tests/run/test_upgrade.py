@@ -270,6 +270,26 @@ def test_an_interruption_answers_from_what_is_finished(
     assert outcome.answer.comparison.verdict == "inconclusive"  # before the first look
 
 
+def test_settings_of_one_side_are_told_and_no_reason_to_refuse(tmp_path: Path) -> None:
+    directory = begun(tmp_path, "upgrade.contender.environment.gateway.timeout_s=9", pairs=2)
+
+    comparison = answered(directory).comparison
+
+    assert comparison.refusals == ()
+    told = {each.what: [value for value, _ in each.values] for each in comparison.meant_to_differ}
+    assert told["environment.gateway.timeout_s"] == ["10", "9"]
+
+
+def test_sides_that_do_other_work_are_refused_with_the_difference(tmp_path: Path) -> None:
+    directory = begun(tmp_path, "upgrade.contender.traffic.mix.health=3", pairs=2)
+
+    answer = answered(directory)
+
+    assert answer.comparison.verdict == "refused"
+    assert {each.what for each in answer.comparison.differences} >= {"mix: health"}
+    assert answer.pairs == 1  # more would not help
+
+
 def test_a_folder_that_is_no_experiment_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no upgrade experiment"):
         read_experiment(tmp_path)

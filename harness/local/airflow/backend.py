@@ -44,6 +44,15 @@ _NICE = 10
 _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
+def _plugins_settings(folder: str) -> dict[str, str]:
+    path = Path(folder).absolute()
+    if not path.is_dir():
+        raise EnvironmentStartError(
+            f"There is no folder '{path}' with plugins: correct environment.plugins_folder."
+        )
+    return {"CORE__PLUGINS_FOLDER": str(path)}
+
+
 def release_of(settings: LocalSettings) -> Release:
     """How the Airflow of these settings is run."""
     if settings.airflow_version.startswith("2."):
@@ -99,6 +108,8 @@ class AirflowBackend:
         await asyncio.to_thread(self._start_database, passwords_file)
         self._tokens = Tokens(self._release.login, passwords_file, self._ready_url)
         self._shared_settings = self._release.secret_settings(passwords_file)
+        if self._settings.plugins_folder is not None:
+            self._shared_settings |= _plugins_settings(self._settings.plugins_folder)
         if self._release.task_server:
             port = free_port()
             self._task_server_url = f"http://127.0.0.1:{port}"
