@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
 MISSING = "is not on this machine"
+# Colours of a panel at shares of its width and height.
+PIXELS = """([panel, points]) => {
+  const over = document.querySelector(`[data-panel=${panel}] .u-over`).getBoundingClientRect();
+  const canvas = document.querySelector(`[data-panel=${panel}] canvas`);
+  const at = canvas.getBoundingClientRect(), ratio = canvas.width / at.width;
+  const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return points.map(([x, y]) => {
+    const across = Math.round((over.left - at.left + x * over.width) * ratio);
+    const down = Math.round((over.top - at.top + y * over.height) * ratio);
+    return [...all.slice(4 * (down * canvas.width + across)).slice(0, 3)];
+  });
+}"""
 
 
 @pytest.fixture(scope="module")

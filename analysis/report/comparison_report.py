@@ -10,6 +10,7 @@ from mwaa_headroom.analysis.comparison.history import ChangePoint, History, Metr
 from mwaa_headroom.analysis.comparison.regression import MetricComparison
 from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.charts.over_time import history_chart
+from mwaa_headroom.analysis.report.charts.rows import change_of_metrics
 from mwaa_headroom.analysis.report.document import (
     Bullets,
     Case,
@@ -247,6 +248,7 @@ def _gate(comparison: Comparison) -> Section | None:
                 "forest",
                 "Change of every gate metric with its interval, against the margin",
                 lambda: _forest(comparison),
+                lambda: change_of_metrics(comparison),
             ),
             Hint(
                 "A line wholly in the shade is a regression, one wholly outside it a pass, any "

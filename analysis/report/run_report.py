@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from mwaa_headroom.analysis.report import run_tables, run_text, words
 from mwaa_headroom.analysis.report.charts.planning import sizing_of_run
+from mwaa_headroom.analysis.report.charts.rows import demand_of_operations
 from mwaa_headroom.analysis.report.charts.stages import throughput_latency
 from mwaa_headroom.analysis.report.charts.timeline import timeline
 from mwaa_headroom.analysis.report.document import (
@@ -273,6 +274,7 @@ def _demand(run: Run) -> Section | None:
             "demand",
             "Webserver CPU time per call of each operation",
             lambda: draw_demand(demand),
+            lambda: demand_of_operations(demand),
         ),
         run_tables.demand_table(demand, run.analysis.mix),
         *_texts([told(demand.refusal)] if demand.refusal else []),

@@ -26,6 +26,7 @@ from mwaa_headroom.analysis.scaling.events import steps_of
 from mwaa_headroom.analysis.statistics import Estimate, value_at_rank, values_for_percentile
 
 _PERCENTILES: Final = ("p50", "p95", "p99")
+_LEAST_GAP_S: Final = 10.0  # a moment has no length to zoom into
 _MOST_WINDOWS: Final = 12
 _LATENCY_COLUMNS: Final = (
     Column("", right=False),
@@ -280,7 +281,11 @@ def steps_table(event: ScalingEvent, started_at_s: float, *, folded: bool) -> Ta
         ),
     )
     caption = f"Steps from {event.from_count} to {words.webservers(event.to_count)}"
-    return replace(table, caption=caption, folded=folded)
+    times_s = [step.at_s - started_at_s for step in steps]
+    gaps = zip([times_s[0], *times_s], times_s, strict=False)
+    spans = tuple((from_s, max(to_s, from_s + _LEAST_GAP_S)) for from_s, to_s in gaps)
+    known = all(map(words.is_known, times_s))
+    return replace(table, caption=caption, folded=folded, spans=spans if known else ())
 
 
 def demand_table(demand: DemandResult, mix: Mapping[str, float]) -> Table:

@@ -8,8 +8,9 @@ The JSON (`chart_data`) is all that `drawTimeline(element, data)` of `page/chart
       "panels": [{
         "id": word, "title": words, "unit": words, "scale": "linear" | "log",
         "range": [low, high] | null,   null: from 0 to what is in sight
+        "rows": [[name, what is said of it]],   of y = 0, 1, .. from the top; []: y is a quantity
         "series": [{"label": words, "colour": a CSS variable's name,
-                    "style": "step" | "line" | "area" | "curve" | "points" | "interval",
+                    "style": "step" | "line" | "area" | "curve" | "points" | "interval" | "span",
                     "x": [numbers], "values": [number | null], null: a gap
                     "low": [...], "high": [...] of intervals, "texts": [words of each point]}],
         "lines": [{"value": number, "label": words}],
@@ -24,6 +25,7 @@ The JSON (`chart_data`) is all that `drawTimeline(element, data)` of `page/chart
 On a time axis every x is seconds since `start_s`; "utc" writes them as dates;
 "count" has ticks at whole numbers only, as has a y axis without a unit. `step`: a value holds from
 its x to the next. `curve`: a line of a law, without points. Times (latency) are seconds.
+`interval`: `low` to `high` upright; `span`: lying, of a panel with rows, its values the rows.
 Charts that are not of a run use `stages` for other bands over x.
 """
 
@@ -39,13 +41,14 @@ from mwaa_headroom.analysis.calls import Calls
 from mwaa_headroom.analysis.report.controls import escape_controls
 from mwaa_headroom.analysis.statistics import Floats
 
-Style = Literal["step", "line", "area", "curve", "points", "interval"]
+Style = Literal["step", "line", "area", "curve", "points", "interval", "span"]
 
 _DIGITS, _X_DIGITS = 6, 10
 _LOG_FROM_RATIO: Final = 15.0
 _MOST_OK, _MOST_FAILED = 90_000, 30_000  # of the calls on a page: 4 bytes each
 _FAILED_KEPT: Final = 2_000  # before failed ones are thinned out as the others are
 _MOST_TICKS: Final = 65_535  # between one call and the next
+_MOST_STEPS: Final = 3000  # a day of periods of 5 s is six times as many
 _CODES: Final = 32_767  # of a latency, on a logarithmic scale; the highest bit: it failed
 
 
@@ -84,7 +87,10 @@ class PackedCalls:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series over one y axis. `scale` log: `range` must be given."""
+    """Series over one y axis. `scale` log: `range` must be given.
+
+    With `rows` (a name and what is said of it, each) y tells them apart: 0, 1, .. from the top.
+    """
 
     id: str
     title: str
@@ -94,6 +100,7 @@ class Panel:
     range: tuple[float, float] | None = None
     lines: tuple[tuple[float, str], ...] = ()
     calls: PackedCalls | None = None
+    rows: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,28 @@ def _low_end_of_log(low: float) -> float:
     return min(low, nine)
 
 
+def extremes(
+    edges: Floats, values: Floats | Sequence[float | None], *, lowest: bool = False
+) -> tuple[Floats, Floats, int]:
+    """Steps over metric periods, of very many the highest (or lowest) of neighbours.
+
+    Args:
+        edges: the beginning of each, and the end of the last.
+        values: what holds from each edge on; None and NaN are gaps.
+        lowest: take the lowest.
+
+    Returns:
+        Both, as many of each, and how many periods one step stands for.
+    """
+    known = np.asarray(values, dtype=float)
+    width = -(-(len(edges) - 1) // _MOST_STEPS)
+    if width <= 1:
+        return np.asarray(edges, dtype=float), known, 1
+    starts = np.arange(0, len(edges) - 1, width)
+    picked = (np.fmin if lowest else np.fmax).reduceat(known[:-1], starts)
+    return np.append(edges[starts], edges[-1]), np.append(picked, picked[-1]), width
+
+
 def chart_data(chart: Chart) -> dict[str, Any]:
     """The JSON of the module's docstring; numbers have six significant digits, x has ten."""
     data = {
@@ -185,6 +214,7 @@ def _panel_data(panel: Panel) -> dict[str, Any]:
         "unit": panel.unit,
         "scale": panel.scale,
         "range": panel.range and [_number(end) for end in panel.range],
+        "rows": [list(row) for row in panel.rows],
         "series": [_series_data(series) for series in panel.series],
         "lines": [{"value": _number(value), "label": label} for value, label in panel.lines],
         "calls": panel.calls and _calls_data(panel.calls),

@@ -13,12 +13,11 @@ from mwaa_headroom.analysis.mwaa import CONNECTIONS_ABOVE, CPU_ABOVE_PERCENT
 from mwaa_headroom.analysis.observed import Observed
 from mwaa_headroom.analysis.policy.replay import Replay
 from mwaa_headroom.analysis.policy.simulated_load import SimulatedLoad
-from mwaa_headroom.analysis.report.charts.chart import Band, Chart, Panel, Series
+from mwaa_headroom.analysis.report.charts.chart import Band, Chart, Panel, Series, extremes
 
 _CPU_LINE: Final = ((CPU_ABOVE_PERCENT, f"scale-out above {CPU_ABOVE_PERCENT:g} %"),)
 _CONNECTIONS_LINE: Final = ((CONNECTIONS_ABOVE, f"scale-out above {CONNECTIONS_ABOVE:g}"),)
 _DAY_S: Final = 86_400.0
-_MOST_STEPS: Final = 1000  # of days of metrics, so that the page stays small
 _MOST_REPLAYS: Final = 6
 
 
@@ -30,14 +29,14 @@ def observed_chart(observed: Observed) -> Chart | None:
     if len(observed.series) < 2:
         return None
     midnight_s = observed.from_s - observed.from_s % _DAY_S
-    columns = np.array(observed.series, dtype=float)
-    width = -(-len(columns) // _MOST_STEPS)
-    starts = np.arange(0, len(columns), width)
+    columns = np.array(observed.series, dtype=float).T
+    edges = np.append(columns[0], max(observed.to_s, columns[0][-1])) - midnight_s
+    width = extremes(edges, edges)[2]
     what = f", highest of {width} periods" if width > 1 else ""
 
     def steps(place: int, label: str, colour: str) -> tuple[Series]:
-        highest = np.fmax.reduceat(columns[:, place], starts)
-        return (Series(label, colour, columns[starts, 0] - midnight_s, highest, "step"),)
+        x, highest, _ = extremes(edges, np.append(columns[place], columns[place][-1]))
+        return (Series(label, colour, x, highest, "step"),)
 
     counts, cpu = steps(1, "in service", "ink"), steps(2, "mean", "blue")
     connections = steps(3, "per webserver", "blue")

@@ -13,9 +13,27 @@ _MOST_ROWS: Final = 400
 def chart_tables(chart: Chart) -> tuple[Table, ...]:
     """The numbers behind each panel: a row for each x, a column for each series.
 
-    Of very many rows every n-th, and the caption says so.
+    Of very many rows every n-th, and the caption says so. A panel with rows of its own keeps them.
     """
-    return tuple(_table(chart, panel) for panel in chart.panels if panel.series)
+    return tuple(
+        _named_rows(panel) if panel.rows else _table(chart, panel)
+        for panel in chart.panels
+        if panel.series
+    )
+
+
+def _named_rows(panel: Panel) -> Table:
+    labels = {
+        row: series.label
+        for series in panel.series
+        if series.style == "span"
+        for row in series.values
+    }
+    return Table(
+        (Column("", right=False), Column(panel.title), Column("", right=False)),
+        tuple((name, said, labels.get(row, "")) for row, (name, said) in enumerate(panel.rows)),
+        caption=f"{panel.title}, as a table",
+    )
 
 
 def _table(chart: Chart, panel: Panel) -> Table:

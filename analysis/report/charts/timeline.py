@@ -1,6 +1,5 @@
 """The timeline of a run as a chart: load, latency, errors, CPU, webservers, host."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -16,6 +15,7 @@ from mwaa_headroom.analysis.report.charts.chart import (
     Panel,
     Series,
     Style,
+    extremes,
     limits,
     packed_calls,
 )
@@ -132,34 +132,45 @@ def _cpu(analysis: RunAnalysis) -> Panel:
         ("database", "purple", [point.database_cpu_percent for point in analysis.periods]),
     )
     threshold = scale_out_cpu_percent(analysis)
+    width, series = 1, []
+    for label, colour, values in columns:
+        if any(words.is_known(value) for value in values):
+            edges, shown, width = extremes(*steps(analysis, values))
+            series.append(Series(label, colour, edges, shown, "step"))
     return Panel(
         "cpu",
-        "Webserver CPU",
+        f"Webserver CPU{_of_periods('highest', width)}",
         "%",
-        tuple(
-            Series(label, colour, *steps(analysis, values), "step")
-            for label, colour, values in columns
-            if any(words.is_known(value) for value in values)
-        ),
+        tuple(series),
         lines=((threshold, f"scale-out above {threshold:g} %"),),
     )
 
 
+def _of_periods(which: str, width: int) -> str:
+    return f", {which} of {width} periods" if width > 1 else ""
+
+
 def _webservers(analysis: RunAnalysis) -> Panel:
-    counts = Series("in service", "ink", *count_steps(analysis), "area")
+    edges, values = count_steps(analysis)
+    changes = np.flatnonzero(np.diff(values, prepend=np.nan) != 0)  # NaN is a change, too
+    corners = np.union1d(changes, len(values) - 1)
+    counts = Series("in service", "ink", edges[corners], values[corners], "area")
     return Panel("webservers", "Webservers", "", (counts,))
 
 
 def _host(reports: Sequence[HostReport], started_at_s: float) -> Panel:
-    edges = [each.from_s - started_at_s for each in reports] + [reports[-1].to_s - started_at_s]
+    edges = np.array([*(each.from_s for each in reports), reports[-1].to_s]) - started_at_s
     taken = [100 * report.taken_fraction for report in reports]
-    speed = [100 * value for value in speeds(reports)]
-    series = [Series("CPU that others took", "vermillion", edges, [*taken, taken[-1]], "step")]
-    if any(math.isfinite(value) for value in speed):
+    x, highest, width = extremes(edges, [*taken, taken[-1]])
+    series = [Series("CPU that others took", "vermillion", x, highest, "step")]
+    speed = 100 * speeds(reports)
+    if np.isfinite(speed).any():
         label = "speed, of the fastest in this run"
-        series.append(Series(label, "blue", edges, [*speed, speed[-1]], "step"))
+        _, slowest, _ = extremes(edges, [*speed, speed[-1]], lowest=True)
+        series.append(Series(label, "blue", x, slowest, "step"))
     limit = 100 * TAKEN_LIMIT
-    return Panel("host", "This host", "%", tuple(series), lines=((limit, f"limit {limit:g} %"),))
+    title = f"This host{_of_periods('worst', width)}"
+    return Panel("host", title, "%", tuple(series), lines=((limit, f"limit {limit:g} %"),))
 
 
 def _bands(analysis: RunAnalysis) -> Iterator[Band]:

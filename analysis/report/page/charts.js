@@ -9,6 +9,7 @@ const drawTimeline = (() => {
   const AXIS_PX = 62;
   const [EVENT_ROWS, EVENT_ROW_PX] = [3, 13]; // names of events, in the panel of webservers
   const HEIGHTS_PX = { latency: 260, load: 150, cpu: 150 };
+  const [ROW_PX, ROW_TEXT] = [46, 0.46]; // of a panel with rows; its words stand above the point
   const SHOWN_AT_ONCE = 5000; // single calls; more of them only when they are asked for
   const NEAR_PX = 16;
   const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200,
@@ -38,6 +39,11 @@ const drawTimeline = (() => {
     const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
     const tail = String(whole % 60).padStart(2, "0");
     return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+  };
+  const fitting = (context, text, room) => {
+    let short = text;
+    while (short.length > 4 && context.measureText(short).width > room) short = short.slice(0, -2) + "…";
+    return short;
   };
   const decades = (plot, splits) =>
     splits.map((y) => (Math.abs(Math.log10(y) - Math.round(Math.log10(y))) < 1e-9 ? y : null));
@@ -273,7 +279,25 @@ const drawTimeline = (() => {
         context.lineTo(x, top + height);
         context.stroke();
       }
-      if (panel.id === "webservers" || (data.panels.length === 1 && data.events.length)) {
+      panel.rows.forEach(([name, said], row) => {
+        const y = plot.valToPos(row - ROW_TEXT, "y", true);
+        context.textBaseline = "top";
+        const room = width - 12 * ratio - context.measureText(said).width;
+        const short = fitting(context, name, room);
+        for (const [text, side, x] of [[short, "left", left + 3 * ratio], [said, "right", left + width - 3 * ratio]]) {
+          const long = context.measureText(text).width;
+          context.textAlign = side;
+          context.globalAlpha = 0.8;
+          context.fillStyle = colour("paper");
+          context.fillRect(side === "left" ? x : x - long, y, long, 13 * ratio);
+          context.globalAlpha = 1;
+          context.fillStyle = colour("ink");
+          context.fillText(text, x, y);
+        }
+        context.textBaseline = "bottom";
+      });
+      const names = panel.id === "webservers" || (data.panels.length === 1 && data.events.length);
+      if (names && !panel.rows.length) {
         const free = Array(EVENT_ROWS).fill(-Infinity);
         context.textAlign = "left";
         for (const event of [...data.events].sort((a, b) => a.at - b.at)) {
@@ -295,10 +319,10 @@ const drawTimeline = (() => {
           const mark = { pass: " ✓", fail: " ✗" }[stage.verdict] || "";
           const texts = [stage.name + mark, stage.name.split(",")[0] + mark,
             stage.name.split(/[ ,]/)[0] + mark];
-          const fitting = texts.find((text) => context.measureText(text).width < b - a);
-          if (!fitting || a < free) continue;
+          const longest = texts.find((text) => context.measureText(text).width < b - a);
+          if (!longest || a < free) continue;
           context.fillStyle = colour(stage.verdict === "fail" ? "vermillion" : "ink");
-          context.fillText(fitting, (a + b) / 2, top - 3 * ratio);
+          context.fillText(longest, (a + b) / 2, top - 3 * ratio);
           free = b;
         }
       }
@@ -307,16 +331,26 @@ const drawTimeline = (() => {
     function drawIntervals(plot, panel, intervals) {
       const context = plot.ctx, ratio = uPlot.pxRatio;
       context.save();
+      const { left, top, width, height } = plot.bbox;
+      context.beginPath();
+      context.rect(left, top, width, height);
+      context.clip();
       intervals.forEach((ends, place) => {
         if (!ends || !plot.series[place + 1].show) return;
         context.strokeStyle = colour(panel.series[place].colour);
         context.lineWidth = 2 * ratio;
         plot.data[0].forEach((x, i) => {
           if (ends[0][i] == null || ends[1][i] == null) return;
-          const across = plot.valToPos(x, "x", true);
           context.beginPath();
-          context.moveTo(across, plot.valToPos(ends[0][i], "y", true));
-          context.lineTo(across, plot.valToPos(ends[1][i], "y", true));
+          if (panel.series[place].style === "span") {
+            const down = plot.valToPos(plot.data[place + 1][i], "y", true);
+            context.moveTo(plot.valToPos(ends[0][i], "x", true), down);
+            context.lineTo(plot.valToPos(ends[1][i], "x", true), down);
+          } else {
+            const across = plot.valToPos(x, "x", true);
+            context.moveTo(across, plot.valToPos(ends[0][i], "y", true));
+            context.lineTo(across, plot.valToPos(ends[1][i], "y", true));
+          }
           context.stroke();
         });
       });
@@ -325,7 +359,7 @@ const drawTimeline = (() => {
 
     function seriesOf(panel, series, state) {
       const step = holds(series);
-      const dots = series.style === "points" || series.style === "interval";
+      const dots = ["points", "interval", "span"].includes(series.style);
       return {
         label: series.label,
         stroke: () => colour(series.colour),
@@ -334,13 +368,16 @@ const drawTimeline = (() => {
         paths: dots ? () => null : step ? uPlot.paths.stepped({ align: 1 }) : undefined,
         points: {
           show: dots || (series.style === "line" && series.x.length < 200),
-          size: dots ? 9 : 4,
+          size: dots ? (panel.rows.length && series.style === "points" ? 5 : 9) : 4,
           fill: () => colour(series.colour),
           stroke: () => colour(series.colour),
         },
         value: (plot, value, place, index) => {
           if (value == null) return "–";
           const texts = state.texts[place - 1], ends = state.intervals[place - 1];
+          if (panel.rows.length) {
+            return series.style === "span" ? panel.rows[value][1] : texts.get(plot.data[0][index]);
+          }
           let text = readable(value, panel.unit);
           if (ends && ends[0][index] != null && ends[1][index] != null) {
             text += ` (${readable(ends[0][index], panel.unit)} to ${readable(ends[1][index], panel.unit)})`;
@@ -350,11 +387,22 @@ const drawTimeline = (() => {
         },
       };
     }
+    const rowAtCursor = (plot, panel) =>
+      Math.min(Math.max(Math.round(plot.posToVal(plot.cursor.top, "y")), 0), panel.rows.length - 1);
     // A step holds from its x on; of other series the nearest value counts.
     function placeOfValue(plot, panel, place, index, x) {
       const series = panel.series[place - 1];
       if (!series) return index;
       const values = plot.data[place], xs = plot.data[0];
+      if (panel.rows.length) { // of the row under the cursor, the nearest
+        const row = rowAtCursor(plot, panel);
+        let best = null;
+        for (let i = 0; i < xs.length; i++) {
+          if (values[i] == null || Math.round(values[i]) !== row) continue;
+          if (best == null || Math.abs(xs[i] - x) < Math.abs(xs[best] - x)) best = i;
+        }
+        return best;
+      }
       let before = index;
       while (before >= 0 && (values[before] === undefined || xs[before] > x)) before--;
       if (holds(series)) {
@@ -381,6 +429,7 @@ const drawTimeline = (() => {
       const grid = { stroke: () => colour("grid"), width: 1 };
       const y = { auto: true };
       if (panel.scale === "log") Object.assign(y, { distr: 3 });
+      if (panel.rows.length) Object.assign(y, { dir: -1 }); // from the top down
       y.range = (plot, min, max) => {
         if (entry.panel.range) return entry.panel.range;
         const ends = entry.state.intervals.flatMap((each) => (each ? each[1] : []));
@@ -391,22 +440,24 @@ const drawTimeline = (() => {
       };
       const options = {
         width: Math.max(element.clientWidth, 200),
-        height: (HEIGHTS_PX[panel.id] || (data.panels.length > 1 ? 120 : 320)) + (last ? 32 : 0)
+        height: (panel.rows.length * ROW_PX
+          || HEIGHTS_PX[panel.id] || (data.panels.length > 1 ? 120 : 320)) + (last ? 32 : 0)
           + (panel.id === "webservers" ? EVENT_ROWS * EVENT_ROW_PX : 0),
-        padding: [place ? 6 : 20, 8, 0, 0],
+        padding: [place ? 6 : 20, isDate ? 36 : isTime ? 20 : 12, 0, 0], // half of the last label
         scales: { x: { time: false, range: (plot, min, max) => [min, max] }, y },
         axes: [
-          { ...axis, grid: { show: false }, size: last ? 22 : 8, gap: 3,
+          { ...axis, grid: panel.rows.length ? grid : { show: false }, size: last ? 22 : 8, gap: 3,
             ticks: { stroke: grid.stroke, width: 1, size: 5 },
             label: last ? data.x.label : undefined, labelSize: 18, labelGap: 0, labelFont: axis.font,
             ...(isTime || isDate ? { incrs: TIME_STEPS } : isCount ? { incrs: WHOLE_STEPS } : {}),
             space: isDate ? 90 : 50,
             values: (plot, splits) => splits.map((x) => (last ? spoken(x) : "")) },
-          { ...axis, size: AXIS_PX, ticks: { show: false },
+          { ...axis, size: panel.rows.length ? 8 : AXIS_PX, ticks: { show: false },
             ...(panel.unit || panel.scale === "log" ? {} : { incrs: WHOLE_STEPS }),
-            grid: panel.scale === "log" ? { ...grid, filter: decades } : grid,
+            grid: panel.rows.length ? { show: false }
+              : panel.scale === "log" ? { ...grid, filter: decades } : grid,
             values: (plot, splits) => splits.map((value) =>
-              value == null ? "" : readable(value, panel.unit === "s" ? "s" : panel.unit === "%" ? "%" : "")) },
+              value == null || panel.rows.length ? "" : readable(value, panel.unit === "s" ? "s" : panel.unit === "%" ? "%" : "")) },
         ],
         series: [{ label: data.x.label, value: (plot, value) => (value == null ? "–" : spoken(value)) },
           ...panel.series.map((series) => seriesOf(panel, series, state)),
@@ -460,8 +511,51 @@ const drawTimeline = (() => {
       };
       entry.plot = new uPlot(options, state.columns, holder);
       entry.holder = holder;
+      zoomByTouch(entry.plot);
       prepareLegend(entry);
       plots.push(entry);
+    }
+    // One finger drags as the mouse does; two keep what is below them below them. Upright moves are
+    // left to the page (touch-action in charts.css).
+    function zoomByTouch(plot) {
+      const { over } = plot, fingers = new Map();
+      let begun = null, held = null;
+      const across = (event) => {
+        const box = over.getBoundingClientRect();
+        return Math.min(Math.max(event.clientX - box.left, 0), box.width);
+      };
+      const select = (left, width, zoom) =>
+        plot.setSelect({ left, width, top: 0, height: over.clientHeight }, zoom);
+      over.addEventListener("pointerdown", (event) => {
+        if (event.pointerType !== "touch") return;
+        over.setPointerCapture(event.pointerId);
+        fingers.set(event.pointerId, across(event));
+        begun = fingers.size === 1 ? across(event) : null;
+        held = [...fingers.values()].map((left) => plot.posToVal(left, "x"));
+        select(0, 0, false);
+      });
+      over.addEventListener("pointermove", (event) => {
+        if (!fingers.has(event.pointerId)) return;
+        const left = across(event);
+        fingers.set(event.pointerId, left);
+        if (fingers.size === 2) {
+          const [a, b] = fingers.values(), perPx = (held[1] - held[0]) / (b - a);
+          const from = held[0] - a * perPx;
+          if (perPx > 0 && Number.isFinite(perPx)) show(from, from + over.clientWidth * perPx);
+        } else if (begun != null) {
+          plot.setCursor({ left, top: event.clientY - over.getBoundingClientRect().top }, true, true);
+          select(Math.min(begun, left), Math.abs(left - begun), false);
+        }
+      });
+      for (const end of ["pointerup", "pointercancel"]) {
+        over.addEventListener(end, (event) => {
+          if (!fingers.delete(event.pointerId)) return;
+          const { left, width } = plot.select;
+          if (begun != null && end === "pointerup") select(left, width, true);
+          else select(0, 0, false);
+          begun = null;
+        });
+      }
     }
     function prepareLegend({ plot, panel, holder }) {
       holder.querySelectorAll(".u-legend .u-series").forEach((row, index) => {
@@ -502,8 +596,9 @@ const drawTimeline = (() => {
       const marked = ["pass", "fail", "undecided"].includes(stage?.verdict);
       const near = data.events.filter(
         (event) => Math.abs(plot.valToPos(event.at, "x") - left) <= NEAR_PX / 2);
+      const { rows } = plots[0].panel;
       at.textContent = [
-        isTime || isDate ? spoken(x) : `${data.x.label}: ${spoken(x)}`,
+        rows.length ? rows[rowAtCursor(plot, plots[0].panel)][0] : isTime || isDate ? spoken(x) : `${data.x.label}: ${spoken(x)}`,
         stage ? `${marked ? "stage " : ""}${stage.name}${x < stage.judged_from ? " (warm-up)" : ""}` : "",
         ...near.map((event) => event.text),
       ].filter(Boolean).join(" · ");
@@ -518,9 +613,14 @@ const drawTimeline = (() => {
       const { plot } = plots[0];
       const width = plot.bbox.width / uPlot.pxRatio;
       const left = plot.cursor.left >= 0 ? plot.cursor.left : 0;
+      const top = Math.max(plot.cursor.top, 1), rows = plots[0].panel.rows.length;
+      const height = plot.bbox.height / uPlot.pxRatio;
+      const move = (to, down) => plot.setCursor({ left: Math.min(Math.max(to, 0), width),
+        top: Math.min(Math.max(down, 1), height - 1) }, true, true);
       const act = {
-        ArrowLeft: () => plot.setCursor({ left: Math.max(0, left - width / 60), top: 1 }, true, true),
-        ArrowRight: () => plot.setCursor({ left: Math.min(width, left + width / 60), top: 1 }, true, true),
+        ArrowLeft: () => move(left - width / 60, top),
+        ArrowRight: () => move(left + width / 60, top),
+        ...(rows ? { ArrowUp: () => move(left, top - ROW_PX), ArrowDown: () => move(left, top + ROW_PX) } : {}),
         "+": () => zoomBy(0.5), "=": () => zoomBy(0.5), "-": () => zoomBy(2),
         0: reset, Escape: reset,
       }[event.key];
@@ -538,7 +638,7 @@ const drawTimeline = (() => {
       show(...view);
     }
     const shape = () => JSON.stringify(
-      data.panels.map((panel) => [panel.id, panel.scale, !!panel.calls, panel.series.map((s) => s.label)]));
+      data.panels.map((panel) => [panel.id, panel.scale, !!panel.calls, panel.rows.length, panel.series.map((s) => s.label)]));
     function update(next) {
       const before = shape(), whole = isWhole();
       data = next;

@@ -22,6 +22,7 @@ from mwaa_headroom.analysis.report.plots.drawing import (
 )
 
 _MOST_STEPS: Final = 1000  # more are not to be told apart, and make the page large
+_RIGHT_IN: Final = 0.6  # half of the last date
 _TICKS_H: Final = (1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 720)
 _MOST_TICKS: Final = 12
 _Array = NDArray[np.float64]
@@ -33,8 +34,10 @@ def draw_observed(observed: Observed, headline: str) -> Figure | None:
     if len(series) < 2:
         return None
     start_s, counts, cpu, connections = np.array(series).T
-    hours = start_s / 3600
-    figure, panels = stacked_panels({"webservers": 1.1, "cpu": 1.7, "tcp": 1.4}, top_in=0.95)
+    hours = np.append(start_s, max(observed.to_s, start_s[-1])) / 3600
+    figure, panels = stacked_panels(
+        {"webservers": 1.1, "cpu": 1.7, "tcp": 1.4}, top_in=0.95, sides_in=(0.85, _RIGHT_IN)
+    )
     title(figure, headline)
     _steps(panels["webservers"], hours, counts)
     panels["webservers"].yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -51,7 +54,10 @@ def draw_observed(observed: Observed, headline: str) -> Figure | None:
 
 
 def _steps(axes: Axes, hours: _Array, values: _Array) -> None:
-    """The mean of equally many periods each, and up to their highest."""
+    """The mean of equally many periods each, and up to their highest.
+
+    `hours`: when each period begins, and the end of the last.
+    """
     width = -(-len(values) // _MOST_STEPS)
     starts = np.arange(0, len(values), width)
     known = np.isfinite(values)
@@ -60,11 +66,11 @@ def _steps(axes: Axes, hours: _Array, values: _Array) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.add.reduceat(filled, starts) / numbers
     highest = np.where(numbers > 0, np.maximum.reduceat(filled, starts), np.nan)
+    edges = np.append(hours[starts], hours[-1])
+    means, highest = (np.append(each, each[-1]) for each in (means, highest))
     if width > 1:
-        axes.fill_between(
-            hours[starts], means, highest, step="post", color=SKY, alpha=0.5, linewidth=0
-        )
-    axes.step(hours[starts], means, where="post", color=BLUE, linewidth=1.2)
+        axes.fill_between(edges, means, highest, step="post", color=SKY, alpha=0.5, linewidth=0)
+    axes.step(edges, means, where="post", color=BLUE, linewidth=1.2)
 
 
 def _threshold(axes: Axes, limit: float, unit: str, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browser import browser, opened  # noqa: F401 - a fixture
+from browser import PIXELS, browser, opened  # noqa: F401 - a fixture
 from rendered import as_run, page_with_charts
 from rich_run import rich
 from sample_runs import Plan, made_up_run
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 MANY = 300_000
-PIXELS = """([panel, points]) => {
-  const over = document.querySelector(`[data-panel=${panel}] .u-over`).getBoundingClientRect();
-  const canvas = document.querySelector(`[data-panel=${panel}] canvas`);
-  const at = canvas.getBoundingClientRect(), ratio = canvas.width / at.width;
-  const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  return points.map(([x, y]) => {
-    const across = Math.round((over.left - at.left + x * over.width) * ratio);
-    const down = Math.round((over.top - at.top + y * over.height) * ratio);
-    return [...all.slice(4 * (down * canvas.width + across)).slice(0, 3)];
-  });
-}"""
 
 
 @dataclass(frozen=True)

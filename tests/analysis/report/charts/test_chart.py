@@ -16,6 +16,7 @@ from mwaa_headroom.analysis.report.charts.chart import (
     Panel,
     Series,
     chart_data,
+    extremes,
     limits,
     packed_calls,
 )
@@ -157,3 +158,19 @@ def test_a_logarithmic_axis_does_not_begin_where_uplot_would_list_ticks_for_ever
     assert scale == "log"
     assert lowest / 1.6 < low <= lowest / 1.4
     assert float(f"{low:e}".split("e")[0]) <= 9.0
+
+
+def test_of_very_many_steps_the_highest_or_lowest_of_neighbours_stay() -> None:
+    values = np.arange(17_280.0)
+    values[6:12] = np.nan
+    edges = 5 * np.arange(17_281.0)
+    x, highest, width = extremes(edges, [*values, 0.0])
+    lowest = extremes(edges, [*values, 0.0], lowest=True)[1]
+    assert width == 6
+    assert x[[0, 1, -1]].tolist() == [0, 30, 86_400]
+    assert highest[[0, 2, -2]].tolist() == [5, 17, 17_279]
+    assert lowest[[0, 2]].tolist() == [0, 12]
+    assert np.isnan([highest[1], lowest[1]]).all(), "nothing is known of a gap"
+    few = extremes(edges[:4], [1.0, None, 3.0, 3.0])
+    assert (few[0].tolist(), few[2]) == ([0, 5, 10, 15], 1)
+    assert few[1][[0, 2, 3]].tolist() == [1, 3, 3]
