@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from synthetic_records import STARTED_AT_S, write_synthetic_run
 
+from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.schema import (
     EVENTS_FILE,
     METRICS_SCHEMA,
@@ -16,6 +18,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_SCHEMA,
     REQUESTS_STREAM,
 )
+from mwaa_headroom.analysis.slo import parse_slo
 from mwaa_headroom.harness.cli.live_view import live_panel
 from mwaa_headroom.harness.live.state import LiveReader
 from mwaa_headroom.harness.live.words import end_words, live_rows, phase_words
@@ -184,6 +187,32 @@ def test_a_recovery_counts_only_its_own_calls(record: GrowingRecord) -> None:
     assert (state.phase, state.asked_per_s) == ("recovery", 2.0)
     assert state.p95_s == pytest.approx(0.05)
     assert phase_words(state) == "Recovery after stage 1 of 2 stage 1: 2 calls/s"
+
+
+def test_metrics_alone_are_no_slo_that_holds(record: GrowingRecord) -> None:
+    """A recovery that has had no call yet, its webservers still within their limit."""
+    record.event(0.0, "stage_started", stage=0, name="stage 1")
+    record.calls([30.0], 0.05)
+    record.event(60.0, "recovery_started", stage=0, rate_per_s=2.0)
+    record.period(55.0, 2, 40.0)
+    state = record.state(62.0)
+    of_webservers = SloResult(parse_slo("mean(webserver.cpu) < 90%"), 0.4, met=True)
+
+    row = live_rows(replace(state, slo_lines=(*state.slo_lines, of_webservers)))[0]
+
+    assert row.status == "unclear"
+
+
+def test_a_host_with_other_things_to_do_is_what_limits(record: GrowingRecord) -> None:
+    record.event(0.0, "stage_started", stage=0, name="stage 1")
+    record.calls([at / 10 for at in range(100)], 0.1)
+    state = record.state(10.0)
+
+    free, taken = (live_rows(replace(state, host_taken=each))[1] for each in (None, 0.8))
+
+    assert free.status == "good"
+    assert taken.status == "unclear"
+    assert "80 %" in taken.text
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
