@@ -29,7 +29,7 @@ format: $(VENV)/dev.done  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: $(VENV)/run.done  ## write docs/reference.md from the code
+reference: $(VENV)/run.done  ## write docs/reference.md and docs/schemas from the code
 	@$(BIN)/python docs/make_reference.py
 
 requirements: $(VENV)/run.done  ## compile the pinned requirement files anew

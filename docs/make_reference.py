@@ -1,7 +1,7 @@
-"""Write docs/reference.md from the code: `make reference`. A test compares the two.
+"""Write docs/reference.md and docs/schemas/ from the code: `make reference`. Tests compare them.
 
-What a key means is the string below its declaration; what a column of a record means is the comment
-beside it.
+What a key means is the string below its declaration; what a column of a record or a field of a
+result means is the comment beside it.
 """
 
 import ast
@@ -22,15 +22,35 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from mwaa_headroom.analysis import outcomes, schema, slo
+from mwaa_headroom.analysis.comparison.compare import Comparison
+from mwaa_headroom.analysis.comparison.difference import RunDifference
+from mwaa_headroom.analysis.comparison.history import History
+from mwaa_headroom.analysis.comparison.upgrade import UpgradeAnswer
+from mwaa_headroom.analysis.observed import Observed
+from mwaa_headroom.analysis.planning.capacity_curve import CapacityCurve
+from mwaa_headroom.analysis.planning.size import SizingAnswer
 from mwaa_headroom.analysis.policy.scaling_rule import PolicyParameters
+from mwaa_headroom.analysis.policy.what_if import WhatIf
+from mwaa_headroom.analysis.report.as_json import SCHEMA_VERSION
+from mwaa_headroom.analysis.report.json_schema import json_schema
+from mwaa_headroom.analysis.results import RunAnalysis
 from mwaa_headroom.harness import errors
+from mwaa_headroom.harness.aws.doctor import Examined, PolicyAnswer
+from mwaa_headroom.harness.cli.aws import WrittenScenario
+from mwaa_headroom.harness.cli.clean import CleanedUp
+from mwaa_headroom.harness.cli.local import LocalEnvironment, LocalStatus, LocalStopped
 from mwaa_headroom.harness.cli.main import app
+from mwaa_headroom.harness.cli.runs import OpenedReport
+from mwaa_headroom.harness.cli.validate import Validated
 from mwaa_headroom.harness.local import settings
 from mwaa_headroom.harness.local.behaviours import BEHAVIOURS, SHOWN_BY
+from mwaa_headroom.harness.record.listing import ListOfRuns
+from mwaa_headroom.harness.run.verifying import Snapshot
 from mwaa_headroom.harness.scenario import model
 from mwaa_headroom.harness.traffic.operations import OPERATIONS, Parameter
 
 PAGE = Path(__file__).with_name("reference.md")
+SCHEMAS = Path(__file__).with_name("schemas")
 SNAPSHOTS = Path(__file__).with_name("aws-snapshots")
 NOUNS = {str: "string", int: "integer", float: "number", bool: "true or false"}
 KEYS = ("key", "type", "default", "meaning")
@@ -47,12 +67,13 @@ def reference() -> str:
         "# Reference",
         "Made from the code by `make reference`; edit the code, not this page.",
         "- [Scenario](#scenario)\n- [SLO](#slo)\n- [Commands](#commands)\n"
-        "- [Exit codes](#exit-codes)\n- [Record](#record)\n- [What AWS is like]"
+        "- [Exit codes](#exit-codes)\n- [JSON](#json)\n- [Record](#record)\n- [What AWS is like]"
         "(#what-aws-is-like)",
         *scenario(),
         *slo_lines(),
         *commands(),
         *exit_codes(),
+        *json_outputs(),
         *record(),
         *what_aws_is_like(),
     )
@@ -343,6 +364,81 @@ def exit_codes() -> Iterator[str]:
     )
 
 
+# JSON
+
+# Of each command with `--json`: what it prints, as a dataclass.
+RESULTS: Mapping[str, type] = {
+    "run": RunAnalysis,
+    "report": RunAnalysis,
+    "collect": RunAnalysis,
+    "runs": ListOfRuns,
+    "open": OpenedReport,
+    "diff": RunDifference,
+    "compare": Comparison,
+    "history": History,
+    "capacity": CapacityCurve,
+    "size": SizingAnswer,
+    "what-if": WhatIf,
+    "observe": Observed,
+    "upgrade": UpgradeAnswer,
+    "validate": Validated,
+    "init": WrittenScenario,
+    "policy": PolicyAnswer,
+    "doctor": Examined,
+    "clean": CleanedUp,
+    "local up": LocalEnvironment,
+    "local status": LocalStatus,
+    "local down": LocalStopped,
+    "local verify": Snapshot,
+}
+
+
+def json_outputs() -> Iterator[str]:
+    """Which schema goes with which command."""
+    yield "## JSON"
+    yield (
+        "What `--json` prints on standard output. Names end with their unit: `_s` seconds (times: "
+        "since the epoch, UTC), `_per_s` per second, `_percent`, `_fraction`. All keys of a schema "
+        "are always there; what is not known is null."
+    )
+    yield (
+        f"`schema_version` is {SCHEMA_VERSION}. It is raised when a key goes, gets another name, "
+        "unit, type or meaning; new keys, and new words where a schema does not list them, may "
+        "come without, so ignore what you do not know."
+    )
+    yield table(
+        ("command", "JSON Schema"),
+        (
+            (f"`headroom {name}`", f"[{name.replace(' ', '-')}](schemas/{schema_file(name)})")
+            for name in RESULTS
+        ),
+    )
+
+
+def schema_file(command: str) -> str:
+    """The name of a command's schema."""
+    return f"{command.replace(' ', '-')}.json"
+
+
+def schemas() -> dict[str, str]:
+    """Every schema by the name of its file."""
+    return {
+        schema_file(name): json.dumps(json_schema(result, comments_of), indent=1) + "\n"
+        for name, result in RESULTS.items()
+    }
+
+
+PYTHON_WORDS = {"None": "null", "True": "true", "False": "false"}
+
+
+def comments_of(owner: type) -> dict[str, str]:
+    """The comment beside each field of a dataclass, by name, in JSON's words."""
+    source = textwrap.dedent(inspect.getsource(owner))
+    comments = re.findall(r"(?m)^    (\w+): .*?  # (.+)$", source)
+    word = re.compile(rf"\b({'|'.join(PYTHON_WORDS)})\b")
+    return {name: word.sub(lambda found: PYTHON_WORDS[found[1]], text) for name, text in comments}
+
+
 # Record
 
 
@@ -453,3 +549,6 @@ def validated(check: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
+    SCHEMAS.mkdir(exist_ok=True)
+    for file, text in schemas().items():
+        (SCHEMAS / file).write_text(text, encoding="utf-8")

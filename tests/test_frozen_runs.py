@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from json_outputs import checked
 
 from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.analysis.run import Run
@@ -87,6 +88,7 @@ def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_analysed_as_it_was(name: str) -> None:
     now = as_json(Run.read(FROZEN / name).analysis)
+    checked("report", json.dumps(now, allow_nan=False))
     was = json.loads((FROZEN / name / "report.json").read_text(encoding="utf-8"))
     assert list(differences(was, now | {"directory": was["directory"]})) == []
 
@@ -115,7 +117,7 @@ def test_an_answer_over_runs_is_as_it_was(name: str, monkeypatch: pytest.MonkeyP
     done = CliRunner().invoke(app, [*arguments, "--json"], standalone_mode=False)
     assert done.exception is None or isinstance(done.exception, SystemExit)
     assert (done.return_value or done.exit_code or 0) == code
-    now = json.loads(done.stdout.replace(str(FROZEN), "runs"))
+    now = checked(arguments[0], done.stdout.replace(str(FROZEN), "runs"))
     was = json.loads((FROZEN / "answers" / f"{name}.json").read_text(encoding="utf-8"))
     assert list(differences(was, now)) == []
 

@@ -31,7 +31,7 @@ RENAMED: Final = {
     "under_time": "under_time_fraction",
     "over_time": "over_time_fraction",
 }
-_LEFT_OUT: Final = frozenset({"events", "series"})
+LEFT_OUT: Final = frozenset({"events", "series"})
 
 
 def as_json(result: object) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _plain(value: object) -> Any:
         return {
             RENAMED.get(field.name, field.name): _plain(getattr(value, field.name))
             for field in fields(value)
-            if field.name not in _LEFT_OUT
+            if field.name not in LEFT_OUT
         }
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}

@@ -78,6 +78,20 @@ class Checked:
     finding: Finding
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What `headroom doctor` found."""
+
+    checks: tuple[Checked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """What `headroom policy` made, or found in one."""
+
+    policy: dict[str, Any] | tuple[Checked, ...]  # the IAM policy; with --check, what was found
+
+
 def carried_out(
     area: str, check: Callable[[], Findings], *, stops: bool = True
 ) -> Iterator[Checked]:

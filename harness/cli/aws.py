@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, example, overrides
+from mwaa_headroom.harness.cli.options import as_json, example, overrides, print_json
 from mwaa_headroom.harness.cli.streams import say, say_aside
 from mwaa_headroom.harness.cli.validate import scenario_warnings
 from mwaa_headroom.harness.errors import ExitCode, UsageError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mwaa_headroom.analysis.findings import Finding
     from mwaa_headroom.harness.aws.doctor import Checked
 
-SCHEMA_VERSION = 1
 _MARKS = {"note": "✓", "warning": "!", "refusal": "✗"}
 _REMARK = "-"
 # Notes that tell something and judge nothing.
@@ -26,6 +26,16 @@ _REMARKS = (
     *("doctor.caller", "doctor.cost", "doctor.creates", "doctor.duration", "doctor.host"),
     *("doctor.triggers_to_read", "doctor.variable", "doctor.webservers"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenScenario:
+    """What `headroom init` wrote."""
+
+    environment: str  # its ARN
+    file: str
+    dag_id: str | None  # whose runs are read; None: those of no DAG
+    problem: str | None  # why none
 
 
 environment_option = click.option(
@@ -70,14 +80,9 @@ def init_command(
             raise UsageError(f"'{path}' exists and is left as it is: choose --output.") from exc
         raise
     if json_output:
-        tree = {
-            "schema_version": SCHEMA_VERSION,
-            "environment": facts.arn,
-            "file": str(path),
-            "dag_id": reachable.dag_id,
-            "problem": reachable.problem or None,
-        }
-        print(json.dumps(tree, indent=2))
+        print_json(
+            WrittenScenario(facts.arn, str(path), reachable.dag_id, reachable.problem or None)
+        )
         return
     if reachable.problem:
         say_aside(
@@ -113,7 +118,7 @@ def doctor_command(
     (exit code 2).
     """
     from mwaa_headroom.analysis.findings import warning
-    from mwaa_headroom.harness.aws.doctor import Checked
+    from mwaa_headroom.harness.aws.doctor import Checked, Examined
     from mwaa_headroom.harness.run.doctor import examine
     from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
 
@@ -128,7 +133,7 @@ def doctor_command(
     told = scenario_warnings(scenario) if is_meant else ()
     warned = (Checked("scenario", warning("doctor.problem", reason=text)) for text in told)
     lines = chain(warned, examine(scenario, is_meant=is_meant))
-    return _show("checks", lines, json_output, verdict=True)
+    return _show(Examined, lines, json_output, verdict=True)
 
 
 def _of_environment(environment: str | None, region: str | None) -> dict[str, Any]:
@@ -175,7 +180,7 @@ def policy_command(
 
     With --check: what a policy lacks (exit code 2), and what it allows beyond that.
     """
-    from mwaa_headroom.harness.aws.doctor import Checked
+    from mwaa_headroom.harness.aws.doctor import Checked, PolicyAnswer
     from mwaa_headroom.harness.aws.policy import arn_of, check_policy, needs_of, policy_of
     from mwaa_headroom.harness.scenario.load import load_scenario
 
@@ -186,10 +191,13 @@ def policy_command(
     needs = needs_of(scenario, arn, role)
     if policy_file is not None:
         findings = check_policy(_json_of(policy_file), needs, arn)
-        return _show("policy", (Checked("policy", finding) for finding in findings), json_output)
+        lines = (Checked("policy", finding) for finding in findings)
+        return _show(PolicyAnswer, lines, json_output)
     policy = policy_of(needs)
-    tree = {"schema_version": SCHEMA_VERSION, "policy": policy} if json_output else policy
-    print(json.dumps(tree, indent=2))
+    if json_output:
+        print_json(PolicyAnswer(policy))
+    else:
+        print(json.dumps(policy, indent=2))
     return ExitCode.OK
 
 
@@ -202,12 +210,16 @@ def _json_of(path: Path) -> Any:
         raise UsageError(f"{path} is not valid JSON: {exc}.") from exc
 
 
-def _show(key: str, lines: "Iterable[Checked]", json_output: bool, verdict: bool = False) -> int:
+def _show(
+    answer: "Callable[[tuple[Checked, ...]], object]",
+    lines: "Iterable[Checked]",
+    json_output: bool,
+    verdict: bool = False,
+) -> int:
     """Print each line as it is found, with a mark, and a verdict; returns the exit code.
 
     What could not be asked for the same reason is one line, after the others.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.sentences import told
 
     shown = []
@@ -223,7 +235,7 @@ def _show(key: str, lines: "Iterable[Checked]", json_output: bool, verdict: bool
         for finding, areas in areas_not_asked.items():
             say(f"{_MARKS[finding.severity]} {', '.join(areas)}: {told(finding)}")
     if json_output:
-        print(json.dumps(plain({key: shown}), indent=2))
+        print_json(answer(tuple(shown)))
     elif verdict:
         say(_verdict(shown))
     is_bad = any(line.finding.severity == "refusal" for line in shown)

@@ -1,24 +1,43 @@
 """`headroom clean`: undo what runs left in an environment on AWS."""
 
-import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mwaa_headroom.harness.cli.completion import RunPath
-from mwaa_headroom.harness.cli.options import as_json, example
+from mwaa_headroom.harness.cli.options import as_json, example, print_json
 from mwaa_headroom.harness.errors import EnvironmentAccessError, UsageError
 
 if TYPE_CHECKING:
     from mwaa_headroom.harness.aws.cleanup import Created, Undoing
     from mwaa_headroom.harness.run.cleaning import Leftovers
 
-SCHEMA_VERSION = 1
 EXAMPLES = 3  # ids shown of each DAG
 LONG_S = 300.0  # from then on, a faster way is told
+
+
+@dataclass(frozen=True, slots=True)
+class FoundInEnvironment:
+    """What a run left in its environment."""
+
+    dag_runs: dict[str, tuple[str, ...]]  # ids by DAG
+    variables: tuple[str, ...]  # keys
+    paused_states: dict[str, bool]  # by DAG: whether it was paused before
+
+
+@dataclass(frozen=True, slots=True)
+class CleanedUp:
+    """What `headroom clean` found, and undid."""
+
+    environment: str  # its ARN
+    found: FoundInEnvironment
+    overwritten_variables: tuple[str, ...]  # of which nobody knows the former value
+    undone: dict[str, int]  # counts of dag_runs, variables and paused_states
+    left: dict[str, int]  # the same, of what is still there
 
 
 @click.command("clean", epilog=example("headroom clean latest"))
@@ -64,7 +83,7 @@ def clean_command(source: Path, prefix: str | None, yes: bool, json_output: bool
         with console_progress(quiet=json_output) as progress:
             undoing = left.undo(progress.count)
     if json_output:
-        print(json.dumps(_tree(left, undoing), indent=2))
+        print_json(_answer(left, undoing))
     _end(undoing)
     if undoing is not None and not json_output:
         print(f"All {undoing.done.total()} undone: nothing of it is left in {left.arn}.")
@@ -107,23 +126,19 @@ def _ask(json_output: bool, left: "Leftovers") -> None:
         click.confirm("Undo it?", abort=True)
         return
     if json_output:
-        print(json.dumps(_tree(left, None), indent=2))
+        print_json(_answer(left, None))
     raise UsageError("Nothing was undone, as nobody could be asked: give --yes.")
 
 
-def _tree(left: "Leftovers", undoing: "Undoing | None") -> dict[str, object]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "environment": left.arn,
-        "found": {
-            "dag_runs": left.found.dag_runs,
-            "variables": list(left.found.variables),
-            "paused_states": left.found.paused,
-        },
-        "overwritten_variables": left.overwritten,
-        "undone": {} if undoing is None else +undoing.done,
-        "left": left.found.counts() if undoing is None else +undoing.left,
-    }
+def _answer(left: "Leftovers", undoing: "Undoing | None") -> CleanedUp:
+    found = left.found
+    return CleanedUp(
+        environment=left.arn,
+        found=FoundInEnvironment(found.dag_runs, tuple(found.variables), found.paused),
+        overwritten_variables=left.overwritten,
+        undone={} if undoing is None else +undoing.done,
+        left=found.counts() if undoing is None else +undoing.left,
+    )
 
 
 def _end(undoing: "Undoing | None") -> None:

@@ -1,21 +1,74 @@
 """`headroom local`: an environment on this machine that any boto3 program can call."""
 
-import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, example
+from mwaa_headroom.harness.cli.options import as_json, example, print_json
 from mwaa_headroom.harness.errors import EnvironmentStartError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from mwaa_headroom.harness.local.instance import Instance
     from mwaa_headroom.harness.local.settings import LocalSettings, SimulatedSettings
 
-SCHEMA_VERSION = 1
 NAME_PATTERN = r"[a-zA-Z][0-9a-zA-Z\-_]{0,79}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEnvironment:
+    """What `headroom local up` started: addresses, and the credentials that it takes."""
+
+    name: str
+    was_already_up: bool
+    mwaa_url: str
+    webserver_url: str
+    cloudwatch_url: str
+    region: str
+    environment_name: str
+    access_key_id: str
+    secret_access_key: str
+    ca_file: str  # "": it serves plain HTTP
+    facts: dict[str, Any]
+    pid: int
+    variables: dict[str, str]  # that point boto3 and the AWS CLI to it
+    variables_to_unset: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWebserver:
+    """One webserver, in the last whole metric period; null: it has no sample there."""
+
+    name: str
+    state: str
+    cluster: str | None
+    cpu_percent: float | None
+    memory_percent: float | None
+    connections: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStatus:
+    """What `headroom local status` shows; null: the environment is not up, or starting."""
+
+    name: str
+    is_up: bool
+    time_s: float | None = None
+    count: int | None = None  # of webservers that are ready
+    webservers: tuple[LocalWebserver, ...] | None = None
+    calls_handled: int | None = None
+    gateway_cpu_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStopped:
+    """What `headroom local down` did."""
+
+    name: str
+    stopped: bool  # there was something to stop
+
 
 name_option = click.option(
     "--name",
@@ -75,15 +128,15 @@ def up_command(name: str, kind: str | None, json_output: bool, **options: Any) -
             f"The environment '{name}' is still starting or stopping; try again in a moment."
         )
     if json_output:
-        tree = {
-            "schema_version": SCHEMA_VERSION,
-            "name": name,
-            "was_already_up": was_up,
-            **ready,
-            "variables": Endpoints.from_ready(ready).as_variables(),
-            "variables_to_unset": VARIABLES_TO_UNSET,
-        }
-        click.echo(json.dumps(tree, indent=2))
+        print_json(
+            LocalEnvironment(
+                name=name,
+                was_already_up=was_up,
+                **ready,
+                variables=Endpoints.from_ready(ready).as_variables(),
+                variables_to_unset=VARIABLES_TO_UNSET,
+            )
+        )
         return
     click.echo(f"The environment '{name}' is {'already ' if was_up else ''}up.", err=True)
     click.echo(shell_lines(Endpoints.from_ready(ready)))
@@ -100,8 +153,10 @@ def status_command(name: str, json_output: bool) -> None:
     is_up = instance.is_running()
     status = (read_json(instance.status_path) if is_up else None) or {}
     if json_output:
-        tree = {"schema_version": SCHEMA_VERSION, "name": name, "is_up": is_up, **status}
-        click.echo(json.dumps(tree, indent=2))
+        if status:
+            webservers = tuple(LocalWebserver(**one) for one in status["webservers"])
+            status = {**status, "webservers": webservers}
+        print_json(LocalStatus(name, is_up, **status))
     elif not is_up:
         click.echo(
             f"The environment '{name}' is not up; start it with `headroom local up --name {name}`."
@@ -122,8 +177,7 @@ def down_command(name: str, json_output: bool) -> None:
     instance = _instance(name)
     had_something = stop_daemon(instance)
     if json_output:
-        tree = {"schema_version": SCHEMA_VERSION, "name": name, "stopped": had_something}
-        click.echo(json.dumps(tree, indent=2))
+        print_json(LocalStopped(name, had_something))
     elif had_something:
         click.echo(f"The environment '{name}' is down; none of its processes is left.")
     else:
@@ -187,7 +241,7 @@ def verify_command(
         )
         write_snapshot(found, output)
     if json_output:
-        click.echo(json.dumps(found.as_json(), indent=2))
+        print_json(found.answer())
     else:
         for each in found.compared.values():
             say(f"{MARKS[each.verdict]} {each.verdict:9}  {each.what}")

@@ -78,6 +78,13 @@ def output_of(forms: str) -> Callable[[Command], Command]:
     )
 
 
+def print_json(result: object) -> None:
+    """Print a dataclass as JSON; `docs/schemas` has the schema of each command's."""
+    from mwaa_headroom.analysis.report.as_json import as_json as plain
+
+    print(json.dumps(plain(result), indent=2))
+
+
 def show_answer(
     document: "Document", *, json_output: bool, verbose: bool, output: Path | None
 ) -> None:
@@ -86,11 +93,10 @@ def show_answer(
     Raises:
         UsageError: the directory cannot be written.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.terminal import render_terminal
 
     if json_output:
-        print(json.dumps(plain(document.result), indent=2))
+        print_json(document.result)
     else:
         print(render_terminal(document, verbose=verbose, **terminal_settings()))
     if output is not None:

@@ -1,7 +1,6 @@
 """`headroom run` and `headroom report`: carry out a scenario, analyse its record and report it."""
 
 import ipaddress
-import json
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from mwaa_headroom.harness.cli.options import (
     example,
     junit_file,
     overrides,
+    print_json,
     terminal_settings,
     verbose,
     write_junit,
@@ -86,11 +86,10 @@ def collect_command(run: Path, verbose: bool, json_output: bool) -> int:
 
 def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
     """Print a report as text or as JSON; returns the exit code of its verdict."""
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.terminal import render_terminal
 
     if json_output:
-        print(json.dumps(plain(report.analysis), indent=2))
+        print_json(report.analysis)
     else:
         print(render_terminal(report.document, verbose=verbose, **terminal_settings()))
         print()

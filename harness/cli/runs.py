@@ -1,6 +1,5 @@
 """`headroom runs`, `open` and `diff`: finding runs again, and a look at them."""
 
-import json
 import os
 import re
 import sys
@@ -15,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mwaa_headroom.harness.cli.completion import RunPath
-from mwaa_headroom.harness.cli.options import as_json, example, show_answer, terminal_settings
+from mwaa_headroom.harness.cli.options import (
+    as_json,
+    example,
+    print_json,
+    show_answer,
+    terminal_settings,
+)
 from mwaa_headroom.harness.cli.streams import say, say_aside
 from mwaa_headroom.harness.record.verdicts import VERDICTS
 
@@ -89,10 +94,7 @@ def runs_command(
         and (since_s is None or (run.started_at_s or 0.0) >= since_s)
     ]
     if json_output:
-        from mwaa_headroom.analysis.report.as_json import as_json as plain
-
-        listed = ListOfRuns(str(folder), tuple(run for _, run in shown))
-        print(json.dumps(plain(listed), indent=2))
+        print_json(ListOfRuns(str(folder), tuple(run for _, run in shown)))
     elif not shown:
         none = f"None of the {len(runs)} runs in '{folder}' is such a one."
         say_aside(none if runs else f"There are no runs in '{folder}'.")
@@ -163,10 +165,7 @@ def open_command(run: Path, no_browser: bool, json_output: bool) -> None:
         page = report_run(directory).page
     is_opened = not no_browser and _open(page)
     if json_output:
-        from mwaa_headroom.analysis.report.as_json import as_json as plain
-
-        opened = OpenedReport(directory.name, str(page), made=is_missing, opened=is_opened)
-        print(json.dumps(plain(opened), indent=2))
+        print_json(OpenedReport(directory.name, str(page), made=is_missing, opened=is_opened))
     else:
         say(str(page))
 

@@ -1,6 +1,5 @@
 """`headroom upgrade`: did an upgrade make it worse? Both sides run in turn until it is clear."""
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from mwaa_headroom.harness.cli.options import (
     as_json,
     example,
     overrides,
+    print_json,
     terminal_settings,
     verbose,
 )
@@ -89,7 +89,6 @@ def upgrade_command(
 
     Exit codes: 0 pass, 4 regression, 5 inconclusive or not comparable, 130 interrupted.
     """
-    from mwaa_headroom.analysis.report.as_json import as_json as plain
     from mwaa_headroom.analysis.report.terminal import render_terminal
     from mwaa_headroom.analysis.report.upgrade_report import pair_told, upgrade_document
     from mwaa_headroom.analysis.report.write import write_document
@@ -123,7 +122,7 @@ def upgrade_command(
         return ExitCode.INTERRUPTED
     document = upgrade_document(outcome.answer)
     if json_output:
-        print(json.dumps(plain(outcome.answer), indent=2))
+        print_json(outcome.answer)
     else:
         print(render_terminal(document, verbose=verbose, **terminal_settings()))
     with writing(directory):

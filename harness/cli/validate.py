@@ -1,23 +1,31 @@
 """`headroom validate`: is this scenario file right, and what will it do?"""
 
-import json
 import math
 import os
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaa_headroom.harness.cli.options import as_json, example, overrides
+from mwaa_headroom.harness.cli.options import as_json, example, overrides, print_json
 from mwaa_headroom.harness.cli.streams import say
 
 if TYPE_CHECKING:
     from mwaa_headroom.harness.scenario.model import Scenario, Stage
 
-SCHEMA_VERSION = 1
 _FEWEST_RATES = 3  # with two, order tells little
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What `headroom validate` found."""
+
+    valid: bool  # always true: what is wrong ends the command with an error
+    warnings: tuple[str, ...]
+    scenario: dict[str, Any]  # its keys as in the file, defaults filled in
 
 
 @click.command(
@@ -41,13 +49,11 @@ def validate_command(scenario_file: Path, settings: tuple[str, ...], json_output
         *map(told, spaced_stages(scenario)),
     ]
     if json_output:
-        answer = {
-            "schema_version": SCHEMA_VERSION,
-            "valid": True,
-            "warnings": warnings,
-            "scenario": scenario.model_dump(mode="json"),
-        }
-        print(json.dumps(answer, indent=2))
+        print_json(
+            Validated(
+                valid=True, warnings=tuple(warnings), scenario=scenario.model_dump(mode="json")
+            )
+        )
         return
     load_s = sum(stage.duration_s for stage in scenario.stages)
     highest_per_s = max(scenario.highest_rate_per_s(stage) for stage in scenario.stages)

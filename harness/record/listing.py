@@ -36,7 +36,7 @@ class ListedRun:
 
     run: str  # the name of its directory
     directory: str
-    verdict: str
+    verdict: Verdict
     started_at_s: float | None = None
     finished_at_s: float | None = None
     scenario: str | None = None

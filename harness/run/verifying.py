@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from mwaa_headroom.analysis.report.as_json import as_json
 from mwaa_headroom.harness.aws.clients import AwsClients, make_clients
 from mwaa_headroom.harness.aws.environment import EnvironmentFacts, describe_environment
 from mwaa_headroom.harness.aws.shapes import Compared, Prober, hold_against
@@ -18,10 +19,34 @@ from mwaa_headroom.harness.local.handle import StandIn
 from mwaa_headroom.harness.local.instance import instance_root
 from mwaa_headroom.harness.local.settings import MetricsSettings, SimulatedSettings
 
-SCHEMA_VERSION: Final = 1
 LEAST_PAUSE_S: Final = 1.0  # between calls of an environment that others use
 STAND_IN: Final = "headroom-verify"
 FIRST_METRICS_S: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCall:
+    """One call's answers side by side; of each its status, error_code, headers, body, why_not."""
+
+    verdict: str  # agrees | differs | not tried
+    what: str
+    aws: dict[str, Any]
+    local: dict[str, Any]
+    differs: tuple[str, ...]
+    more: tuple[str, ...]  # what is no difference to who does without it
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What AWS answered at that date, beside what the stand-in does."""
+
+    date: str
+    region: str
+    airflow_version: str
+    environment_class: str
+    access_mode: str
+    botocore: str
+    calls: dict[str, VerifiedCall]  # by what is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +60,13 @@ class Verified:
         """How many calls ended so: agrees, differs or not tried."""
         return sum(each.verdict == verdict for each in self.compared.values())
 
-    def as_json(self) -> dict[str, Any]:
-        """For programs, and as a snapshot of what AWS answered at that date."""
+    def answer(self) -> Snapshot:
+        """For programs, and to be kept."""
         calls = {
-            check: {"verdict": each.verdict, **asdict(each)}
+            check: VerifiedCall(each.verdict, **asdict(each))
             for check, each in self.compared.items()
         }
-        return {"schema_version": SCHEMA_VERSION, **self.facts, "calls": calls}
+        return Snapshot(**self.facts, calls=calls)
 
 
 def verify_against_aws(
@@ -116,4 +141,4 @@ def write_snapshot(verified: Verified, file: Path) -> None:
         UsageError: it cannot be written.
     """
     with writing(file):
-        file.write_text(json.dumps(verified.as_json(), indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(as_json(verified.answer()), indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """`headroom doctor` against an imitation of AWS: each fault is found, none hides another."""
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from airflow_imitation import Airflow
 from aws_imitation import KEY, Imitation, serving
 from botocore.credentials import RefreshableCredentials
 from click.testing import CliRunner
+from json_outputs import checked
 
 from mwaa_headroom.analysis.report.sentences import told
 from mwaa_headroom.harness.aws.cleanup import BULK_RUN_S
@@ -366,7 +366,7 @@ def test_the_command_finds_the_only_environment(aws: Imitation) -> None:
     ]
 
     assert [answer.return_value for answer in answers] == [0, 0]
-    first, second = (json.loads(answer.stdout)["checks"] for answer in answers)
+    first, second = (checked("doctor", answer.stdout)["checks"] for answer in answers)
     assert [check["area"] for check in first] == [check["area"] for check in second]
 
 
@@ -407,7 +407,7 @@ def test_the_command_adds_what_validate_warns_of(aws: Imitation) -> None:
     answer = CliRunner().invoke(app, words, standalone_mode=False)
 
     assert answer.return_value == 0
-    checks = json.loads(answer.stdout)["checks"]
+    checks = checked("doctor", answer.stdout)["checks"]
     warned = [check["area"] for check in checks if check["finding"]["severity"] == "warning"]
     assert set(warned) == {"scenario"}
 

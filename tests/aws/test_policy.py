@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_outputs import checked
 
 from mwaa_headroom.harness.aws.policy import (
     EnvironmentArn,
@@ -262,10 +263,10 @@ def test_the_command_prints_and_checks(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(printed.stdout)
     bad.write_text(printed.stdout.replace("role/my-environment/User", "environment/my-environment"))
-    checked, refused = call("--check", str(good)), call("--check", str(bad), "--json")
+    accepted, refused = call("--check", str(good)), call("--check", str(bad), "--json")
 
-    assert (printed.return_value, checked.return_value, refused.return_value) == (0, 0, 2)
-    assert json.loads(call("--json").stdout)["policy"] == json.loads(printed.stdout)
-    (first,) = json.loads(refused.stdout)["policy"]
+    assert (printed.return_value, accepted.return_value, refused.return_value) == (0, 0, 2)
+    assert checked("policy", call("--json").stdout)["policy"] == json.loads(printed.stdout)
+    (first,) = checked("policy", refused.stdout)["policy"]
     assert first["finding"]["code"] == "iam.environment_instead_of_role"
     assert call("--role", "a/b").exception.exit_code == 2

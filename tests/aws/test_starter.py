@@ -10,6 +10,7 @@ import pytest
 from aws_imitation import Imitation, serving
 from botocore.stub import Stubber
 from click.testing import CliRunner
+from json_outputs import checked
 
 from mwaa_headroom.harness.aws.clients import make_clients
 from mwaa_headroom.harness.aws.starter import only_environment
@@ -62,13 +63,20 @@ def test_the_only_environment_and_a_dag_with_runs(aws: Imitation, tmp_path: Path
     assert highest_per_s < 10
     assert all(stage.duration_s - stage.warmup_s >= 5 * 60 for stage in scenario.stages)
     assert {method for method, _ in aws.airflow.calls} == {"GET"}
-    warned = json.loads(call(tmp_path, "validate", "data-airflow.toml", "--json").stdout)
+    warned = checked("validate", call(tmp_path, "validate", "data-airflow.toml", "--json").stdout)
     assert [text for text in warned["warnings"] if "spaced" not in text] == []
 
 
 def test_what_it_writes_is_ready_for_policy_and_doctor(aws: Imitation, tmp_path: Path) -> None:
     aws.airflow.trigger("etl_daily", "r1")
-    call(tmp_path, "init", "--environment", aws.name, "--output", "first.toml")
+    words = ("init", "--environment", aws.name, "--output", "first.toml", "--json")
+    assert checked("init", call(tmp_path, *words).stdout) == {
+        "schema_version": 1,
+        "environment": aws.arn,
+        "file": "first.toml",
+        "dag_id": "etl_daily",
+        "problem": None,
+    }
 
     policy = json.loads(call(tmp_path, "policy", "first.toml").stdout)
     aws.policy = policy

@@ -1,6 +1,5 @@
 """`headroom local`, run as a user runs it."""
 
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from json_outputs import checked
 
 from mwaa_headroom.harness.cli.main import main
 
@@ -80,7 +80,7 @@ def test_up_status_down(local: Local) -> None:
     )
     assert called.stdout == "called\n", called.stderr
 
-    status = json.loads(local("status", "--json").stdout)
+    status = checked("local status", local("status", "--json").stdout)
     assert status["schema_version"] == 1
     assert status["is_up"] is True
     assert [one["name"] for one in status["webservers"]] == ["webserver-1"]
@@ -89,20 +89,20 @@ def test_up_status_down(local: Local) -> None:
     down = local("down")
     assert down.returncode == 0, down.stderr
     assert "is down; none of its processes is left" in down.stdout
-    assert json.loads(local("status", "--json").stdout)["is_up"] is False
+    assert checked("local status", local("status", "--json").stdout)["is_up"] is False
     assert "was not up" in local("down").stdout
 
 
 def test_down_after_a_kill_and_after_the_folder_was_removed(local: Local, tmp_path: Path) -> None:
     up = local("up", "--kind", "simulated", "--json")
-    tree = json.loads(up.stdout)
+    tree = checked("local up", up.stdout)
     assert tree["schema_version"] == 1
     assert tree["was_already_up"] is False
     assert tree["variables"]["AWS_ENDPOINT_URL_MWAA"] == tree["mwaa_url"]
     os.kill(tree["pid"], signal.SIGKILL)
     down = local("down", "--json")
     assert down.returncode == 0, down.stderr
-    assert json.loads(down.stdout)["schema_version"] == 1
+    assert checked("local down", down.stdout)["schema_version"] == 1
     assert local("up", "--kind", "simulated").returncode == 0
 
     folder = tmp_path / "headroom" / "local" / "headroom-local"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from json_outputs import checked
 from runs_by_hand import put_run
 
 from mwaa_headroom.harness.cli import runs as runs_module
@@ -36,7 +37,9 @@ def headroom(*arguments: str) -> Result:
 
 
 def listed(*arguments: str) -> list[str]:
-    return [run["run"] for run in json.loads(headroom("runs", *arguments, "--json").stdout)["runs"]]
+    return [
+        run["run"] for run in checked("runs", headroom("runs", *arguments, "--json").stdout)["runs"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_open_makes_a_report_that_is_missing_and_tells_the_browser(
     page = directory.resolve() / "report.html"
 
     def opened(*options: str) -> Any:
-        return json.loads(headroom("open", "who", "--json", *options).stdout)
+        return checked("open", headroom("open", "who", "--json", *options).stdout)
 
     expected = {"schema_version": 1, "run": "whole", "page": str(page)}
     assert opened() == {**expected, "made": True, "opened": False}
@@ -100,7 +103,7 @@ def test_diff_tells_settings_and_figures_that_differ() -> None:
     manifest["scenario"]["stages"][0]["duration_s"] += 1
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
-    found = json.loads(headroom("diff", "one", "two", "--json").stdout)
+    found = checked("diff", headroom("diff", "one", "two", "--json").stdout)
 
     changes = [(each["group"], each["key"]) for each in found["settings"]]
     assert changes == [("scenario", "stages[0].duration_s"), ("tags", "n")]
@@ -114,7 +117,7 @@ def test_diff_tells_settings_and_figures_that_differ() -> None:
 def test_diff_shows_stages_that_only_one_run_has() -> None:
     put_run(Path("runs"), "short", whole=True)
     put_run(Path("runs"), "long", of="pinned_three", whole=True)
-    found = json.loads(headroom("diff", "short", "long", "--json").stdout)
+    found = checked("diff", headroom("diff", "short", "long", "--json").stdout)
     names = {bool(pair["first"]) for pair in found["stages"]}
     assert names == {True, False}
 

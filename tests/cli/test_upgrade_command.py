@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from json_outputs import checked
 
 from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.errors import HeadroomError
@@ -96,7 +97,7 @@ def test_a_finished_experiment_answers_again_without_a_run(experiment: tuple[Pat
     again = headroom("upgrade", directory, "--json")
 
     assert again.return_value == first.return_value
-    assert json.loads(again.stdout)["pairs"] == 4
+    assert checked("upgrade", again.stdout)["pairs"] == 4
     assert sorted((directory / "pairs").iterdir()) == runs
 
 
@@ -139,7 +140,7 @@ def test_killed_in_the_middle_it_goes_on_with_what_is_finished(
         [HEADROOM, "upgrade", directory, "--json"], capture_output=True, timeout=120, check=False
     )
 
-    answer = json.loads(gone_on.stdout)
+    answer = checked("upgrade", gone_on.stdout)
     manifests = [json.loads(path.read_text()) for path in found[0].parent.parent.glob("2*/m*.json")]
     first_pair = {each["run_id"] for each in manifests if each["tags"]["pair"] == "1"}
     used = {run["run_id"] for side in SIDES for run in answer["comparison"][side]}

@@ -1,12 +1,12 @@
 """What a run left is known from its record, told by every report and undone by its command."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from canned_mwaa import ARN, NAME, CannedMwaa, handler_of, serving, stand_in_variables
+from json_outputs import checked
 from rows_by_hand import rows_by_hand
 
 from mwaa_headroom.analysis.findings import Finding
@@ -134,7 +134,7 @@ def test_what_a_killed_run_left_is_undone_and_the_record_knows(
 ) -> None:
     directory = recorded(mwaa, tmp_path).directory
     assert clean(directory, "--yes", "--json") == 0
-    answer = json.loads(capsys.readouterr().out)
+    answer = checked("clean", capsys.readouterr().out)
     assert answer["undone"] == {"dag_runs": 10, "variables": 1, "paused_states": 1}
     assert answer["left"] == {}
     assert mwaa.airflow.runs == {DAG: ["manual__1"]}
@@ -142,7 +142,7 @@ def test_what_a_killed_run_left_is_undone_and_the_record_knows(
     assert mwaa.airflow.dags["headroom_pausable"]["is_paused"] is False
     assert left(directory) is None
     assert clean(directory, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["found"]["dag_runs"] == {}
+    assert checked("clean", capsys.readouterr().out)["found"]["dag_runs"] == {}
 
 
 def test_cleaning_that_is_interrupted_is_begun_again_where_it_ended(

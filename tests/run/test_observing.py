@@ -1,6 +1,5 @@
 """`headroom observe` against an imitation of AWS."""
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from aws_imitation import Imitation, Minute, serving
+from json_outputs import checked
 
 from mwaa_headroom.harness.aws.collector import SPELLINGS
 from mwaa_headroom.harness.cli.main import main
@@ -119,7 +119,7 @@ def test_the_command_prints_and_writes_the_answer(
     with pytest.raises(SystemExit) as ended:
         main([*given, "--json"])
     assert ended.value.code == 0
-    tree = json.loads(capsys.readouterr().out)
+    tree = checked("observe", capsys.readouterr().out)
     assert tree["growth"] == 2.0
     assert tree["calls_per_s"]["mean"] == pytest.approx(0.5)
     assert tree["needed"][0]["in_busiest_window"] == 9  # 2 x 3 busy at 70 %: 8.6

@@ -1,11 +1,11 @@
 """`headroom local verify` against an imitation of AWS that owes nothing to the stand-in."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aws_imitation import Imitation, serving
+from json_outputs import checked
 
 from mwaa_headroom.harness.aws.shapes import hold_against
 from mwaa_headroom.harness.cli.main import main
@@ -61,7 +61,7 @@ def test_the_command_compares_keeps_shapes_and_changes_nothing(
     text = file.read_text(encoding="utf-8")
     assert SECRET not in text
     assert aws.arn not in text
-    snapshot = json.loads(text)
+    snapshot = checked("local verify", text)
     assert (snapshot["region"], snapshot["airflow_version"]) == (aws.region, aws.airflow.version)
     verdicts = {check: call["verdict"] for check, call in snapshot["calls"].items()}
     # What both have from the service model or from Airflow, and what only one of them assumes.

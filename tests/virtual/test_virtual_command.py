@@ -1,10 +1,10 @@
 """`headroom run --virtual-time`, from the command line to the report."""
 
-import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from json_outputs import checked
 
 from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.errors import UsageError
@@ -33,7 +33,7 @@ def test_an_hour_of_load_is_reported_like_any_run(scenario_file: Path, tmp_path:
         app, [*arguments, "--no-progress"], catch_exceptions=False, standalone_mode=False
     )
     assert result.return_value == 0
-    report = json.loads(result.stdout)
+    report = checked("run", result.stdout)
     assert report["stages"][0]["complete"] is True
     assert report["stages"][0]["arrivals"] == pytest.approx(36_000, abs=4 * 190)  # Poisson
     assert (runs / "latest" / "report.html").exists()
