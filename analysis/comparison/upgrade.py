@@ -158,9 +158,9 @@ def doubt_of(pair: Pair) -> Finding | None:
     for run in (pair.baseline, pair.contender):
         if found := objection(run.analysis):
             return found
-    slower = _slower(pair)
-    if max(slower, 1 / slower) > UNLIKE_HOSTS:
-        return refusal("upgrade.unlike_hosts", slower=slower)
+    factor = slower(pair)
+    if max(factor, 1 / factor) > UNLIKE_HOSTS:
+        return refusal("upgrade.unlike_hosts", slower=factor)
     return None
 
 
@@ -253,7 +253,7 @@ def _samples(pairs: Sequence[Pair]) -> tuple[list[PairedSamples], list[PairedSam
     for pair in pairs:
         both = [run_metrics(run.analysis, indexes) for run in (pair.baseline, pair.contender)]
         known.append([_with_names(each.gate | each.informational, stages) for each in both])
-    host = tuple(map(_slower, pairs))
+    host = tuple(map(slower, pairs))
     unknown = Estimate(None)
     samples = [
         PairedSamples(
@@ -370,7 +370,11 @@ def _reference_s(run: Run) -> float | None:
     return fmean(times_s) if times_s else None
 
 
-def _slower(pair: Pair) -> float:
+def slower(pair: Pair) -> float:
+    """By what factor the host took longer for its reference work beside the contender's run.
+
+    1 where that is not known, or the webservers are on other hosts.
+    """
     before, after = map(_reference_s, (pair.baseline, pair.contender))
     return after / before if before and after and _on_this_host(pair) else 1.0
 
