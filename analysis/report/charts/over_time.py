@@ -76,7 +76,7 @@ def load_chart(load: SimulatedLoad) -> Chart:
                 "Webservers in service",
                 "",
                 (
-                    of("webservers", "in the middle", "ink"),
+                    of("webservers", "expected", "ink"),
                     of("fewest_webservers", "fewest", "sky"),
                     of("most_webservers", "most", "sky"),
                 ),
@@ -96,8 +96,8 @@ def load_chart(load: SimulatedLoad) -> Chart:
                 (
                     of("failed_share", "failed", "vermillion", 100),
                     of("slow_share", "slow", "orange", 100),
-                    of("least_lost_share", "both, least", "faint", 100),
-                    of("most_lost_share", "both, most", "faint", 100),
+                    of("least_lost_share", "failed or slow, least", "faint", 100),
+                    of("most_lost_share", "failed or slow, most", "faint", 100),
                 ),
             ),
         ),

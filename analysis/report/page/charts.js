@@ -591,14 +591,15 @@ const drawTimeline = (() => {
     function tellTime(plot) {
       const { left } = plot.cursor;
       if (!(left >= 0)) { at.textContent = ""; return; }
+      const { rows } = plots[0].panel;
+      if (rows.length) { at.textContent = rows[rowAtCursor(plot, plots[0].panel)][0]; return; }
       const x = plot.posToVal(left, "x");
       const stage = data.stages.find((each) => x >= each.from && x <= each.to);
       const marked = ["pass", "fail", "undecided"].includes(stage?.verdict);
       const near = data.events.filter(
         (event) => Math.abs(plot.valToPos(event.at, "x") - left) <= NEAR_PX / 2);
-      const { rows } = plots[0].panel;
       at.textContent = [
-        rows.length ? rows[rowAtCursor(plot, plots[0].panel)][0] : isTime || isDate ? spoken(x) : `${data.x.label}: ${spoken(x)}`,
+        isTime || isDate ? spoken(x) : `${data.x.label}: ${spoken(x)}`,
         stage ? `${marked ? "stage " : ""}${stage.name}${x < stage.judged_from ? " (warm-up)" : ""}` : "",
         ...near.map((event) => event.text),
       ].filter(Boolean).join(" · ");
