@@ -10,7 +10,7 @@ import click
 
 from mwaa_headroom.harness.cli.completion import RunPath
 from mwaa_headroom.harness.cli.options import example
-from mwaa_headroom.harness.cli.streams import say, say_aside
+from mwaa_headroom.harness.cli.streams import is_read, say, say_aside
 
 _TABLES: Final = ("requests", "periods", "stages")
 _FORMATS: Final = ("csv", "parquet", "jsonl", "otava")
@@ -72,7 +72,7 @@ def export_command(
         files = {
             table: stack.enter_context(_opened(output, f"{table}.{chosen}")) for table in wanted
         }
-        export_tables(directories, files, chosen)
+        export_tables(directories, files, chosen, is_read)
 
 
 def _check(chosen: str, tables: int, output: Path | None, *, has_tables: bool) -> None:

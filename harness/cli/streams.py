@@ -53,12 +53,18 @@ def say_aside(text: str) -> None:
     print(escape_controls(text), file=sys.stderr, flush=True)
 
 
+def is_read() -> bool:
+    """False once the reader of standard output is known to be gone."""
+    below = getattr(sys.stdout.buffer, "raw", None)
+    return not (isinstance(below, _Sink) and below.is_lost)
+
+
 class _Sink(io.FileIO):
     """The file below a standard stream; once something could not be written, nothing is."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._is_lost = False
+        self.is_lost = False
 
     def write(self, data: Any) -> int:
         """Write what can be.
@@ -67,13 +73,13 @@ class _Sink(io.FileIO):
             UsageError: the first time that standard output cannot be written, on a full disk say.
         """
         try:
-            while not self._is_lost:
+            while not self.is_lost:
                 written = super().write(data)
                 if written is not None:
                     return written
                 select.select([], [self], [])  # somebody made it non-blocking
         except OSError as exc:
-            self._is_lost = True
+            self.is_lost = True
             if self.fileno() == _OUTPUT and not isinstance(exc, BrokenPipeError):
                 raise UsageError(
                     f"Cannot write to standard output: {exc.strerror}; send it elsewhere."

@@ -35,7 +35,10 @@ _FORMULAS: Final = ("=", "+", "-", "@")
 
 
 def export_tables(
-    directories: Iterable[Path], files: Mapping[str, BinaryIO], file_format: str
+    directories: Iterable[Path],
+    files: Mapping[str, BinaryIO],
+    file_format: str,
+    is_read: Callable[[], bool],
 ) -> None:
     """Write tables of runs, one run below the other.
 
@@ -43,6 +46,7 @@ def export_tables(
         directories: of the runs.
         files: by the names of the tables wanted, open for writing.
         file_format: a key of `FORMATS`.
+        is_read: asked between pieces of tables; False ends it.
 
     Raises:
         RecordError: a run cannot be read.
@@ -55,6 +59,8 @@ def export_tables(
         }
         for directory in directories:
             for table, piece in _pieces(directory, files):
+                if not is_read():
+                    return
                 writers[table](piece)
 
 

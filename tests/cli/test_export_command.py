@@ -21,6 +21,7 @@ from mwaa_headroom.analysis.record import read_run
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.harness.cli.main import app
 from mwaa_headroom.harness.errors import RecordError, UsageError
+from mwaa_headroom.harness.record.export import export_tables
 
 HEADROOM = (sys.executable, "-c", "from mwaa_headroom.harness.cli.main import main; main()")
 RUN = FROZEN / "quickstart"
@@ -212,6 +213,13 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, place: str) -> None:
 def test_what_cannot_be_asked_is_refused(options: str) -> None:
     with pytest.raises(click.UsageError):
         export(RUN, *options.split())
+
+
+def test_nothing_more_is_read_for_a_reader_that_is_gone() -> None:
+    answers, file = iter([True, False]), io.BytesIO()
+    run = FROZEN / "scale_out"
+    export_tables([run, run], {"requests": file}, "csv", lambda: next(answers))
+    assert len(file.getvalue().splitlines()) == 1 + 20_000
 
 
 @pytest.mark.slow
