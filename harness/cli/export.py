@@ -122,7 +122,7 @@ def _opened(output: Path | None, name: str) -> Iterator[BinaryIO]:
     None: standard output.
     """
     from mwaa_headroom.harness.errors import UsageError
-    from mwaa_headroom.harness.files import replacing
+    from mwaa_headroom.harness.files import replacing, writing
 
     if output is None:
         yield sys.stdout.buffer
@@ -130,6 +130,8 @@ def _opened(output: Path | None, name: str) -> Iterator[BinaryIO]:
     path = output / name if output.is_dir() else output
     if path.exists() and not path.is_file():  # a device, say, which a file would replace
         raise UsageError(f"Cannot write '{path}': it is no regular file; give another name.")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("wb") as file:
         yield file
     say(str(path))
