@@ -47,7 +47,10 @@ def test_threshold_is_in_base_units_and_compared_as_written(
         ("p95(latency) < 1_0ms", "not of the form"),
         ("p95(latency) < 1e999ms", "a number that is too large"),
         ("p95(latency{}) < 1s", "not of the form"),
-        ("p95(latenc) < 800ms", "unknown metric 'latenc'; known are latency, service_time"),
+        (
+            "p95(latenc) < 800ms",
+            "unknown metric 'latenc' (did you mean 'latency'?); known are latency, service",
+        ),
         ("q95(latency) < 800ms", "unknown function 'q95'"),
         ("p100(latency) < 800ms", "unknown function 'p100'"),
         ("p0(latency) < 800ms", "unknown function 'p0'"),

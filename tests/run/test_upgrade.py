@@ -28,7 +28,7 @@ from mwaa_headroom.harness.run.upgrade import (
 
 SCENARIO = """
 slo = ["p95(latency) < 2s", "rate(errors) < 1%"]
-question = { ask = "check", target_rate_per_s = 100 }
+question = { ask = "check", target_rate_per_s = 90 }
 environment = { kind = "simulated", name = "up", min_webservers = 1, max_webservers = 3 }
 stages = [{ rate_per_s = 5, duration_s = 60 }]
 limits.max_rate_per_s = 60
@@ -36,7 +36,7 @@ limits.max_rate_per_s = 60
 health = 2
 list_dags = 2
 """
-DEARER = "upgrade.contender.environment.demand_s.list_dags=0.045"
+DEARER = "upgrade.contender.environment.demand_s.list_dags=0.06"
 
 
 @dataclass
@@ -101,12 +101,12 @@ def test_a_dearer_operation_is_found_and_told_apart(finished: tuple[Path, Upgrad
     assert answer.pairs == 4  # the first look was enough
     health, list_dags = answer.operations
     assert list_dags.demand is not None
-    assert list_dags.demand.change.value == pytest.approx(1.5, rel=0.02)
+    assert list_dags.demand.change.value == pytest.approx(2.0, rel=0.02)
     assert list_dags.demand.verdict == "worse"
     assert health.demand is not None
     assert health.demand.verdict == "~"
     needed = answer.webservers[0]
-    assert (needed.rate_per_s, needed.baseline, needed.contender) == (100.0, 3, 4)
+    assert (needed.rate_per_s, needed.baseline, needed.contender) == (90.0, 3, 5)
     assert needed.change_per_month is not None
     assert needed.change_per_month.low > 0
     assert [side.airflow_version for side in answer.sides] == ["3.2.1", "3.3.1"]
