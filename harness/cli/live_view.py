@@ -10,27 +10,33 @@ from mwaa_headroom.analysis.report import words
 from mwaa_headroom.harness.live.state import LiveState
 from mwaa_headroom.harness.live.words import Row, end_words, latency_words, live_rows, phase_words
 
-FEWEST_COLUMNS, FEWEST_LINES = 60, 12
+FEWEST_COLUMNS, FEWEST_LINES = 60, 13
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"good": "green", "bad": "bold red", "unclear": "yellow", "plain": ""}
 _LABEL_COLUMNS: Final = 11
+_WIDE_COLUMNS: Final = 110  # from here on the end of the run has room for all it says
 
 
 def live_panel(state: LiveState, columns: int) -> Table:
-    """At most 12 lines of at most so many columns."""
+    """At most 13 lines of at most so many columns."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(width=_LABEL_COLUMNS, no_wrap=True, style="bold")
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     stage_left = f"{words.clock(state.stage_left_s)} left" if state.stage_s else ""
     grid.add_row("", Text(phase_words(state), "bold"))
     grid.add_row("Stage", _bar(state.stage_s, state.stage_left_s, stage_left, columns))
-    grid.add_row("Run", _bar(state.run_s, state.run_left_s, end_words(state), columns))
-    slo, limited, load, counts, *others = live_rows(state)
-    for row in (slo, limited, load, counts):
+    ends = end_words(state, brief=columns < _WIDE_COLUMNS)
+    grid.add_row("Run", _bar(state.run_s, state.run_left_s, ends, columns))
+    slo, ended, limited, load, counts, *others = live_rows(state)
+    for row in (slo, ended, limited, load, counts):
         _add(grid, row)
-    limit_s = state.latency_limit_s
-    grid.add_row("p50", _sparkline(state.p50_history, state.p50_s, limit_s, columns))
-    grid.add_row("p95", _sparkline(state.p95_history, state.p95_s, limit_s, columns))
+    for percentile, history, now_s in (
+        (50, state.p50_history, state.p50_s),
+        (95, state.p95_history, state.p95_s),
+    ):
+        limit = state.latency_limit
+        limit_s = limit.threshold if limit and limit.percentile == percentile else None
+        grid.add_row(f"p{percentile}", _sparkline(history, now_s, limit_s, columns))
     for row in others:
         _add(grid, row)
     return grid

@@ -6,7 +6,7 @@ asks nothing of those who send. Each look reads only what was appended since the
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,7 +24,11 @@ from mwaa_headroom.analysis.generator.limits import (
 )
 from mwaa_headroom.analysis.host import TAKEN_LIMIT, host_reports
 from mwaa_headroom.analysis.manifest import read_manifest
-from mwaa_headroom.analysis.metric_periods import WebserverPeriod, webserver_periods
+from mwaa_headroom.analysis.metric_periods import (
+    WebserverPeriod,
+    periods_within,
+    webserver_periods,
+)
 from mwaa_headroom.analysis.outcomes import LAYER_OF_OUTCOME
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.schema import (
@@ -35,6 +39,7 @@ from mwaa_headroom.analysis.schema import (
     REQUESTS_STREAM,
 )
 from mwaa_headroom.analysis.setting import Setting, StagePlan, read_setting
+from mwaa_headroom.analysis.slo import Slo
 from mwaa_headroom.analysis.slo_judgement import Window, judge
 from mwaa_headroom.analysis.statistics import value_at_rank
 from mwaa_headroom.harness.live.record_tail import EventsTail, StreamTail
@@ -47,6 +52,7 @@ _FEW_CALLS: Final = 100
 _KEPT_METRIC_ROWS: Final = 2_000
 _KEPT_EVENTS: Final = 60  # reports of load processes and of the host
 _MUCH: Final = 0.01  # of the calls
+_LAST_ROWS_S: Final = 2.0  # after a stage its last rows are in the record
 
 Phase = Literal["waiting", "stage", "recovery", "drained"]
 
@@ -71,6 +77,15 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedStage:
+    """A stage whose load has ended; `met` None: it cannot be judged, or not yet."""
+
+    index: int
+    name: str
+    met: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class LiveState:
     """One moment of a run; times in epoch seconds, None where nothing is known yet.
 
@@ -91,6 +106,8 @@ class LiveState:
     stage_left_s: float
     run_s: float
     run_left_s: float  # recoveries to come left out
+    may_recover: bool  # whether there can be any
+    ended: tuple[EndedStage, ...]
     window_s: float
     offered_per_s: float
     achieved_per_s: float
@@ -103,7 +120,7 @@ class LiveState:
     p50_history: tuple[float | None, ...]
     p95_history: tuple[float | None, ...]
     slo_lines: tuple[SloResult, ...]
-    latency_limit_s: float | None  # of the first SLO line about a percentile of all calls
+    latency_limit: Slo | None  # the first line about a percentile of all calls
     webservers: int | None
     cpu_percent: float | None
     metrics_until_s: float | None
@@ -120,6 +137,19 @@ class _Phase:
     kind: Phase = "waiting"
     stage: int = 0
     began_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Span:
+    """A stage and the rows since it began, of which some may be of its neighbours."""
+
+    index: int
+    began_s: float
+    ended_s: float | None = None
+    left_s: float = 0.0  # when the next phase began
+    host_looks: int = 0
+    host_taken: int = 0  # of these, how often others took too much
+    rows: list[pa.RecordBatch] = field(default_factory=list)
 
 
 class LiveReader:
@@ -152,6 +182,9 @@ class LiveReader:
         self._host_events: deque[dict[str, Any]] = deque(maxlen=2)
         self._scaling: Scaling | None = None
         self._trouble: Finding | None = None  # that stays
+        self._span: _Span | None = None  # of the stage whose calls come in
+        self._left: _Span | None = None  # the one before, until it is judged
+        self._ended: list[EndedStage] = []
 
     def read(self, now_s: float) -> LiveState:
         """How it stands at `now_s`, by the clock of the record."""
@@ -159,21 +192,48 @@ class LiveReader:
             self._take_event(event)
         self._take_metrics(self._metrics.new_batches())
         self._take_requests(self._requests.new_batches(), now_s)
+        if self._left and now_s - self._left.left_s > _LAST_ROWS_S:
+            self._ended.append(self._judged(self._left))
+            self._left = None
         return self._state(now_s)
+
+    def _leave_stage(self, at_s: float) -> None:
+        if self._span:
+            self._span.left_s = at_s
+            self._left, self._span = self._span, None
+
+    def _judged(self, span: _Span) -> EndedStage:
+        plan, slos = self._setting.stages[span.index], self._setting.slos
+        from_s, to_s = span.began_s + plan.warmup_s, span.ended_s or span.left_s
+        calls = calls_of(pa.Table.from_batches(span.rows, REQUESTS_SCHEMA))
+        calls = calls.where((calls.stage == span.index) & (calls.intended_start_s >= from_s))
+        periods = periods_within(self._periods, from_s, to_s)
+        window = Window(calls, good_calls(calls, slos), periods)
+        met = {judge(slo, window).met for slo in slos}
+        verdict = None if not met or None in met or 2 * span.host_taken > span.host_looks else True
+        return EndedStage(span.index, plan.name, met=False if False in met else verdict)
 
     def _take_event(self, event: dict[str, Any]) -> None:
         match event["kind"]:
             case "stage_started":
+                self._leave_stage(event["time_s"])
                 self._phase = _Phase("stage", event["stage"], event["time_s"])
+                self._span = _Span(event["stage"], event["time_s"])
             case "recovery_started":
+                self._leave_stage(event["time_s"])
                 self._recovery_per_s = event["rate_per_s"]
                 self._phase = _Phase("recovery", event["stage"], event["time_s"])
             case "stage_ended" | "recovery_ended":
                 self._phase = _Phase("drained", event["stage"], event["time_s"])
+                if self._span and event["kind"] == "stage_ended":
+                    self._span.ended_s = event["time_s"]
             case "generator_load":
                 self._load_events.append(event)
             case "host_load":
                 self._host_events.append(event)
+                if self._span:
+                    self._span.host_looks += 1
+                    self._span.host_taken += self._host_taken() is not None
             case "scaling_decision":
                 counts = event["from_count"], event["to_count"]
                 self._scaling = Scaling(*counts, event["time_s"], ready=counts[1] < counts[0])
@@ -198,6 +258,8 @@ class LiveReader:
             for outcome in batch.column("outcome").value_counts().to_pylist():
                 self._counts[outcome["values"]] += outcome["counts"]
             self._recent.append((now_s, batch))
+            for span in filter(None, (self._span, self._left)):
+                span.rows.append(batch)
         while self._recent and self._recent[0][0] < now_s - SHOWN_S - BIN_S:
             self._recent.popleft()
 
@@ -226,6 +288,8 @@ class LiveReader:
             asked_per_s=self._recovery_per_s if self._recovers else stage.rate_per_s,
             users=None if self._recovers else stage.users,
             **self._times(now_s),
+            may_recover=self._longest_recovery_s > 0,
+            ended=tuple(self._ended),
             window_s=window_s,
             offered_per_s=len(window) / window_s,
             achieved_per_s=int(window.sent.sum()) / window_s,
@@ -238,7 +302,7 @@ class LiveReader:
             p50_history=p50,
             p95_history=p95,
             slo_lines=lines,
-            latency_limit_s=self._latency_limit_s(),
+            latency_limit=self._latency_limit(),
             webservers=newest.webservers if newest else None,
             cpu_percent=newest.cpu_percent if newest else None,
             metrics_until_s=newest.end_s if newest else None,
@@ -304,9 +368,9 @@ class LiveReader:
         seen += [p.cpu_percent for p in self._periods[-1:]]
         return max((percent for percent in seen if percent is not None), default=0.0)
 
-    def _latency_limit_s(self) -> float | None:
+    def _latency_limit(self) -> Slo | None:
         limits = (
-            slo.threshold
+            slo
             for slo in self._setting.slos
             if slo.metric == "latency" and slo.percentile and not slo.selector_key
         )

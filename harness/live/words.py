@@ -26,6 +26,7 @@ def live_rows(state: LiveState) -> tuple[Row, ...]:
     counts = f"{state.sent} calls, {state.failed} failed, {state.unsent} unsent"
     rows = (
         _slo(state),
+        _ended(state),
         _limit(state),
         _load(state),
         Row("In all", counts),
@@ -52,25 +53,26 @@ def phase_words(state: LiveState) -> str:
     return f"Stage {of_all} {name}: {asked}"
 
 
-def end_words(state: LiveState) -> str:
+def end_words(state: LiveState, *, brief: bool = False) -> str:
     """When the load ends, as far as the scenario says."""
     ends = words.time_of_day(state.at_s + state.run_left_s)
-    return f"{words.clock(state.run_left_s)} left, load ends about {ends}"
+    later = ", or later by recoveries" if state.may_recover and not brief else ""
+    return f"{words.clock(state.run_left_s)} left, load ends about {ends}{later}"
 
 
 def as_data(state: LiveState) -> dict[str, object]:
     """The same as JSON for the page."""
     rows = live_rows(state)
     p50, p95 = latency_words(state.p50_s), latency_words(state.p95_s)
-    limit_s = state.latency_limit_s
-    limit = "" if limit_s is None else f", SLO {words.duration(limit_s)}"
+    slo = state.latency_limit
+    limit = f", SLO {words.duration(slo.threshold)} of p{slo.percentile:g}" if slo else ""
     latency = Row("Latency", f"p50 {p50}, p95 {p95}{limit}")
-    shown = (*rows[:4], latency, *rows[4:])
+    shown = (*rows[:5], latency, *rows[5:])
     return {
         "run": escape_controls(state.run),
         "scenario": escape_controls(state.scenario),
         "phase": phase_words(state),
-        "status": rows[0].status,
+        "status": "bad" if "bad" in (rows[0].status, rows[1].status) else rows[0].status,
         "stage_done": _done(state.stage_s, state.stage_left_s),
         "stage_left": f"{words.clock(state.stage_left_s)} left" if state.stage_s else "",
         "run_done": _done(state.run_s, state.run_left_s),
@@ -105,6 +107,19 @@ def _slo(state: LiveState) -> Row:
     return Row("SLO", f"✓ holds {over}{rest}", "good")
 
 
+def _ended(state: LiveState) -> Row:
+    """What the report will say of the stages that are over."""
+    if not state.ended:
+        return Row("Stages", "none has ended yet")
+    parts = []
+    for met, what in ((False, "✗ broken in"), (True, "✓ held in"), (None, "? not judged:")):
+        names = [f"{each.index + 1} {each.name}" for each in state.ended if each.met is met]
+        parts += [f"{what} {', '.join(names)}"] if names else []
+    broken = any(each.met is False for each in state.ended)
+    held = all(each.met for each in state.ended)
+    return Row("Stages", "; ".join(parts), "bad" if broken else "good" if held else "unclear")
+
+
 def _limit(state: LiveState) -> Row:
     label = "Limited by"
     match state.limit:
@@ -112,9 +127,10 @@ def _limit(state: LiveState) -> Row:
             return Row(label, "nothing that can be seen here: the report may tell", "unclear")
         case None if state.host_taken is not None:
             taken = words.share(state.host_taken)
-            return Row(label, f"other work on this host, {taken} of its CPUs", "unclear")
+            text = f"other work on this host, {taken} of its CPUs: not judged while it goes on"
+            return Row(label, text, "unclear")
         case None:
-            return Row(label, "nothing seen so far", "good")
+            return Row(label, "nothing just now", "good")
         case limit if limit.kind == "generator":
             return Row(label, "the load generator (below)", "bad")
         case limit if limit.kind == "throttle":
@@ -131,7 +147,7 @@ def _limit(state: LiveState) -> Row:
 def _load(state: LiveState) -> Row:
     rates = (
         f"{state.offered_per_s:.1f} offered, {state.achieved_per_s:.1f} achieved, "
-        f"{state.failed_per_s:.1f} failed"
+        f"{state.failed_per_s:.1f} failed, over {state.window_s:.0f} s"
     )
     bad = state.failed_per_s >= 0.01 * max(state.achieved_per_s, 1.0)
     return Row("Calls/s", rates, "bad" if bad else "plain")
@@ -143,9 +159,8 @@ def _webservers(state: LiveState) -> Row:
     cpu = "?" if state.cpu_percent is None else f"{state.cpu_percent:.0f} %"
     text = f"{state.webservers} at {cpu} CPU until {words.time_of_day(state.metrics_until_s)}"
     if (last := state.scaling) is not None:
-        verb = "" if last.ready else "decided "
-        at = words.time_of_day(last.at_s)
-        text += f" | last {verb}{last.from_count} to {last.to_count} at {at}"
+        change = f"{last.from_count} to {last.to_count} at {words.time_of_day(last.at_s)}"
+        text += f" | last {change}" if last.ready else f" | decided {change}, not there yet"
     return Row("Webservers", text)
 
 

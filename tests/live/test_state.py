@@ -12,6 +12,7 @@ from synthetic_records import STARTED_AT_S, write_synthetic_run
 
 from mwaa_headroom.analysis.results import SloResult
 from mwaa_headroom.analysis.schema import (
+    EVENT_KINDS,
     EVENTS_FILE,
     METRICS_SCHEMA,
     METRICS_STREAM,
@@ -189,6 +190,33 @@ def test_a_recovery_counts_only_its_own_calls(record: GrowingRecord) -> None:
     assert phase_words(state) == "Recovery after stage 1 of 2 stage 1: 2 calls/s"
 
 
+@pytest.mark.parametrize(
+    ("took_s", "host_taken", "met"), [(0.05, 0.0, True), (3.0, 0.0, False), (0.05, 1.5, None)]
+)
+def test_a_stage_that_is_over_keeps_its_verdict(
+    record: GrowingRecord, took_s: float, host_taken: float, met: bool | None
+) -> None:
+    record.event(0.0, "stage_started", stage=0, name="stage 1")
+    record.calls([at / 10 for at in range(590)], took_s)
+    record.event(
+        *(30.0, "host_load"),
+        **dict.fromkeys(EVENT_KINDS["host_load"], 0.0)
+        | {"cpus": 2, "over_s": 5.0, "ours_cpus": 0.4, "others_cpus": host_taken},
+    )
+    assert record.state(59.0).ended == ()
+    record.event(60.0, "stage_ended", stage=0, name="stage 1")
+    record.event(63.0, "stage_started", stage=1, name="stage 2")
+    record.calls([64.0, 65.0], 0.05, stage=1)
+
+    record.state(64.0)
+    state = record.state(66.0)
+
+    (ended,) = state.ended
+    assert (ended.index, ended.met) == (0, met)
+    assert live_rows(state)[0].status != "bad"  # what is now is another matter
+    assert live_rows(state)[1].status == {True: "good", False: "bad", None: "unclear"}[met]
+
+
 def test_metrics_alone_are_no_slo_that_holds(record: GrowingRecord) -> None:
     """A recovery that has had no call yet, its webservers still within their limit."""
     record.event(0.0, "stage_started", stage=0, name="stage 1")
@@ -208,7 +236,7 @@ def test_a_host_with_other_things_to_do_is_what_limits(record: GrowingRecord) ->
     record.calls([at / 10 for at in range(100)], 0.1)
     state = record.state(10.0)
 
-    free, taken = (live_rows(replace(state, host_taken=each))[1] for each in (None, 0.8))
+    free, taken = (live_rows(replace(state, host_taken=each))[2] for each in (None, 0.8))
 
     assert free.status == "good"
     assert taken.status == "unclear"
@@ -225,7 +253,7 @@ def test_the_panel_has_room_for_all_of_it(record: GrowingRecord, columns: int) -
         console.print(live_panel(record.state(10.0), columns))
 
     lines = shown.get().splitlines()
-    assert len(lines) <= 12
+    assert len(lines) <= 13
     assert max(map(len, lines)) <= columns
     assert "\x1b[2J" not in shown.get()
     assert "100 calls, 0 failed, 0 unsent" in shown.get()

@@ -7,7 +7,8 @@ from mwaa_headroom.analysis.report import words
 from mwaa_headroom.analysis.report.sentences import says, told
 from mwaa_headroom.analysis.results import StageLabel
 
-_MENTIONED_CPUS: Final = 0.03  # whenever the sum is past its limit, one of them is
+_MENTIONED: Final = 0.1  # of all that was taken
+_LEAST_CPUS: Final = 0.03  # whenever the sum is past its limit, one of them is
 
 
 @says("host.disturbed")
@@ -18,6 +19,7 @@ def _(
     cpus: float,
     speed: float | None,
 ) -> str:
+    mentioned = _MENTIONED * (others_cpus + stolen_cpus + throttled_cpus)
     of = f"of this host's {words.counted(cpus, 'CPU')}"
     parts = [
         f"{what} {taken:.2g} {of}"
@@ -26,7 +28,7 @@ def _(
             ("other virtual machines took", stolen_cpus),
             ("a limit from outside withheld", throttled_cpus),
         )
-        if taken >= _MENTIONED_CPUS
+        if taken >= max(mentioned, _LEAST_CPUS)
     ]
     parts += [] if speed is None else [f"this host ran at {speed:.2g} of its fastest in this run"]
     found = words.capital(words.enumerated(parts))

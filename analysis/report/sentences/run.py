@@ -404,4 +404,5 @@ def _sorted(reasons: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
 
 
 def _and_more(reasons: Sequence[Any]) -> str:
-    return f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    more = len(reasons) - 1
+    return f" (and {words.counted(more, 'more reason')})" if more else ""
