@@ -187,15 +187,21 @@ def stop_daemon(instance: Instance, clock: Callable[[], float] = time.monotonic)
     reclaim(instance.processes_path)
     instance.remove_secrets()
     deadline_s = clock() + KILL_TIMEOUT_S  # a killed daemon's watchdog may be at it as well
-    while (left := _processes_of(instance, DAEMON, MARKER)) and clock() < deadline_s:
+    while (left := _processes_of(instance, DAEMON, MARKER)) or _is_there(instance):
+        if clock() > deadline_s:
+            break
         time.sleep(POLL_S)
-    if left or instance.is_running() or has_leftovers(instance.processes_path):
+    if left or _is_there(instance):
         named = f" ({', '.join(str(process.pid) for process in left)})" if left else ""
         raise EnvironmentStartError(
             f"Some processes of '{instance.directory}' could not be ended{named}; see"
             f" '{instance.log_path}' and end them by hand."
         )
     return was_running or had_leftovers
+
+
+def _is_there(instance: Instance) -> bool:
+    return instance.is_running() or has_leftovers(instance.processes_path)
 
 
 def _processes_of(instance: Instance, *marks: str) -> list[psutil.Process]:
