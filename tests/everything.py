@@ -24,6 +24,8 @@ QUICKSTART = (
 )
 
 KNOWN_TRUTH = "tests/run/test_known_truth.py"
+TWO_SENDERS = "tests/run/test_distributed_run.py::test_two_processes_share_one_schedule"
+APART = (f"--ignore={KNOWN_TRUTH}", f"--deselect={TWO_SENDERS}")
 AIRFLOW = "airflow and not versions"
 BY_FILE = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 
@@ -45,7 +47,7 @@ LANES: tuple[Lane, ...] = (
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
         # One queue of files: whichever process is free takes the next one.
-        ("pytest", "-m", "not airflow", f"--ignore={KNOWN_TRUTH}", *BY_FILE),
+        ("pytest", "-m", "not airflow", *APART, *BY_FILE),
     ),
     (
         ("mypy",),
@@ -53,7 +55,7 @@ LANES: tuple[Lane, ...] = (
         ("pytest", *files_with("airflow"), "-m", AIRFLOW, "--deselect", QUICKSTART),
     ),
 )
-LAST: Lane = (("pytest", KNOWN_TRUTH, QUICKSTART),)
+LAST: Lane = (("pytest", KNOWN_TRUTH, TWO_SENDERS, QUICKSTART),)
 ENDING_S = 30.0  # interrupted tests end what they have started
 
 

@@ -63,7 +63,7 @@ from mwaa_headroom.analysis.identity import (
     unlike_runs,
 )
 from mwaa_headroom.analysis.planning.classes import HOURS_PER_MONTH, Money
-from mwaa_headroom.analysis.results import StageStats
+from mwaa_headroom.analysis.results import RunAnalysis, StageStats
 from mwaa_headroom.analysis.run import Run
 from mwaa_headroom.analysis.setting import Setting
 from mwaa_headroom.analysis.sizing.one_run import webservers_for
@@ -239,8 +239,16 @@ def _comparison(pairs: Sequence[Pair], purpose: Purpose, looks: Looks, margin: f
         meant_to_differ=allowed(sides, purpose) if pairs else (),
         gate=judged,
         informational=with_doubts(describe_pairs(beside, looks), other_work),
+        notes=tuple(_not_pinned(sides)),
         looks=(looks.first, looks.last),
     )
+
+
+def _not_pinned(sides: Mapping[str, Sequence[RunAnalysis]]) -> Iterator[Finding]:
+    for side, runs in sides.items():
+        limits = [map(run.environment.get, ("min_webservers", "max_webservers")) for run in runs]
+        if any(fewest != most for fewest, most in limits):
+            yield warning("upgrade.not_pinned", side=side)
 
 
 def _samples(pairs: Sequence[Pair]) -> tuple[list[PairedSamples], list[PairedSamples]]:
@@ -348,7 +356,7 @@ def middle(values: Iterable[float | None]) -> float | None:
 def _memory(runs: Runs) -> tuple[float | None, float | None]:
     """Of one webserver at the start, and by how many points 1000 calls make it grow."""
     answered, calls, percent = 0.0, [], []
-    for run in runs:
+    for run in _of_longest_start(runs):
         for point in run.points:
             answered += point.achieved_per_s * point.period_s / max(point.webservers or 1, 1)
             if point.memory_percent is not None:
@@ -358,6 +366,15 @@ def _memory(runs: Runs) -> tuple[float | None, float | None]:
         return None, None
     slope, start = np.polyfit(calls, percent, 1)
     return float(start), float(slope) * GROWTH_CALLS
+
+
+def _of_longest_start(runs: Runs) -> Runs:
+    """An experiment that goes on has new webservers: only runs of the same ones make one line."""
+    starts: dict[object, list[Run]] = {}
+    for run in runs:
+        created = run.record.manifest["environment"]["before"].get("CreatedAt")
+        starts.setdefault(created, []).append(run)
+    return max(starts.values(), key=len, default=[])
 
 
 def _memory_of_a_webserver_mib(runs: Runs) -> float | None:

@@ -68,6 +68,19 @@ junit_file = click.option(
 )
 
 
+def runs_folder(what: str) -> Callable[[Command], Command]:
+    """The option of where a command makes this."""
+    return click.option(
+        "--runs",
+        "runs_directory",
+        metavar="DIR",
+        default="runs",
+        show_default=True,
+        type=click.Path(path_type=Path),
+        help=f"Where {what} made.",
+    )
+
+
 def output_of(forms: str) -> Callable[[Command], Command]:
     """The option that writes an answer's report, in these forms, into a directory."""
     return click.option(

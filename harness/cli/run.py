@@ -20,6 +20,7 @@ from mwaa_headroom.harness.cli.options import (
     junit_file,
     overrides,
     print_json,
+    runs_folder,
     terminal_settings,
     verbose,
     write_junit,
@@ -103,15 +104,7 @@ def _show(report: "RunReport", *, verbose: bool, json_output: bool) -> int:
 )
 @click.argument("scenario_file", metavar="SCENARIO", type=click.Path(path_type=Path))
 @overrides
-@click.option(
-    "--runs",
-    "runs_directory",
-    metavar="DIR",
-    default="runs",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where run directories are made.",
-)
+@runs_folder("run directories are")
 @click.option(
     "--tag",
     "tags",

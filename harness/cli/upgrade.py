@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from mwaa_headroom.harness.cli.github import tell_github
 from mwaa_headroom.harness.cli.options import (
@@ -14,15 +15,27 @@ from mwaa_headroom.harness.cli.options import (
     example,
     overrides,
     print_json,
+    runs_folder,
     terminal_settings,
     verbose,
 )
 from mwaa_headroom.harness.cli.streams import say, say_aside
-from mwaa_headroom.harness.errors import ExitCode, UsageError
+from mwaa_headroom.harness.errors import ExitCode, HeadroomError, UsageError
 from mwaa_headroom.harness.files import writing
 
 _MOST_PAIRS = 50
 _PAIRS = 6
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+# By the names of the parameters: what an experiment is begun with.
+_SETTINGS = {
+    "before": "--from",
+    "after": "--to",
+    "pairs": "--pairs",
+    "margin": "--margin",
+    "settings": "--set",
+    "runs_directory": "--runs",
+    "virtual_time": "--virtual-time",
+}
 
 
 @click.command(
@@ -47,15 +60,7 @@ _PAIRS = 6
     help="How much worse a metric of the gate may get.",
 )
 @overrides
-@click.option(
-    "--runs",
-    "runs_directory",
-    metavar="DIR",
-    default="runs",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where the experiment's directory is made.",
-)
+@runs_folder("the experiment's directory is")
 @click.option(
     "--virtual-time",
     is_flag=True,
@@ -64,7 +69,9 @@ _PAIRS = 6
 @click.option("--no-progress", is_flag=True, help="Print only the result.")
 @verbose
 @as_json
+@click.pass_context
 def upgrade_command(
+    ctx: click.Context,
     scenario_or_experiment: Path,
     before: str | None,
     after: str | None,
@@ -91,6 +98,7 @@ def upgrade_command(
     """
     from mwaa_headroom.analysis.report.terminal import render_terminal
     from mwaa_headroom.analysis.report.upgrade_report import pair_told, upgrade_document
+    from mwaa_headroom.analysis.report.words import enumerated
     from mwaa_headroom.analysis.report.write import write_document
     from mwaa_headroom.harness.cli.progress import console_progress
     from mwaa_headroom.harness.run.upgrade import carry_out, new_experiment
@@ -98,10 +106,10 @@ def upgrade_command(
     with console_progress(quiet=no_progress) as progress:
         directory = scenario_or_experiment
         if directory.is_dir():
-            if before or after or pairs or settings or virtual_time:
+            if given := [name for name in _SETTINGS if ctx.get_parameter_source(name) in _GIVEN]:
                 raise UsageError(
-                    f"'{directory}' is an experiment that knows its settings: leave --from, --to, "
-                    "--pairs, --set and --virtual-time out."
+                    f"'{directory}' is an experiment that knows its settings: leave "
+                    f"{enumerated([_SETTINGS[name] for name in given])} out."
                 )
         else:
             directory = new_experiment(
@@ -116,7 +124,11 @@ def upgrade_command(
                 now=datetime.now(UTC),
             )
             progress.step(f"Experiment {directory}")
-        outcome = carry_out(directory, progress, pair_told)
+        try:
+            outcome = carry_out(directory, progress, pair_told)
+        except HeadroomError:
+            say_aside(f"What is finished stays; `headroom upgrade {directory}` goes on.")
+            raise
     if outcome.answer is None:
         say_aside(f"No pair of runs was finished yet; `headroom upgrade {directory}` goes on.")
         return ExitCode.INTERRUPTED

@@ -52,6 +52,7 @@ _FEW_CALLS: Final = 100
 _KEPT_METRIC_ROWS: Final = 2_000
 _KEPT_EVENTS: Final = 60  # reports of load processes and of the host
 _MUCH: Final = 0.01  # of the calls
+_MOST_ROWS: Final = 500_000  # of a stage that are kept: a watched run must not grow for hours
 _LAST_ROWS_S: Final = 2.0  # after a stage its last rows are in the record
 
 Phase = Literal["waiting", "stage", "recovery", "drained"]
@@ -150,6 +151,11 @@ class _Span:
     host_looks: int = 0
     host_taken: int = 0  # of these, how often others took too much
     rows: list[pa.RecordBatch] = field(default_factory=list)
+    is_long: bool = False  # more rows than are kept, so that it is not judged
+
+    def take(self, batch: pa.RecordBatch) -> None:
+        self.is_long = self.is_long or sum(map(len, self.rows)) + len(batch) > _MOST_ROWS
+        self.rows = [] if self.is_long else [*self.rows, batch]
 
 
 class LiveReader:
@@ -204,6 +210,8 @@ class LiveReader:
 
     def _judged(self, span: _Span) -> EndedStage:
         plan, slos = self._setting.stages[span.index], self._setting.slos
+        if span.is_long:
+            return EndedStage(span.index, plan.name, met=None)
         from_s, to_s = span.began_s + plan.warmup_s, span.ended_s or span.left_s
         calls = calls_of(pa.Table.from_batches(span.rows, REQUESTS_SCHEMA))
         calls = calls.where((calls.stage == span.index) & (calls.intended_start_s >= from_s))
@@ -259,7 +267,7 @@ class LiveReader:
                 self._counts[outcome["values"]] += outcome["counts"]
             self._recent.append((now_s, batch))
             for span in filter(None, (self._span, self._left)):
-                span.rows.append(batch)
+                span.take(batch)
         while self._recent and self._recent[0][0] < now_s - SHOWN_S - BIN_S:
             self._recent.popleft()
 

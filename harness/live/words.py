@@ -112,7 +112,7 @@ def _ended(state: LiveState) -> Row:
     if not state.ended:
         return Row("Stages", "none has ended yet")
     parts = []
-    for met, what in ((False, "✗ broken in"), (True, "✓ held in"), (None, "? not judged:")):
+    for met, what in ((False, "✗ broken in"), (True, "✓ held in"), (None, "? not judged here:")):
         names = [f"{each.index + 1} {each.name}" for each in state.ended if each.met is met]
         parts += [f"{what} {', '.join(names)}"] if names else []
     broken = any(each.met is False for each in state.ended)

@@ -50,7 +50,7 @@ from mwaa_headroom.harness.run.progress import LoadStatus, Progress
 from mwaa_headroom.harness.run.recording import Phases
 from mwaa_headroom.harness.run.session import run_scenario
 from mwaa_headroom.harness.scenario.load import check_scenario, load_scenario
-from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario, Stage
+from mwaa_headroom.harness.scenario.model import AwsSettings, Scenario, Stage, UpgradeSides
 from mwaa_headroom.harness.validation import validated
 from mwaa_headroom.harness.virtual.run import run_in_virtual_time
 
@@ -149,6 +149,11 @@ def new_experiment(
         raise ScenarioError(
             f"{scenario_file}: an upgrade experiment makes its own stages, with traffic.arrivals = "
             f'"poisson" or "constant", not "{scenario.traffic.arrivals}".'
+        )
+    if versions == (None, None) and scenario.upgrade == UpgradeSides():
+        raise ScenarioError(
+            f"{scenario_file}: both sides would be the same; give --from and --to, or say in "
+            "upgrade.contender what that side has."
         )
     sides = {
         side: _effective(scenario, scenario_file, side, version)
@@ -275,7 +280,7 @@ def finished_pairs(directory: Path) -> list[Pair]:
             continue
         run = _read(manifest.parent)
         tags = run.record.manifest.get("tags") or {}
-        if run.status == "finished":
+        if run.status == "finished" and {"pair", "side"} <= tags.keys():
             halves.setdefault(int(tags["pair"]), {})[tags["side"]] = run
     return [
         Pair(number, both["baseline"], both["contender"])
@@ -363,8 +368,7 @@ class _GoingOn:
             outcomes = ", ".join(run.calls.outcome.counts())
             raise EnvironmentStartError(
                 f"The {side} failed {failed} of {len(run.calls)} calls of its pilot ({outcomes}): "
-                f"see {run.record.directory}{self._logs(side)}, then go on with `headroom upgrade "
-                f"{self._directory}`."
+                f"see {run.record.directory}{self._logs(side)}."
             )
         return run.demand.mix_s.value if run.demand else None
 
@@ -413,8 +417,7 @@ class _GoingOn:
         if run.status != "finished":
             raise EnvironmentStartError(
                 f"A run of the {side} ended as '{run.status}'{_why(run)}: see "
-                f"{run.record.directory}{self._logs(side)}, then go on with `headroom upgrade "
-                f"{self._directory}`."
+                f"{run.record.directory}{self._logs(side)}."
             )
         return run
 

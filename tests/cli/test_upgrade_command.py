@@ -104,8 +104,9 @@ def test_a_finished_experiment_answers_again_without_a_run(experiment: tuple[Pat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--to", "3.3.1"], "knows its settings"),
-        (["--pairs", "3"], "knows its settings"),
+        (["--to", "3.3.1"], "leave --to out"),
+        (["--pairs", "3"], "leave --pairs out"),
+        (["--margin", "5%", "--runs", "x"], "leave --margin and --runs out"),
     ],
 )
 def test_settings_do_not_go_with_an_experiment(
@@ -147,3 +148,15 @@ def test_killed_in_the_middle_it_goes_on_with_what_is_finished(
     assert gone_on.returncode == 4
     assert len(first_pair) == 2
     assert first_pair <= used
+
+
+def test_a_side_that_fails_leaves_an_experiment_that_can_go_on(
+    scenario: Path, tmp_path: Path
+) -> None:
+    cut = "upgrade.contender.environment.gateway.timeout_s=0.0001"
+
+    failed = headroom("upgrade", scenario, "--virtual-time", "--set", cut, "--runs", tmp_path)
+
+    (directory,) = tmp_path.iterdir()
+    assert isinstance(failed.exception, HeadroomError)
+    assert f"`headroom upgrade {directory}` goes on" in failed.stderr

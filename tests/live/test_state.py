@@ -217,6 +217,22 @@ def test_a_stage_that_is_over_keeps_its_verdict(
     assert live_rows(state)[1].status == {True: "good", False: "bad", None: "unclear"}[met]
 
 
+def test_a_stage_of_very_many_calls_is_not_kept_to_be_judged(
+    record: GrowingRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mwaa_headroom.harness.live.state._MOST_ROWS", 100)
+    record.event(0.0, "stage_started", stage=0, name="stage 1")
+    for second in range(3):
+        record.calls([second + at / 50 for at in range(50)], 0.05)
+        record.state(second + 1.0)
+    record.event(60.0, "recovery_started", stage=0, rate_per_s=2.0)
+    record.state(61.0)
+
+    (ended,) = record.state(64.0).ended
+
+    assert ended.met is None
+
+
 def test_metrics_alone_are_no_slo_that_holds(record: GrowingRecord) -> None:
     """A recovery that has had no call yet, its webservers still within their limit."""
     record.event(0.0, "stage_started", stage=0, name="stage 1")

@@ -153,8 +153,7 @@ def test_two_processes_share_one_schedule(here: Here) -> None:
     scenario = here.scenario(4)
     answer = here.run("run", scenario, "--processes", "2", "--json")
 
-    # 5: the machine was too busy for a verdict, which this is not about.
-    assert answer.returncode in (0, 5), answer.stderr + answer.stdout
+    assert answer.returncode == 0, answer.stderr + answer.stdout
     directory = (here.runs / "latest").resolve()
     manifest = json.loads((directory / "manifest.json").read_text())
     requests = pq.read_table(directory / "requests.parquet")

@@ -190,6 +190,13 @@ says(
 says("upgrade.no_pair", "No pair of runs counts yet.")
 
 
+says(
+    "upgrade.not_pinned",
+    "The {side}'s webservers may scale, which changes what its calls cost and how long they take: "
+    "make its minimum and maximum equal.",
+)
+
+
 @says("upgrade.unlike_hosts")
 def _(slower: float) -> str:
     which, factor = ("contender", slower) if slower > 1 else ("baseline", 1 / slower)

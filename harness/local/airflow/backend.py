@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import aiohttp
 
-from mwaa_headroom.harness.errors import EnvironmentStartError
+from mwaa_headroom.harness.errors import EnvironmentStartError, UsageError
 from mwaa_headroom.harness.local.airflow.cpu_limit import CpuLimiter, Unavailable
 from mwaa_headroom.harness.local.airflow.database import Database
 from mwaa_headroom.harness.local.airflow.install import Installation, Workspace, install
@@ -44,10 +44,12 @@ _NICE = 10
 _STOP_TIMEOUT_S = 3.0  # all they know is thrown away with the database
 
 
-def _plugins_settings(folder: str) -> dict[str, str]:
+def _plugins_settings(folder: str | None) -> dict[str, str]:
+    if folder is None:
+        return {}
     path = Path(folder).absolute()
     if not path.is_dir():
-        raise EnvironmentStartError(
+        raise UsageError(
             f"There is no folder '{path}' with plugins: correct environment.plugins_folder."
         )
     return {"CORE__PLUGINS_FOLDER": str(path)}
@@ -93,6 +95,7 @@ class AirflowBackend:
         Does not wait for the scheduler, so that the first webservers start beside it.
 
         Raises:
+            UsageError: there is no such folder with plugins.
             InstallError: Airflow could not be installed.
             EnvironmentStartError: something did not come up; names its log.
         """
@@ -100,6 +103,7 @@ class AirflowBackend:
             raise EnvironmentStartError(
                 'Real Airflow runs locally on Linux only: use kind = "simulated" here.'
             )
+        plugins = _plugins_settings(self._settings.plugins_folder)
         self._workspace.logs.mkdir(parents=True, exist_ok=True)
         for log in self._workspace.logs.glob("*.log"):
             log.unlink()  # an error must not quote what an earlier start had to say
@@ -108,8 +112,7 @@ class AirflowBackend:
         await asyncio.to_thread(self._start_database, passwords_file)
         self._tokens = Tokens(self._release.login, passwords_file, self._ready_url)
         self._shared_settings = self._release.secret_settings(passwords_file)
-        if self._settings.plugins_folder is not None:
-            self._shared_settings |= _plugins_settings(self._settings.plugins_folder)
+        self._shared_settings |= plugins
         if self._release.task_server:
             port = free_port()
             self._task_server_url = f"http://127.0.0.1:{port}"

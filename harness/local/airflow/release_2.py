@@ -18,6 +18,8 @@ def airflow_2(version: str) -> Release:
             "API__AUTH_BACKENDS": "headroom_bearer",
             "FAB__UPDATE_FAB_PERMS": "False",  # done with the database
             "SCHEDULER__DAG_DIR_LIST_INTERVAL": "3600",
+            # By default a DAG counts as gone when it was not parsed for ten minutes.
+            "SCHEDULER__DAG_STALE_NOT_SEEN_DURATION": str(30 * 24 * 3600),
             "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "3600",
             "SCHEDULER__PARSING_PROCESSES": "1",
             "SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",  # as on MWAA: its health says so

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from mwaa_headroom.harness.aws.cleanup import bulk_body
+from mwaa_headroom.harness.errors import UsageError
 from mwaa_headroom.harness.local.airflow.backend import AirflowBackend, release_of
 from mwaa_headroom.harness.local.airflow.webserver import AirflowWebserver
 from mwaa_headroom.harness.local.backend import DAG_IDS
@@ -64,6 +65,31 @@ async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float 
             return True
         await asyncio.sleep(0.2)
     return False
+
+
+PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+
+
+class Greeting:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def greet(message):
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"x-greeting", b"of the plugin"))
+            await send(message)
+
+        await self.app(scope, receive, greet)
+
+
+class GreetingPlugin(AirflowPlugin):
+    name = "greeting"
+    fastapi_root_middlewares = [
+        {"middleware": Greeting, "args": [], "kwargs": {}, "name": "greeting"}
+    ]
+"""
 
 
 class Environment:
@@ -130,8 +156,29 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def in_environment(directory: Path) -> Iterator[Run]:
-    with run_in(directory, LocalSettings()) as run:
+    plugins = directory / "plugins"
+    plugins.mkdir()
+    (plugins / "greeting.py").write_text(PLUGIN, encoding="utf-8")
+    with run_in(directory, LocalSettings(plugins_folder=str(plugins))) as run:
         yield run
+
+
+def test_webservers_load_the_plugins_of_the_folder(in_environment: Run) -> None:
+    async def test(environment: Environment) -> None:
+        url = f"{environment.webservers[0].base_url}{environment.api}/version"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert answer.headers["x-greeting"] == "of the plugin"
+
+    in_environment(test)
+
+
+def test_plugins_that_are_not_there_are_named(tmp_path: Path) -> None:
+    settings = LocalSettings(plugins_folder=str(tmp_path / "none"))
+    with (
+        pytest.raises(UsageError, match=r"environment\.plugins_folder"),
+        run_in(tmp_path, settings),
+    ):
+        pass
 
 
 @contextmanager
