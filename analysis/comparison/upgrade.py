@@ -238,7 +238,7 @@ def _comparison(pairs: Sequence[Pair], purpose: Purpose, looks: Looks, margin: f
         differences=differences,
         meant_to_differ=allowed(sides, purpose) if pairs else (),
         gate=judged,
-        informational=with_doubts(describe_pairs(beside, looks), other_work),
+        informational=with_doubts(_described(beside, looks), other_work),
         notes=tuple(_not_pinned(sides)),
         looks=(looks.first, looks.last),
     )
@@ -249,6 +249,16 @@ def _not_pinned(sides: Mapping[str, Sequence[RunAnalysis]]) -> Iterator[Finding]
         limits = [map(run.environment.get, ("min_webservers", "max_webservers")) for run in runs]
         if any(fewest != most for fewest, most in limits):
             yield warning("upgrade.not_pinned", side=side)
+
+
+def _described(beside: Sequence[PairedSamples], looks: Looks) -> list[MetricComparison]:
+    """The demands of operations are corrected for their own number, not for that of everything."""
+    is_demand = [each.metric.name.startswith(demand_of("").name) for each in beside]
+    families = [
+        [each for each, mine in zip(beside, is_demand, strict=True) if mine is wanted]
+        for wanted in (True, False)
+    ]
+    return [found for family in families for found in describe_pairs(family, looks)]
 
 
 def _samples(pairs: Sequence[Pair]) -> tuple[list[PairedSamples], list[PairedSamples]]:
